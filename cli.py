@@ -1,0 +1,316 @@
+"""The `invite-api` command. It shares models and rules with the server, which may run meanwhile or not.
+
+Results go to stdout, everything else to stderr; exit 0 done, 1 refused, 2 wrong usage.
+"""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import click
+
+import clock
+import config
+import database
+from config import ConfigError
+from database import Unavailable
+from models import ApiKey, Invite, Redemption
+from rules import invites, keys
+from rules.refusals import Invalid, LinkLost, Refusal
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Examples(click.Command):
+    """A command whose help ends with an example, given as `example=`."""
+
+    def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Example"):
+            formatter.write(f"  $ {self.example}\n")
+
+
+class Group(click.Group):
+    """A group of such commands; what goes wrong in one is said in a sentence, not a stack trace."""
+
+    command_class = Examples
+    group_class = type
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise _Misused(f"these settings cannot be used:\n{error}") from error
+        except Invalid as error:
+            raise _Refused("\n".join(f"--{p.field.replace('_', '-')}: {p.message}" for p in error.problems)) from error
+        except (Refusal, Unavailable) as error:
+            raise _Refused(str(error)) from error
+
+
+class _Refused(click.ClickException):
+    """A refusal in words: exit 1."""
+
+
+class _Misused(click.ClickException):
+    """What cannot be understood: exit 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _house() -> Iterator[database.Database]:
+    """The database of the settings in the environment, with these settings in force."""
+    os.umask(0o077)
+    with config.using(config.load()) as settings:
+        yield database.open_database(settings)
+
+
+def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
+    """Run a command in one unit of work that changes something; then print the lines it returns."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        with _house() as house:
+            with house.writing():
+                lines = command(*args, **options)
+            for line in lines:  # only what is on disk is told
+                click.echo(line)
+
+    return run
+
+
+def reads(command: Callable[..., Iterable[str]]) -> Callable[..., None]:
+    """Run a command in one unit of work that only looks; print the lines it gives as they come."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        with _house() as house, house.reading():
+            for line in command(*args, **options):
+                click.echo(line)
+
+    return run
+
+
+def safe(text: str) -> str:
+    """Stored text as it may be printed: what would command a terminal is shown as an escape."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
+
+
+@click.group(cls=Group, context_settings=HELP)
+def main() -> None:
+    """Make invites, and see who used them.
+
+    The three commands of prosodyctl's mod_invites_api manage API keys, with which programs make
+    invites; the groups below do the rest.
+    """
+
+
+@main.command(example='invite-api create "My test key"')
+@click.argument("name", required=False)
+@writes
+def create(name: str | None) -> list[str]:
+    """Make an API key and print it: ID/SECRET. It is shown only now."""
+    return [keys.create(name)]
+
+
+@main.command(name="list", example="invite-api list")
+@as_json
+@reads
+def list_keys(as_json: bool) -> Iterable[str]:
+    """List the API keys: id, tab, name."""
+    found = keys.newest()
+    if as_json:
+        return [_json([_key(key) for key in found])]
+    return [f"{key.id}\t{safe(key.name or '<unknown>')}" for key in found]
+
+
+@main.command(example="invite-api delete HTwALnKL")
+@click.argument("key_id")
+@writes
+def delete(key_id: str) -> list[str]:
+    """Delete an API key: it opens nothing any more. What it made stays."""
+    keys.delete(key_id)
+    return []
+
+
+@main.group()
+def invite() -> None:
+    """Make, list, show and withdraw invites."""
+
+
+@invite.command(name="create", example="invite-api invite create --name Anne --ttl 3d")
+@click.option("--name", help="Whom it is for.")
+@click.option("--email", help="Bind it to this address.")
+@click.option("--project", help="The slug of the project to join.")
+@click.option("--role", help="member or admin of the project.")
+@click.option("--plan", help="A label for the program that verifies the invite. [solo]")
+@click.option("--ttl", help="How long it lives: 3d, 12h, 2 weeks, or never. [INVITE_API_INVITE_TTL]")
+@click.option("--uses", help="How many people may use it. [1]")
+@click.option("--redirect-url", help="Where they may go afterwards.")
+@click.option("--note", help="Your own words; never shown to the guest.")
+@click.option("--admin", is_flag=True, help="Whoever uses it becomes an admin of this site (at most 24h, one use).")
+@writes
+def create_invite(admin: bool, **given: str | None) -> list[str]:
+    """Make an invite and print its link."""
+    made = invites.create(invites.read(given, makes_admin=admin), invites.SHELL)
+    return [invites.link(invites.token(made))]
+
+
+@invite.command(name="list", example="invite-api invite list --limit 20")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@as_json
+@reads
+def list_invites(limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest invites: id, state, uses, for whom, until when, made by."""
+    found = invites.newest(limit)
+    if as_json:
+        return [_json([_facts(each) for each in found])]
+    return ["\t".join(_row(each)) for each in found]
+
+
+@invite.command(example="invite-api invite show 5b0e0c6e-0000-4000-8000-000000000000")
+@click.argument("which")
+@as_json
+@reads
+def show(which: str, as_json: bool) -> Iterable[str]:
+    """Show all about one invite, named by its id, its token or its link."""
+    found = invites.named(which)
+    facts = _facts(found) | {"link": _link(found), "used_by": [_use(each) for each in found.redemptions]}
+    if as_json:
+        yield _json(facts)
+        return
+    for name, value in facts.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield f"{name}\t{safe(each if isinstance(each, str) else _words(each))}"
+
+
+@invite.command(name="delete", example="invite-api invite delete 5b0e0c6e-0000-4000-8000-000000000000")
+@click.argument("which")
+@writes
+def delete_invite(which: str) -> list[str]:
+    """Withdraw an invite: its link stops working. It stays in the list."""
+    invites.revoke(invites.named(which))
+    return []
+
+
+@main.group()
+def db() -> None:
+    """The database file."""
+
+
+@db.command(example="invite-api db path")
+def path() -> None:
+    """Print where the database is."""
+    click.echo(database.file_of(config.load()))
+
+
+@main.command(example="invite-api routes")
+def routes() -> None:
+    """Print the map of the API: methods, path, who may call, how often."""
+    from app import ROUTES
+
+    for rows in ROUTES.values():
+        for row in rows:
+            click.echo("\t".join((row.methods, row.path, row.guard.__name__, row.limit or "any number")))
+
+
+@main.command(example="invite-api serve --port 8080")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for any.")
+def serve(host: str, port: int) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    import logs
+    from app import create_app
+    from server import Server
+
+    os.umask(0o077)
+    settings = config.load()
+    logs.start()
+    app = create_app(settings)
+    try:
+        server = Server(app, host, port, settings.threads)
+    except OSError as error:
+        raise _Refused(f"cannot listen on {host}:{port}: {error.strerror}; try another --port") from error
+    click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
+    if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
+        click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
+    server.run()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(str(each) for each in value.values())
+    return "" if value is None else str(value)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return clock.iso(moment) if moment else None
+
+
+def _key(key: ApiKey) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "created_at": _time(key.created_at),
+        "last_used_at": _time(key.last_used_at),
+        "expires_at": _time(key.expires_at),
+    }
+
+
+def _facts(invite: Invite) -> dict[str, object]:
+    return {
+        "id": invite.id,
+        "state": invite.state(clock.now()),
+        "uses": invite.uses,
+        "max_uses": invite.max_uses,
+        "name": invite.name,
+        "email": invite.email,
+        "project": invite.project.slug if invite.project else None,
+        "role": invite.role,
+        "plan": invite.plan,
+        "makes_admin": invite.makes_admin,
+        "redirect_url": invite.redirect_url,
+        "note": invite.note,
+        "made_by": invite.made_by,
+        "created_at": _time(invite.created_at),
+        "expires_at": _time(invite.expires_at),
+        "revoked_at": _time(invite.revoked_at),
+    }
+
+
+def _row(invite: Invite) -> list[str]:
+    return [
+        invite.id,
+        invite.state(clock.now()),
+        f"{invite.uses}/{invite.max_uses}",
+        safe(invite.email or invite.name or "-"),
+        _time(invite.expires_at) or "never",
+        safe(invite.made_by),
+    ]
+
+
+def _use(redemption: Redemption) -> dict[str, object]:
+    user = redemption.user
+    return {"at": _time(redemption.redeemed_at), "user": user.called if user else None, "user_id": redemption.user_id}
+
+
+def _link(invite: Invite) -> str | None:
+    try:
+        return invites.link(invites.token(invite))
+    except LinkLost as lost:
+        click.echo(f"Note: {lost}", err=True)
+        return None

@@ -1,0 +1,269 @@
+"""Every setting: its name, its default, what it means. Read once, and nonsense is refused by name.
+
+A setting is the environment variable ``INVITE_API_`` and the field's name in capitals. Nothing
+needs setting. Inside the service `settings()` gives those in force.
+"""
+
+import difflib
+import ipaddress
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import clock
+
+PREFIX = "INVITE_API_"
+CHECKOUT = Path(__file__).resolve().parent
+SHORTEST_SECRET = 16
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(Exception):
+    """Settings that cannot be used; the message has one line for each, with its name."""
+
+
+def _setting(read: Callable[[str], Any], default: str, meaning: str) -> Any:
+    """A field of `Settings`: how its text is read, its default as text, and one sentence on it."""
+    return field(metadata={"read": read, "default": default, "meaning": meaning})
+
+
+def _text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("has control characters in it")
+    return value
+
+
+def _switch(value: str) -> bool:
+    if value.lower() not in ("on", "off"):
+        raise ValueError("write on or off")
+    return value.lower() == "on"
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", value) or not least <= int(value) <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def _lifetime(value: str) -> timedelta:
+    length = clock.duration(value)
+    if not clock.MINUTE <= length <= 3650 * clock.DAY:
+        raise ValueError("write a time between 1m and 3650d")
+    return length
+
+
+def origin(value: str) -> str:
+    """The origin ``scheme://host[:port]`` of a plain http(s) URL; ValueError for anything else."""
+    match = re.match(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?=[/?#]|$)", value, re.I | re.A)
+    if not match:
+        raise ValueError("write a URL such as https://invites.example.org")
+    scheme, host, port = match[1].lower(), match[2].lower(), match[3] or ""
+    if port and int(port[1:]) > 65535:
+        raise ValueError("has a port above 65535")
+    return f"{scheme}://{host}{'' if port == {'http': ':80', 'https': ':443'}[scheme] else port}"
+
+
+def _public_url(value: str) -> str:
+    if not re.fullmatch(r"[^\s\\?#@%\"<>]+", value):
+        raise ValueError("write only where the service is reached, such as https://example.org/invites")
+    return origin(value) + urlsplit(value).path.rstrip("/")
+
+
+def _list_of(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda value: tuple(read(item) for item in re.split(r"[,\s]+", value.strip()) if item)
+
+
+def _exact_origin(value: str) -> str:
+    if origin(value) != value.lower().rstrip("/"):
+        raise ValueError(f"write {origin(value)}, without a path")
+    return origin(value)
+
+
+def _secret(value: str) -> str:
+    if value and len(value) < SHORTEST_SECRET:
+        raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` makes a good one")
+    return value
+
+
+def _path(value: str) -> Path | None:
+    return Path(value).expanduser().absolute() if value else None
+
+
+def _database_url(value: str) -> str:
+    if value and not value.startswith("sqlite:///"):
+        raise ValueError("write sqlite:////absolute/path/to/file.db")
+    if value.partition("?")[0].removeprefix("sqlite:///") in ("", ":memory:") and value:
+        raise ValueError("must name a file: an invite that is only in memory is lost at the next restart")
+    return value
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force. Make one with `load`."""
+
+    instance: Path = _setting(_path, str(CHECKOUT / "instance"), "The folder for the database and the key file.")
+    database_url: str = _setting(
+        _database_url, "", "Where the invites live: `sqlite:////path/to/file.db`. Unset: `invites.db` in `INSTANCE`."
+    )
+    public_url: str = _setting(
+        _public_url, "http://127.0.0.1:8080", "Where people reach the service; every link starts with it."
+    )
+    site_name: str = _setting(_text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
+    secret_key: str = _setting(
+        _secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`."
+    )
+    secret_key_file: Path | None = _setting(_path, "", "A file that holds the master secret instead.")
+    secret_key_fallbacks: tuple[str, ...] = _setting(
+        _list_of(_secret), "", "Former master secrets, so that links made under them can still be shown."
+    )
+    invite_ttl: timedelta = _setting(_lifetime, "7d", "How long an invite lives when nothing else is asked for.")
+    invite_ttl_max: timedelta = _setting(_lifetime, "365d", "The longest life anybody may ask for.")
+    redirect_origins: tuple[str, ...] = _setting(
+        _list_of(_exact_origin), "", "If set, the only origins a `redirect_url` may have, beside our own."
+    )
+    password_min_length: int = _setting(_number(8, 64), "8", "The shortest password a new account may have.")
+    allow_query_key: bool = _setting(_switch, "on", "Whether `?key=` is taken beside the `Authorization` header.")
+    trusted_proxies: tuple[Network, ...] = _setting(
+        _list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."
+    )
+    limits: bool = _setting(_switch, "on", "Flood limits: how many calls a minute one caller may make.")
+    threads: int = _setting(_number(1, 64), "4", "How many requests are worked on at once.")
+
+    @cached_property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The master secret, then its fallbacks; made on first use where there is none."""
+        current = self.secret_key or _read_secret(self.secret_key_file or _own_secret(self.instance))
+        return tuple(text.encode() for text in (current, *self.secret_key_fallbacks))
+
+    @cached_property
+    def origin(self) -> str:
+        """The origin of PUBLIC_URL: what a browser calls us."""
+        return origin(self.public_url)
+
+    @cached_property
+    def root(self) -> str:
+        """The path of PUBLIC_URL, ``""`` or such as ``/invites``: what every link on a page starts with."""
+        return self.public_url.removeprefix(self.origin)
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raise ConfigError naming every one that is nonsense or unknown."""
+    values: dict[str, Any] = {}
+    wrong = [_unknown(name) for name in sorted(environ) if name.startswith(PREFIX) and name not in _NAMES]
+    for each in fields(Settings):
+        try:
+            values[each.name] = each.metadata["read"](environ.get(_name(each)) or each.metadata["default"])
+        except ValueError as error:
+            wrong.append(f"{_name(each)}: {error}")
+    if not wrong and values["invite_ttl"] > values["invite_ttl_max"]:
+        wrong.append(f"{PREFIX}INVITE_TTL: is longer than {PREFIX}INVITE_TTL_MAX")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    values["site_name"] = values["site_name"] or urlsplit(values["public_url"]).netloc
+    values["database_url"] = values["database_url"] or f"sqlite:///{values['instance'] / 'invites.db'}"
+    return Settings(**values)
+
+
+def table() -> list[tuple[str, str, str]]:
+    """(name, default, meaning) of every setting, for the README and its test."""
+    return [
+        (_name(each), each.metadata["default"].replace(str(CHECKOUT) + "/", ""), each.metadata["meaning"])
+        for each in fields(Settings)
+    ]
+
+
+_in_force: ContextVar[Settings] = ContextVar("settings")
+
+
+def settings() -> Settings:
+    """The settings of the request or command that is running."""
+    return _in_force.get()
+
+
+@contextmanager
+def using(chosen: Settings) -> Iterator[Settings]:
+    """Put settings in force for what runs inside."""
+    before = _in_force.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _in_force.reset(before)
+
+
+def _name(each: "Field[Any]") -> str:
+    return PREFIX + each.name.upper()
+
+
+_NAMES = [_name(each) for each in fields(Settings)]
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, _NAMES, 1)
+    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the master secret cannot be read: {error}") from error
+    if len(secret) < SHORTEST_SECRET:
+        raise ConfigError(f"{path}: holds no master secret of at least {SHORTEST_SECRET} characters")
+    return secret
+
+
+def _own_secret(instance: Path) -> Path:
+    """The key file in the instance folder, made if it is not there.
+
+    It appears under its name complete or not at all (a link, not a rename, which would replace),
+    so two first starts at once agree on one secret.
+    """
+    path = instance / "secret.key"
+    if path.exists():
+        return path
+    make_private(instance)
+    descriptor, draft = tempfile.mkstemp(dir=instance, prefix="secret.key.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(clock.random_hex(32) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(draft)
+    sync_folder(instance)
+    return path
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, if it is not there, that nobody else may look into (mode 0700)."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o077 and folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a private folder: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the folder's list of files on disk, so that a power cut does not take a new file back."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""One database and its units of work; SQLite's manners; making and checking the file.
+
+Work is done inside ``with database.writing():`` or ``with database.reading():``; inside, and only
+inside, `session()` is the session of the unit that is open. Units do not nest.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+import config
+
+SCHEMA = config.CHECKOUT / "schema.sql"
+VERSION = 1
+PATIENCE = 5.0  # seconds that a writer waits for its turn
+ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": PATIENCE}}
+
+_current: ContextVar[Session | None] = ContextVar("session", default=None)
+
+
+class Unavailable(Exception):
+    """The database cannot be used now. The message is for the operator, not for callers."""
+
+
+def session() -> Session:
+    """The session of the unit of work that is open here."""
+    current = _current.get()
+    if current is None:
+        raise RuntimeError("no unit of work is open: wrap this in database.reading() or writing()")
+    return current
+
+
+class Database:
+    """A database, and the two kinds of work to be done with it."""
+
+    def __init__(self, engine: Engine) -> None:
+        event.listen(engine, "connect", _teach_manners)
+        event.listen(engine, "begin", _begin)
+        self.engine = engine
+        self._writer = engine.execution_options(writing=True)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A consistent view of the database. Whatever is changed in it is forgotten."""
+        with _translated(), _opened(Session(self.engine, autoflush=False, expire_on_commit=False)) as unit:
+            yield unit
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A change that happens as a whole, and is on disk when this ends, or not at all.
+
+        Writers of this process queue at a lock: much faster and fairer than waiting in SQLite.
+        """
+        if not self._turn.acquire(timeout=PATIENCE):
+            raise Unavailable(f"no turn to write within {PATIENCE:.0f} seconds")
+        try:
+            with _translated(), _opened(Session(self._writer, expire_on_commit=False)) as unit:
+                unit.connection()  # takes SQLite's write lock now
+                yield unit
+                unit.commit()
+        finally:
+            self._turn.release()
+
+    def create(self) -> None:
+        """Make the tables where there are none; raise Unavailable if this is not our schema."""
+        with self.writing() as unit:
+            connection = unit.connection()
+            tables = _tables(connection)
+            if not tables:
+                for statement in statements(SCHEMA.read_text()):
+                    connection.exec_driver_sql(statement)
+            elif "schema_version" not in tables:
+                raise Unavailable("it has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
+            version = connection.scalar(text("SELECT max(version) FROM schema_version"))
+        if version != VERSION:
+            raise Unavailable(
+                f"its schema is version {version}, this invite-api needs {VERSION}: "
+                "run the version of invite-api that made it"
+            )
+
+
+def open_database(settings: config.Settings, make_engine: Callable[[], Engine] | None = None) -> Database:
+    """Open the database of these settings, making it at the first start.
+
+    `make_engine` gives the engine where somebody else (Flask-SQLAlchemy) keeps it. Raises
+    Unavailable with a sentence that names the file and what to do.
+    """
+    path = file_of(settings)
+    config.make_private(settings.instance)
+    try:
+        _make_file(path)
+        opened = Database(make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS))
+        if not _is_current(opened):
+            opened.create()
+    except Unavailable as error:
+        raise Unavailable(f"{path}: {error}") from error
+    return opened
+
+
+def file_of(settings: config.Settings) -> Path:
+    """The SQLite file these settings name, as an absolute path."""
+    return Path(make_url(settings.database_url).database or "").absolute()
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of an SQL script, one by one (`executescript` would commit behind our back)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        if line.lstrip().startswith("--"):
+            continue
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement.strip()
+            statement = ""
+
+
+def _is_current(database: Database) -> bool:
+    """Whether the schema is there and ours, found without waiting for a turn to write."""
+    with database.reading() as unit:
+        return "schema_version" in _tables(unit.connection()) and (
+            unit.scalar(text("SELECT max(version) FROM schema_version")) == VERSION
+        )
+
+
+def _tables(connection: Connection) -> set[str]:
+    return set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+
+
+def _make_file(path: Path) -> None:
+    """Have the file there, readable by its owner alone; refuse to touch another user's."""
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            config.sync_folder(path.parent)
+        owner = path.stat().st_uid
+    except OSError as error:
+        raise Unavailable(f"cannot be opened: {error.strerror}") from error
+    if owner != os.geteuid():
+        raise Unavailable(f"belongs to another user; run this as its owner: sudo -u {_user_name(owner)} invite-api …")
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"'#{uid}'"
+
+
+def _teach_manners(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001
+    """What every connection to SQLite is told."""
+    connection.isolation_level = None  # pysqlite opens no transaction by itself: _begin does
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # NORMAL loses acknowledged commits when the power goes
+        "foreign_keys = ON",
+        "secure_delete = FAST",  # what is deleted is overwritten in the file
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
+    writing = connection.get_execution_options().get("writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+@contextmanager
+def _opened(unit: Session) -> Iterator[Session]:
+    if _current.get() is not None:
+        raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
+    before = _current.set(unit)
+    try:
+        with unit:
+            yield unit
+    finally:
+        _current.reset(before)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say Unavailable for what is wrong with the database, and leave our own mistakes alone."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("all connections are busy") from error
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = getattr(error, "orig", None) or error
+        if isinstance(error, SQLAlchemyError) and not isinstance(cause, sqlite3.DatabaseError):
+            raise
+        if isinstance(cause, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+            raise
+        raise Unavailable(str(cause)) from error

@@ -1,0 +1,182 @@
+"""What the dialects share: reading requests strictly, and shaping answers."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from flask import Response, jsonify, request
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
+
+from rules import refusals
+from rules.refusals import Invalid, Refusal
+
+DEEPEST = 16
+PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
+
+# What browsers are told with every answer, whatever it is.
+HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+# The status of each refusal where a dialect's own documentation says nothing else.
+STATUS: Mapping[type[Refusal], int] = {
+    refusals.Invalid: 400,
+    refusals.KeyRefused: 403,
+    refusals.NoSuchKey: 404,
+    refusals.InviteNotFound: 404,
+    refusals.InviteUsed: 410,
+    refusals.InviteExpired: 404,
+    refusals.AlreadyMember: 400,
+    refusals.EmailMismatch: 400,
+    refusals.EmailInUse: 400,
+    refusals.UsernameInvalid: 400,
+    refusals.UsernameTaken: 409,
+    refusals.LinkLost: 409,
+    refusals.Overloaded: 503,
+    refusals.RateLimited: 429,
+}
+
+
+def refusal(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int] = STATUS) -> Response:
+    """The JSON answer ``{"error": TEXT, "code": CODE}``, with ``errors`` for invalid fields."""
+    body: dict[str, Any] = {"error": sentence(error), "code": code(error)}
+    if isinstance(error, Invalid):
+        body["errors"] = [
+            {"message": f"{p.field}: {p.message}", "rule": p.rule, "field": p.field} for p in error.problems
+        ]
+    return with_status(jsonify(body), error, statuses)
+
+
+def with_status(response: Response, error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int]) -> Response:
+    """Give an answer the status, and the headers, that go with an error."""
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    retry_after = getattr(error, "retry_after", None) or (2 if isinstance(error, refusals.Overloaded) else None)
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    response.status_code = statuses[type(error)] if isinstance(error, Refusal) else error.code or 500
+    return response
+
+
+def sentence(error: Refusal | HTTPException) -> str:
+    """An error in one sentence for a person."""
+    if isinstance(error, Refusal):
+        return str(error)
+    if isinstance(error, MethodNotAllowed):
+        return f"This address takes {' and '.join(sorted(set(error.valid_methods or ()) - {'HEAD', 'OPTIONS'}))} only."
+    return _SENTENCES.get(error.code or 500, error.description or "This request cannot be understood.")
+
+
+def code(error: Refusal | HTTPException) -> str:
+    """An error in one word for a program."""
+    return error.code if isinstance(error, Refusal) else error.name.upper().replace(" ", "_")
+
+
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    413: "This is too much: send at most 64 KiB.",
+    500: "Something went wrong here. It has been written to the log; nothing was changed.",
+    503: "The invitations cannot be reached right now. Nothing was changed; try again in a few seconds.",
+}
+
+
+def query_or_body(names: Iterable[str]) -> dict[str, object]:
+    """The named parameters, from the query, a form or a JSON object; unknown ones are ignored.
+
+    Raises Invalid for one that is given twice, and refuses bodies that are neither.
+    """
+    body = _json_body() if _is_json() else _form_body()
+    _refuse_privileged(body)
+    given: dict[str, object] = {}
+    for name in names:
+        values: list[object] = [*request.args.getlist(name)]
+        if name in body:
+            values.extend(body[name] if isinstance(body, _Form) else [body[name]])
+        if len(values) > 1:
+            raise Invalid.field(name, "once", "is given more than once")
+        if values:
+            given[name] = values[0]
+    for name, value in given.items():
+        _refuse_unspeakable(value, name)
+    return given
+
+
+def form_field(name: str) -> str:
+    """One field of a posted form, "" where it is missing."""
+    value = request.form.get(name, "")
+    _refuse_unspeakable(value, name)
+    return value
+
+
+class _Form(dict[str, Any]):
+    """The fields of a form; each value is the list of what was given."""
+
+
+def _form_body() -> _Form:
+    if request.content_length and request.mimetype not in (
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    ):
+        raise UnsupportedMediaType("Send a form, or JSON with Content-Type: application/json.")
+    return _Form(request.form.to_dict(flat=False))
+
+
+def _is_json() -> bool:
+    return bool(request.content_length) and request.is_json
+
+
+def _json_body() -> dict[str, Any]:
+    """The JSON object that was sent, with nothing in it that two programs could read differently."""
+    try:
+        body = json.loads(
+            request.get_data().decode(),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constants,
+            parse_int=_small_int,
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"This is not JSON that can be used: {error}.") from error
+    if not isinstance(body, dict):
+        raise BadRequest("A JSON object is needed, such as {}.")
+    _refuse_depth(body)
+    return body
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a member is named twice")
+    return dict(pairs)
+
+
+def _no_constants(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _small_int(digits: str) -> int:
+    if len(digits) > 19 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError("a number is beyond 64 bits")
+    return int(digits)
+
+
+def _refuse_depth(value: Any, depth: int = 1) -> None:
+    if depth > DEEPEST:
+        raise BadRequest(f"This JSON is nested more than {DEEPEST} levels deep.")
+    if isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            _refuse_depth(each, depth + 1)
+
+
+def _refuse_privileged(body: Mapping[str, Any]) -> None:
+    for name in PRIVILEGED:
+        if name in body:
+            raise Invalid.field(name, "forbidden", "cannot be set from outside")
+
+
+def _refuse_unspeakable(value: object, name: str) -> None:
+    """Refuse text that no person wrote and some database would choke on."""
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= each <= "\udfff" for each in value)):
+        raise Invalid.field(name, "characters", "has NUL or half characters in it")

@@ -1,0 +1,208 @@
+"""One mapped class per table of schema.sql, and what a row knows of itself.
+
+schema.sql is the truth; a test compares the two. No query is made here.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import TIMESTAMP, Boolean, Dialect, ForeignKey, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment in time: aware and UTC in Python, a TIMESTAMP without a zone in the database."""
+
+    impl = TIMESTAMP
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The parent of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: Text, datetime: Moment, bool: Boolean}
+
+
+class SchemaVersion(Base):
+    """The one row that says which schema the database has."""
+
+    __tablename__ = "schema_version"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class User(Base):
+    """A person's account, by user name, by address, or both."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    username: Mapped[str | None] = mapped_column(unique=True)
+    email: Mapped[str | None] = mapped_column(unique=True)
+    email_verified_at: Mapped[datetime | None]
+    display_name: Mapped[str | None]
+    password_hash: Mapped[str | None]
+    admin_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    @property
+    def called(self) -> str:
+        """What to call this person: the display name, else the user name, else the address's local part."""
+        return self.display_name or self.username or (self.email or "a deleted account").partition("@")[0]
+
+
+class Session(Base):
+    """One signing in, by a program or a browser."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    refresh_hash: Mapped[str | None]
+    parent_hash: Mapped[str | None]
+    rotated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class AccessToken(Base):
+    """A token that stands for a session, for an hour."""
+
+    __tablename__ = "access_tokens"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"))
+    expires_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """A key with which a program makes invites for the site."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    secret_hash: Mapped[str]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+
+
+class Project(Base):
+    """What an invite may let people join."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    slug: Mapped[str | None] = mapped_column(unique=True)
+    description: Mapped[str | None]
+    is_public: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
+class Member(Base):
+    """Who belongs to a project, and as what."""
+
+    __tablename__ = "members"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    role: Mapped[str]
+    joined_at: Mapped[datetime]
+
+
+class Invite(Base):
+    """An invitation. Its token is not here: it is derived from the nonce and the master secret."""
+
+    __tablename__ = "invites"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    nonce: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    mail_token_hash: Mapped[str | None] = mapped_column(unique=True)
+    legacy_hash: Mapped[str | None] = mapped_column(unique=True)
+    name: Mapped[str | None]
+    email: Mapped[str | None]
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    role: Mapped[str] = mapped_column(default="member")
+    plan: Mapped[str] = mapped_column(default="solo")
+    redirect_url: Mapped[str | None]
+    note: Mapped[str | None]
+    makes_admin: Mapped[bool] = mapped_column(default=False)
+    max_uses: Mapped[int] = mapped_column(default=1)
+    uses: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    made_by: Mapped[str]
+    maker_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    key_id: Mapped[str | None]
+
+    project: Mapped[Project | None] = relationship()
+    maker: Mapped[User | None] = relationship()
+    redemptions: Mapped[list["Redemption"]] = relationship(back_populates="invite", order_by="Redemption.redeemed_at")
+
+    def state(self, now: datetime) -> str:
+        """``used``, ``revoked``, ``expired`` or ``active``: the first that holds."""
+        if self.uses >= self.max_uses:
+            return "used"
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at and self.expires_at <= now:
+            return "expired"
+        return "active"
+
+
+class Redemption(Base):
+    """One use of an invite; `user_id` is None only for a use that made nobody known."""
+
+    __tablename__ = "redemptions"
+    __table_args__ = (UniqueConstraint("invite_id", "user_id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    invite_id: Mapped[str] = mapped_column(ForeignKey("invites.id"))
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    redeemed_at: Mapped[datetime]
+
+    invite: Mapped[Invite] = relationship(back_populates="redemptions")
+    user: Mapped[User | None] = relationship()
+
+
+class Code(Base):
+    """A six-digit code sent by mail."""
+
+    __tablename__ = "codes"
+    __table_args__ = (UniqueConstraint("purpose", "email"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    purpose: Mapped[str]
+    email: Mapped[str]
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    nonce: Mapped[str]
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class Counter(Base):
+    """How many tries at a secret have been spent."""
+
+    __tablename__ = "counters"
+
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    spent: Mapped[int]
+    since: Mapped[datetime]

@@ -1,0 +1,128 @@
+"""What a value may be. Each function returns the value as it is kept, or raises Invalid.
+
+Values come as text (a query, a form, a command line) or as JSON has them. None and the empty
+text mean "not given" wherever a value may be left out; the callers see to that.
+"""
+
+import re
+import unicodedata
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import clock
+from config import origin, settings
+from rules.refusals import Invalid, UsernameInvalid
+
+_USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
+_URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
+_LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
+
+
+def text(value: object, field: str, longest: int) -> str:
+    """Printable text of at most `longest` characters, NFC, without white space at its ends."""
+    kept = unicodedata.normalize("NFC", _string(value, field)).strip()
+    if not kept:
+        _refuse(field, "required", "is empty")
+    if len(kept) > longest:
+        _refuse(field, "maxLength", f"is longer than {longest} characters")
+    if not kept.isprintable():
+        _refuse(field, "characters", "has characters that cannot be printed, such as a line break")
+    return kept
+
+
+def name(value: object, field: str = "name") -> str:
+    """What a person may be called: letters and marks of any script, digits, spaces and . ' ’ -"""
+    kept = text(value, field, 100)
+    if not all(each in " .'’-" or unicodedata.category(each)[0] in "LM" or each.isdecimal() for each in kept):
+        _refuse(field, "characters", "may have letters, digits, spaces and . ' ’ - only")
+    if not any(unicodedata.category(each)[0] == "L" or each.isdecimal() for each in kept):
+        _refuse(field, "characters", "has no letter in it")
+    return kept
+
+
+def email(value: object, field: str = "email") -> str:
+    """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
+    address = _string(value, field).strip(" ")
+    if unicodedata.normalize("NFKC", address) != address:
+        _refuse(field, "email", "has look-alike characters in it; type it with the plain ones")
+    try:
+        checked = _validate(address)
+    except ValueError as error:
+        _refuse(field, "email", f"is no e-mail address: {str(error).rstrip('.')}")
+    return f"{checked.local_part}@{checked.ascii_domain}".lower()
+
+
+def username(value: object) -> str:
+    """2 to 30 of a-z 0-9 . _ - ; capitals are lowered. Raises UsernameInvalid."""
+    kept = value.lower() if isinstance(value, str) and value.isascii() else ""
+    if not _USERNAME.fullmatch(kept):
+        raise UsernameInvalid
+    return kept
+
+
+def ttl(value: object, field: str = "ttl") -> timedelta | None:
+    """How long an invite is to live, such as ``3d`` or a number of seconds; None for ``never``."""
+    written = str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
+    if written.strip().lower() == "never":
+        return None
+    try:
+        length = clock.duration(written)
+    except ValueError as error:
+        _refuse(field, "duration", str(error))
+    longest = settings().invite_ttl_max
+    if not clock.MINUTE <= length <= longest:
+        _refuse(field, "range", f"must be between 1m and {clock.spell(longest)}")
+    return length
+
+
+def count(value: object, field: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    written = str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
+    if not re.fullmatch("[0-9]{1,9}", written, re.ASCII) or not 1 <= int(written) <= most:
+        _refuse(field, "range", f"must be a whole number from 1 to {most}")
+    return int(written)
+
+
+def role(value: object, field: str = "role") -> str:
+    """What somebody becomes in the project: ``member`` or ``admin``."""
+    kept = _string(value, field)
+    if kept not in ("member", "admin"):
+        _refuse(field, "enum", "must be member or admin")
+    return kept
+
+
+def redirect_url(value: object, field: str = "redirect_url") -> str:
+    """Where somebody may go after accepting: https (http on this machine), to a permitted origin."""
+    url = _string(value, field)
+    if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
+        _refuse(field, "url", "must be a URL of at most 2000 plain characters")
+    try:
+        target = origin(url)
+    except ValueError:
+        _refuse(field, "url", "must be a whole URL such as https://app.example.org/start, without user or password")
+    if not target.startswith("https://") and target.rsplit(":", 1)[0] not in _LOCAL and target not in _LOCAL:
+        _refuse(field, "url", "must start with https://")
+    allowed = settings().redirect_origins
+    if allowed and target not in (*allowed, settings().origin):
+        _refuse(field, "origin", f"may not lead to {target}; permitted are {', '.join(allowed)}")
+    return url
+
+
+def _validate(address: str) -> Any:
+    """One plain ASCII address, its domain perhaps one of the home network (.local); ValueError otherwise."""
+    import email_validator  # slow to load, and rarely needed
+
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    return email_validator.validate_email(
+        address, allow_smtputf8=False, check_deliverability=False, globally_deliverable=False, strict=True
+    )
+
+
+def _string(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        _refuse(field, "string", "must be text")
+    return value
+
+
+def _refuse(field: str, rule: str, message: str) -> NoReturn:
+    raise Invalid.field(field, rule, message)

@@ -1,0 +1,293 @@
+"""The life of an invite: made, shown, redeemed, revoked.
+
+A use is taken by one guarded UPDATE, first in its transaction; everything that follows from it is
+in the same transaction, and a refusal after it gives the use back. Why nothing could be taken is
+found out afterwards, by reading the row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+
+import clock
+from config import settings
+from database import session
+from models import ApiKey, Invite, Member, Project, Redemption, User
+from rules import fields, tokens
+from rules.refusals import AlreadyMember, Invalid, InviteExpired, InviteNotFound, InviteUsed, Problem
+
+MOST_USES = 1_000_000
+ADMIN_TTL = clock.DAY
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who makes an invite: `called` is kept as text for ever; `trusted` for the shell and site admins.
+
+    Only who is trusted may make invites that never expire, make admins, or give the role admin.
+    """
+
+    called: str
+    trusted: bool = False
+    user: User | None = None
+    key: ApiKey | None = None
+
+
+SHELL = Maker("shell", trusted=True)
+
+
+def by_key(key: ApiKey) -> Maker:
+    """The maker that an API key is."""
+    return Maker(f"API key {key.name or key.id}", key=key)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an invite is to be. Read one from somebody's words with `read`."""
+
+    name: str | None = None
+    email: str | None = None
+    project: str | None = None
+    role: str = "member"
+    plan: str = "solo"
+    ttl: timedelta | None = field(default_factory=lambda: settings().invite_ttl)
+    uses: int = 1
+    redirect_url: str | None = None
+    note: str | None = None
+    makes_admin: bool = False
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """What the person who is invited is told: nothing of notes, keys or other people."""
+
+    inviter: str
+    to: str
+    name: str | None
+    email: str | None
+    expires_at: datetime | None
+    redirect_url: str | None
+
+
+READERS: Mapping[str, Callable[[object], Any]] = {
+    "name": fields.name,
+    "email": fields.email,
+    "project": lambda value: fields.text(value, "project", 100),
+    "role": fields.role,
+    "plan": lambda value: fields.text(value, "plan", 100),
+    "ttl": fields.ttl,
+    "uses": lambda value: fields.count(value, "uses", MOST_USES),
+    "redirect_url": fields.redirect_url,
+    "note": lambda value: fields.text(value, "note", 1000),
+}
+
+
+def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
+    """A draft out of what was given, where None and "" count as not given; others are ignored.
+
+    Raises Invalid with everything that is wrong, not only the first.
+    """
+    values: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
+    problems: list[Problem] = []
+    for each, reader in READERS.items():
+        if given.get(each) in (None, ""):
+            continue
+        try:
+            values[each] = reader(given[each])
+        except Invalid as refusal:
+            problems.extend(refusal.problems)
+    if problems:
+        raise Invalid(*problems)
+    return Draft(**values)
+
+
+def create(draft: Draft, maker: Maker) -> Invite:
+    """Make an invite; raises Invalid for what this maker may not ask for."""
+    _refuse_privileges(draft, maker)
+    now = clock.now()
+    nonce = tokens.new_nonce()
+    invite = Invite(
+        id=clock.new_id(),
+        nonce=nonce,
+        token_hash=tokens.digest(tokens.invite_token(nonce)),
+        name=draft.name,
+        email=draft.email,
+        project_id=_project(draft.project).id if draft.project else None,
+        role=draft.role,
+        plan=draft.plan,
+        redirect_url=draft.redirect_url,
+        note=draft.note,
+        makes_admin=draft.makes_admin,
+        max_uses=draft.uses,
+        created_at=now,
+        expires_at=None if draft.ttl is None else now + draft.ttl,
+        made_by=maker.called,
+        maker_id=maker.user.id if maker.user else None,
+        key_id=maker.key.id if maker.key else None,
+    )
+    session().add(invite)
+    return invite
+
+
+def token(invite: Invite) -> str:
+    """The secret of the link, 64 hex characters; raises LinkLost."""
+    return tokens.shown_again(invite.nonce, invite.token_hash)
+
+
+def link(token: str) -> str:
+    """The link that people get, in Prosody's form: the token is the whole query."""
+    return f"{settings().public_url}/invite?{token}"
+
+
+def find(token: str) -> Invite:
+    """The invite with this token, whatever its state; raises InviteNotFound."""
+    invite = session().scalar(select(Invite).where(_has(token))) if tokens.is_token(token) else None
+    if invite is None:
+        raise InviteNotFound
+    return invite
+
+
+def find_open(token: str) -> Invite:
+    """The invite with this token if it can be redeemed now; raises what stands in the way."""
+    invite = find(token)
+    _refuse_dead(invite, clock.now())
+    return invite
+
+
+def find_by_id(invite_id: str) -> Invite:
+    """The invite with this public id; raises InviteNotFound."""
+    invite = session().get(Invite, invite_id)
+    if invite is None:
+        raise InviteNotFound
+    return invite
+
+
+def told(invite: Invite) -> Invitation:
+    """What to tell whoever opens this invite; for keys and the shell the site itself invites."""
+    site = settings().site_name
+    return Invitation(
+        inviter=invite.maker.called if invite.maker else site,
+        to=invite.project.name if invite.project else site,
+        name=invite.name,
+        email=invite.email,
+        expires_at=invite.expires_at,
+        redirect_url=invite.redirect_url,
+    )
+
+
+def named(text: str) -> Invite:
+    """The invite that somebody at a shell means by its id, its token or its whole link."""
+    token = tokens.in_text(text)
+    return find(token) if tokens.is_token(token) else find_by_id(text.strip())
+
+
+def newest(limit: int, before: Invite | None = None) -> Sequence[Invite]:
+    """At most `limit` invites, the newest first; with `before`, those that follow it."""
+    query = select(Invite).order_by(Invite.created_at.desc(), Invite.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(
+            or_(
+                Invite.created_at < before.created_at,
+                and_(Invite.created_at == before.created_at, Invite.id < before.id),
+            )
+        )
+    return session().scalars(query).all()
+
+
+def revoke(invite: Invite) -> None:
+    """Withdraw an invite: nobody can use it any more. It stays in the table; again does nothing."""
+    invite.revoked_at = invite.revoked_at or clock.now()
+
+
+def take(token: str) -> Invite:
+    """Take one use of an invite, for `settle` to give to an account; raises what stands in the way.
+
+    Call it first in the unit of work. A refusal later in the unit gives the use back.
+    """
+    now = clock.now()
+    taken = session().scalar(
+        update(Invite)
+        .where(_has(token), _is_open(now))
+        .values(uses=Invite.uses + 1)
+        .returning(Invite)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    if taken is None:
+        _refuse_dead(find(token), now)
+        raise InviteNotFound
+    return taken
+
+
+def settle(invite: Invite, user: User) -> None:
+    """Let the account have what the invite that it took promises, and write down that it did.
+
+    Raises AlreadyMember for a second use by the same account.
+    """
+    now = clock.now()
+    if _has_redeemed(invite, user) or _belongs(invite, user):
+        raise AlreadyMember
+    session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
+    if invite.project_id:
+        session().add(Member(project_id=invite.project_id, user_id=user.id, role=invite.role, joined_at=now))
+    if invite.makes_admin:
+        user.admin_at = user.admin_at or now
+
+
+def _refuse_privileges(draft: Draft, maker: Maker) -> None:
+    problems = []
+    if draft.role == "admin" and not maker.trusted:
+        problems.append(Problem("role", "forbidden", "admin cannot be given with this key"))
+    if draft.role == "admin" and not draft.project:
+        problems.append(Problem("role", "required", "admin needs a project to be the admin of"))
+    if draft.ttl is None and not maker.trusted:
+        problems.append(Problem("ttl", "forbidden", "never can only be asked for by an admin"))
+    if draft.makes_admin:
+        if not maker.trusted:
+            problems.append(Problem("makes_admin", "forbidden", "can only be asked for by an admin"))
+        if draft.uses != 1:
+            problems.append(Problem("uses", "range", "must be 1 for an invite that makes an admin"))
+        if draft.ttl is None or draft.ttl > ADMIN_TTL:
+            problems.append(Problem("ttl", "range", "must be at most 24h for an invite that makes an admin"))
+    if problems:
+        raise Invalid(*problems)
+
+
+def _project(slug: str) -> Project:
+    project = session().scalar(select(Project).where(Project.slug == slug))
+    if project is None:
+        raise Invalid.field("project", "exists", f"there is no project {slug}")
+    return project
+
+
+def _has(token: str) -> ColumnElement[bool]:
+    digest = tokens.digest(token)
+    return or_(Invite.token_hash == digest, Invite.mail_token_hash == digest)
+
+
+def _is_open(now: datetime) -> ColumnElement[bool]:
+    """The state ``active``, as the database sees it; `Invite.state` is its other half."""
+    return and_(
+        Invite.uses < Invite.max_uses,
+        Invite.revoked_at.is_(None),
+        or_(Invite.expires_at.is_(None), Invite.expires_at > now),
+    )
+
+
+def _refuse_dead(invite: Invite, now: datetime) -> None:
+    state = invite.state(now)
+    if state == "used":
+        raise InviteUsed
+    if state != "active":
+        raise InviteExpired(invite.expires_at, invite.revoked_at)
+
+
+def _has_redeemed(invite: Invite, user: User) -> bool:
+    query = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
+    return session().scalar(query) is not None
+
+
+def _belongs(invite: Invite, user: User) -> bool:
+    return invite.project_id is not None and session().get(Member, (invite.project_id, user.id)) is not None

@@ -1,0 +1,61 @@
+"""API keys: ID/SECRET, as prosodyctl's. Shown once, stored as a hash."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+import clock
+from database import session
+from models import ApiKey
+from rules import fields, tokens
+from rules.refusals import KeyRefused, NoSuchKey
+
+_UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
+
+
+def create(name: str | None) -> str:
+    """Make a key; returns the only showing of ``ID/SECRET`` (8 and 32 URL-safe base64 characters)."""
+    kept = fields.text(name, "name", 100) if name else None
+    secret = clock.random_text(24)
+    key = ApiKey(id=_new_id(), name=kept, secret_hash=tokens.digest(secret), created_at=clock.now())
+    session().add(key)
+    return f"{key.id}/{secret}"
+
+
+def newest() -> Sequence[ApiKey]:
+    """All keys, the newest first."""
+    return session().scalars(select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id)).all()
+
+
+def delete(key_id: str) -> None:
+    """Delete a key for good; what it made stays as it is. Raises NoSuchKey."""
+    key = session().get(ApiKey, key_id)
+    if key is None:
+        raise NoSuchKey
+    session().delete(key)
+
+
+def authenticate(combined: str) -> ApiKey:
+    """The key that ``ID/SECRET`` is, split at its first slash; raises KeyRefused.
+
+    No length is assumed: keys that came from Prosody are 12 and 36 characters long.
+    """
+    key_id, slash, secret = combined.partition("/")
+    if not (key_id and slash and secret):
+        raise KeyRefused("This is only half a key.")
+    key = session().get(ApiKey, key_id)
+    if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
+        raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
+    now = clock.now()
+    if key.expires_at and key.expires_at <= now:
+        raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
+    if key.last_used_at is None or now - key.last_used_at >= clock.MINUTE:
+        key.last_used_at = now
+    return key
+
+
+def _new_id() -> str:
+    """8 characters, the first never ``-``, so that a shell can pass it as an argument."""
+    while (key_id := clock.random_text(6)).startswith("-"):
+        pass
+    return key_id

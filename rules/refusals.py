@@ -1,0 +1,169 @@
+"""Everything that may be refused. A Refusal carries facts; the dialects give it a status and words.
+
+`code` is the word programs go by; ``str(refusal)`` is one sentence for a person.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from clock import iso
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one field: `rule` for programs, `message` for people."""
+
+    field: str
+    rule: str
+    message: str
+
+
+class Refusal(Exception):
+    """The parent of all refusals."""
+
+    code: ClassVar[str]
+    sentence: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Invalid(Refusal):
+    """What was sent cannot be used; `problems` says why, field by field."""
+
+    code = "INVALID"
+    sentence = "Something in this request cannot be used."
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems: Sequence[Problem] = problems
+
+    @classmethod
+    def field(cls, name: str, rule: str, message: str) -> "Invalid":
+        """Just one thing wrong."""
+        return cls(Problem(name, rule, message))
+
+    def __str__(self) -> str:
+        return " ".join(f"{each.field}: {each.message}." for each in self.problems)
+
+
+class KeyRefused(Refusal):
+    """No API key, or none that is good."""
+
+    code = "KEY_REFUSED"
+    sentence = (
+        "An API key is needed: send the header Authorization: Bearer ID/SECRET, "
+        "with a key that `invite-api create NAME` has printed."
+    )
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.why} {self.sentence}".strip()
+
+
+class NoSuchKey(Refusal):
+    """There is no API key with this id."""
+
+    code = "KEY_NOT_FOUND"
+    sentence = "key not found"
+
+
+class InviteNotFound(Refusal):
+    """No invite has this token or id."""
+
+    code = "INVITE_NOT_FOUND"
+    sentence = "There is no such invitation. Check that the whole link was copied, or ask for a new one."
+
+
+class InviteUsed(Refusal):
+    """All uses of the invite have been made."""
+
+    code = "INVITE_USED"
+    sentence = "This invitation has already been used. Ask whoever sent it for a new one."
+
+
+class InviteExpired(Refusal):
+    """The invite's time is over, or it was revoked (then `revoked_at` is set)."""
+
+    code = "INVITE_EXPIRED"
+
+    def __init__(self, expired_at: datetime | None, revoked_at: datetime | None = None) -> None:
+        super().__init__(expired_at, revoked_at)
+        self.expired_at = expired_at
+        self.revoked_at = revoked_at
+
+    def __str__(self) -> str:
+        if self.revoked_at:
+            return "This invitation has been withdrawn. Ask whoever sent it for a new one."
+        when = f" on {iso(self.expired_at)}" if self.expired_at else ""
+        return f"This invitation expired{when}. Ask whoever sent it for a new one."
+
+
+class AlreadyMember(Refusal):
+    """This account has used the invite before, or belongs to its project already."""
+
+    code = "ALREADY_MEMBER"
+    sentence = "This account has accepted this invitation before, or is a member already."
+
+
+class EmailMismatch(Refusal):
+    """The invite is for another address."""
+
+    code = "EMAIL_MISMATCH"
+    sentence = "This invitation is for another e-mail address. Use the address it was sent to."
+
+
+class EmailInUse(Refusal):
+    """Another account has this address."""
+
+    code = "EMAIL_ALREADY_IN_USE"
+    sentence = "There is an account with this e-mail address already. Sign in with it instead."
+
+
+class UsernameInvalid(Refusal):
+    """The user name has characters or a length that user names may not have."""
+
+    code = "USERNAME_INVALID"
+    sentence = "A user name has 2 to 30 characters out of a-z 0-9 . _ -"
+
+
+class UsernameTaken(Refusal):
+    """Another account has this user name."""
+
+    code = "USERNAME_TAKEN"
+    sentence = "This user name is taken. Choose another one."
+
+
+class LinkLost(Refusal):
+    """The master secret that made this invite's link is gone, so that it cannot be shown again."""
+
+    code = "LINK_LOST"
+    sentence = (
+        "The link still works for whoever has it, but cannot be shown: it was made under another master secret. "
+        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or make a new invite."
+    )
+
+
+class Overloaded(Refusal):
+    """Too much is waiting to be done; worth another try soon."""
+
+    code = "OVERLOADED"
+    sentence = "Too many people are registering or signing in right now. Try again in a few seconds."
+
+
+class RateLimited(Refusal):
+    """The caller has called too often; `retry_after` says how many seconds to wait."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"Too many requests. Try again in {self.retry_after} seconds."

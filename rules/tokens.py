@@ -1,0 +1,72 @@
+"""Secrets: how they are derived, hashed and compared.
+
+An invite's token is HMAC-SHA256(subkey, nonce), in hex. The row keeps the nonce and the token's
+SHA-256: a stolen database opens nothing, whoever has the master secret too can show a link again,
+and a link works even if the master secret is lost.
+"""
+
+import hashlib
+import hmac
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import clock
+from config import settings
+from rules.refusals import LinkLost
+
+_TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def is_token(text: str) -> bool:
+    """Whether this could be an invite's token: 64 lower-case hex characters."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def in_query(query: str) -> str:
+    """The token in a link's query: ``TOKEN``, ``t=TOKEN`` or ``token=TOKEN``, whatever follows it."""
+    named = parse_qs(query)
+    for name in ("token", "t"):
+        if name in named:
+            return named[name][0]
+    return unquote(query.partition("&")[0]).removesuffix("=")
+
+
+def in_text(text: str) -> str:
+    """The token in what somebody typed or pasted: a token, or a whole link with one."""
+    pasted = re.sub(r"\s", "", text)
+    return (in_query(urlsplit(pasted).query) if "?" in pasted else pasted).lower()
+
+
+def new_nonce() -> str:
+    """What makes one invite's token differ from all others'."""
+    return clock.random_hex(16)
+
+
+def invite_token(nonce: str) -> str:
+    """The token, 64 lower-case hex characters, that belongs to a new invite's nonce."""
+    return _derive(settings().secrets[0], "invite link", nonce)
+
+
+def shown_again(nonce: str, token_hash: str) -> str:
+    """The token of a stored invite; raises LinkLost where no master secret we have made it."""
+    for secret in settings().secrets:
+        token = _derive(secret, "invite link", nonce)
+        if hmac.compare_digest(digest(token), token_hash):
+            return token
+    raise LinkLost
+
+
+def digest(secret: str) -> str:
+    """The SHA-256 under which a secret of at least 128 random bits is stored, in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def matches(secret: str, stored: str) -> bool:
+    """Whether a secret is the one stored as `digest`, without telling by the time it takes."""
+    return hmac.compare_digest(digest(secret), stored)
+
+
+def _derive(master: bytes, purpose: str, nonce: str) -> str:
+    """One subkey for each purpose, so that what is made for one is no use for another."""
+    subkey = hmac.digest(master, purpose.encode(), "sha256")
+    return hmac.digest(subkey, nonce.encode(), "sha256").hex()

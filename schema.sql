@@ -1,0 +1,141 @@
+-- The tables: the truth. models.py mirrors columns, types, nullability and keys; checks, indexes and
+-- ON DELETE live here alone. One text for SQLite and PostgreSQL. Moments (TIMESTAMP) are UTC.
+-- Nothing that opens a door is stored: only hashes of it, and nonces that are worthless without the
+-- master secret.
+
+CREATE TABLE schema_version (
+    version INTEGER PRIMARY KEY NOT NULL
+);
+INSERT INTO schema_version (version) VALUES (1);
+
+-- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds.
+CREATE TABLE users (
+    id                TEXT PRIMARY KEY NOT NULL,
+    username          TEXT UNIQUE CHECK (length(username) BETWEEN 2 AND 30),
+    email             TEXT UNIQUE CHECK (length(email) <= 254),
+    email_verified_at TIMESTAMP,
+    display_name      TEXT,
+    password_hash     TEXT,
+    admin_at          TIMESTAMP,
+    created_at        TIMESTAMP NOT NULL,
+    disabled_at       TIMESTAMP,
+    deleted_at        TIMESTAMP,
+    CHECK (email IS NOT NULL OR email_verified_at IS NULL),
+    CHECK (deleted_at IS NULL OR (username IS NULL AND email IS NULL AND password_hash IS NULL))
+);
+
+-- One row for one signing in, by a program or a browser. A refresh token is <id>.<secret>.
+CREATE TABLE sessions (
+    id           TEXT PRIMARY KEY NOT NULL,
+    user_id      TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    refresh_hash TEXT,
+    parent_hash  TEXT,
+    rotated_at   TIMESTAMP,
+    created_at   TIMESTAMP NOT NULL,
+    expires_at   TIMESTAMP NOT NULL,
+    ended_at     TIMESTAMP
+);
+CREATE INDEX sessions_of_user ON sessions (user_id);
+
+CREATE TABLE access_tokens (
+    hash       TEXT PRIMARY KEY NOT NULL CHECK (length(hash) = 64),
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    expires_at TIMESTAMP NOT NULL
+);
+CREATE INDEX access_tokens_of_session ON access_tokens (session_id);
+CREATE INDEX access_tokens_to_forget ON access_tokens (expires_at);
+
+CREATE TABLE api_keys (
+    id           TEXT PRIMARY KEY NOT NULL,
+    name         TEXT,
+    secret_hash  TEXT NOT NULL CHECK (length(secret_hash) = 64),
+    created_at   TIMESTAMP NOT NULL,
+    last_used_at TIMESTAMP,
+    expires_at   TIMESTAMP
+);
+
+-- A deleted project stays as a row without a slug, so that history holds.
+CREATE TABLE projects (
+    id          TEXT PRIMARY KEY NOT NULL,
+    name        TEXT NOT NULL,
+    slug        TEXT UNIQUE,
+    description TEXT,
+    is_public   BOOLEAN NOT NULL DEFAULT FALSE,
+    created_at  TIMESTAMP NOT NULL,
+    deleted_at  TIMESTAMP,
+    CHECK (deleted_at IS NOT NULL OR slug IS NOT NULL)
+);
+
+CREATE TABLE members (
+    project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    joined_at  TIMESTAMP NOT NULL,
+    PRIMARY KEY (project_id, user_id)
+);
+CREATE UNIQUE INDEX members_one_owner ON members (project_id) WHERE role = 'owner';
+CREATE INDEX members_of_user ON members (user_id);
+
+-- key_id is no foreign key: deleting a key leaves what it made as it is.
+CREATE TABLE invites (
+    id              TEXT PRIMARY KEY NOT NULL,
+    nonce           TEXT NOT NULL,
+    token_hash      TEXT NOT NULL UNIQUE CHECK (length(token_hash) = 64),
+    mail_token_hash TEXT UNIQUE CHECK (length(mail_token_hash) = 64),
+    legacy_hash     TEXT UNIQUE CHECK (length(legacy_hash) = 64),
+    name            TEXT CHECK (length(name) <= 100),
+    email           TEXT CHECK (length(email) <= 254),
+    project_id      TEXT REFERENCES projects (id),
+    role            TEXT NOT NULL CHECK (role IN ('admin', 'member')),
+    plan            TEXT NOT NULL,
+    redirect_url    TEXT,
+    note            TEXT,
+    makes_admin     BOOLEAN NOT NULL DEFAULT FALSE,
+    max_uses        INTEGER NOT NULL CHECK (max_uses >= 1),
+    uses            INTEGER NOT NULL DEFAULT 0 CHECK (uses BETWEEN 0 AND max_uses),
+    created_at      TIMESTAMP NOT NULL,
+    expires_at      TIMESTAMP,
+    revoked_at      TIMESTAMP,
+    made_by         TEXT NOT NULL,
+    maker_id        TEXT REFERENCES users (id),
+    key_id          TEXT,
+    CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
+);
+CREATE INDEX invites_newest ON invites (created_at, id);
+CREATE INDEX invites_open ON invites (expires_at) WHERE revoked_at IS NULL AND uses < max_uses;
+CREATE INDEX invites_for_address ON invites (email) WHERE email IS NOT NULL;
+CREATE INDEX invites_of_project ON invites (project_id, created_at) WHERE project_id IS NOT NULL;
+CREATE INDEX invites_of_maker ON invites (maker_id) WHERE maker_id IS NOT NULL;
+
+-- One row for one use. An invite's `uses` is always the number of its rows here.
+CREATE TABLE redemptions (
+    id          TEXT PRIMARY KEY NOT NULL,
+    invite_id   TEXT NOT NULL REFERENCES invites (id),
+    user_id     TEXT REFERENCES users (id),
+    redeemed_at TIMESTAMP NOT NULL,
+    UNIQUE (invite_id, user_id)
+);
+CREATE INDEX redemptions_of_user ON redemptions (user_id);
+
+-- Six-digit codes sent by mail; the code is derived from the nonce.
+CREATE TABLE codes (
+    id         TEXT PRIMARY KEY NOT NULL,
+    purpose    TEXT NOT NULL CHECK (purpose IN ('register', 'verify')),
+    email      TEXT NOT NULL,
+    user_id    TEXT REFERENCES users (id) ON DELETE CASCADE,
+    nonce      TEXT NOT NULL,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    created_at TIMESTAMP NOT NULL,
+    expires_at TIMESTAMP NOT NULL,
+    used_at    TIMESTAMP,
+    UNIQUE (purpose, email)
+);
+
+-- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...
+CREATE TABLE counters (
+    purpose TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    spent   INTEGER NOT NULL,
+    since   TIMESTAMP NOT NULL,
+    PRIMARY KEY (purpose, subject)
+);

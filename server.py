@@ -1,0 +1,90 @@
+"""The server under `invite-api serve`: waitress, which reads requests in one thread and answers in others.
+
+So neither slow nor half-sent requests keep a worker. Told to stop, it takes no new connections,
+answers what it has received, and ends.
+"""
+
+import signal
+from types import FrameType
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+
+import clock
+
+MOST_CONNECTIONS = 2000
+PATIENCE = 10  # seconds for what is still being answered at the end
+GREATEST_BODY = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
+
+
+class Server:
+    """A listening server; `run` it until SIGTERM or SIGINT."""
+
+    def __init__(self, app: Flask, host: str, port: int, threads: int) -> None:
+        """Listen; raises OSError if that cannot be done there."""
+        self._map: dict[int, wasyncore.dispatcher] = {}
+        self._stopping = False
+        self._server = create_server(
+            app,
+            map=self._map,
+            host=host,
+            port=port,
+            threads=threads,
+            ident=None,
+            backlog=1024,
+            connection_limit=MOST_CONNECTIONS,
+            channel_timeout=30,
+            cleanup_interval=10,
+            max_request_body_size=GREATEST_BODY,
+            max_request_header_size=64 * 1024,
+            clear_untrusted_proxy_headers=False,
+            asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as the start of a URL."""
+        first = next(each for each in self._map.values() if isinstance(each, BaseWSGIServer))
+        host = f"[{first.effective_host}]" if ":" in first.effective_host else first.effective_host
+        return f"http://{host}:{first.effective_port}"
+
+    def run(self) -> None:
+        """Serve until told to stop, then finish what was accepted."""
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._stop)
+        while not self._stopping:
+            self._turn(1.0)
+        self._drain()
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._stopping = True
+        self._server.pull_trigger()
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
+
+    def _drain(self) -> None:
+        """Take what stands in the door, shut it, and answer what is inside."""
+        deadline = clock.ticks() + PATIENCE
+        for listening in (True, False):
+            quiet = 0
+            while quiet < 3 and clock.ticks() < deadline:
+                self._turn(0.02)
+                quiet = 0 if self._is_busy() else quiet + 1
+            if listening:
+                self._shut()
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._map)
+
+    def _shut(self) -> None:
+        for each in list(self._map.values()):
+            if isinstance(each, BaseWSGIServer):
+                each.del_channel()
+                each.socket.close()
+
+    def _is_busy(self) -> bool:
+        """Whether a whole request is without its answer, or an answer has not been sent."""
+        channels = [each for each in self._map.values() if isinstance(each, HTTPChannel)]
+        return any(each.requests or each.total_outbufs_len for each in channels)

@@ -1,0 +1,188 @@
+"""What the tests share: a house of their own for each test, the real command, the real server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import config
+import database
+from app import create_app
+from rules import invites, keys
+
+COMMAND = Path(sys.executable).parent / "invite-api"
+
+
+def require(program: str, package: str) -> str:
+    """The path of a program that a test needs; without it CI fails, and anybody else is told at the end."""
+    found = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"{program} is not installed here: apt-get install {package}")
+    if found is None:
+        pytest.skip(f"{program} is not installed here: apt-get install {package}")
+    return found
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say loudly what was not tested, and what to install for it."""
+    for report in terminalreporter.stats.get("skipped", ()):
+        terminalreporter.write_line(f"NOT TESTED: {report.nodeid}: {report.longrepr[2]}", yellow=True, bold=True)
+
+
+def make_settings(instance: Path, **settings: str) -> config.Settings:
+    """Settings as the environment would give them; flood limits are off unless asked for."""
+    given = {"INSTANCE": str(instance), "LIMITS": "off", **settings}
+    return config.load({f"INVITE_API_{name}": value for name, value in given.items()})
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """The settings of this test's house, in force."""
+    with config.using(make_settings(tmp_path / "instance")) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def house(settings):
+    """A database of this test's own."""
+    return database.open_database(settings)
+
+
+@pytest.fixture
+def key(house):
+    """A good API key, ID/SECRET."""
+    with house.writing():
+        return keys.create("test")
+
+
+@pytest.fixture
+def client(settings, house):
+    """A client of the application, without a socket between them."""
+    return create_app(settings).test_client()
+
+
+@pytest.fixture
+def make_invite(house):
+    """Make an invite as the shell does, and return its token."""
+
+    def make(**given):
+        with house.writing():
+            return invites.token(invites.create(invites.read(given), invites.SHELL))
+
+    return make
+
+
+@pytest.fixture
+def invite_api(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the real command, in another folder than the checkout."""
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env=_environ(tmp_path / "instance", environ),
+            check=False,
+        )
+
+    return run
+
+
+@dataclass
+class Answer:
+    """What came back over the socket."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass
+class Served:
+    """A server of ours in a process of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    port: int
+    log: Path
+    instance: Path
+    environ: dict[str, str] = field(repr=False)
+
+    def get(self, path: str, method: str = "GET", data: bytes | None = None, **headers: str) -> Answer:
+        """One request over the socket; redirects are not followed."""
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with _opener.open(request, timeout=30) as response:
+                return Answer(response.status, dict(response.headers), response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read().decode())
+
+    def run(self, *arguments: str) -> str:
+        """The stdout of a command beside the running server."""
+        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=self.environ, check=True)
+        return done.stdout.strip()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments):
+        return None
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
+
+
+@pytest.fixture
+def serve(tmp_path) -> Iterator[Callable[..., Served]]:
+    """Start real servers over this test's instance folder; they end with the test."""
+    running: list[Served] = []
+
+    def start(**environ: str) -> Served:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        instance = tmp_path / "instance"
+        full = _environ(instance, {"PUBLIC_URL": url, **environ})
+        log = tmp_path / f"server-{port}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=stderr, env=full)
+        served = Served(process, url, port, log, instance, full)
+        running.append(served)
+        _wait_until_it_listens(served)
+        return served
+
+    yield start
+    for served in running:
+        served.process.kill()
+        served.process.wait()
+
+
+def _wait_until_it_listens(served: Served) -> None:
+    deadline = time.monotonic() + 30
+    while "listens on" not in served.log.read_text():
+        assert served.process.poll() is None, served.log.read_text()
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _environ(instance: Path, environ: dict[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+    given = {"INSTANCE": str(instance), "LIMITS": "off", **environ}
+    return inherited | {f"{config.PREFIX}{name}": value for name, value in given.items()}

@@ -1,0 +1,148 @@
+"""The command as a subprocess, in another folder than the checkout."""
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+LINK = re.compile(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}\n")
+
+
+def test_create_prints_the_key_alone(invite_api):
+    done = invite_api("create", "My test key")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{7}/[A-Za-z0-9_-]{32}\n", done.stdout)
+
+
+def test_list_prints_ids_and_names_as_prosodyctl_does(invite_api):
+    named = invite_api("create", "My test key").stdout.partition("/")[0]
+    nameless = invite_api("create").stdout.partition("/")[0]
+    assert set(invite_api("list").stdout.splitlines()) == {f"{named}\tMy test key", f"{nameless}\t<unknown>"}
+
+
+def test_delete_is_silent_and_final(invite_api):
+    key_id = invite_api("create", "x").stdout.partition("/")[0]
+    done = invite_api("delete", key_id)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    again = invite_api("delete", key_id)
+    assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: key not found\n")
+
+
+def test_an_invite_is_made_listed_shown_and_withdrawn(invite_api):
+    link = invite_api(
+        "invite", "create", "--name", "Anne", "--uses", "2", "--ttl", "2 weeks", "--note", "a friend"
+    ).stdout
+    assert LINK.fullmatch(link)
+    listed = invite_api("invite", "list").stdout.rstrip("\n").split("\t")
+    assert listed[1:4] == ["active", "0/2", "Anne"]
+    for name in (listed[0], link.strip(), link.strip().partition("?")[2]):
+        shown = json.loads(invite_api("invite", "show", name, "--json").stdout)
+        assert (shown["id"], shown["link"], shown["note"]) == (listed[0], link.strip(), "a friend")
+    assert f"link\t{link}" in invite_api("invite", "show", listed[0]).stdout
+    assert invite_api("invite", "delete", listed[0]).returncode == 0
+    assert json.loads(invite_api("invite", "list", "--json").stdout)[0]["state"] == "revoked"
+
+
+def test_an_invite_for_an_admin_lives_a_day(invite_api):
+    assert invite_api("invite", "create", "--admin").returncode == 0
+    shown = json.loads(invite_api("invite", "list", "--json").stdout)[0]
+    assert shown["makes_admin"] is True
+    assert shown["expires_at"][:10] > shown["created_at"][:10]
+
+
+def test_everything_wrong_is_said_and_nothing_is_made(invite_api):
+    done = invite_api("invite", "create", "--ttl", "soon", "--uses", "0", "--redirect-url", "ftp://x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.partition(":")[0] for line in done.stderr.removeprefix("Error: ").splitlines()] == [
+        "--ttl",
+        "--uses",
+        "--redirect-url",
+    ]
+    assert invite_api("invite", "list").stdout == ""
+
+
+@pytest.mark.parametrize("which", ["nobody", "0" * 64, "http://127.0.0.1:8080/invite?abc"])
+@pytest.mark.parametrize("verb", ["show", "delete"])
+def test_an_invite_that_is_not_there_is_refused_in_a_sentence(invite_api, verb, which):
+    done = invite_api("invite", verb, which)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: There is no such invitation.")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["delete"], ["invite", "list", "--limit", "many"], ["serve", "--port", "x"]]
+)
+def test_wrong_usage_exits_2(invite_api, arguments):
+    done = invite_api(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: invite-api" in done.stderr
+
+
+def test_settings_with_nonsense_exit_2_and_are_named(invite_api):
+    done = invite_api("list", PUBLIC_URL="nonsense", THREADS="0")
+    assert done.returncode == 2
+    assert "INVITE_API_PUBLIC_URL: " in done.stderr
+    assert "INVITE_API_THREADS: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_database_is_a_sentence_too(invite_api, tmp_path):
+    (tmp_path / "diary.db").write_text("dear diary\n" * 100)
+    done = invite_api("list", DATABASE_URL=f"sqlite:///{tmp_path}/diary.db")
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {tmp_path}/diary.db: file is not a database\n"
+
+
+def test_stored_text_cannot_command_the_terminal(invite_api, tmp_path):
+    invite_api("invite", "create", "--name", "Anne")
+    invite_api("create", "key")
+    with sqlite3.connect(tmp_path / "instance" / "invites.db") as database:
+        database.execute("UPDATE invites SET name = 'x' || char(27) || '[31m' || char(8238)")
+        database.execute("UPDATE api_keys SET name = 'a' || char(9) || char(10) || 'b'")
+    database.close()
+    printed = invite_api("invite", "list").stdout + invite_api("list").stdout
+    assert "\\x1b[31m\\u202e" in printed
+    assert "a\\t\\nb" in printed
+    assert "\x1b" not in printed
+
+
+def test_db_path_prints_where_the_database_is(invite_api, tmp_path):
+    assert invite_api("db", "path").stdout == f"{tmp_path}/instance/invites.db\n"
+
+
+def test_routes_prints_the_map(invite_api):
+    assert "GET POST\t/invites_api\tapi_key\t600/minute\n" in invite_api("routes").stdout
+
+
+def test_a_listing_does_not_load_what_is_slow_and_not_needed():
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import cli"], capture_output=True, text=True, check=True
+    ).stderr
+    assert "sqlalchemy" in loaded
+    for slow in ("flask", "email_validator", "zxcvbn", "waitress"):
+        assert slow not in loaded
+
+
+def walk(command, path=()):
+    for name, each in sorted(command.commands.items()):
+        if hasattr(each, "commands"):
+            yield from walk(each, (*path, name))
+        else:
+            yield (*path, name), each
+
+
+def commands():
+    from cli import main
+
+    return list(walk(main))
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(*each, id=" ".join(each[0])) for each in commands()])
+def test_every_command_has_help_with_an_example(path, command, invite_api):
+    shown = invite_api(*path, "--help")
+    assert shown.returncode == 0
+    assert f"$ invite-api {' '.join(path)}" in shown.stdout
+    assert command.help

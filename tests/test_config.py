@@ -1,0 +1,112 @@
+import os
+import stat
+import threading
+
+import pytest
+
+import config
+from config import ConfigError
+
+
+def test_nothing_needs_setting():
+    settings = config.load({})
+    assert settings.public_url == "http://127.0.0.1:8080"
+    assert settings.database_url == f"sqlite:///{config.CHECKOUT / 'instance' / 'invites.db'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "nonsense"),
+    [
+        ("PUBLIC_URL", "example.org"),
+        ("PUBLIC_URL", "https://user@example.org"),
+        ("PUBLIC_URL", "https://example.org/?a"),
+        ("PUBLIC_URL", "https://example.org:99999"),
+        ("DATABASE_URL", "mysql://localhost"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("INVITE_TTL", "soon"),
+        ("INVITE_TTL", "0d"),
+        ("INVITE_TTL_MAX", "100000d"),
+        ("PASSWORD_MIN_LENGTH", "4"),
+        ("PASSWORD_MIN_LENGTH", "٨"),
+        ("ALLOW_QUERY_KEY", "yes please"),
+        ("TRUSTED_PROXIES", "10.0.0.1, proxy.local"),
+        ("REDIRECT_ORIGINS", "https://app.example.org/path"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY_FALLBACKS", "short"),
+        ("SITE_NAME", "a\x1b[31m"),
+        ("THREADS", "0"),
+    ],
+)
+def test_nonsense_is_refused_by_name(name, nonsense):
+    with pytest.raises(ConfigError, match=f"INVITE_API_{name}: "):
+        config.load({f"INVITE_API_{name}": nonsense})
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    with pytest.raises(ConfigError) as refused:
+        config.load({"INVITE_API_THREADS": "many", "INVITE_API_LIMITS": "perhaps"})
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_misspelt_setting_is_not_passed_over():
+    with pytest.raises(ConfigError, match="did you mean INVITE_API_PUBLIC_URL"):
+        config.load({"INVITE_API_PUBLICURL": "https://example.org"})
+
+
+def test_a_default_life_longer_than_the_maximum_is_refused():
+    with pytest.raises(ConfigError, match="INVITE_TTL: is longer"):
+        config.load({"INVITE_API_INVITE_TTL": "10d", "INVITE_API_INVITE_TTL_MAX": "5d"})
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "root"),
+    [
+        ("https://Example.org/", "https://example.org", ""),
+        ("https://example.org:443/invites/", "https://example.org", "/invites"),
+        ("http://[::1]:8080", "http://[::1]:8080", ""),
+    ],
+)
+def test_the_public_url_knows_its_origin_and_its_path(url, origin, root):
+    settings = config.load({"INVITE_API_PUBLIC_URL": url})
+    assert (settings.origin, settings.root) == (origin, root)
+
+
+def test_a_key_file_is_made_once_and_is_private(tmp_path):
+    environ = {"INVITE_API_INSTANCE": str(tmp_path / "new")}
+    first = config.load(environ).secrets
+    assert first == config.load(environ).secrets
+    assert len(first[0]) == 64
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "new" / "secret.key").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path / "new") == ["secret.key"]
+
+
+def test_first_starts_at_once_agree_on_one_secret(tmp_path):
+    found, ready = [], threading.Barrier(16)
+
+    def start():
+        settings = config.load({"INVITE_API_INSTANCE": str(tmp_path)})
+        ready.wait()
+        found.append(settings.secrets)
+
+    threads = [threading.Thread(target=start) for _ in range(16)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+
+
+def test_a_secret_may_come_from_a_file_and_from_the_past(tmp_path):
+    (tmp_path / "key").write_text("x" * 32 + "\n")
+    settings = config.load(
+        {"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "key"), "INVITE_API_SECRET_KEY_FALLBACKS": "y" * 20}
+    )
+    assert settings.secrets == (b"x" * 32, b"y" * 20)
+
+
+def test_a_secret_file_that_is_not_there_is_named(tmp_path):
+    settings = config.load({"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "nothing")})
+    with pytest.raises(ConfigError, match="nothing: the master secret cannot be read"):
+        _ = settings.secrets

@@ -1,0 +1,177 @@
+import os
+import sqlite3
+import stat
+
+import pytest
+from sqlalchemy import Text, create_engine, inspect, text
+
+import database
+from conftest import make_settings
+from database import Unavailable
+from models import Base, User
+
+
+def test_models_and_schema_do_not_drift_apart(tmp_path, house):
+    mirrored = create_engine(f"sqlite:///{tmp_path / 'mirrored.db'}")
+    Base.metadata.create_all(mirrored)
+    assert shape(mirrored) == shape(house.engine)
+    mirrored.dispose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE users ADD COLUMN shoe_size INTEGER",
+        "ALTER TABLE users DROP COLUMN display_name",
+        "ALTER TABLE users RENAME COLUMN admin_at TO king_at",
+        "CREATE TABLE stray (id TEXT PRIMARY KEY)",
+    ],
+)
+def test_the_drift_test_notices_a_change(tmp_path, house, change):
+    mirrored = create_engine(f"sqlite:///{tmp_path / 'mirrored.db'}")
+    Base.metadata.create_all(mirrored)
+    with mirrored.begin() as connection:
+        connection.execute(text(change))
+    assert shape(mirrored) != shape(house.engine)
+    mirrored.dispose()
+
+
+def shape(engine):
+    """Tables with their columns, types, nullability, keys and unique columns."""
+    found = inspect(engine)
+    return {
+        table: {
+            "columns": {
+                each["name"]: (Text if str(each["type"]) == "VARCHAR" else type(each["type"]), each["nullable"])
+                for each in found.get_columns(table)
+            },
+            "primary": found.get_pk_constraint(table)["constrained_columns"],
+            "foreign": sorted(
+                (each["constrained_columns"], each["referred_table"], each["referred_columns"])
+                for each in found.get_foreign_keys(table)
+            ),
+            "unique": sorted(each["column_names"] for each in found.get_unique_constraints(table)),
+        }
+        for table in found.get_table_names()
+    }
+
+
+def test_every_connection_minds_its_manners(house):
+    with house.reading() as unit:
+        manners = {
+            pragma: unit.scalar(text(f"PRAGMA {pragma}"))
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    assert manners == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 2}
+
+
+def test_what_is_written_while_reading_is_forgotten(house, settings):
+    with house.reading() as unit:
+        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+    with house.reading() as unit:
+        assert unit.scalar(text("SELECT count(*) FROM counters")) == 0
+
+
+def test_a_unit_that_fails_changes_nothing(house):
+    with pytest.raises(ZeroDivisionError), house.writing() as unit:
+        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+        1 / 0  # noqa: B018
+    with house.reading() as unit:
+        assert unit.scalar(text("SELECT count(*) FROM counters")) == 0
+
+
+@pytest.mark.parametrize("outer", ["reading", "writing"])
+@pytest.mark.parametrize("inner", ["reading", "writing"])
+def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    with getattr(house, outer)(), pytest.raises((RuntimeError, Unavailable)), getattr(house, inner)():
+        pass
+
+
+def test_there_is_no_session_outside_a_unit(house):
+    with pytest.raises(RuntimeError, match="no unit of work is open"):
+        database.session()
+
+
+def test_writers_take_the_lock_at_once(house, settings):
+    other = sqlite3.connect(database.file_of(settings), timeout=0)
+    with house.writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_moments_come_back_aware_and_in_utc(house):
+    from clock import new_id, now
+
+    moment = now()
+    with house.writing() as unit:
+        unit.add(User(id=new_id(), created_at=moment))
+    with house.reading() as unit:
+        assert unit.query(User).one().created_at == moment
+
+
+def test_the_file_is_private(house, settings):
+    path = database.file_of(settings)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_opening_again_keeps_what_is_there(house, settings):
+    with house.writing() as unit:
+        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+    with database.open_database(settings).reading() as unit:
+        assert unit.scalar(text("SELECT count(*) FROM counters")) == 1
+
+
+def test_a_file_that_is_no_database_is_named_and_left_alone(settings):
+    path = database.file_of(settings)
+    path.parent.mkdir(parents=True)
+    path.write_text("dear diary\n" * 100)
+    with pytest.raises(Unavailable, match=r"invites\.db: file is not a database"):
+        database.open_database(settings)
+    assert path.read_text() == "dear diary\n" * 100
+
+
+def test_somebody_elses_database_is_left_alone(settings):
+    path = database.file_of(settings)
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE recipes (id INTEGER)")
+    other.close()
+    with pytest.raises(Unavailable, match="not ours"):
+        database.open_database(settings)
+
+
+def test_a_schema_of_another_version_is_refused(house, settings):
+    with house.writing() as unit:
+        unit.execute(text("UPDATE schema_version SET version = 99"))
+    with pytest.raises(Unavailable, match="its schema is version 99, this invite-api needs 1"):
+        database.open_database(settings)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    settings = make_settings(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/no/such/folder/invites.db")
+    with pytest.raises(Unavailable, match=r"no/such/folder/invites\.db: cannot be opened: No such file"):
+        database.open_database(settings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_somebody_elses_file_is_not_touched(house, settings):
+    os.chown(database.file_of(settings), 65534, 65534)
+    with pytest.raises(Unavailable, match="sudo -u nobody invite-api"):
+        database.open_database(settings)
+
+
+def test_parameters_do_not_get_into_error_messages(house):
+    with pytest.raises(Unavailable) as refused, house.reading() as unit:
+        unit.execute(text("SELECT * FROM nowhere WHERE token = :token"), {"token": "secret"})
+    assert "secret" not in str(refused.value.__cause__)
+
+
+def test_statements_are_split_where_sql_ends():
+    script = "-- a; comment\nCREATE TABLE a (b TEXT DEFAULT ';');\n\nINSERT INTO a\nVALUES ('x');\n"
+    assert list(database.statements(script)) == [
+        "CREATE TABLE a (b TEXT DEFAULT ';');",
+        "INSERT INTO a\nVALUES ('x');",
+    ]

@@ -1,0 +1,120 @@
+"""The house keeps its own rules: who imports whom, and the shape of the map."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import clock
+import guards
+from app import ROUTES, Unit
+from config import CHECKOUT
+from dialects import wire
+from rules import refusals
+
+ROWS = [(dialect, row) for dialect, rows in ROUTES.items() for row in rows]
+
+# A module may import these of ours; what is not listed may import none.
+MAY_IMPORT = {
+    "clock": set(),
+    "config": {"clock"},
+    "database": {"config"},
+    "models": set(),
+    "logs": {"clock"},
+    "flood": {"clock", "config", "rules"},
+    "rules": {"rules", "models", "database", "config", "clock"},
+    "guards": {"rules", "config"},
+    "dialects": {"dialects", "rules", "config"},
+    "app": {"dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
+    "server": {"clock"},
+    "cli": {"app", "server", "rules", "models", "database", "config", "clock", "logs"},
+}
+FOREIGN_TO = {
+    "rules": {"flask", "werkzeug", "click", "waitress"},
+    "dialects": {"sqlalchemy", "flask_sqlalchemy", "click"},
+    "models": {"flask", "flask_sqlalchemy"},
+    "database": {"flask", "flask_sqlalchemy"},
+    "cli": {"flask", "flask_sqlalchemy"},
+}
+
+
+def modules():
+    for path in sorted(CHECKOUT.glob("*.py")) + sorted(CHECKOUT.glob("[dr]*/*.py")):
+        relative = path.relative_to(CHECKOUT)
+        yield relative.parts[0].removesuffix(".py"), path
+
+
+def imported(path: Path) -> set[str]:
+    """The full names that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{each.name}" for each in node.names}
+    return names
+
+
+@pytest.mark.parametrize(("part", "path"), [pytest.param(*each, id=each[1].name) for each in modules()])
+def test_modules_import_only_what_lies_beneath_them(part, path):
+    used = {each.split(".")[0] for each in imported(path)}
+    assert used & set(MAY_IMPORT) <= MAY_IMPORT[part]
+    assert not used & FOREIGN_TO.get(part, set())
+
+
+def test_the_dialects_do_not_know_each_other():
+    names = {path.stem for part, path in modules() if part == "dialects"} - {"wire"}
+    for part, path in modules():
+        if part == "dialects" and path.stem != "__init__":
+            assert not {each.removeprefix("dialects.") for each in imported(path)} & names
+
+
+def test_there_are_no_blueprints():
+    for _, path in modules():
+        assert "Blueprint" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "row"), [pytest.param(*each, id=f"{each[1].methods} {each[1].path}") for each in ROWS]
+)
+def test_a_view_takes_its_caller_what_was_prepared_and_the_names_in_its_path(dialect, row):
+    in_path = [part[1:-1].split(":")[-1] for part in row.path.split("/") if part.startswith("<")]
+    parameters = list(inspect.signature(row.view).parameters)
+    assert parameters[0] == "caller"
+    assert parameters[2 if row.prepare else 1 :] == in_path
+
+
+@pytest.mark.parametrize(
+    ("dialect", "row"), [pytest.param(*each, id=f"{each[1].methods} {each[1].path}") for each in ROWS]
+)
+def test_every_row_says_who_may_call_and_has_a_docstring(dialect, row):
+    assert row.guard in vars(guards).values()
+    assert row.unit in Unit
+    assert row.view.__doc__
+    assert row.limit or row.path == "/health"
+
+
+def all_refusals(parent=refusals.Refusal):
+    for each in parent.__subclasses__():
+        yield each
+        yield from all_refusals(each)
+
+
+@pytest.mark.parametrize("refusal", list(all_refusals()))
+@pytest.mark.parametrize("dialect", ROUTES, ids=lambda dialect: dialect.__name__)
+def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, client):
+    facts = {
+        "InviteExpired": (clock.now(),),
+        "RateLimited": (7,),
+        "Invalid": (refusals.Problem("name", "rule", "is odd"),),
+    }
+    with client.application.test_request_context("/"):
+        client.application.preprocess_request()
+        answer = dialect.refusal(refusal(*facts.get(refusal.__name__, ())))
+    assert answer.status_code in range(400, 504)
+    assert len(answer.get_data(as_text=True)) > 20
+
+
+def test_the_statuses_name_each_refusal_once():
+    assert set(wire.STATUS) == set(all_refusals())

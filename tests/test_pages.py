@@ -1,0 +1,221 @@
+import re
+
+import pytest
+import time_machine
+
+import clock
+from app import create_app
+from conftest import make_settings
+from database import session
+from models import Invite, Project, User
+from rules import invites
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def register(client):
+    """Post the form as a program for mod_invites_register_web does."""
+
+    def post(token, user="anne", password=PASSWORD, query="", **more):
+        return client.post(f"/register{query}", data={"user": user, "password": password, "token": token, **more})
+
+    return post
+
+
+@pytest.fixture
+def users(house):
+    def look():
+        with house.reading() as unit:
+            return unit.query(User).all()
+
+    return look
+
+
+@pytest.mark.parametrize("query", ["{}", "{}=", "t={}", "token={}", "token={}&name=Eve"])
+def test_a_link_opens_in_every_form_and_shows_who_it_is_for(client, make_invite, query):
+    page = client.get(f"/invite?{query.format(make_invite(name='Anne', email='anne@example.org'))}")
+    assert page.status_code == 200
+    assert "Anne, you are invited" in page.text
+    assert "anne@example.org" in page.text
+    assert "<svg" in page.text
+    assert "Eve" not in page.text
+
+
+def test_opening_a_link_changes_nothing(client, house, make_invite):
+    token = make_invite()
+    with house.reading() as unit:
+        before = unit.execute(Invite.__table__.select()).all()
+    for method in ("GET", "HEAD") * 20:
+        assert client.open(f"/invite?{token}", method=method).status_code == 200
+        assert client.open(f"/register?t={token}", method=method, headers={"Purpose": "prefetch"}).status_code == 200
+    with house.reading() as unit:
+        assert unit.execute(Invite.__table__.select()).all() == before
+
+
+def test_the_story_of_an_invite(client, make_invite, register, users):
+    token = make_invite()
+    assert "Make my account" in client.get(f"/invite?{token}").text
+    done = register(token, user="Anne")
+    assert done.status_code == 200
+    assert "Welcome, anne" in done.text
+    again = client.get(f"/invite?{token}")
+    assert (again.status_code, "has been used" in again.text) == (410, True)
+    assert [each.username for each in users()] == ["anne"]
+
+
+def test_an_old_program_that_rewrites_the_link_and_posts_there_makes_an_account(client, key, register):
+    location = client.get(f"/invites_api?key={key}").location
+    token = location.partition("?")[2]
+    url = location.replace("/invite", "/register").removeprefix("http://127.0.0.1:8080")
+    assert client.post(url, data={"user": "anne", "password": PASSWORD, "token": token}).status_code == 200
+
+
+def test_the_token_may_stand_in_the_url_of_the_post_alone(register, make_invite):
+    assert register("", query=f"?{make_invite()}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"user": ""}, "A user name has"),
+        ({"user": "anne b"}, "A user name has"),
+        ({"user": "<b>x"}, "A user name has"),
+        ({"user": "taken"}, "This user name is taken"),
+        ({"password": ""}, "must have at least 8"),
+        ({"password": "password1"}, "anybody would guess"),
+    ],
+)
+def test_a_refused_form_comes_back_with_what_was_typed_and_costs_nothing(
+    client, make_invite, register, users, typed, said
+):
+    register(make_invite(), user="taken")
+    token = make_invite()
+    page = register(token, **{"user": "anne", "password": PASSWORD, **typed})
+    assert page.status_code == 422
+    assert said in page.text
+    assert f'value="{typed.get("user", "anne").replace("<", "&lt;").replace(">", "&gt;")}"' in page.text
+    assert PASSWORD not in page.text
+    assert len(users()) == 1
+    assert register(token).status_code == 200
+
+
+def test_a_dead_token_leads_to_the_page_that_says_so(client, register, make_invite):
+    token = make_invite()
+    register(token)
+    for answer in (register(token, user="other"), client.get(f"/register?t={token}"), client.get(f"/register?{token}")):
+        assert (answer.status_code, answer.location) == (303, f"http://127.0.0.1:8080/invite?{token}")
+    nonsense = register("</title>nonsense")
+    assert (nonsense.status_code, nonsense.location) == (303, "http://127.0.0.1:8080/invite")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("used", 410, "has been used"),
+        ("revoked", 404, "has been withdrawn"),
+        ("expired", 404, "has expired"),
+        ("unknown", 404, "There is no such invitation"),
+        ("short", 404, "There is no such invitation"),
+        ("missing", 404, "There is no invitation in this link"),
+    ],
+)
+def test_every_dead_link_says_why_and_offers_the_code_field(client, house, make_invite, register, kind, status, said):
+    token = {"unknown": "0" * 64, "short": "abc", "missing": ""}.get(kind) or make_invite(ttl="1h")
+    if kind == "missing":
+        token = ""
+    if kind == "used":
+        register(token)
+    if kind == "revoked":
+        with house.writing():
+            invites.revoke(invites.find(token))
+    with time_machine.travel(clock.now() + (clock.DAY if kind == "expired" else clock.SECOND)):
+        page = client.get(f"/invite?{token}")
+    assert page.status_code == status
+    assert said in page.text
+    assert 'action="/code"' in page.text
+
+
+@pytest.mark.parametrize(
+    "pasted", ["{}", "http://127.0.0.1:8080/invite?{}", " https://other.example/x?token={}&name=a "]
+)
+def test_a_pasted_link_or_token_leads_to_its_invitation(client, make_invite, pasted):
+    token = make_invite()
+    answer = client.post("/code", data={"code": pasted.format(token)})
+    assert (answer.status_code, answer.location) == (303, f"http://127.0.0.1:8080/invite?{token}")
+
+
+@pytest.mark.parametrize("pasted", ["", "hello", "https://example.org/", "<script>", "\0"])
+def test_what_is_no_invitation_is_said_beside_the_field(client, pasted):
+    answer = client.post("/code", data={"code": pasted})
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert "<script>" not in answer.text
+
+
+def test_a_page_links_under_the_path_of_the_public_url(tmp_path, house, make_invite):
+    client = create_app(make_settings(tmp_path / "instance", PUBLIC_URL="https://example.org/in")).test_client()
+    page = client.get(f"/invite?{make_invite()}").text
+    assert set(re.findall(r'(?:href|action|src)="([^"]*)"', page)) == {
+        "/in/",
+        "/in/register",
+        "/in/static/icon.svg",
+        "/in/static/style.css",
+    }
+
+
+def test_the_page_after_joining_leads_on_but_never_jumps(client, register, make_invite):
+    page = register(make_invite(redirect_url="https://app.example.org/start"))
+    assert page.status_code == 200
+    assert 'href="https://app.example.org/start"' in page.text
+    assert "Go on to app.example.org" in page.text
+    assert "Location" not in page.headers
+
+
+def test_an_invite_to_a_project_names_it(client, house, make_invite):
+    with house.writing():
+        session().add(Project(id="p", name="Tea & <Cake>", slug="tea", created_at=clock.now()))
+    page = client.get(f"/invite?{make_invite(project='tea')}").text
+    assert "You are invited to Tea &amp; &lt;Cake&gt;" in page
+
+
+def test_the_operators_note_is_not_shown(client, make_invite):
+    assert "nosy neighbour" not in client.get(f"/invite?{make_invite(note='nosy neighbour')}").text
+
+
+@pytest.mark.parametrize("path", ["/", "/invite", "/invite?abc", "/register", "/nothing", "/health", "/invites_api"])
+def test_every_answer_has_the_security_headers(client, path):
+    headers = client.get(path, headers={"Accept": "text/html"}).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Robots-Tag"] == "noindex, nofollow"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in headers
+
+
+def test_a_page_and_what_it_loads_weigh_at_most_30_kb(client, make_invite):
+    page = client.get(f"/invite?{make_invite(name='x' * 100)}").text
+    weights = []
+    for path in re.findall(r'<link [^>]*href="([^"]*)"', page):
+        with client.get(path) as loaded:
+            weights.append(len(loaded.data))
+    assert len(weights) == 2
+    assert len(page.encode()) + sum(weights) < 30_000
+
+
+def test_an_address_that_is_not_there_is_told_in_the_callers_language(client):
+    page = client.get("/nothing", headers={"Accept": "text/html"})
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    api = client.get("/nothing")
+    assert (api.status_code, api.json["code"]) == (404, "NOT_FOUND")
+
+
+def test_ten_registrations_a_minute_from_one_address_are_enough(tmp_path, house):
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client()
+    statuses = [client.post("/register", data={"token": "0" * 64}).status_code for _ in range(11)]
+    assert statuses == [303] * 10 + [429]
+    page = client.post("/register")
+    assert "Too many requests" in page.text
+    assert int(page.headers["Retry-After"]) <= 60
