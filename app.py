@@ -1,9 +1,10 @@
 """The Flask application: the map of the API, and `answer`, which every request passes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,8 +27,9 @@ import flood
 import guards
 import logs
 from config import CHECKOUT, Settings
-from dialects import ops, pages, prosody
+from dialects import agentbot, hitkey, ops, pages, prosody
 from models import Base
+from rules import accounts
 from rules.refusals import Refusal
 from rules.tokens import digest
 
@@ -42,11 +44,16 @@ class Unit(Enum):
 
     READS = "reads"
     WRITES = "writes"
+    STREAMS = "reads a chunk at a time"
     ALONE = "does without"
 
 
 class Route(NamedTuple):
-    """A row of the map. `prepare` runs before the view, with no unit of work open, and feeds it."""
+    """A row of the map.
+
+    Two steps may run before the view, each fed with what the one before returned: `spend` in a unit
+    of work of its own, committed whatever follows; `prepare` with none open, for what takes long.
+    """
 
     methods: str
     path: str
@@ -54,29 +61,61 @@ class Route(NamedTuple):
     guard: Callable[[], Any]
     limit: str | None
     unit: Unit
-    prepare: Callable[[], Any] | None = None
+    spend: Callable[[], Any] | None = None
+    prepare: Callable[..., Any] | None = None
 
 
-READS, WRITES, ALONE = Unit.READS, Unit.WRITES, Unit.ALONE
-anyone, api_key = guards.anyone, guards.api_key
+READS, WRITES, STREAMS, ALONE = Unit.READS, Unit.WRITES, Unit.STREAMS, Unit.ALONE
+anyone, api_key, key_or_admin = guards.anyone, guards.api_key, guards.api_key_or_admin
+signed_in, known, admin = guards.signed_in, guards.signed_in_or_deleted, guards.admin
+visitor, own_form, any_form = guards.visitor, guards.own_form, guards.own_form_or_program
 
 # dialect: methods, path, view, who may call, how often, what it does to the database
 # fmt: off
 ROUTES: dict[Any, list[Route]] = {
     prosody: [
-        Route("GET POST", "/invites_api", prosody.create_invite,   api_key, "600/minute", WRITES),
-        Route("OPTIONS",  "/invites_api", prosody.preflight,       anyone,  "600/minute", ALONE),
+        Route("GET POST", "/invites_api",            prosody.create_invite,       api_key,      "600/minute", WRITES),
+        Route("OPTIONS",  "/invites_api",            prosody.preflight,           anyone,       "600/minute", ALONE),
+    ],
+    agentbot: [
+        Route("POST",     "/api/invite",             agentbot.create_invite,      known,        "120/minute", WRITES),
+        Route("POST",     "/api/invites/verify",     agentbot.verify,             anyone,       "120/minute", READS),
+        Route("GET",      "/api/admin/invites",      agentbot.list_invites,       admin,        "120/minute", STREAMS),
+        Route("POST",     "/api/admin/invites",      agentbot.create_for_address, admin,        "120/minute", WRITES),
+        Route("POST",     "/api/invite/generate",    agentbot.generate,           key_or_admin, "600/minute", WRITES),
+        Route("POST",     "/api/invite/validate",    agentbot.validate,           anyone,       "120/minute", WRITES,
+              spend=agentbot.spend_try),
+    ],
+    hitkey: [
+        Route("GET",      "/invites/<token>",        hitkey.view_invite,          anyone,       "120/minute", READS),
+        Route("POST",     "/invites/<token>/accept", hitkey.accept_invite,        signed_in,    "120/minute", WRITES),
+        Route("POST",     "/auth/register/with-invite", hitkey.register_with_invite, anyone,    "10/minute",  WRITES,
+              prepare=hitkey.read_registration),
+        Route("POST",     "/auth/login",             hitkey.login,                anyone,       "10/minute",  WRITES,
+              spend=hitkey.begin_login, prepare=accounts.check_password),
+        Route("POST",     "/auth/logout",            hitkey.logout,               signed_in,    "120/minute", WRITES),
+        Route("GET",      "/auth/me",                hitkey.me,                   signed_in,    "120/minute", READS),
+        Route("POST",     "/auth/token/refresh",     hitkey.refresh_token,        anyone,       "120/minute", WRITES),
     ],
     pages: [
-        Route("GET",      "/",            pages.home,              anyone,  "120/minute", ALONE),
-        Route("POST",     "/code",        pages.enter_code,        anyone,  "120/minute", ALONE),
-        Route("GET",      "/invite",      pages.invitation,        anyone,  "120/minute", READS),
-        Route("GET",      "/register",    pages.show_registration, anyone,  "120/minute", READS),
-        Route("POST",     "/register",    pages.register,          anyone,  "10/minute",  WRITES,
+        Route("GET",      "/",                       pages.home,                  visitor,      "120/minute", READS),
+        Route("POST",     "/code",                   pages.enter_code,            visitor,      "120/minute", WRITES,
+              spend=pages.spend_try),
+        Route("GET",      "/invite",                 pages.invitation,            visitor,      "120/minute", READS),
+        Route("POST",     "/accept",                 pages.accept,                own_form,     "120/minute", WRITES),
+        Route("GET",      "/register",               pages.show_registration,     visitor,      "120/minute", READS),
+        Route("POST",     "/register",               pages.register,              any_form,     "10/minute",  WRITES,
               prepare=pages.read_registration),
+        Route("GET",      "/login",                  pages.show_login,            visitor,      "120/minute", READS),
+        Route("POST",     "/login",                  pages.login,                 own_form,     "10/minute",  WRITES,
+              spend=pages.begin_login, prepare=accounts.check_password),
+        Route("POST",     "/logout",                 pages.logout,                own_form,     "120/minute", WRITES),
+        Route("GET",      "/password/reset",         pages.show_reset,            visitor,      "120/minute", READS),
+        Route("POST",     "/password/reset",         pages.reset,                 visitor,      "10/minute",  WRITES,
+              prepare=pages.read_reset),
     ],
     ops: [
-        Route("GET",      "/health",      ops.health,              anyone,  None,         ALONE),
+        Route("GET",      "/health",                 ops.health,                  anyone,       None,         ALONE),
     ],
 }
 # fmt: on
@@ -123,42 +162,62 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def answer(house: House, dialect: Any, route: Route) -> Callable[..., Response]:
     """What Flask calls for a row of the map: limits, one unit of work, the guard, the view, or a refusal."""
-    units: dict[Unit, Callable[[], AbstractContextManager[Any]]] = {
-        READS: house.database.reading,
-        WRITES: house.database.writing,
-        ALONE: nullcontext,
-    }
-    unit = units[route.unit]
 
     def respond(**path: str) -> Response:
         with config.using(house.settings):
             try:
                 _refuse_size()
-                return _finish(dialect, _work(house, route, unit, path))
+                return _finish(dialect, _work(house, route, path))
             except Exception as error:
                 return _finish(dialect, dialect.refusal(_explained(error)))
 
     return respond
 
 
-def _work(
-    house: House, route: Route, unit: Callable[[], AbstractContextManager[Any]], path: dict[str, str]
-) -> Response:
+def _work(house: House, route: Route, path: dict[str, str]) -> Response:
+    """Limits, then what comes before the view, then the view in its unit of work."""
     name = f"{route.methods} {route.path}"
-    address = flood.neighbourhood(g.client)
-    credential = None if route.guard is guards.anyone else guards.credential()
-    house.flood.spend(route.limit, name, address, digest(credential or ""))
-    prepared = (route.prepare(),) if route.prepare else ()
+    credential = "" if route.guard is guards.anyone else guards.credential()
+    house.flood.spend(route.limit, name, g.neighbourhood, digest(credential))
+    fed: list[Any] = []
+    if route.spend:
+        with house.database.writing():
+            fed = [route.spend()]
+    if route.prepare:
+        fed = [route.prepare(*fed)]
     admitted = False
     try:
-        with unit():
+        with _unit(house, route.unit):
             caller = route.guard()
             admitted = True
-            return current_app.make_response(route.view(caller, *prepared, **path))
+            return _response(house, route.view(caller, *fed, **path))
     except Refusal:
         if not admitted:  # whoever tries one key after another meets the limit too
-            house.flood.spend(route.limit, name, address, "refused")
+            house.flood.spend(route.limit, name, g.neighbourhood, "refused")
         raise
+
+
+def _unit(house: House, unit: Unit) -> AbstractContextManager[Any]:
+    if unit is ALONE:
+        return nullcontext()
+    return house.database.writing() if unit is WRITES else house.database.reading()
+
+
+def _response(house: House, made: Any) -> Response:
+    if not isinstance(made, Iterator):
+        return current_app.make_response(made)
+    first = next(made)  # what goes wrong at the start can still be said properly
+    return Response(chain([first], _chunks(house, made)), mimetype="application/json")
+
+
+def _chunks(house: House, made: Iterator[str]) -> Iterator[str]:
+    """The rest of a stream, each chunk in a unit of work of its own."""
+    while True:
+        with config.using(house.settings), house.database.reading():
+            chunk = next(made, None)
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _explained(error: Exception) -> Refusal | HTTPException:
@@ -245,6 +304,7 @@ def _arrive(settings: Settings) -> None:
     g.started = clock.ticks()
     forwarded = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
     g.client = flood.client_address(request.remote_addr or "", forwarded, settings.trusted_proxies)
+    g.neighbourhood = flood.neighbourhood(g.client)
 
 
 def _template() -> str:

@@ -6,7 +6,7 @@ Results go to stdout, everything else to stderr; exit 0 done, 1 refused, 2 wrong
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,8 +18,10 @@ import config
 import database
 from config import ConfigError
 from database import Unavailable
-from models import ApiKey, Invite, Redemption
-from rules import invites, keys
+from models import ApiKey, Invite, Redemption, User
+from rules import accounts, fields, invites, keys, listing
+from rules.accounts import Names
+from rules.listing import Filter, Listed
 from rules.refusals import Invalid, LinkLost, Refusal
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -172,9 +174,9 @@ def create_invite(admin: bool, **given: str | None) -> list[str]:
 @reads
 def list_invites(limit: int, as_json: bool) -> Iterable[str]:
     """List the newest invites: id, state, uses, for whom, until when, made by."""
-    found = invites.newest(limit)
+    found = listing.page(Filter(), limit)
     if as_json:
-        return [_json([_facts(each) for each in found])]
+        return [_json([_listed(each) for each in found])]
     return ["\t".join(_row(each)) for each in found]
 
 
@@ -186,12 +188,7 @@ def show(which: str, as_json: bool) -> Iterable[str]:
     """Show all about one invite, named by its id, its token or its link."""
     found = invites.named(which)
     facts = _facts(found) | {"link": _link(found), "used_by": [_use(each) for each in found.redemptions]}
-    if as_json:
-        yield _json(facts)
-        return
-    for name, value in facts.items():
-        for each in value if isinstance(value, list) else [value]:
-            yield f"{name}\t{safe(each if isinstance(each, str) else _words(each))}"
+    return _told(facts, as_json)
 
 
 @invite.command(name="delete", example="invite-api invite delete 5b0e0c6e-0000-4000-8000-000000000000")
@@ -201,6 +198,86 @@ def delete_invite(which: str) -> list[str]:
     """Withdraw an invite: its link stops working. It stays in the list."""
     invites.revoke(invites.named(which))
     return []
+
+
+@main.group()
+def user() -> None:
+    """Make, list, show and manage accounts. One is named by its id, user name or address."""
+
+
+@user.command(name="create", example="invite-api user create anne --email anne@example.org")
+@click.argument("username", required=False)
+@click.option("--email", help="The account's address, as yet unproven.")
+@click.option("--admin", is_flag=True, help="Make it an admin of this site.")
+@writes
+def create_user(username: str | None, email: str | None, admin: bool) -> list[str]:
+    """Make an account without an invite, and print the link with which its password is set."""
+    names = Names(fields.username(username) if username else None, fields.email(email) if email else None)
+    made = accounts.create(names)
+    accounts.set_admin(made, admin)
+    return [accounts.reset_link(made)]
+
+
+@user.command(name="list", example="invite-api user list")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@as_json
+@reads
+def list_users(limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest accounts: id, admin or user or disabled, user name, address, since when."""
+    found = accounts.newest(limit)
+    if as_json:
+        return [_json([_account(each) for each in found])]
+    return ["\t".join(_account_row(each)) for each in found]
+
+
+@user.command(name="show", example="invite-api user show anne")
+@click.argument("who")
+@as_json
+@reads
+def show_user(who: str, as_json: bool) -> Iterable[str]:
+    """Show all about one account."""
+    return _told(_account(accounts.named(who)), as_json)
+
+
+@user.command(name="admin", example="invite-api user admin anne")
+@click.argument("who")
+@click.option("--off", is_flag=True, help="No longer.")
+@writes
+def make_admin(who: str, off: bool) -> list[str]:
+    """Make an account an admin of this site."""
+    accounts.set_admin(accounts.named(who), not off)
+    return []
+
+
+@user.command(name="disable", example="invite-api user disable anne")
+@click.argument("who")
+@click.option("--off", is_flag=True, help="Let the account in again.")
+@writes
+def disable_user(who: str, off: bool) -> list[str]:
+    """Shut an account out: its sessions end, the open invites it made are withdrawn."""
+    found = accounts.named(who)
+    if off:
+        accounts.enable(found)
+    else:
+        _note_withdrawn(accounts.disable(found))
+    return []
+
+
+@user.command(name="delete", example="invite-api user delete anne")
+@click.argument("who")
+@writes
+def delete_user(who: str) -> list[str]:
+    """Delete an account and withdraw the open invites it made; what it did stays in the history."""
+    _note_withdrawn(accounts.remove(accounts.named(who)))
+    return []
+
+
+@user.command(name="reset", example="invite-api user reset anne")
+@click.argument("who")
+@writes
+def reset_user(who: str) -> list[str]:
+    """Print a link with which a new password can be set, once and within a day."""
+    return [accounts.reset_link(accounts.named(who))]
 
 
 @main.group()
@@ -239,8 +316,9 @@ def serve(host: str, port: int) -> None:
     app = create_app(settings)
     try:
         server = Server(app, host, port, settings.threads)
-    except OSError as error:
-        raise _Refused(f"cannot listen on {host}:{port}: {error.strerror}; try another --port") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "there is no such address"
+        raise _Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
     click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
     if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
@@ -249,6 +327,21 @@ def serve(host: str, port: int) -> None:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _told(facts: Mapping[str, object], as_json: bool) -> Iterable[str]:
+    """All about one thing: JSON, or a line of name, tab and value for each fact."""
+    if as_json:
+        yield _json(facts)
+        return
+    for name, value in facts.items():
+        for each in value if isinstance(value, list) else [value]:
+            yield f"{name}\t{safe(_words(each))}"
+
+
+def _note_withdrawn(count: int) -> None:
+    if count:
+        click.echo(f"Note: {count} open invites made by this account were withdrawn", err=True)
 
 
 def _words(value: object) -> str:
@@ -292,15 +385,38 @@ def _facts(invite: Invite) -> dict[str, object]:
     }
 
 
-def _row(invite: Invite) -> list[str]:
+def _listed(row: Listed) -> dict[str, object]:
+    shown = {name: value for name, value in vars(row).items() if name not in ("token", "legacy_code")}
+    return {name: _time(value) if isinstance(value, datetime) else value for name, value in shown.items()}
+
+
+def _row(row: Listed) -> list[str]:
     return [
-        invite.id,
-        invite.state(clock.now()),
-        f"{invite.uses}/{invite.max_uses}",
-        safe(invite.email or invite.name or "-"),
-        _time(invite.expires_at) or "never",
-        safe(invite.made_by),
+        row.id,
+        row.state,
+        f"{row.uses}/{row.max_uses}",
+        safe(row.email or row.name or "-"),
+        _time(row.expires_at) or "never",
+        safe(row.made_by),
     ]
+
+
+def _account(user: User) -> dict[str, object]:
+    return {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "email_verified_at": _time(user.email_verified_at),
+        "display_name": user.display_name,
+        "admin": accounts.is_admin(user),
+        "created_at": _time(user.created_at),
+        "disabled_at": _time(user.disabled_at),
+    }
+
+
+def _account_row(user: User) -> list[str]:
+    state = "disabled" if user.disabled_at else "admin" if accounts.is_admin(user) else "user"
+    return [user.id, state, user.username or "-", user.email or "-", clock.iso(user.created_at)]
 
 
 def _use(redemption: Redemption) -> dict[str, object]:

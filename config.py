@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import Field, dataclass, field, fields
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,25 @@ def _secret(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", value):
+        raise ValueError(f"{value} is no e-mail address")
+    return value.lower()
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", value):
+        raise ValueError("write 1 to 20 letters, digits, _ or -")
+    return value
+
+
+def _date(value: str) -> date | None:
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        raise ValueError("write a day such as 2027-06-30") from None
+
+
 def _path(value: str) -> Path | None:
     return Path(value).expanduser().absolute() if value else None
 
@@ -139,6 +158,14 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _setting(
         _list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."
     )
+    admin_emails: tuple[str, ...] = _setting(
+        _list_of(_address), "", "Whoever has verified one of these addresses is an admin of the site."
+    )
+    token_prefix: str = _setting(_prefix, "hitkey_", "What access tokens start with.")
+    legacy_codes: bool = _setting(_switch, "on", "Agentbot's deprecated 12-hex codes; off: both calls answer `410`.")
+    legacy_sunset: date | None = _setting(
+        _date, "", "The day (`2027-06-30`) on which they will be switched off, for the `Sunset` header."
+    )
     limits: bool = _setting(_switch, "on", "Flood limits: how many calls a minute one caller may make.")
     threads: int = _setting(_number(1, 64), "4", "How many requests are worked on at once.")
 
@@ -152,6 +179,11 @@ class Settings:
     def origin(self) -> str:
         """The origin of PUBLIC_URL: what a browser calls us."""
         return origin(self.public_url)
+
+    @cached_property
+    def cookie_name(self) -> str:
+        """What the browser's cookie is called: on https it is held to this host alone."""
+        return "__Host-session" if self.origin.startswith("https:") else "session"
 
     @cached_property
     def root(self) -> str:

@@ -7,8 +7,9 @@ inside, `session()` is the session of the unit that is open. Units do not nest.
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+import clock
 import config
 
 SCHEMA = config.CHECKOUT / "schema.sql"
@@ -44,16 +46,19 @@ def session() -> Session:
 class Database:
     """A database, and the two kinds of work to be done with it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, path: Path) -> None:
         event.listen(engine, "connect", _teach_manners)
         event.listen(engine, "begin", _begin)
         self.engine = engine
         self._writer = engine.execution_options(writing=True)
         self._turn = threading.Lock()
+        self._path = path
+        self._file = _identity(path)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
+        self._refuse_if_replaced()
         with _translated(), _opened(Session(self.engine, autoflush=False, expire_on_commit=False)) as unit:
             yield unit
 
@@ -63,6 +68,7 @@ class Database:
 
         Writers of this process queue at a lock: much faster and fairer than waiting in SQLite.
         """
+        self._refuse_if_replaced()
         if not self._turn.acquire(timeout=PATIENCE):
             raise Unavailable(f"no turn to write within {PATIENCE:.0f} seconds")
         try:
@@ -74,21 +80,24 @@ class Database:
             self._turn.release()
 
     def create(self) -> None:
-        """Make the tables where there are none; raise Unavailable if this is not our schema."""
+        """Make the tables where there are none; raise Unavailable if they are of another version."""
         with self.writing() as unit:
             connection = unit.connection()
             tables = _tables(connection)
             if not tables:
                 for statement in statements(SCHEMA.read_text()):
                     connection.exec_driver_sql(statement)
-            elif "schema_version" not in tables:
-                raise Unavailable("it has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
             version = connection.scalar(text("SELECT max(version) FROM schema_version"))
         if version != VERSION:
             raise Unavailable(
                 f"its schema is version {version}, this invite-api needs {VERSION}: "
                 "run the version of invite-api that made it"
             )
+
+    def _refuse_if_replaced(self) -> None:
+        """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
+        if _identity(self._path) != self._file:
+            raise Unavailable("the file that was opened has been deleted or replaced: restart invite-api")
 
 
 def open_database(settings: config.Settings, make_engine: Callable[[], Engine] | None = None) -> Database:
@@ -101,7 +110,10 @@ def open_database(settings: config.Settings, make_engine: Callable[[], Engine] |
     config.make_private(settings.instance)
     try:
         _make_file(path)
-        opened = Database(make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS))
+        with _translated():
+            _make_ours(path)
+        engine = make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS)
+        opened = Database(engine, path)
         if not _is_current(opened):
             opened.create()
     except Unavailable as error:
@@ -151,6 +163,34 @@ def _make_file(path: Path) -> None:
         raise Unavailable(f"belongs to another user; run this as its owner: sudo -u {_user_name(owner)} invite-api …")
 
 
+def _make_ours(path: Path) -> None:
+    """Refuse a database that somebody else made, untouched; give an empty or our own one its journal.
+
+    SQLite does not wait for a lock when the journal is changed, so that is done here.
+    """
+    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "schema_version" not in tables:
+            raise Unavailable("it has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
+        deadline = clock.ticks() + PATIENCE
+        while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if clock.ticks() > deadline:
+                    raise
+                time.sleep(0.02)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever it is called."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _user_name(uid: int) -> str:
     import pwd
 
@@ -164,7 +204,6 @@ def _teach_manners(connection: sqlite3.Connection, record: object) -> None:  # n
     """What every connection to SQLite is told."""
     connection.isolation_level = None  # pysqlite opens no transaction by itself: _begin does
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL loses acknowledged commits when the power goes
         "foreign_keys = ON",
         "secure_delete = FAST",  # what is deleted is overwritten in the file

@@ -5,14 +5,16 @@ The map in app.py names one for every row. They run inside the row's unit of wor
 
 import re
 
-from flask import request
+from flask import g, request
 
 from config import settings
-from rules import invites, keys
+from rules import accounts, invites, keys, sessions
 from rules.invites import Maker
-from rules.refusals import KeyRefused
+from rules.refusals import CrossSite, Forbidden, KeyRefused, NotSignedIn, UserNotFound
+from rules.sessions import SignedIn
 
 _BEARER = re.compile(r"Bearer[ \t](\S+)", re.IGNORECASE)
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
 def anyone() -> None:
@@ -40,6 +42,100 @@ def api_key() -> Maker:
     return invites.by_key(keys.authenticate(given[0]))
 
 
-def credential() -> str | None:
-    """What the caller shows to be let in, unchecked; None where nothing is shown."""
-    return request.headers.get("Authorization") or request.args.get("key")
+def signed_in() -> SignedIn:
+    """Somebody who has signed in: by ``Authorization: Bearer TOKEN``, else by the browser's cookie."""
+    caller = _by_header_or_cookie()
+    if not sessions.may_sign_in(caller.user):
+        raise NotSignedIn
+    return caller
+
+
+def signed_in_or_deleted() -> SignedIn:
+    """Likewise; but who was deleted is told so, as Agentbot does."""
+    caller = _by_header_or_cookie()
+    if caller.user.deleted_at:
+        raise UserNotFound
+    return signed_in()
+
+
+def admin() -> SignedIn:
+    """An admin of the site; everybody else is refused alike, signed in or not."""
+    try:
+        caller = signed_in()
+    except NotSignedIn:
+        raise Forbidden from None
+    if not accounts.is_admin(caller.user):
+        raise Forbidden
+    return caller
+
+
+def api_key_or_admin() -> Maker:
+    """A program with an API key (it has a slash, which no access token has), or an admin of the site."""
+    try:
+        if "/" in request.headers.get("Authorization", ""):
+            return api_key()
+        return accounts.as_maker(admin().user)
+    except (KeyRefused, Forbidden):
+        raise NotSignedIn from None
+
+
+def visitor() -> SignedIn | None:
+    """Whoever looks at a page: signed in by the browser's cookie, or nobody known."""
+    caller = _by_cookie()
+    g.visitor = caller.user.called if caller else None
+    g.csrf = sessions.form_token(caller)
+    return caller
+
+
+def own_form() -> SignedIn | None:
+    """A visitor who sends a form that stood on a page of ours; raises CrossSite for any other."""
+    caller = visitor()
+    if not _is_own_form(caller):
+        raise CrossSite
+    return caller
+
+
+def own_form_or_program() -> bool:
+    """Anybody who posts what stands for itself; True if it came from a form on a page of ours."""
+    return _is_own_form(visitor())
+
+
+def credential() -> str:
+    """What the caller shows to be let in, unchecked; "" where nothing is shown."""
+    shown = request.headers.get("Authorization") or request.args.get("key")
+    return shown or request.cookies.get(settings().cookie_name) or ""
+
+
+def _by_header_or_cookie() -> SignedIn:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        bearer = _BEARER.fullmatch(header)
+        if not bearer:
+            raise NotSignedIn
+        return sessions.of_access_token(bearer[1])
+    caller = sessions.of_cookie(request.cookies.get(settings().cookie_name, ""))
+    if request.method not in _HARMLESS:
+        _refuse_cross_site()
+    return caller
+
+
+def _refuse_cross_site() -> None:
+    """Let a browser's call with a cookie change something only if a script of our own origin made it."""
+    ours = request.headers.get("Sec-Fetch-Site") == "same-origin" or request.headers.get("Origin") == settings().origin
+    if not (request.is_json and ours):
+        raise CrossSite
+
+
+def _by_cookie() -> SignedIn | None:
+    cookie = request.cookies.get(settings().cookie_name)
+    try:
+        caller = sessions.of_cookie(cookie) if cookie else None
+    except NotSignedIn:
+        return None
+    return caller if caller and sessions.may_sign_in(caller.user) else None
+
+
+def _is_own_form(caller: SignedIn | None) -> bool:
+    """Whether it has the CSRF token of this visitor, and no browser says that another site sent it."""
+    from_here = request.headers.get("Sec-Fetch-Site") in ("same-origin", None)
+    return from_here and sessions.is_form_token(request.form.get("csrf", ""), caller)

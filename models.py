@@ -156,13 +156,18 @@ class Invite(Base):
 
     def state(self, now: datetime) -> str:
         """``used``, ``revoked``, ``expired`` or ``active``: the first that holds."""
-        if self.uses >= self.max_uses:
-            return "used"
-        if self.revoked_at:
-            return "revoked"
-        if self.expires_at and self.expires_at <= now:
-            return "expired"
-        return "active"
+        return state_of(self, now)
+
+
+def state_of(invite: Any, now: datetime) -> str:
+    """The state of an invite, or of a row that has its `uses`, `max_uses`, `revoked_at` and `expires_at`."""
+    if invite.uses >= invite.max_uses:
+        return "used"
+    if invite.revoked_at:
+        return "revoked"
+    if invite.expires_at and invite.expires_at <= now:
+        return "expired"
+    return "active"
 
 
 class Redemption(Base):

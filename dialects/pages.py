@@ -10,8 +10,9 @@ https://modules.prosody.im/mod_invites_register_web
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import segno
 from flask import Response, g, make_response, render_template, request
@@ -19,8 +20,10 @@ from werkzeug.exceptions import HTTPException
 
 from config import settings
 from dialects import wire
-from rules import accounts, fields, invites, passwords, refusals, tokens
+from rules import accounts, fields, invites, legacy, passwords, refusals, sessions, tokens
+from rules.accounts import Attempt, Names
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Overloaded, Refusal
+from rules.sessions import SignedIn
 
 HEADERS: Mapping[str, str] = {
     **wire.HEADERS,
@@ -50,38 +53,57 @@ _DEAD = (InviteNotFound, InviteExpired, InviteUsed)
 
 @dataclass(frozen=True)
 class Typed:
-    """A registration form as it came: the password as its hash, or why it cannot be taken."""
+    """A form with a new password: its hash, or why it cannot be taken; and what else was typed."""
 
     token: str
     user: str
-    password_hash: str | None
+    password_hash: str | None = field(repr=False)
     problem: Refusal | None
 
 
-def home(caller: None) -> str:  # noqa: ARG001
+def home(caller: SignedIn | None) -> str:  # noqa: ARG001
     """What this is, and a field for an invitation that came as text."""
     return render_template("home.html")
 
 
-def enter_code(caller: None) -> Response:  # noqa: ARG001
-    """From whatever was pasted to the invitation's page."""
-    g.again = partial(_render, "home.html")
-    token = tokens.in_text(wire.form_field("code"))
-    if not tokens.is_token(token):
+def spend_try() -> None:
+    """Count a try at a short code, before it is looked at; whole tokens cannot be guessed."""
+    g.again = partial(render_template, "home.html")
+    if legacy.is_code(_code()):
+        legacy.count_try(wire.neighbourhood())
+
+
+def enter_code(caller: SignedIn | None, spent: None) -> Response:  # noqa: ARG001
+    """From whatever was typed or pasted to the invitation's page; it is not spent."""
+    code = _code()
+    if tokens.is_token(code):
+        return _to_invitation(code)
+    if not legacy.is_code(code):
         raise Invalid.field(
             "code", "format", "is not a whole invitation. Copy the whole link, from https:// to its last character"
         )
-    return _to_invitation(token)
+    invite = legacy.find_open(code)
+    legacy.forgive_try(wire.neighbourhood())
+    return _to_invitation(invites.token(invite))
 
 
-def invitation(caller: None) -> str:  # noqa: ARG001
+def invitation(caller: SignedIn | None) -> str:  # noqa: ARG001
     """Who invites you to what; opening it changes nothing."""
     token = _token_in_link()
     invite = invites.find_open(token)
     return render_template("invitation.html", invitation=invites.told(invite), token=token, qr=_qr(invites.link(token)))
 
 
-def show_registration(caller: None) -> Response | str:  # noqa: ARG001
+def accept(caller: SignedIn | None) -> Response | str:
+    """Let the account that is signed in use the invite."""
+    token = wire.form_field("token")
+    if caller is None:
+        return _see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
+    invite = invites.accept(token, caller.user)
+    return render_template("welcome.html", invitation=invites.told(invite), called=caller.user.called)
+
+
+def show_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG001
     """The form that makes an account; a dead token leads to the invitation's page."""
     token = _token_in_link()
     try:
@@ -93,27 +115,69 @@ def show_registration(caller: None) -> Response | str:  # noqa: ARG001
 
 def read_registration() -> Typed:
     """Read the form and hash its password, while no unit of work is open."""
-    token = wire.form_field("token").strip() or _token_in_link()
-    user, password = wire.form_field("user").strip(), wire.form_field("password")
-    try:
-        checked = passwords.check(password, username=user.lower())
-        return Typed(token, user, passwords.hash(checked), None)
-    except (Invalid, Overloaded) as problem:
-        return Typed(token, user, None, problem)
+    return _typed(wire.form_field("token").strip() or _token_in_link(), wire.form_field("user").strip())
 
 
-def register(caller: None, typed: Typed) -> Response | str:  # noqa: ARG001
-    """Make the account and spend the invite, both or neither; nobody is signed in."""
+def register(caller: bool, typed: Typed) -> Response | str:
+    """Make the account and spend the invite, both or neither; only our own form signs in as well.
+
+    `caller` says whether it came from there.
+    """
     try:
         told = invites.told(invites.find_open(typed.token))
     except _DEAD:
         return _to_invitation(typed.token)
-    g.again = partial(_render, "register.html", invitation=told, token=typed.token, user=typed.user)
-    username = fields.username(typed.user)
-    if typed.password_hash is None:
-        raise typed.problem or Overloaded
-    accounts.register(typed.token, username, typed.password_hash)
-    return render_template("welcome.html", invitation=told, username=username)
+    g.again = partial(render_template, "register.html", invitation=told, token=typed.token, user=typed.user)
+    names = Names(fields.username(typed.user))
+    user, _ = accounts.register(typed.token, names, _hash(typed))
+    page = make_response(render_template("welcome.html", invitation=told, called=user.called, username=user.username))
+    return _signed_in(page, sessions.start_in_browser(user)) if caller else page
+
+
+def show_login(caller: SignedIn | None) -> str:  # noqa: ARG001
+    """The form that signs in."""
+    return render_template("login.html", token=_token_in_link(), user="")
+
+
+def begin_login() -> Attempt:
+    """Count the try to sign in, before its password is looked at."""
+    return accounts.begin_login(wire.form_field("user"), wire.form_field("password"))
+
+
+def login(caller: SignedIn | None, attempt: Attempt) -> Response:  # noqa: ARG001
+    """Sign this browser in, and go back to the invitation it came from."""
+    token = wire.form_field("token")
+    g.again = partial(render_template, "login.html", token=token, user=wire.form_field("user"))
+    cookie = sessions.start_in_browser(accounts.finish_login(attempt))
+    return _signed_in(_to_invitation(token) if tokens.is_token(token) else _see_other("/"), cookie)
+
+
+def logout(caller: SignedIn | None) -> Response:
+    """End this browser's session."""
+    if caller:
+        sessions.end(caller.session)
+    response = _see_other("/")
+    response.delete_cookie(settings().cookie_name, **_cookie_manners())
+    return response
+
+
+def show_reset(caller: SignedIn | None) -> str:  # noqa: ARG001
+    """The form for a new password, behind a link that was handed over."""
+    link = _token_in_link()
+    return render_template("reset.html", link=link, called=accounts.of_reset(link).called)
+
+
+def read_reset() -> Typed:
+    """Read the form and hash its password, while no unit of work is open."""
+    return _typed(wire.form_field("link"), "")
+
+
+def reset(caller: SignedIn | None, typed: Typed) -> str:  # noqa: ARG001
+    """Set the new password; every session of the account ends."""
+    user = accounts.of_reset(typed.token)
+    g.again = partial(render_template, "reset.html", link=typed.token, called=user.called)
+    accounts.reset(typed.token, _hash(typed))
+    return render_template("login.html", token="", user=user.username or user.email, done=True)
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
@@ -128,8 +192,36 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return wire.with_status(make_response(page), error, STATUS)
 
 
-def _render(template: str, **values: object) -> str:
-    return render_template(template, **values)
+def _typed(token: str, user: str) -> Typed:
+    try:
+        checked = passwords.check(wire.form_field("password"), username=user.lower())
+        return Typed(token, user, passwords.hash(checked), None)
+    except (Invalid, Overloaded) as problem:
+        return Typed(token, user, None, problem)
+
+
+def _hash(typed: Typed) -> str:
+    if typed.password_hash is None:
+        raise typed.problem or Overloaded
+    return typed.password_hash
+
+
+def _code() -> str:
+    return tokens.in_text(wire.form_field("code"))
+
+
+def _signed_in(response: Response, cookie: str) -> Response:
+    lifetime = int(sessions.LIFETIME.total_seconds())
+    response.set_cookie(settings().cookie_name, cookie, max_age=lifetime, **_cookie_manners())
+    return response
+
+
+def _cookie_manners() -> dict[str, Any]:
+    return {"path": "/", "secure": settings().origin.startswith("https:"), "httponly": True, "samesite": "Lax"}
+
+
+def _see_other(path: str) -> Response:
+    return Response(status=303, headers={"Location": f"{settings().public_url}{path}"})
 
 
 def _token_in_link() -> str:
@@ -138,8 +230,7 @@ def _token_in_link() -> str:
 
 def _to_invitation(token: str) -> Response:
     """To the page that says what is wrong with a token; one that cannot be a token is not repeated."""
-    query = f"?{token}" if tokens.is_token(token) else ""
-    return Response(status=303, headers={"Location": f"{settings().public_url}/invite{query}"})
+    return _see_other(f"/invite?{token}" if tokens.is_token(token) else "/invite")
 
 
 def _kind(error: Refusal) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
 from rules import refusals
@@ -17,6 +17,7 @@ PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
+    "Vary": "Authorization, Cookie",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -27,6 +28,13 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.Invalid: 400,
     refusals.KeyRefused: 403,
     refusals.NoSuchKey: 404,
+    refusals.NotSignedIn: 401,
+    refusals.InvalidCredentials: 401,
+    refusals.UserNotFound: 404,
+    refusals.Forbidden: 403,
+    refusals.CrossSite: 403,
+    refusals.ResetInvalid: 400,
+    refusals.LegacyCodesOff: 410,
     refusals.InviteNotFound: 404,
     refusals.InviteUsed: 410,
     refusals.InviteExpired: 404,
@@ -58,6 +66,8 @@ def with_status(response: Response, error: Refusal | HTTPException, statuses: Ma
     retry_after = getattr(error, "retry_after", None) or (2 if isinstance(error, refusals.Overloaded) else None)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
+    if isinstance(error, refusals.NotSignedIn):
+        response.headers["WWW-Authenticate"] = "Bearer"
     response.status_code = statuses[type(error)] if isinstance(error, Refusal) else error.code or 500
     return response
 
@@ -82,6 +92,45 @@ _SENTENCES = {
     500: "Something went wrong here. It has been written to the log; nothing was changed.",
     503: "The invitations cannot be reached right now. Nothing was changed; try again in a few seconds.",
 }
+
+
+def json_object() -> dict[str, Any]:
+    """The JSON object that was sent. 415 for what is not JSON, 400 for what cannot be read."""
+    if not request.is_json:
+        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
+    body = _json_body()
+    _refuse_privileged(body)
+    for name, value in body.items():
+        _refuse_unspeakable(value, name)
+    return body
+
+
+def query(names: Iterable[str]) -> dict[str, str]:
+    """The named parameters of the query, without the empty ones; raises Invalid for one given twice."""
+    given = {}
+    for name in names:
+        values = request.args.getlist(name)
+        if len(values) > 1:
+            raise Invalid.field(name, "once", "is given more than once")
+        if values and values[0]:
+            _refuse_unspeakable(values[0], name)
+            given[name] = values[0]
+    return given
+
+
+def required(body: Mapping[str, Any], name: str) -> str:
+    """A member that must be there and be text; raises Invalid."""
+    value = body.get(name)
+    if value is None:
+        raise Invalid.field(name, "required", "is missing")
+    if not isinstance(value, str):
+        raise Invalid.field(name, "string", "must be text")
+    return value
+
+
+def neighbourhood() -> str:
+    """Whose calls count as those of one client."""
+    return str(g.neighbourhood)
 
 
 def query_or_body(names: Iterable[str]) -> dict[str, object]:

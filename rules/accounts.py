@@ -1,42 +1,197 @@
-"""Accounts: how one comes to be."""
+"""Accounts: how one comes to be, signs in, is made admin, gets a new password, and goes."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 import clock
+from config import settings
 from database import session
-from models import Invite, User
-from rules import invites
-from rules.refusals import EmailInUse, EmailMismatch, UsernameTaken
+from models import Invite, Member, User
+from rules import counters, invites, passwords, sessions, tokens
+from rules.refusals import (
+    EmailInUse,
+    EmailMismatch,
+    Invalid,
+    InvalidCredentials,
+    ResetInvalid,
+    UsernameTaken,
+    UserNotFound,
+)
+
+MOST_FAILURES = 100
+RESET_TTL = clock.DAY  # of a link that an admin at a shell hands over
 
 
-def register(token: str, username: str, password_hash: str, email: str | None = None) -> tuple[User, Invite]:
+@dataclass(frozen=True)
+class Names:
+    """What a new account is to be known by: a user name, an address, or both."""
+
+    username: str | None = None
+    email: str | None = None
+    display_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A try to sign in that has been counted; `user_id` is None where there is no such account."""
+
+    password: str = field(repr=False)
+    user_id: str | None
+    password_hash: str | None = field(default=None, repr=False)
+    verified: bool = False
+
+
+def register(token: str, names: Names, password_hash: str) -> tuple[User, Invite]:
     """Make an account with an invite: both happen, or neither.
 
     An invite that is bound to an address gives it to the account, unverified: whoever was shown
     the link has not shown that they read that mailbox. Raises whatever stands in the way.
     """
     invite = invites.take(token)
-    if invite.email and email and email != invite.email:
+    if invite.email and names.email not in (None, invite.email):
         raise EmailMismatch
-    user = User(
-        id=clock.new_id(),
-        username=username,
-        email=invite.email or email,
-        password_hash=password_hash,
-        created_at=clock.now(),
-    )
-    _add(user)
+    user = create(Names(names.username, invite.email or names.email, names.display_name), password_hash)
     invites.settle(invite, user)
     return user, invite
 
 
-def _add(user: User) -> None:
-    """Store a new account, or raise which of its names is taken (also when that happened just now)."""
+def create(names: Names, password_hash: str | None = None) -> User:
+    """Make an account; raises UsernameTaken or EmailInUse. Without a password it needs a reset link first."""
+    if not (names.username or names.email):
+        raise Invalid.field("username", "required", "or an e-mail address is needed")
+    user = User(
+        id=clock.new_id(),
+        username=names.username,
+        email=names.email,
+        display_name=names.display_name,
+        password_hash=password_hash,
+        created_at=clock.now(),
+    )
     try:
         with session().begin_nested():
             session().add(user)
     except IntegrityError:
-        if session().scalar(select(User.id).where(User.username == user.username)):
+        if names.username and session().scalar(select(User.id).where(User.username == names.username)):
             raise UsernameTaken from None
         raise EmailInUse from None
+    return user
+
+
+def begin_login(name: str, password: str) -> Attempt:
+    """Count a try to sign in with this user name or address, before its password is looked at.
+
+    Once an account has had too many since its last success, its attempts carry no hash: they fail.
+    """
+    user = _by_name(name)
+    spent = counters.spend("login", user.id if user else "nobody")  # the same work for an unknown name
+    if user is None or spent > MOST_FAILURES:
+        return Attempt(password, user.id if user else None)
+    return Attempt(password, user.id, user.password_hash)
+
+
+def check_password(attempt: Attempt) -> Attempt:
+    """Compare the password of an attempt; takes long, and as long for an unknown name. Raises Overloaded."""
+    return replace(attempt, verified=passwords.verify(attempt.password, attempt.password_hash))
+
+
+def finish_login(attempt: Attempt) -> User:
+    """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile."""
+    user = session().get(User, attempt.user_id) if attempt.verified and attempt.user_id else None
+    if user is None or not sessions.may_sign_in(user) or user.password_hash != attempt.password_hash:
+        raise InvalidCredentials
+    counters.clear("login", user.id)
+    return user
+
+
+def is_admin(user: User) -> bool:
+    """Whether this is an admin of the site: marked as one, or by a verified address in ADMIN_EMAILS."""
+    return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
+
+
+def as_maker(user: User) -> invites.Maker:
+    """The maker of invites that an account is."""
+    return invites.Maker(user.called, trusted=is_admin(user), user=user)
+
+
+def named(text: str) -> User:
+    """The account that somebody at a shell means by its id, user name or address; raises UserNotFound."""
+    user = _by_name(text) or session().get(User, text)
+    if user is None or user.deleted_at:
+        raise UserNotFound
+    return user
+
+
+def newest(limit: int) -> Sequence[User]:
+    """At most `limit` accounts, the newest first."""
+    query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id).limit(limit)
+    return session().scalars(query).all()
+
+
+def set_admin(user: User, admin: bool) -> None:
+    """Mark an account as an admin of the site, or no longer."""
+    user.admin_at = (user.admin_at or clock.now()) if admin else None
+
+
+def disable(user: User) -> int:
+    """Shut an account out and withdraw the open invites it made; returns how many those were."""
+    user.disabled_at = user.disabled_at or clock.now()
+    sessions.end_all(user)
+    return invites.revoke_all_by(user)
+
+
+def enable(user: User) -> None:
+    """Let a disabled account in again."""
+    user.disabled_at = None
+
+
+def remove(user: User) -> int:
+    """Delete an account: everything personal goes, an empty row stays for history's sake.
+
+    Its sessions stay until they expire, so that one of Agentbot's calls can say that the user is
+    gone; they open nothing. Returns how many open invites were withdrawn with it.
+    """
+    user.deleted_at = clock.now()
+    user.username = user.email = user.email_verified_at = None
+    user.display_name = user.password_hash = user.admin_at = None
+    session().execute(delete(Member).where(Member.user_id == user.id))
+    return invites.revoke_all_by(user)
+
+
+def reset_link(user: User, lifetime: timedelta = RESET_TTL) -> str:
+    """A link with which a new password can be set, once. It proves nothing about an address."""
+    payload = [user.id, _fingerprint(user), (clock.now() + lifetime).timestamp()]
+    return f"{settings().public_url}/password/reset?{tokens.sign('password reset', payload)}"
+
+
+def of_reset(token: str) -> User:
+    """The account that a reset link is for; raises ResetInvalid for one that is used, old or forged."""
+    payload = tokens.unsign("password reset", token)
+    user = session().get(User, payload[0]) if payload else None
+    if user is None or user.deleted_at or payload[1] != _fingerprint(user):
+        raise ResetInvalid
+    if datetime.fromtimestamp(payload[2], UTC) <= clock.now():
+        raise ResetInvalid
+    return user
+
+
+def reset(token: str, password_hash: str) -> User:
+    """Set a new password with a reset link: all sessions end, and wrong passwords are forgiven."""
+    user = of_reset(token)
+    user.password_hash = password_hash
+    sessions.end_all(user)
+    counters.clear("login", user.id)
+    return user
+
+
+def _by_name(name: str) -> User | None:
+    name = name.strip().lower()
+    return session().scalar(select(User).where(or_(User.username == name, User.email == name)))
+
+
+def _fingerprint(user: User) -> str:
+    """Changes with the password, so that a link cannot be used twice."""
+    return tokens.digest(user.password_hash or "")[:16]

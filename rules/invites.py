@@ -5,7 +5,7 @@ in the same transaction, and a refusal after it gives the use back. Why nothing 
 found out afterwards, by reading the row.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from config import settings
 from database import session
 from models import ApiKey, Invite, Member, Project, Redemption, User
 from rules import fields, tokens
-from rules.refusals import AlreadyMember, Invalid, InviteExpired, InviteNotFound, InviteUsed, Problem
+from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Problem
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
@@ -153,7 +153,7 @@ def find(token: str) -> Invite:
 def find_open(token: str) -> Invite:
     """The invite with this token if it can be redeemed now; raises what stands in the way."""
     invite = find(token)
-    _refuse_dead(invite, clock.now())
+    refuse_dead(invite)
     return invite
 
 
@@ -184,22 +184,33 @@ def named(text: str) -> Invite:
     return find(token) if tokens.is_token(token) else find_by_id(text.strip())
 
 
-def newest(limit: int, before: Invite | None = None) -> Sequence[Invite]:
-    """At most `limit` invites, the newest first; with `before`, those that follow it."""
-    query = select(Invite).order_by(Invite.created_at.desc(), Invite.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(
-            or_(
-                Invite.created_at < before.created_at,
-                and_(Invite.created_at == before.created_at, Invite.id < before.id),
-            )
-        )
-    return session().scalars(query).all()
-
-
 def revoke(invite: Invite) -> None:
     """Withdraw an invite: nobody can use it any more. It stays in the table; again does nothing."""
     invite.revoked_at = invite.revoked_at or clock.now()
+
+
+def revoke_all_by(maker: User) -> int:
+    """Withdraw all open invites that an account made; returns how many."""
+    now = clock.now()
+    withdrawn = update(Invite).where(Invite.maker_id == maker.id, is_open(now)).values(revoked_at=now)
+    done = session().execute(withdrawn.returning(Invite.id).execution_options(synchronize_session=False))
+    return len(done.all())
+
+
+def accept(token: str, user: User) -> Invite:
+    """Let an account that exists use an invite; raises whatever stands in the way.
+
+    An invite that is bound to an address is only for the account that has verified that address.
+    """
+    try:
+        invite = take(token)
+    except (InviteUsed, InviteExpired):
+        _refuse_again(find(token), user)
+        raise
+    settle(invite, user)
+    if invite.email and (invite.email != user.email or user.email_verified_at is None):
+        raise EmailMismatch
+    return invite
 
 
 def take(token: str) -> Invite:
@@ -207,18 +218,22 @@ def take(token: str) -> Invite:
 
     Call it first in the unit of work. A refusal later in the unit gives the use back.
     """
-    now = clock.now()
-    taken = session().scalar(
+    taken = take_one(_has(token))
+    if taken is None:
+        find_open(token)
+        raise InviteNotFound
+    return taken
+
+
+def take_one(which: ColumnElement[bool]) -> Invite | None:
+    """The guarded UPDATE: take one use of the invite that is meant if it is open, or nothing."""
+    return session().scalar(
         update(Invite)
-        .where(_has(token), _is_open(now))
+        .where(which, is_open(clock.now()))
         .values(uses=Invite.uses + 1)
         .returning(Invite)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
-    if taken is None:
-        _refuse_dead(find(token), now)
-        raise InviteNotFound
-    return taken
 
 
 def settle(invite: Invite, user: User) -> None:
@@ -226,14 +241,31 @@ def settle(invite: Invite, user: User) -> None:
 
     Raises AlreadyMember for a second use by the same account.
     """
+    _refuse_again(invite, user)
     now = clock.now()
-    if _has_redeemed(invite, user) or _belongs(invite, user):
-        raise AlreadyMember
     session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
     if invite.project_id:
         session().add(Member(project_id=invite.project_id, user_id=user.id, role=invite.role, joined_at=now))
     if invite.makes_admin:
         user.admin_at = user.admin_at or now
+
+
+def is_open(now: datetime) -> ColumnElement[bool]:
+    """The state ``active``, as the database sees it; `Invite.state` is its other half."""
+    return and_(
+        Invite.uses < Invite.max_uses,
+        Invite.revoked_at.is_(None),
+        or_(Invite.expires_at.is_(None), Invite.expires_at > now),
+    )
+
+
+def refuse_dead(invite: Invite) -> None:
+    """Raise what stands in the way of using this invite now, if anything does."""
+    state = invite.state(clock.now())
+    if state == "used":
+        raise InviteUsed
+    if state != "active":
+        raise InviteExpired(invite.expires_at, invite.revoked_at)
 
 
 def _refuse_privileges(draft: Draft, maker: Maker) -> None:
@@ -267,27 +299,8 @@ def _has(token: str) -> ColumnElement[bool]:
     return or_(Invite.token_hash == digest, Invite.mail_token_hash == digest)
 
 
-def _is_open(now: datetime) -> ColumnElement[bool]:
-    """The state ``active``, as the database sees it; `Invite.state` is its other half."""
-    return and_(
-        Invite.uses < Invite.max_uses,
-        Invite.revoked_at.is_(None),
-        or_(Invite.expires_at.is_(None), Invite.expires_at > now),
-    )
-
-
-def _refuse_dead(invite: Invite, now: datetime) -> None:
-    state = invite.state(now)
-    if state == "used":
-        raise InviteUsed
-    if state != "active":
-        raise InviteExpired(invite.expires_at, invite.revoked_at)
-
-
-def _has_redeemed(invite: Invite, user: User) -> bool:
-    query = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
-    return session().scalar(query) is not None
-
-
-def _belongs(invite: Invite, user: User) -> bool:
-    return invite.project_id is not None and session().get(Member, (invite.project_id, user.id)) is not None
+def _refuse_again(invite: Invite, user: User) -> None:
+    mine = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
+    belongs = invite.project_id is not None and session().get(Member, (invite.project_id, user.id)) is not None
+    if belongs or session().scalar(mine) is not None:
+        raise AlreadyMember

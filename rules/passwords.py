@@ -7,13 +7,19 @@ memory; who comes when the queue is full is asked to come again.
 
 import threading
 import unicodedata
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
 
+import clock
 from config import settings
 from rules.refusals import Invalid, Overloaded
+
+T = TypeVar("T")
 
 LONGEST = 128
 QUEUE = 8
@@ -42,12 +48,35 @@ def check(password: object, username: str | None = None, field: str = "password"
 
 def hash(password: str) -> str:
     """The argon2id hash to store; raises Overloaded. Takes long: not for inside a unit of work."""
+    return _in_turn(_hasher.hash, password)
+
+
+def verify(password: str, stored: str | None) -> bool:
+    """Whether this is the password; raises Overloaded. Without a stored hash it takes as long, and is False."""
+    matched = _in_turn(_matches, unicodedata.normalize("NFC", password), stored or _nobody())
+    return matched and stored is not None
+
+
+def _matches(password: str, stored: str) -> bool:
+    try:
+        return _hasher.verify(stored, password)
+    except (Argon2Error, UnicodeEncodeError):
+        return False
+
+
+def _in_turn(work: Callable[..., T], *arguments: object) -> T:
     if not _places.acquire(blocking=False):
         raise Overloaded
     try:
-        return _thread.submit(_hasher.hash, password).result()
+        return _thread.submit(work, *arguments).result()
     finally:
         _places.release()
+
+
+@cache
+def _nobody() -> str:
+    """The hash that a password is compared with where there is no account."""
+    return _hasher.hash(clock.random_hex(16))
 
 
 @cache

@@ -73,6 +73,55 @@ class NoSuchKey(Refusal):
     sentence = "key not found"
 
 
+class NotSignedIn(Refusal):
+    """No session, or one that is over."""
+
+    code = "UNAUTHORIZED"
+    sentence = "Sign in first: send the header Authorization: Bearer TOKEN with a token from /auth/login."
+
+
+class InvalidCredentials(Refusal):
+    """Signing in failed; it is not said whether the name, the password or the account is to blame."""
+
+    code = "INVALID_CREDENTIALS"
+    sentence = "The name or the password is wrong. After too many wrong ones the password has to be reset."
+
+
+class UserNotFound(Refusal):
+    """There is no such account, or it was deleted."""
+
+    code = "USER_NOT_FOUND"
+    sentence = "There is no such account."
+
+
+class Forbidden(Refusal):
+    """Whoever calls is not allowed to do this."""
+
+    code = "FORBIDDEN"
+    sentence = "Only an admin of this site may do this. Sign in as one."
+
+
+class CrossSite(Refusal):
+    """A browser that is signed in was made to call by another site, or by an old form of ours."""
+
+    code = "CROSS_SITE"
+    sentence = "This did not come from a page of ours, or from one that is too old. Open the page again and repeat it."
+
+
+class ResetInvalid(Refusal):
+    """A link for a new password that was used, is too old, or was never good."""
+
+    code = "RESET_INVALID"
+    sentence = "This link for a new password has been used or is too old. Ask for a new one."
+
+
+class LegacyCodesOff(Refusal):
+    """Short codes are not in use here any more."""
+
+    code = "LEGACY_CODES_OFF"
+    sentence = "Short codes are no longer taken here. Verify the whole token with POST /api/invites/verify."
+
+
 class InviteNotFound(Refusal):
     """No invite has this token or id."""
 

@@ -8,7 +8,11 @@ and a link works even if the master secret is lost.
 import hashlib
 import hmac
 import re
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from itsdangerous import URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 import clock
 from config import settings
@@ -56,6 +60,41 @@ def shown_again(nonce: str, token_hash: str) -> str:
     raise LinkLost
 
 
+def legacy_code(nonce: str) -> str:
+    """The 12 hex characters that are a second, deprecated name of a new invite."""
+    return _derive(settings().secrets[0], "legacy code", nonce)[:12]
+
+
+def legacy_shown_again(nonce: str, legacy_hash: str) -> str | None:
+    """The short code of a stored invite; None where no master secret we have made it."""
+    for secret in settings().secrets:
+        code = _derive(secret, "legacy code", nonce)[:12]
+        if hmac.compare_digest(_derive(secret, "legacy look-up", code), legacy_hash):
+            return code
+    return None
+
+
+def legacy_hashes(code: str) -> list[str]:
+    """What a short code may be stored under. Keyed: 48 bits under a plain hash are found in hours."""
+    return [_derive(secret, "legacy look-up", code) for secret in settings().secrets]
+
+
+def successor(refresh_token: str) -> str:
+    """What follows a refresh token, 64 hex characters: always the same for the same token."""
+    return _derive(settings().secrets[0], "refresh token", refresh_token)
+
+
+def sign(purpose: str, payload: object) -> str:
+    """Text that can travel through other hands and only we can have made, for this purpose alone."""
+    return str(_serializer(purpose).dumps(payload))
+
+
+def unsign(purpose: str, text: str) -> Any:
+    """What was signed for this purpose; None for anything else."""
+    ok, payload = _serializer(purpose).loads_unsafe(text)
+    return payload if ok and _is_canonical(text.rpartition(".")[2]) else None
+
+
 def digest(secret: str) -> str:
     """The SHA-256 under which a secret of at least 128 random bits is stored, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -64,6 +103,17 @@ def digest(secret: str) -> str:
 def matches(secret: str, stored: str) -> bool:
     """Whether a secret is the one stored as `digest`, without telling by the time it takes."""
     return hmac.compare_digest(digest(secret), stored)
+
+
+def _serializer(purpose: str) -> URLSafeSerializer:
+    """The last of the secrets signs, all of them are recognised."""
+    newest_last = list(reversed(settings().secrets))
+    return URLSafeSerializer(newest_last, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
+
+
+def _is_canonical(signature: str) -> bool:
+    """Base64 has bits to spare in its last character: two texts would be one signature."""
+    return base64_encode(base64_decode(signature)).decode() == signature
 
 
 def _derive(master: bytes, purpose: str, nonce: str) -> str:

@@ -1,6 +1,7 @@
 """What the tests share: a house of their own for each test, the real command, the real server."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+import clock
 import config
 import database
 from app import create_app
-from rules import invites, keys
+from rules import accounts, invites, keys, passwords, sessions
 
 COMMAND = Path(sys.executable).parent / "invite-api"
 
@@ -79,6 +81,105 @@ def make_invite(house):
             return invites.token(invites.create(invites.read(given), invites.SHELL))
 
     return make
+
+
+PASSWORD = "correct horse battery"
+HASH = passwords.hash(PASSWORD)
+
+
+class Person:
+    """Somebody with an account, who is signed in."""
+
+    def __init__(self, house, name: str) -> None:
+        self.house, self.name, self.hash = house, name, HASH
+        with house.writing():
+            accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
+        self.bearer = self.sign_in()
+
+    def sign_in(self) -> dict[str, str]:
+        """The header of a fresh session; also kept as `pair` and `bearer`."""
+        with self.house.writing():
+            self.pair = sessions.start(accounts.named(self.name))
+        return {"Authorization": f"Bearer {self.pair.access}"}
+
+    def verify_address(self) -> None:
+        """As if a mailed code had been entered."""
+        with self.house.writing():
+            accounts.named(self.name).email_verified_at = clock.now()
+
+    def forget_address(self) -> None:
+        """Go on with the user name alone."""
+        with self.house.writing():
+            user = accounts.named(self.name)
+            user.email = user.email_verified_at = None
+
+
+@pytest.fixture
+def alice(house):
+    return Person(house, "alice")
+
+
+@pytest.fixture
+def charlie(house):
+    """A stranger, who has proved the address charlie@example.org."""
+    charlie = Person(house, "charlie")
+    charlie.verify_address()
+    return charlie
+
+
+@pytest.fixture
+def root(house):
+    """An admin of the site."""
+    root = Person(house, "root")
+    with house.writing():
+        accounts.set_admin(accounts.named("root"), True)
+    return root
+
+
+@pytest.fixture
+def use(house):
+    """Spend an invite; the id of the account that did."""
+
+    def register(token, name="bob"):
+        with house.writing():
+            return accounts.register(token, accounts.Names(name), HASH)[0].id
+
+    return register
+
+
+@pytest.fixture
+def fill(house):
+    """Put so many invites into the table, all at once."""
+
+    def insert(count):
+        with house.writing():
+            for _ in range(count):
+                invites.create(invites.Draft(), invites.SHELL)
+
+    return insert
+
+
+class Browser:
+    """A browser that keeps cookies and sends forms that stood on pages of ours."""
+
+    def __init__(self, client) -> None:
+        self.client = client
+
+    def csrf(self) -> str:
+        return re.search(r'name="csrf" value="([^"]+)"', self.client.get("/login").text)[1]
+
+    def post(self, path: str, headers: dict[str, str] | None = None, csrf: str | None = None, **fields: str):
+        fields["csrf"] = self.csrf() if csrf is None else csrf
+        return self.client.post(path, data=fields, headers=headers or {"Sec-Fetch-Site": "same-origin"})
+
+    def sign_in(self, name: str, password: str = PASSWORD, token: str = ""):
+        return self.post("/login", user=name, password=password, token=token)
+
+
+@pytest.fixture
+def browser(client, alice):
+    """A browser in which nobody is signed in yet."""
+    return Browser(client.application.test_client())
 
 
 @pytest.fixture

@@ -155,10 +155,12 @@ def test_what_is_no_invitation_is_said_beside_the_field(client, pasted):
 
 def test_a_page_links_under_the_path_of_the_public_url(tmp_path, house, make_invite):
     client = create_app(make_settings(tmp_path / "instance", PUBLIC_URL="https://example.org/in")).test_client()
-    page = client.get(f"/invite?{make_invite()}").text
+    token = make_invite()
+    page = client.get(f"/invite?{token}").text
     assert set(re.findall(r'(?:href|action|src)="([^"]*)"', page)) == {
         "/in/",
         "/in/register",
+        f"/in/login?t={token}",
         "/in/static/icon.svg",
         "/in/static/style.css",
     }

@@ -11,7 +11,7 @@ import config
 from conftest import make_settings
 from database import file_of, session
 from models import ApiKey, Invite, Member, Project, User
-from rules import accounts, fields, invites, keys, passwords, tokens
+from rules import accounts, fields, invites, keys, listing, passwords, tokens
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -34,7 +34,7 @@ def accept(house):
 
     def register(token, username="bob", email=None):
         with house.writing():
-            return accounts.register(token, username, "not a hash", email)[0].id
+            return accounts.register(token, accounts.Names(username, email), "not a hash")[0].id
 
     return register
 
@@ -180,14 +180,14 @@ def test_what_is_left_empty_takes_its_default(settings):
 
 def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite):
     made = [make_invite() for _ in range(7)]
+    wanted, pages = listing.Filter(), []
     with house.reading():
-        whole = invites.newest(100)
-        pages, last = [], None
-        while page := invites.newest(2, before=last):
+        whole = listing.page(wanted, 100)
+        while page := listing.page(wanted, 2):
             pages += page
-            last = page[-1]
-    assert [each.id for each in pages] == [each.id for each in whole]
-    assert len(whole) == len(made)
+            wanted = listing.read(None, None, listing.cursor(page[-1]))
+    assert pages == whole
+    assert {each.token for each in whole} == set(made)
 
 
 def test_no_secret_is_in_the_database(house, settings, make_invite):

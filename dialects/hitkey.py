@@ -1,0 +1,145 @@
+"""HitKey's Invites API: accounts, and invites that are viewed and accepted.
+
+The platform's promise: errors are ``{"error": TEXT, "code": CODE}``, with ``errors`` for fields that
+are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from clock import iso
+from dialects import wire
+from rules import accounts, fields, invites, passwords, refusals, sessions
+from rules.accounts import Attempt, Names
+from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
+from rules.sessions import SignedIn, Tokens
+
+HEADERS: Mapping[str, str] = wire.HEADERS
+
+STATUS = {
+    **wire.STATUS,
+    refusals.Invalid: 422,
+    refusals.InviteExpired: 400,
+    refusals.InviteUsed: 400,
+}
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registration that is complete, its password hashed."""
+
+    token: str
+    names: Names
+    password_hash: str
+
+
+def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
+    """What whoever has the link may know; 404 where it cannot be used any more."""
+    try:
+        invite = invites.find_open(token)
+    except (InviteNotFound, InviteExpired, InviteUsed) as dead:
+        return wire.refusal(dead, dict.fromkeys(STATUS, 404))
+    told = invites.told(invite)
+    project = invite.project
+    return {
+        "id": invite.id,
+        "email": told.email,
+        "role": invite.role,
+        "project": {"name": project.name, "slug": project.slug} if project else None,
+        "invitedBy": {"displayName": told.inviter},
+        "expiresAt": iso(told.expires_at) if told.expires_at else None,
+        "is_expired": False,
+    }
+
+
+def accept_invite(caller: SignedIn, token: str) -> Body:
+    """Let the account that is signed in use an invite."""
+    return _joined(invites.accept(token, caller.user))
+
+
+def read_registration() -> Registration:
+    """Read a registration and hash its password, while no unit of work is open."""
+    body = wire.json_object()
+    token = wire.required(body, "invite_token")
+    names = Names(
+        username=fields.username(body["username"]) if body.get("username") else None,
+        email=fields.email(wire.required(body, "email")),
+        display_name=fields.name(body["displayName"], "displayName") if body.get("displayName") else None,
+    )
+    password = passwords.check(wire.required(body, "password"), names.username)
+    return Registration(token, names, passwords.hash(password))
+
+
+def register_with_invite(caller: None, registration: Registration) -> Body:  # noqa: ARG001
+    """Make an account and accept the invite, both or neither, and sign in."""
+    user, invite = accounts.register(registration.token, registration.names, registration.password_hash)
+    return _signed_in(sessions.start(user), user) | _joined(invite)
+
+
+def begin_login() -> Attempt:
+    """Count the try to sign in, before its password is looked at."""
+    body = wire.json_object()
+    return accounts.begin_login(wire.required(body, "email"), wire.required(body, "password"))
+
+
+def login(caller: None, attempt: Attempt) -> Body:  # noqa: ARG001
+    """Sign in with an address or a user name, and a password."""
+    user = accounts.finish_login(attempt)
+    return _signed_in(sessions.start(user), user)
+
+
+def logout(caller: SignedIn) -> Body:
+    """End the session: all its tokens are dead at once."""
+    sessions.end(caller.session)
+    return {"message": "Signed out."}
+
+
+def me(caller: SignedIn) -> Body:
+    """The account that is signed in."""
+    user = caller.user
+    return {
+        **_user(user),
+        "username": user.username,
+        "emailVerified": user.email_verified_at is not None,
+        "isAdmin": accounts.is_admin(user),
+        "createdAt": iso(user.created_at),
+    }
+
+
+def refresh_token(caller: None) -> Body | Response:  # noqa: ARG001
+    """A new pair of tokens for a refresh token. One that comes a second time, too late, ends the session."""
+    pair = sessions.refresh(wire.required(wire.json_object(), "refresh_token"))
+    return _pair(pair) if pair else refusal(NotSignedIn())
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """``{"error": TEXT, "code": CODE}``, with ``errors`` where fields are not valid."""
+    return wire.refusal(error, STATUS)
+
+
+def _joined(invite: Any) -> Body:
+    project = invite.project
+    return {"project_slug": project.slug if project else None, "redirect_url": invite.redirect_url}
+
+
+def _signed_in(pair: Tokens, user: Any) -> Body:
+    return {**_pair(pair), "user": _user(user)}
+
+
+def _pair(pair: Tokens) -> Body:
+    return {
+        "type": "bearer",
+        "token": pair.access,
+        "refresh_token": pair.refresh,
+        "expires_in": pair.expires_in,
+    }
+
+
+def _user(user: Any) -> Body:
+    return {"id": user.id, "email": user.email, "displayName": user.called}

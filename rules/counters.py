@@ -1,0 +1,50 @@
+"""Tries at a secret, counted in the database: in one process's memory a restart would forgive them.
+
+A try is spent, and committed, before the secret is compared, so that however many come at once no
+more are compared than there may be.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, delete, update
+from sqlalchemy.exc import IntegrityError
+
+import clock
+from database import session
+from models import Counter
+
+
+def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
+    """Count one try and say how many there are now: since the last `clear`, or in a window of time."""
+    now = clock.now()
+    spent = _count(purpose, subject, now, window)
+    if spent is not None:
+        return spent
+    try:
+        with session().begin_nested():
+            session().add(Counter(purpose=purpose, subject=subject, spent=1, since=now))
+        return 1
+    except IntegrityError:  # somebody else's first try was faster
+        return _count(purpose, subject, now, window) or 1
+
+
+def refund(purpose: str, subject: str) -> None:
+    """Give a try back that turned out to be right."""
+    mine = (Counter.purpose == purpose, Counter.subject == subject, Counter.spent > 0)
+    session().execute(update(Counter).where(*mine).values(spent=Counter.spent - 1))
+
+
+def clear(purpose: str, subject: str) -> None:
+    """Begin again at nothing."""
+    session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.subject == subject))
+
+
+def _count(purpose: str, subject: str, now: datetime, window: timedelta | None) -> int | None:
+    over = Counter.since <= now - window if window else Counter.spent < 0
+    return session().scalar(
+        update(Counter)
+        .where(Counter.purpose == purpose, Counter.subject == subject)
+        .values(spent=case((over, 1), else_=Counter.spent + 1), since=case((over, now), else_=Counter.since))
+        .returning(Counter.spent)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,168 @@
+"""Being signed in: a session is one row, and ends for good when it ends.
+
+Access tokens are opaque, live an hour, and stand for a session. A refresh token is used once: it is
+replaced by its successor, which is derived from it. Whoever sends it again within ten seconds, since
+the answer got lost, gets the same successor; whoever does later has stolen it, or was stolen from,
+and the session ends.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+
+import clock
+from config import settings
+from database import session
+from models import AccessToken, Session, User
+from rules import tokens
+from rules.refusals import NotSignedIn
+
+ACCESS = clock.HOUR
+LIFETIME = 30 * clock.DAY
+GRACE = 10 * clock.SECOND
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a program gets when it signs in; `expires_in` is in seconds and about the access token."""
+
+    access: str
+    refresh: str
+    expires_in: int = int(ACCESS.total_seconds())
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Who is calling, and in which session."""
+
+    user: User
+    session: Session
+
+
+def start(user: User) -> Tokens:
+    """Sign a program in."""
+    made = _new(user)
+    refresh = f"{made.id}.{clock.random_text(32)}"
+    made.refresh_hash = tokens.digest(refresh)
+    return Tokens(_new_access(made, ACCESS), refresh)
+
+
+def start_in_browser(user: User) -> str:
+    """Sign a browser in; returns what its cookie holds, good for as long as the session."""
+    return tokens.sign("cookie", _new_access(_new(user), LIFETIME))
+
+
+def refresh(token: str) -> Tokens | None:
+    """The next pair of tokens; None if this ended the session, which the caller must let happen.
+
+    Raises NotSignedIn for a token of no session, or of one that is over.
+    """
+    now = clock.now()
+    session_id, presented = token.partition(".")[0], tokens.digest(token)
+    successor = f"{session_id}.{tokens.successor(token)}"
+    rotated = session().scalar(
+        update(Session)
+        .where(Session.id == session_id, Session.refresh_hash == presented, *_alive(now))
+        .values(
+            refresh_hash=tokens.digest(successor),
+            parent_hash=presented,
+            rotated_at=now,
+            expires_at=now + LIFETIME,
+        )
+        .returning(Session)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    found = rotated or session().scalar(select(Session).where(Session.id == session_id, *_alive(now)))
+    if found is None or not may_sign_in(session().get_one(User, found.user_id)):
+        raise NotSignedIn
+    if rotated or _lost_reply(found, presented, now):
+        return Tokens(_new_access(found, ACCESS), successor)
+    end(found)
+    return None
+
+
+def of_access_token(token: str) -> SignedIn:
+    """Who signed in with this token, even if disabled or deleted since; raises NotSignedIn."""
+    now = clock.now()
+    found = (
+        session()
+        .execute(
+            select(User, Session)
+            .join(Session, Session.user_id == User.id)
+            .join(AccessToken, AccessToken.session_id == Session.id)
+            .where(AccessToken.hash == tokens.digest(token), AccessToken.expires_at > now, *_alive(now))
+        )
+        .first()
+    )
+    if found is None:
+        raise NotSignedIn
+    return SignedIn(found[0], found[1])
+
+
+def of_cookie(cookie: str) -> SignedIn:
+    """Likewise, for what a browser's cookie holds."""
+    token = tokens.unsign("cookie", cookie)
+    if not isinstance(token, str):
+        raise NotSignedIn
+    return of_access_token(token)
+
+
+def form_token(caller: SignedIn | None) -> str:
+    """What a page of ours puts into its forms, against forms on other sites; for this visitor alone."""
+    return tokens.sign("form", _form_owner(caller))
+
+
+def is_form_token(text: str, caller: SignedIn | None) -> bool:
+    """Whether a form came from a page that was made for this visitor."""
+    return bool(tokens.unsign("form", text) == _form_owner(caller))
+
+
+def end(over: Session) -> None:
+    """End one session: all its tokens are dead at once."""
+    over.ended_at = over.ended_at or clock.now()
+    session().execute(delete(AccessToken).where(AccessToken.session_id == over.id))
+
+
+def end_all(user: User) -> None:
+    """End all sessions of an account."""
+    for each in session().scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
+        end(each)
+
+
+def may_sign_in(user: User) -> bool:
+    """Whether the account is neither disabled nor deleted."""
+    return user.disabled_at is None and user.deleted_at is None
+
+
+def _form_owner(caller: SignedIn | None) -> str:
+    return caller.session.id if caller else "a stranger"
+
+
+def _new(user: User) -> Session:
+    now = clock.now()
+    _forget_expired(user, now)
+    made = Session(id=clock.new_id(), user_id=user.id, created_at=now, expires_at=now + LIFETIME)
+    session().add(made)
+    session().flush()
+    return made
+
+
+def _new_access(of: Session, lifetime: timedelta) -> str:
+    now = clock.now()
+    token = settings().token_prefix + clock.random_text(32)
+    session().execute(delete(AccessToken).where(AccessToken.session_id == of.id, AccessToken.expires_at <= now))
+    session().add(AccessToken(hash=tokens.digest(token), session_id=of.id, expires_at=now + lifetime))
+    return token
+
+
+def _forget_expired(user: User, now: datetime) -> None:
+    session().execute(delete(Session).where(Session.user_id == user.id, Session.expires_at <= now))
+
+
+def _lost_reply(found: Session, presented: str, now: datetime) -> bool:
+    return found.parent_hash == presented and found.rotated_at is not None and now - found.rotated_at <= GRACE
+
+
+def _alive(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (Session.ended_at.is_(None), Session.expires_at > now)
