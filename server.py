@@ -6,17 +6,32 @@ answers what it has received, and ends.
 
 import signal
 from types import FrameType
+from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+from waitress.task import WSGITask
 
 import clock
 
 MOST_CONNECTIONS = 2000
 PATIENCE = 10  # seconds for what is still being answered at the end
 GREATEST_BODY = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
+
+
+class _Task(WSGITask):
+    """A request to the application. While the server stops, the last one of a connection closes it."""
+
+    def build_response_header(self) -> Any:
+        if self.channel.server.stopping and len(self.channel.requests) == 1:
+            self.set_close_on_finish()
+        return super().build_response_header()
+
+
+class _Channel(HTTPChannel):
+    task_class = _Task
 
 
 class Server:
@@ -26,7 +41,7 @@ class Server:
         """Listen; raises OSError if that cannot be done there."""
         self._map: dict[int, wasyncore.dispatcher] = {}
         self._stopping = False
-        self._server = create_server(
+        self._server: BaseWSGIServer = create_server(
             app,
             map=self._map,
             host=host,
@@ -42,11 +57,14 @@ class Server:
             clear_untrusted_proxy_headers=False,
             asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
         )
+        for each in self._listeners():
+            each.channel_class = _Channel
+            each.stopping = False
 
     @property
     def address(self) -> str:
         """Where it listens, as the start of a URL."""
-        first = next(each for each in self._map.values() if isinstance(each, BaseWSGIServer))
+        first = self._listeners()[0]
         host = f"[{first.effective_host}]" if ":" in first.effective_host else first.effective_host
         return f"http://{host}:{first.effective_port}"
 
@@ -60,6 +78,8 @@ class Server:
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._stopping = True
+        for each in self._listeners():
+            each.stopping = True
         self._server.pull_trigger()
 
     def _turn(self, timeout: float) -> None:
@@ -67,24 +87,32 @@ class Server:
 
     def _drain(self) -> None:
         """Take what stands in the door, shut it, and answer what is inside."""
-        deadline = clock.ticks() + PATIENCE
-        for listening in (True, False):
-            quiet = 0
-            while quiet < 3 and clock.ticks() < deadline:
-                self._turn(0.02)
-                quiet = 0 if self._is_busy() else quiet + 1
-            if listening:
-                self._shut()
+        self._settle(clock.ticks() + 1)
+        for each in self._listeners():
+            each.del_channel()
+            each.socket.close()
+        self._settle(clock.ticks() + PATIENCE)
         self._server.task_dispatcher.shutdown()
         wasyncore.close_all(self._map)
 
-    def _shut(self) -> None:
-        for each in list(self._map.values()):
-            if isinstance(each, BaseWSGIServer):
-                each.del_channel()
-                each.socket.close()
+    def _settle(self, deadline: float) -> None:
+        """Go on until nobody arrives, nothing comes in and no answer is due any more."""
+        quiet, before = 0, self._happenings()
+        while quiet < 3 and clock.ticks() < deadline:
+            self._turn(0.02)
+            now = self._happenings()
+            quiet = 0 if now != before or self._is_busy() else quiet + 1
+            before = now
+
+    def _happenings(self) -> list[tuple[int, float]]:
+        return [(number, each.last_activity) for number, each in self._channels()]
 
     def _is_busy(self) -> bool:
         """Whether a whole request is without its answer, or an answer has not been sent."""
-        channels = [each for each in self._map.values() if isinstance(each, HTTPChannel)]
-        return any(each.requests or each.total_outbufs_len for each in channels)
+        return any(each.requests or each.total_outbufs_len for _, each in self._channels())
+
+    def _channels(self) -> list[tuple[int, HTTPChannel]]:
+        return [(number, each) for number, each in self._map.items() if isinstance(each, HTTPChannel)]
+
+    def _listeners(self) -> list[BaseWSGIServer]:
+        return [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]

@@ -1,0 +1,201 @@
+"""What holds when many want the same thing at once, and when the server is killed in the midst of it.
+
+Each checker is shown something that it must catch.
+"""
+
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from sqlalchemy import text
+
+import clock
+import config
+import database
+from conftest import Served, make_settings
+from models import User
+from rules import accounts, invites
+from rules.refusals import InviteUsed
+
+RACERS = 64
+CLIENTS = 8
+ROUNDS = 5
+
+
+@pytest.mark.parametrize("uses", [1, 10])
+def test_of_64_at_once_only_as_many_redeem_an_invite_as_it_has_uses(settings, house, make_invite, uses):
+    for heat in "abc":
+        token = make_invite(uses=uses)
+
+        def register(number: int, token: str = token, heat: str = heat) -> None:
+            with config.using(settings), house.writing():
+                accounts.register(token, accounts.Names(f"{heat}{number}"), "hash")
+
+        assert_redeemed(house, token, uses, race(register))
+
+
+def test_the_race_catches_a_check_before_an_act(settings, house, make_invite):
+    token = make_invite()
+
+    def register_carelessly(number: int) -> None:
+        with config.using(settings):
+            with house.reading():
+                uses = invites.find_open(token).uses
+            with house.writing() as unit:
+                invite = invites.find(token)
+                invite.uses = uses + 1
+                user = User(id=clock.new_id(), username=f"user{number}", created_at=clock.now())
+                unit.add(user)
+                invites.settle(invite, user)
+
+    with pytest.raises(AssertionError):
+        assert_redeemed(house, token, 1, race(register_carelessly))
+
+
+def test_of_64_registrations_over_the_socket_one_has_the_invite(serve):
+    served = serve(THREADS="16")
+    token = served.run("invite", "create").partition("?")[2]
+
+    def register(number: int) -> int:
+        typed = {"token": token, "user": f"user{number}", "password": "a-rather-long-password"}
+        answer = served.get("/register", "POST", urlencode(typed).encode())
+        assert answer.status != 503 or answer.headers["Retry-After"]
+        return answer.status
+
+    statuses = race(register)
+    assert set(statuses) <= {200, 303, 503}
+    assert statuses.count(200) == 1
+    with closing(sqlite3.connect(served.instance / "invites.db")) as file:
+        assert file.execute("SELECT uses FROM invites").fetchall() == [(1,)]
+        assert file.execute("SELECT count(*) FROM redemptions").fetchone() == (1,)
+        assert file.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+def test_first_openings_at_once_make_one_database(tmp_path):
+    for number in range(5):
+        chosen = make_settings(tmp_path / f"instance{number}")
+        opened = race(lambda _, chosen=chosen: database.open_database(chosen), racers=8)
+        assert [each for each in opened if isinstance(each, Exception)] == []
+
+
+def test_an_opening_waits_for_one_that_is_under_way(tmp_path):
+    chosen = make_settings(tmp_path)
+    with closing(sqlite3.connect(database.file_of(chosen), isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+        release.start()
+        try:
+            database.open_database(chosen)
+        finally:
+            release.join()
+
+
+def test_what_was_acknowledged_survives_kill_9(serve):
+    acknowledged: set[str] = set()
+    for _ in range(ROUNDS):
+        served = serve()
+        acknowledged |= rush(served, signal.SIGKILL)
+        assert lost(served.instance, acknowledged) == set()
+
+
+def test_the_search_for_what_was_lost_finds_it(serve):
+    served = serve()
+    acknowledged = rush(served, signal.SIGKILL)
+    gone = acknowledged.copy().pop()
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as file:
+        file.execute("DELETE FROM invites WHERE token_hash = ?", [digest(gone)])
+    assert lost(served.instance, acknowledged) == {gone}
+
+
+def test_sigterm_ends_the_server_however_many_go_on_calling(serve):
+    served = serve()
+    acknowledged = rush(served, signal.SIGTERM)
+    assert served.process.returncode == 0
+    assert lost(served.instance, acknowledged) == set()
+    assert "Traceback" not in served.log.read_text()
+
+
+def race(run: Callable[[int], Any], racers: int = RACERS) -> list[Any]:
+    """What each racer got, all started at once: the result of `run(number)`, or its exception."""
+    start = threading.Barrier(racers)
+
+    def one(number: int) -> Any:
+        start.wait(30)
+        try:
+            return run(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(racers) as pool:
+        return list(pool.map(one, range(racers)))
+
+
+def assert_redeemed(house: database.Database, token: str, times: int, outcomes: list[Any]) -> None:
+    """So many registered, the others were told that the invite is used, and the books agree."""
+    assert outcomes.count(None) == times
+    assert sum(isinstance(each, InviteUsed) for each in outcomes) == len(outcomes) - times
+    with house.reading() as unit:
+        invite = invites.find(token)
+        assert invite.uses == len(invite.redemptions) == times
+        assert unit.scalar(text("SELECT count(*) FROM users")) == unit.scalar(text("SELECT sum(uses) FROM invites"))
+
+
+def rush(served: Served, ending: signal.Signals) -> set[str]:
+    """Have clients make invites as fast as they can, and signal the server in the midst of it.
+
+    Returns the tokens of the invites that they were told are made.
+    """
+    key = served.run("create", "test")
+    acknowledged: list[str] = []
+    begun = threading.Event()
+    deadline = time.monotonic() + 25
+
+    def make_invites(keeps_its_connection: bool) -> None:
+        with closing(HTTPConnection("127.0.0.1", served.port, timeout=10)) as connection:
+            while time.monotonic() < deadline:
+                try:
+                    connection.request("GET", f"/invites_api?key={key}")
+                    answer = connection.getresponse()
+                    answer.read()
+                except (OSError, HTTPException):
+                    return
+                assert answer.status == 201
+                acknowledged.append(answer.headers["Location"].partition("?")[2])
+                begun.set()
+                if not keeps_its_connection:
+                    connection.close()
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients: list[Future[None]] = [pool.submit(make_invites, bool(number % 2)) for number in range(CLIENTS)]
+        try:
+            assert begun.wait(20)
+            time.sleep(random.uniform(0.1, 0.5))
+        finally:
+            served.process.send_signal(ending)
+            served.process.wait(8)
+    for each in clients:
+        each.result()
+    return set(acknowledged)
+
+
+def lost(instance: Path, acknowledged: set[str]) -> set[str]:
+    """The tokens whose invites are not in the file, which must be sound."""
+    with closing(sqlite3.connect(instance / "invites.db")) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        kept = {each for (each,) in file.execute("SELECT token_hash FROM invites")}
+    return {token for token in acknowledged if digest(token) not in kept}
+
+
+def digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()

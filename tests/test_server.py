@@ -1,0 +1,410 @@
+"""The real server, in a process of its own, over real sockets."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from conftest import Answer, Served, free_port, require
+
+PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
+KIB = 1024
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+GARBAGE = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # how https begins
+    b"\0\0\0\0\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nno header at all\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /invites_api HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nso long\r\n",
+]
+HALF_A_HEADER = b"GET /invites_api?key="
+HALF_A_BODY = b"POST /invites_api HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nname="
+
+
+@pytest.fixture
+def served(serve) -> Served:
+    return serve()
+
+
+@pytest.fixture
+def good_key(served) -> str:
+    return served.run("create", "test")
+
+
+def test_it_says_that_it_is_well(served):
+    answer = served.get("/health")
+    assert answer.status == 200
+    assert json.loads(answer.body) == {"status": "ok"}
+
+
+def test_a_request_is_logged_as_json_with_its_template_and_without_its_secrets(served, good_key):
+    password, wrong = "a-rather-long-password", "wrongkey/of-somebody-who-is-only-trying"
+    token = token_in(create(served, good_key))
+    assert served.get(f"/invite?{token}").status == 200
+    assert served.get("/register", "POST", form(token=token, user="anne", password=password)).status == 200
+    assert create(served, wrong).status == 403
+
+    assert [(each["method"], each["route"], each["status"]) for each in requests_logged(served)] == [
+        ("GET", "/invites_api", 201),
+        ("GET", "/invite", 200),
+        ("POST", "/register", 200),
+        ("GET", "/invites_api", 403),
+    ]
+    for secret in (good_key, good_key.partition("/")[2], token, password, wrong, wrong.partition("/")[2]):
+        assert secret not in served.log.read_text()
+
+
+def test_half_sent_requests_do_not_stall_the_others(served, good_key):
+    with ExitStack() as held:
+        half_sent = [held.enter_context(connect(served, sent)) for sent in [HALF_A_BODY] * 150 + [HALF_A_HEADER] * 200]
+        for path in ("/health", f"/invites_api?key={good_key}") * 3:
+            started = time.monotonic()
+            assert served.get(path).status in (200, 201)
+            assert time.monotonic() - started < 2
+        assert not any(has_an_answer(each) for each in half_sent)
+
+
+def test_a_half_sent_request_makes_nothing(served, good_key):
+    cut_short = request("POST", f"/invites_api?key={good_key}", b"note=whatever", **FORM)[:-1]
+    for sent in (cut_short, cut_short[:60]):
+        connect(served, sent).close()
+    assert served.get("/health").status == 200
+    assert stop(served) == 0
+    assert count(served, "invites") == 0
+
+
+def test_a_header_without_end_is_refused(served, good_key):
+    huge = {"Authorization": f"Bearer {good_key}", "X-Padding": "x" * KIB * KIB}
+    assert converse(served, request("GET", "/invites_api", **huge)).status == 431
+    assert served.get("/health").status == 200
+    assert count(served, "invites") == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
+def test_a_body_over_64_kib_is_refused_in_the_words_of_the_api(served, good_key, chunked):
+    answer = converse(served, fat_request(good_key, 64 * KIB + 1, chunked))
+    assert answer.status == 413
+    assert json.loads(answer.body)["code"] == "REQUEST_ENTITY_TOO_LARGE"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert count(served, "invites") == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
+def test_a_body_over_1_mib_is_refused_before_it_is_whole(served, good_key, chunked):
+    assert converse(served, fat_request(good_key, 2 * KIB * KIB, chunked)).status == 413
+    assert served.get("/health").status == 200
+    assert count(served, "invites") == 0
+
+
+def test_one_connection_takes_one_request_after_another(served):
+    with closing(HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        connection.connect()
+        first = connection.sock
+        for _ in range(3):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+            assert connection.sock is first
+
+
+def test_garbage_is_refused_and_the_server_lives_on(served):
+    assert [converse(served, each).status for each in GARBAGE] == [400] * len(GARBAGE)
+    assert served.get("/health").status == 200
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_only_get_and_post_make_invites(served, good_key):
+    for method, status in {"HEAD": 405, "OPTIONS": 200, "PUT": 405, "DELETE": 405, "TRACE": 405}.items():
+        assert served.get(f"/invites_api?key={good_key}", method).status == status, method
+        assert count(served, "invites") == 0, method
+
+
+def test_sigterm_lets_registrations_finish(served):
+    token = served.run("invite", "create", "--uses", "8").partition("?")[2]
+    sent = [
+        request("POST", "/register", form(token=token, user=f"user{i}", password="a-rather-long-password"), **FORM)
+        for i in range(8)
+    ]
+    with ExitStack() as held:
+        waiting = [held.enter_context(connect(served, each)) for each in sent]
+        assert stop(served) == 0
+        assert [read_answer(each).status for each in waiting] == [200] * 8
+    assert is_refused(served)
+    assert count(served, "users") == count(served, "redemptions") == 8
+
+
+def test_sigterm_lets_parallel_and_pipelined_creates_finish(served, good_key):
+    path = f"/invites_api?key={good_key}"
+    three = 2 * request("GET", path, Connection="keep-alive") + request("GET", path)
+    with ExitStack() as held:
+        waiting = [held.enter_context(connect(served, three)) for _ in range(60)]
+        assert stop(served) == 0
+        acknowledged = [token for each in waiting for token in tokens_in(read_all(each))]
+    assert len(acknowledged) == 3 * 60
+    assert is_refused(served)
+    assert_kept(served, acknowledged)
+
+
+def test_sigterm_lets_in_who_stood_at_the_door(served, good_key):
+    fat = fat_request(good_key, 60 * KIB)
+    assert served.get("/health").status == 200
+    served.process.send_signal(signal.SIGSTOP)
+    with ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(connect(served))  # who says nothing stands before who does
+        waiting = [held.enter_context(connect(served, fat)) for _ in range(3)]
+        served.process.send_signal(signal.SIGTERM)
+        served.process.send_signal(signal.SIGCONT)
+        answers = [read_answer(each) for each in waiting]
+    assert [each.status for each in answers] == [201] * 3
+    assert served.process.wait(PATIENCE) == 0
+    assert_kept(served, [token_in(each) for each in answers])
+
+
+def test_who_says_nothing_does_not_put_off_the_end(served):
+    with connect(served, HALF_A_BODY), connect(served, HALF_A_HEADER), connect(served):
+        assert served.get("/health").status == 200
+        assert stop(served) == 0
+
+
+def test_ctrl_c_ends_it_without_a_stack_trace(served):
+    assert served.get("/health").status == 200
+    assert stop(served, signal.SIGINT) == 0
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_a_port_in_use_is_told_in_one_sentence(invite_api):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = invite_api("serve", "--port", port)
+    assert_refused(done, f"127.0.0.1:{port}")
+
+
+def test_an_address_that_is_none_is_told_in_one_sentence(invite_api):
+    assert_refused(invite_api("serve", "--host", "no..host"), "no..host")
+
+
+def test_it_says_where_links_will_lead_if_nobody_told_it_its_address(serve):
+    served = serve(PUBLIC_URL="")
+    assert served.get("/health").status == 200
+    assert "links will start with http://127.0.0.1:8080: set INVITE_API_PUBLIC_URL" in served.log.read_text()
+
+
+def test_it_says_nothing_of_links_if_it_was_told(served):
+    assert served.get("/health").status == 200
+    assert "links will start" not in served.log.read_text()
+
+
+def test_first_starts_at_once_agree_on_one_secret_and_one_schema(serve):
+    with ThreadPoolExecutor(3) as at_once:
+        servers = list(at_once.map(lambda _: serve(), range(3)))
+    key = servers[0].run("create", "test")
+    for token in [token_in(create(each, key)) for each in servers]:
+        assert [each.get(f"/invite?{token}").status for each in servers] == [200] * 3
+        assert json.loads(servers[0].run("invite", "show", token, "--json"))["link"].endswith(token)
+    assert query(servers[0], "SELECT version FROM schema_version") == [(1,)]
+    assert [each.name for each in servers[0].instance.glob("secret.key*")] == ["secret.key"]
+
+
+def make_garbage(path: Path) -> None:
+    path.write_bytes(b"these are no invites. " * 500)
+
+
+def make_another_programs_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE letters (body TEXT)")
+
+
+@pytest.mark.parametrize("command", ["serve", "list", "create"])
+@pytest.mark.parametrize("make", [make_garbage, make_another_programs_database])
+def test_a_file_that_is_not_our_database_is_refused_and_left_alone(tmp_path, invite_api, command, make):
+    path = tmp_path / "instance" / "invites.db"
+    path.parent.mkdir()
+    make(path)
+    before = path.read_bytes()
+    arguments = ("--port", str(free_port())) if command == "serve" else ()
+    assert_refused(invite_api(command, *arguments), str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_locked_database_is_unavailable_until_it_is_released(served, good_key):
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        answer = create(served, good_key)
+        assert time.monotonic() - started < 12
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        other.execute("ROLLBACK")
+    assert create(served, good_key).status == 201
+    assert count(served, "invites") == 1
+
+
+def test_a_database_that_cannot_be_written_is_still_read(tmp_path, invite_api):
+    key = invite_api("create", "test").stdout
+    with read_only(tmp_path / "instance" / "invites.db"):
+        refused = invite_api("create", "another")
+        assert refused.returncode == 1
+        assert "readonly database" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert invite_api("list").stdout.split()[0] == key.partition("/")[0]
+    assert invite_api("create", "another").returncode == 0
+
+
+def test_nothing_is_promised_once_the_database_has_vanished(served, good_key):
+    assert create(served, good_key).status == 201
+    for each in served.instance.glob("invites.db*"):
+        each.unlink()
+    assert create(served, good_key).status == 503
+    assert served.get("/health").status == 200
+
+
+@pytest.mark.parametrize("command", ["serve", "list"])
+def test_every_setting_that_is_nonsense_is_named(invite_api, command):
+    nonsense = {"PUBLIC_URL": "nowhere", "THREADS": "many", "LIMITS": "maybe", "INVITE_TTLL": "7d"}
+    done = invite_api(command, **nonsense)
+    assert done.returncode == 2
+    assert all(f"INVITE_API_{name}:" in done.stderr for name in nonsense)
+    assert "Traceback" not in done.stderr
+
+
+def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    """A request as bytes; the connection ends after its answer unless another header says so."""
+    head = {"Host": "here", "Connection": "close", "Content-Length": str(len(body)), **headers}
+    if "Transfer-Encoding" in head:
+        del head["Content-Length"]
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def fat_request(key: str, size: int, chunked: bool = False) -> bytes:
+    """A request for an invite with a form of this many bytes."""
+    body = b"padding=".ljust(size, b"x")
+    if not chunked:
+        return request("POST", f"/invites_api?key={key}", body, **FORM)
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
+    return request("POST", f"/invites_api?key={key}", chunks, **FORM, **{"Transfer-Encoding": "chunked"})
+
+
+def form(**fields: str) -> bytes:
+    return urlencode(fields).encode()
+
+
+def connect(served: Served, sent: bytes = b"") -> socket.socket:
+    """A connection on which these bytes have been sent."""
+    connection = socket.create_connection(("127.0.0.1", served.port), timeout=30)
+    connection.sendall(sent)
+    return connection
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the server hangs up."""
+    return b"".join(iter(lambda: connection.recv(64 * KIB), b""))
+
+
+def read_answer(connection: socket.socket) -> Answer:
+    """One whole answer; http.client raises if it ends too soon."""
+    with closing(HTTPResponse(connection)) as response:
+        response.begin()
+        return Answer(response.status, dict(response.headers), response.read().decode())
+
+
+def converse(served: Served, sent: bytes) -> Answer:
+    """The answer to these bytes, also if the server hangs up before it has read them all."""
+    with connect(served) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(sent)
+        return read_answer(connection)
+
+
+def has_an_answer(connection: socket.socket) -> bool:
+    """Whether the server has said something, or hung up."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def create(served: Served, key: str) -> Answer:
+    return served.get(f"/invites_api?key={key}")
+
+
+def token_in(answer: Answer) -> str:
+    return answer.headers["Location"].partition("?")[2]
+
+
+def tokens_in(said: bytes) -> list[str]:
+    """The tokens of the links in some answers."""
+    return [each.decode() for each in re.findall(rb"\r\nLocation: \S+/invite\?([0-9a-f]{64})\r\n", said)]
+
+
+def stop(served: Served, sent: signal.Signals = signal.SIGTERM) -> int:
+    """Tell the server to stop, and return how it ended."""
+    served.process.send_signal(sent)
+    return served.process.wait(PATIENCE)
+
+
+def is_refused(served: Served) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", served.port)) != 0
+
+
+def requests_logged(served: Served) -> Iterator[dict[str, object]]:
+    lines = served.log.read_text().splitlines()
+    entries = (json.loads(line) for line in lines if not line.startswith("invite-api listens on"))
+    return (each for each in entries if each["event"] == "request")
+
+
+def query(served: Served, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(served.instance / "invites.db")) as file:
+        return file.execute(sql).fetchall()
+
+
+def count(served: Served, table: str) -> object:
+    return query(served, f"SELECT count(*) FROM {table}")[0][0]
+
+
+def assert_kept(served: Served, tokens: list[str]) -> None:
+    """The file is sound, and the invites with these tokens are what is in it."""
+    assert query(served, "PRAGMA integrity_check") == [("ok",)]
+    assert {each for (each,) in query(served, "SELECT token_hash FROM invites")} == {
+        sha256(token.encode()).hexdigest() for token in tokens
+    }
+
+
+def assert_refused(done: "subprocess.CompletedProcess[str]", named: str) -> None:
+    """It ended with 1 and one line that names this."""
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """Have a file that nobody may write, not even root."""
+    if os.geteuid():
+        path.chmod(0o400)
+        yield
+        path.chmod(0o600)
+        return
+    chattr = require("chattr", "e2fsprogs")
+    if subprocess.run([chattr, "+i", path], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this file system knows no immutable files; run the tests as another user than root")
+    try:
+        yield
+    finally:
+        subprocess.run([chattr, "-i", path], check=True)
