@@ -1,11 +1,11 @@
 """The Flask application: the map of the API, and `answer`, which every request passes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from http import HTTPStatus
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import sqlalchemy
@@ -28,14 +28,16 @@ import guards
 import logs
 from config import CHECKOUT, Settings
 from dialects import agentbot, hitkey, ops, pages, prosody
+from guards import admin, any_form, anyone, api_key, key_or_admin, known, own_form, signed_in, visitor
 from models import Base
-from rules import accounts
+from rules import accounts, passwords
 from rules.refusals import Refusal
 from rules.tokens import digest
 
 LARGEST_BODY = 64 * 1024
 RETRY_AFTER = 5
 
+# Flask-SQLAlchemy keeps the engine of each application; the session of a unit of work is database.session().
 db = SQLAlchemy(metadata=Base.metadata)
 
 
@@ -48,11 +50,20 @@ class Unit(Enum):
     ALONE = "does without"
 
 
+class Dialect(Protocol):
+    """A module of dialects/: what all its answers have in their headers, and how it refuses."""
+
+    HEADERS: Mapping[str, str]
+
+    def refusal(self, error: Refusal | HTTPException) -> Response:
+        """The answer that says an error in this dialect's words and status."""
+
+
 class Route(NamedTuple):
     """A row of the map.
 
     Two steps may run before the view, each fed with what the one before returned: `spend` in a unit
-    of work of its own, committed whatever follows; `prepare` with none open, for what takes long.
+    of work of its own, committed whatever follows; `prepare` with none open, to hash a password.
     """
 
     methods: str
@@ -66,13 +77,10 @@ class Route(NamedTuple):
 
 
 READS, WRITES, STREAMS, ALONE = Unit.READS, Unit.WRITES, Unit.STREAMS, Unit.ALONE
-anyone, api_key, key_or_admin = guards.anyone, guards.api_key, guards.api_key_or_admin
-signed_in, known, admin = guards.signed_in, guards.signed_in_or_deleted, guards.admin
-visitor, own_form, any_form = guards.visitor, guards.own_form, guards.own_form_or_program
 
 # dialect: methods, path, view, who may call, how often, what it does to the database
 # fmt: off
-ROUTES: dict[Any, list[Route]] = {
+ROUTES: dict[Dialect, list[Route]] = {
     prosody: [
         Route("GET POST", "/invites_api",            prosody.create_invite,       api_key,      "600/minute", WRITES),
         Route("OPTIONS",  "/invites_api",            prosody.preflight,           anyone,       "600/minute", ALONE),
@@ -121,6 +129,12 @@ ROUTES: dict[Any, list[Route]] = {
 # fmt: on
 
 
+# Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
+PUBLIC = (anyone, visitor, own_form, any_form)
+
+SLOW = {(method, row.path) for rows in ROUTES.values() for row in rows if row.prepare for method in row.methods.split()}
+
+
 class House(NamedTuple):
     """What one running service consists of."""
 
@@ -160,7 +174,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def answer(house: House, dialect: Any, route: Route) -> Callable[..., Response]:
+def answer(house: House, dialect: Dialect, route: Route) -> Callable[..., Response]:
     """What Flask calls for a row of the map: limits, one unit of work, the guard, the view, or a refusal."""
 
     def respond(**path: str) -> Response:
@@ -177,24 +191,32 @@ def answer(house: House, dialect: Any, route: Route) -> Callable[..., Response]:
 def _work(house: House, route: Route, path: dict[str, str]) -> Response:
     """Limits, then what comes before the view, then the view in its unit of work."""
     name = f"{route.methods} {route.path}"
-    credential = "" if route.guard is guards.anyone else guards.credential()
-    house.flood.spend(route.limit, name, g.neighbourhood, digest(credential))
-    fed: list[Any] = []
-    if route.spend:
-        with house.database.writing():
-            fed = [route.spend()]
-    if route.prepare:
-        fed = [route.prepare(*fed)]
+    shown = None if route.guard in PUBLIC else guards.credential()
+    house.flood.spend(route.limit, name, digest(shown) if shown else g.neighbourhood)
+    fed = _before(house, route)
     admitted = False
     try:
         with _unit(house, route.unit):
             caller = route.guard()
             admitted = True
-            return _response(house, route.view(caller, *fed, **path))
+            made = route.view(caller, *fed, **path)
+            return _streamed(house, made) if route.unit is STREAMS else current_app.make_response(made)
     except Refusal:
         if not admitted:  # whoever tries one key after another meets the limit too
-            house.flood.spend(route.limit, name, g.neighbourhood, "refused")
+            house.flood.spend(route.limit, name, "refused", g.neighbourhood)
         raise
+
+
+def _before(house: House, route: Route) -> list[Any]:
+    """What the steps before the view feed it with: nothing, or one thing."""
+    fed: list[Any] = []
+    with passwords.room() if route.prepare else nullcontext():
+        if route.spend:
+            with house.database.writing():
+                fed = [route.spend()]
+        if route.prepare:
+            fed = [route.prepare(*fed)]
+    return fed
 
 
 def _unit(house: House, unit: Unit) -> AbstractContextManager[Any]:
@@ -203,10 +225,10 @@ def _unit(house: House, unit: Unit) -> AbstractContextManager[Any]:
     return house.database.writing() if unit is WRITES else house.database.reading()
 
 
-def _response(house: House, made: Any) -> Response:
-    if not isinstance(made, Iterator):
-        return current_app.make_response(made)
-    first = next(made)  # what goes wrong at the start can still be said properly
+def _streamed(house: House, made: Response | Iterator[str]) -> Response:
+    if isinstance(made, Response):
+        return made
+    first = next(made)  # what goes wrong so far can still be said properly
     return Response(chain([first], _chunks(house, made)), mimetype="application/json")
 
 
@@ -231,7 +253,7 @@ def _explained(error: Exception) -> Refusal | HTTPException:
     return InternalServerError()
 
 
-def _finish(dialect: Any, response: Response) -> Response:
+def _finish(dialect: Dialect, response: Response) -> Response:
     response.headers.extend({k: v for k, v in dialect.HEADERS.items() if k not in response.headers})
     return response
 
@@ -245,25 +267,14 @@ def _draw(app: Flask, house: House) -> None:
     """Put the map into the application, and what surrounds every request."""
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    home: dict[str, Any] = {}
+    spoken: dict[str, Dialect] = {}
     for dialect, routes in ROUTES.items():
         for route in routes:
-            endpoint = f"{route.methods} {route.path}"
-            app.add_url_rule(
-                route.path,
-                endpoint,
-                answer(house, dialect, route),
-                methods=route.methods.split(),
-                provide_automatic_options=False,
-            )
-            home[endpoint] = dialect
-            if route.unit is WRITES:  # Flask would answer HEAD by making an invite
-                for rule in app.url_map.iter_rules(endpoint):
-                    (rule.methods or set()).discard("HEAD")
+            spoken[_add(app, route, answer(house, dialect, route))] = dialect
 
     def stray(error: Exception) -> Response:
         """What goes wrong before a row of the map is found: told by the dialect it was meant for."""
-        dialect = home.get(_meant(app, error), pages if _browser() else ops)
+        dialect = spoken.get(_meant(app, error), pages if _browser() else ops)
         with config.using(house.settings):
             return _finish(dialect, dialect.refusal(_explained(error)))
 
@@ -272,8 +283,18 @@ def _draw(app: Flask, house: House) -> None:
     app.after_request(_depart)
 
 
+def _add(app: Flask, route: Route, respond: Callable[..., Response]) -> str:
+    """Add a row of the map to the application; its endpoint."""
+    endpoint = f"{route.methods} {route.path}"
+    app.add_url_rule(route.path, endpoint, respond, methods=route.methods.split(), provide_automatic_options=False)
+    if route.unit is WRITES:  # Flask would answer HEAD by making an invite
+        for rule in app.url_map.iter_rules(endpoint):
+            (rule.methods or set()).discard("HEAD")
+    return endpoint
+
+
 def _meant(app: Flask, error: Exception) -> str:
-    """The endpoint that lives at this address under another method."""
+    """The endpoint that lives at this address under another method; its template goes into the log."""
     if isinstance(error, MethodNotAllowed):
         for method in error.valid_methods or ():
             try:
@@ -313,7 +334,7 @@ def _template() -> str:
 
 
 def _depart(response: Response) -> Response:
-    response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"  # not in capitals
+    response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"  # Werkzeug writes 201 CREATED
     facts = {
         "method": request.method,
         "route": _template(),

@@ -4,25 +4,22 @@ Results go to stdout, everything else to stderr; exit 0 done, 1 refused, 2 wrong
 """
 
 import functools
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 import click
 
-import clock
 import config
 import database
+import terminal
 from config import ConfigError
 from database import Unavailable
-from models import ApiKey, Invite, Redemption, User
 from rules import accounts, fields, invites, keys, listing
 from rules.accounts import Names
-from rules.listing import Filter, Listed
-from rules.refusals import Invalid, LinkLost, Refusal
+from rules.listing import Filter
+from rules.refusals import EmailInUse, Invalid, InviteNotFound, Refusal, UserNotFound
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -53,7 +50,15 @@ class Group(click.Group):
         except Invalid as error:
             raise _Refused("\n".join(f"--{p.field.replace('_', '-')}: {p.message}" for p in error.problems)) from error
         except (Refusal, Unavailable) as error:
-            raise _Refused(str(error)) from error
+            raise _Refused(_WORDS.get(type(error), str(error))) from error
+
+
+# What whoever runs the place needs to hear, where the refusal speaks to a guest.
+_WORDS: dict[type[Exception], str] = {
+    InviteNotFound: "no such invite: name one by its id, its token or its whole link; see invite-api invite list",
+    UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
+    EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
+}
 
 
 class _Refused(click.ClickException):
@@ -74,6 +79,10 @@ def _house() -> Iterator[database.Database]:
         yield database.open_database(settings)
 
 
+class Note(str):
+    """A line for the person at the terminal, beside the results."""
+
+
 def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
     """Run a command in one unit of work that changes something; then print the lines it returns."""
 
@@ -83,7 +92,7 @@ def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
             with house.writing():
                 lines = command(*args, **options)
             for line in lines:  # only what is on disk is told
-                click.echo(line)
+                click.echo(line, err=isinstance(line, Note))
 
     return run
 
@@ -100,20 +109,15 @@ def reads(command: Callable[..., Iterable[str]]) -> Callable[..., None]:
     return run
 
 
-def safe(text: str) -> str:
-    """Stored text as it may be printed: what would command a terminal is shown as an escape."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 
 
 @click.group(cls=Group, context_settings=HELP)
 def main() -> None:
     """Make invites, and see who used them.
 
-    The three commands of prosodyctl's mod_invites_api manage API keys, with which programs make
-    invites; the groups below do the rest.
+    create, list and delete manage the API keys of programs, as prosodyctl's mod_invites_api does;
+    the groups do the rest.
     """
 
 
@@ -126,21 +130,18 @@ def create(name: str | None) -> list[str]:
 
 
 @main.command(name="list", example="invite-api list")
-@as_json
+@json_option
 @reads
 def list_keys(as_json: bool) -> Iterable[str]:
     """List the API keys: id, tab, name."""
-    found = keys.newest()
-    if as_json:
-        return [_json([_key(key) for key in found])]
-    return [f"{key.id}\t{safe(key.name or '<unknown>')}" for key in found]
+    return terminal.listing(keys.newest(), terminal.key_row, terminal.key_facts, as_json)
 
 
 @main.command(example="invite-api delete HTwALnKL")
 @click.argument("key_id")
 @writes
 def delete(key_id: str) -> list[str]:
-    """Delete an API key: it opens nothing any more. What it made stays."""
+    """Delete an API key: programs that use it are refused from now on. What it made stays."""
     keys.delete(key_id)
     return []
 
@@ -170,25 +171,20 @@ def create_invite(admin: bool, **given: str | None) -> list[str]:
 
 @invite.command(name="list", example="invite-api invite list --limit 20")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@as_json
+@json_option
 @reads
 def list_invites(limit: int, as_json: bool) -> Iterable[str]:
     """List the newest invites: id, state, uses, for whom, until when, made by."""
-    found = listing.page(Filter(), limit)
-    if as_json:
-        return [_json([_listed(each) for each in found])]
-    return ["\t".join(_row(each)) for each in found]
+    return terminal.listing(listing.page(Filter(), limit), terminal.listed_row, terminal.listed_facts, as_json)
 
 
-@invite.command(example="invite-api invite show 5b0e0c6e-0000-4000-8000-000000000000")
+@invite.command(name="show", example="invite-api invite show 5b0e0c6e-0000-4000-8000-000000000000")
 @click.argument("which")
-@as_json
+@json_option
 @reads
-def show(which: str, as_json: bool) -> Iterable[str]:
+def show_invite(which: str, as_json: bool) -> Iterable[str]:
     """Show all about one invite, named by its id, its token or its link."""
-    found = invites.named(which)
-    facts = _facts(found) | {"link": _link(found), "used_by": [_use(each) for each in found.redemptions]}
-    return _told(facts, as_json)
+    return terminal.details(terminal.invite_facts(invites.named(which)), as_json)
 
 
 @invite.command(name="delete", example="invite-api invite delete 5b0e0c6e-0000-4000-8000-000000000000")
@@ -212,36 +208,36 @@ def user() -> None:
 @writes
 def create_user(username: str | None, email: str | None, admin: bool) -> list[str]:
     """Make an account without an invite, and print the link with which its password is set."""
-    names = Names(fields.username(username) if username else None, fields.email(email) if email else None)
-    made = accounts.create(names)
+    if not (username or email):
+        raise click.UsageError("Give a user name, --email, or both.")
+    made = accounts.create(
+        Names(fields.username(username) if username else None, fields.email(email) if email else None)
+    )
     accounts.set_admin(made, admin)
     return [accounts.reset_link(made)]
 
 
 @user.command(name="list", example="invite-api user list")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
-@as_json
+@json_option
 @reads
 def list_users(limit: int, as_json: bool) -> Iterable[str]:
     """List the newest accounts: id, admin or user or disabled, user name, address, since when."""
-    found = accounts.newest(limit)
-    if as_json:
-        return [_json([_account(each) for each in found])]
-    return ["\t".join(_account_row(each)) for each in found]
+    return terminal.listing(accounts.newest(limit), terminal.account_row, terminal.account_facts, as_json)
 
 
 @user.command(name="show", example="invite-api user show anne")
 @click.argument("who")
-@as_json
+@json_option
 @reads
 def show_user(who: str, as_json: bool) -> Iterable[str]:
     """Show all about one account."""
-    return _told(_account(accounts.named(who)), as_json)
+    return terminal.details(terminal.account_facts(accounts.named(who)), as_json)
 
 
 @user.command(name="admin", example="invite-api user admin anne")
 @click.argument("who")
-@click.option("--off", is_flag=True, help="No longer.")
+@click.option("--off", is_flag=True, help="Take admin rights away again.")
 @writes
 def make_admin(who: str, off: bool) -> list[str]:
     """Make an account an admin of this site."""
@@ -258,9 +254,8 @@ def disable_user(who: str, off: bool) -> list[str]:
     found = accounts.named(who)
     if off:
         accounts.enable(found)
-    else:
-        _note_withdrawn(accounts.disable(found))
-    return []
+        return []
+    return _withdrawn(accounts.disable(found))
 
 
 @user.command(name="delete", example="invite-api user delete anne")
@@ -268,8 +263,7 @@ def disable_user(who: str, off: bool) -> list[str]:
 @writes
 def delete_user(who: str) -> list[str]:
     """Delete an account and withdraw the open invites it made; what it did stays in the history."""
-    _note_withdrawn(accounts.remove(accounts.named(who)))
-    return []
+    return _withdrawn(accounts.remove(accounts.named(who)))
 
 
 @user.command(name="reset", example="invite-api user reset anne")
@@ -298,7 +292,7 @@ def routes() -> None:
 
     for rows in ROUTES.values():
         for row in rows:
-            click.echo("\t".join((row.methods, row.path, row.guard.__name__, row.limit or "any number")))
+            click.echo("\t".join((row.methods, row.path, row.guard.__name__, row.limit or "no limit")))
 
 
 @main.command(example="invite-api serve --port 8080")
@@ -307,15 +301,16 @@ def routes() -> None:
 def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     import logs
-    from app import create_app
-    from server import Server
+    from app import SLOW, create_app
+    from rules import passwords
+    from server import Lanes, Server
 
     os.umask(0o077)
     settings = config.load()
     logs.start()
     app = create_app(settings)
     try:
-        server = Server(app, host, port, settings.threads)
+        server = Server(app, host, port, Lanes(settings.threads, SLOW, passwords.ROOM + 1))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "there is no such address"
         raise _Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
@@ -325,108 +320,5 @@ def serve(host: str, port: int) -> None:
     server.run()
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _told(facts: Mapping[str, object], as_json: bool) -> Iterable[str]:
-    """All about one thing: JSON, or a line of name, tab and value for each fact."""
-    if as_json:
-        yield _json(facts)
-        return
-    for name, value in facts.items():
-        for each in value if isinstance(value, list) else [value]:
-            yield f"{name}\t{safe(_words(each))}"
-
-
-def _note_withdrawn(count: int) -> None:
-    if count:
-        click.echo(f"Note: {count} open invites made by this account were withdrawn", err=True)
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(str(each) for each in value.values())
-    return "" if value is None else str(value)
-
-
-def _time(moment: datetime | None) -> str | None:
-    return clock.iso(moment) if moment else None
-
-
-def _key(key: ApiKey) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "created_at": _time(key.created_at),
-        "last_used_at": _time(key.last_used_at),
-        "expires_at": _time(key.expires_at),
-    }
-
-
-def _facts(invite: Invite) -> dict[str, object]:
-    return {
-        "id": invite.id,
-        "state": invite.state(clock.now()),
-        "uses": invite.uses,
-        "max_uses": invite.max_uses,
-        "name": invite.name,
-        "email": invite.email,
-        "project": invite.project.slug if invite.project else None,
-        "role": invite.role,
-        "plan": invite.plan,
-        "makes_admin": invite.makes_admin,
-        "redirect_url": invite.redirect_url,
-        "note": invite.note,
-        "made_by": invite.made_by,
-        "created_at": _time(invite.created_at),
-        "expires_at": _time(invite.expires_at),
-        "revoked_at": _time(invite.revoked_at),
-    }
-
-
-def _listed(row: Listed) -> dict[str, object]:
-    shown = {name: value for name, value in vars(row).items() if name not in ("token", "legacy_code")}
-    return {name: _time(value) if isinstance(value, datetime) else value for name, value in shown.items()}
-
-
-def _row(row: Listed) -> list[str]:
-    return [
-        row.id,
-        row.state,
-        f"{row.uses}/{row.max_uses}",
-        safe(row.email or row.name or "-"),
-        _time(row.expires_at) or "never",
-        safe(row.made_by),
-    ]
-
-
-def _account(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "username": user.username,
-        "email": user.email,
-        "email_verified_at": _time(user.email_verified_at),
-        "display_name": user.display_name,
-        "admin": accounts.is_admin(user),
-        "created_at": _time(user.created_at),
-        "disabled_at": _time(user.disabled_at),
-    }
-
-
-def _account_row(user: User) -> list[str]:
-    state = "disabled" if user.disabled_at else "admin" if accounts.is_admin(user) else "user"
-    return [user.id, state, user.username or "-", user.email or "-", clock.iso(user.created_at)]
-
-
-def _use(redemption: Redemption) -> dict[str, object]:
-    user = redemption.user
-    return {"at": _time(redemption.redeemed_at), "user": user.called if user else None, "user_id": redemption.user_id}
-
-
-def _link(invite: Invite) -> str | None:
-    try:
-        return invites.link(invites.token(invite))
-    except LinkLost as lost:
-        click.echo(f"Note: {lost}", err=True)
-        return None
+def _withdrawn(count: int) -> list[str]:
+    return [Note(f"Note: {count} open invites that this account made were withdrawn")] if count else []

@@ -43,13 +43,13 @@ def duration(text: str) -> timedelta:
     """
     match = _DURATION.fullmatch(text)
     if not match:
-        raise ValueError("write a number and a unit, such as 7d, 12h, 30m or 2 weeks")
+        raise ValueError("must be a number and a unit, such as 7d, 12h, 30m or 2 weeks")
     unit = (match["unit"] or "s")[0].lower()
     return int(match["number"]) * _UNITS[unit]
 
 
 def spell(length: timedelta) -> str:
-    """A length of time in its largest whole unit: ``7d``, ``90m``. The inverse of `duration`."""
+    """A length of time in its largest whole unit: ``7d`` (people say that, not 1w), ``90m``."""
     for unit in "wdhms":
         if length % _UNITS[unit] == timedelta(0) and (unit != "w" or length > WEEK):
             return f"{length // _UNITS[unit]}{unit}"

@@ -32,9 +32,9 @@ class ConfigError(Exception):
     """Settings that cannot be used; the message has one line for each, with its name."""
 
 
-def _setting(read: Callable[[str], Any], default: str, meaning: str) -> Any:
+def _setting(read: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False) -> Any:
     """A field of `Settings`: how its text is read, its default as text, and one sentence on it."""
-    return field(metadata={"read": read, "default": default, "meaning": meaning})
+    return field(metadata={"read": read, "default": default, "meaning": meaning}, repr=not secret)
 
 
 def _text(value: str) -> str:
@@ -142,14 +142,14 @@ class Settings:
     )
     site_name: str = _setting(_text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
     secret_key: str = _setting(
-        _secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`."
+        _secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`.", secret=True
     )
     secret_key_file: Path | None = _setting(_path, "", "A file that holds the master secret instead.")
     secret_key_fallbacks: tuple[str, ...] = _setting(
-        _list_of(_secret), "", "Former master secrets, so that links made under them can still be shown."
+        _list_of(_secret), "", "Former master secrets, so that links made under them can still be shown.", secret=True
     )
     invite_ttl: timedelta = _setting(_lifetime, "7d", "How long an invite lives when nothing else is asked for.")
-    invite_ttl_max: timedelta = _setting(_lifetime, "365d", "The longest life anybody may ask for.")
+    invite_ttl_max: timedelta = _setting(_lifetime, "365d", "The longest life of an invite that expires.")
     redirect_origins: tuple[str, ...] = _setting(
         _list_of(_exact_origin), "", "If set, the only origins a `redirect_url` may have, beside our own."
     )
@@ -183,7 +183,7 @@ class Settings:
     @cached_property
     def cookie_name(self) -> str:
         """What the browser's cookie is called: on https it is held to this host alone."""
-        return "__Host-session" if self.origin.startswith("https:") else "session"
+        return "__Host-invite-session" if self.origin.startswith("https:") else "invite-session"
 
     @cached_property
     def root(self) -> str:
@@ -243,7 +243,7 @@ _NAMES = [_name(each) for each in fields(Settings)]
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, _NAMES, 1)
+    near = difflib.get_close_matches(name, _NAMES, 1, 0.8)
     return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -59,7 +59,7 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
         self._refuse_if_replaced()
-        with _translated(), _opened(Session(self.engine, autoflush=False, expire_on_commit=False)) as unit:
+        with _translated(self._path), _opened(Session(self.engine, autoflush=False, expire_on_commit=False)) as unit:
             yield unit
 
     @contextmanager
@@ -70,9 +70,9 @@ class Database:
         """
         self._refuse_if_replaced()
         if not self._turn.acquire(timeout=PATIENCE):
-            raise Unavailable(f"no turn to write within {PATIENCE:.0f} seconds")
+            raise Unavailable(f"{self._path}: no turn to write within {PATIENCE:.0f} seconds")
         try:
-            with _translated(), _opened(Session(self._writer, expire_on_commit=False)) as unit:
+            with _translated(self._path), _opened(Session(self._writer, expire_on_commit=False)) as unit:
                 unit.connection()  # takes SQLite's write lock now
                 yield unit
                 unit.commit()
@@ -90,14 +90,14 @@ class Database:
             version = connection.scalar(text("SELECT max(version) FROM schema_version"))
         if version != VERSION:
             raise Unavailable(
-                f"its schema is version {version}, this invite-api needs {VERSION}: "
+                f"{self._path}: its schema is version {version}, this invite-api needs {VERSION}: "
                 "run the version of invite-api that made it"
             )
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
         if _identity(self._path) != self._file:
-            raise Unavailable("the file that was opened has been deleted or replaced: restart invite-api")
+            raise Unavailable(f"{self._path}: has been deleted or replaced since it was opened: restart invite-api")
 
 
 def open_database(settings: config.Settings, make_engine: Callable[[], Engine] | None = None) -> Database:
@@ -108,16 +108,13 @@ def open_database(settings: config.Settings, make_engine: Callable[[], Engine] |
     """
     path = file_of(settings)
     config.make_private(settings.instance)
-    try:
-        _make_file(path)
-        with _translated():
-            _make_ours(path)
-        engine = make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS)
-        opened = Database(engine, path)
-        if not _is_current(opened):
-            opened.create()
-    except Unavailable as error:
-        raise Unavailable(f"{path}: {error}") from error
+    _make_file(path)
+    with _translated(path):
+        _make_ours(path)
+    engine = make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS)
+    opened = Database(engine, path)
+    if not _is_current(opened):
+        opened.create()
     return opened
 
 
@@ -158,9 +155,11 @@ def _make_file(path: Path) -> None:
             config.sync_folder(path.parent)
         owner = path.stat().st_uid
     except OSError as error:
-        raise Unavailable(f"cannot be opened: {error.strerror}") from error
+        raise Unavailable(f"{path}: cannot be opened: {error.strerror}") from error
     if owner != os.geteuid():
-        raise Unavailable(f"belongs to another user; run this as its owner: sudo -u {_user_name(owner)} invite-api …")
+        raise Unavailable(
+            f"{path}: belongs to another user; run this as its owner: sudo -u {_user_name(owner)} invite-api …"
+        )
 
 
 def _make_ours(path: Path) -> None:
@@ -171,7 +170,7 @@ def _make_ours(path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables and "schema_version" not in tables:
-            raise Unavailable("it has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
+            raise Unavailable(f"{path}: has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
         deadline = clock.ticks() + PATIENCE
         while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             try:
@@ -230,16 +229,16 @@ def _opened(unit: Session) -> Iterator[Session]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     """Say Unavailable for what is wrong with the database, and leave our own mistakes alone."""
     try:
         yield
     except PoolTimeout as error:
-        raise Unavailable("all connections are busy") from error
+        raise Unavailable(f"{path}: all connections are busy") from error
     except (DBAPIError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         if isinstance(error, SQLAlchemyError) and not isinstance(cause, sqlite3.DatabaseError):
             raise
         if isinstance(cause, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise
-        raise Unavailable(str(cause)) from error
+        raise Unavailable(f"{path}: {cause}") from error

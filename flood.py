@@ -33,7 +33,7 @@ class Flood:
 
 
 def client_address(remote: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Who is calling: the last hop of X-Forwarded-For that no trusted proxy of ours wrote about itself.
+    """The address nearest to us that is not a trusted proxy's: what stands before it, anybody could write.
 
     `remote` is the peer of the socket, `forwarded` the header's addresses from left to right.
     """

@@ -45,12 +45,12 @@ def api_key() -> Maker:
 def signed_in() -> SignedIn:
     """Somebody who has signed in: by ``Authorization: Bearer TOKEN``, else by the browser's cookie."""
     caller = _by_header_or_cookie()
-    if not sessions.may_sign_in(caller.user):
+    if not caller.user.may_sign_in:
         raise NotSignedIn
     return caller
 
 
-def signed_in_or_deleted() -> SignedIn:
+def known() -> SignedIn:
     """Likewise; but who was deleted is told so, as Agentbot does."""
     caller = _by_header_or_cookie()
     if caller.user.deleted_at:
@@ -69,7 +69,7 @@ def admin() -> SignedIn:
     return caller
 
 
-def api_key_or_admin() -> Maker:
+def key_or_admin() -> Maker:
     """A program with an API key (it has a slash, which no access token has), or an admin of the site."""
     try:
         if "/" in request.headers.get("Authorization", ""):
@@ -95,7 +95,7 @@ def own_form() -> SignedIn | None:
     return caller
 
 
-def own_form_or_program() -> bool:
+def any_form() -> bool:
     """Anybody who posts what stands for itself; True if it came from a form on a page of ours."""
     return _is_own_form(visitor())
 
@@ -132,7 +132,7 @@ def _by_cookie() -> SignedIn | None:
         caller = sessions.of_cookie(cookie) if cookie else None
     except NotSignedIn:
         return None
-    return caller if caller and sessions.may_sign_in(caller.user) else None
+    return caller if caller and caller.user.may_sign_in else None
 
 
 def _is_own_form(caller: SignedIn | None) -> bool:

@@ -55,6 +55,11 @@ class User(Base):
     deleted_at: Mapped[datetime | None]
 
     @property
+    def may_sign_in(self) -> bool:
+        """Whether the account is neither disabled nor deleted."""
+        return self.disabled_at is None and self.deleted_at is None
+
+    @property
     def called(self) -> str:
         """What to call this person: the display name, else the user name, else the address's local part."""
         return self.display_name or self.username or (self.email or "a deleted account").partition("@")[0]
@@ -74,6 +79,8 @@ class Session(Base):
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 
+    user: Mapped[User] = relationship()
+
 
 class AccessToken(Base):
     """A token that stands for a session, for an hour."""
@@ -83,6 +90,8 @@ class AccessToken(Base):
     hash: Mapped[str] = mapped_column(primary_key=True)
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"))
     expires_at: Mapped[datetime]
+
+    session: Mapped[Session] = relationship()
 
 
 class ApiKey(Base):
@@ -121,6 +130,9 @@ class Member(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     role: Mapped[str]
     joined_at: Mapped[datetime]
+
+    project: Mapped[Project] = relationship()
+    user: Mapped[User] = relationship()
 
 
 class Invite(Base):

@@ -4,7 +4,10 @@ So neither slow nor half-sent requests keep a worker. Told to stop, it takes no 
 answers what it has received, and ends.
 """
 
+import resource
+import select
 import signal
+from collections.abc import Set
 from types import FrameType
 from typing import Any
 
@@ -12,47 +15,83 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import WSGITask
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 import clock
 
+Slow = Set[tuple[str, str]]
+
 MOST_CONNECTIONS = 2000
+OTHER_FILES = 100  # the database's, the log, ...
 PATIENCE = 10  # seconds for what is still being answered at the end
-GREATEST_BODY = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
+REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
 
 
 class _Task(WSGITask):
     """A request to the application. While the server stops, the last one of a connection closes it."""
 
     def build_response_header(self) -> Any:
-        if self.channel.server.stopping and len(self.channel.requests) == 1:
+        if self.channel.server.stopping and not self._has_more():
             self.set_close_on_finish()
         return super().build_response_header()
+
+    def _has_more(self) -> bool:
+        """Whether this connection has sent more than the request that is being answered."""
+        if len(self.channel.requests) > 1 or self.channel.request is not None:
+            return True
+        unread = select.poll()
+        unread.register(self.channel.socket, select.POLLIN)
+        return bool(unread.poll(0))
 
 
 class _Channel(HTTPChannel):
     task_class = _Task
 
 
+class Lanes:
+    """Waitress's threads, and others for the requests that take long, so that those hold up nobody else.
+
+    `slow` are the methods and paths of those.
+    """
+
+    def __init__(self, threads: int, slow: Slow, slow_threads: int) -> None:
+        self._slow = slow
+        self._lanes = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        for lane, count in zip(self._lanes, (threads, slow_threads), strict=True):
+            lane.set_thread_count(count)
+
+    def add_task(self, channel: HTTPChannel) -> None:
+        """Have the first request of a connection answered."""
+        request = channel.requests[0]
+        is_slow = not request.error and (request.command, request.path.rstrip("/")) in self._slow
+        self._lanes[is_slow].add_task(channel)
+
+    def shutdown(self) -> None:
+        """Let the threads end."""
+        for lane in self._lanes:
+            lane.shutdown()
+
+
 class Server:
     """A listening server; `run` it until SIGTERM or SIGINT."""
 
-    def __init__(self, app: Flask, host: str, port: int, threads: int) -> None:
+    def __init__(self, app: Flask, host: str, port: int, lanes: Lanes) -> None:
         """Listen; raises OSError if that cannot be done there."""
         self._map: dict[int, wasyncore.dispatcher] = {}
         self._stopping = False
-        self._server: BaseWSGIServer = create_server(
+        self._lanes = lanes
+        create_server(
             app,
             map=self._map,
             host=host,
             port=port,
-            threads=threads,
+            _dispatcher=lanes,
             ident=None,
             backlog=1024,
-            connection_limit=MOST_CONNECTIONS,
+            connection_limit=_connections(),
             channel_timeout=30,
             cleanup_interval=10,
-            max_request_body_size=GREATEST_BODY,
+            max_request_body_size=REFUSED_UNREAD,
             max_request_header_size=64 * 1024,
             clear_untrusted_proxy_headers=False,
             asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
@@ -60,6 +99,8 @@ class Server:
         for each in self._listeners():
             each.channel_class = _Channel
             each.stopping = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
 
     @property
     def address(self) -> str:
@@ -70,17 +111,17 @@ class Server:
 
     def run(self) -> None:
         """Serve until told to stop, then finish what was accepted."""
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, self._stop)
         while not self._stopping:
             self._turn(1.0)
         self._drain()
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._stopping:  # the trigger may be closed by now, and its number be another file's
+            return
         self._stopping = True
         for each in self._listeners():
             each.stopping = True
-        self._server.pull_trigger()
+        self._listeners()[0].pull_trigger()
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
@@ -92,7 +133,7 @@ class Server:
             each.del_channel()
             each.socket.close()
         self._settle(clock.ticks() + PATIENCE)
-        self._server.task_dispatcher.shutdown()
+        self._lanes.shutdown()
         wasyncore.close_all(self._map)
 
     def _settle(self, deadline: float) -> None:
@@ -116,3 +157,13 @@ class Server:
 
     def _listeners(self) -> list[BaseWSGIServer]:
         return [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+
+
+def _connections() -> int:
+    """How many connections to hold, with room for the other files; asks for as many files as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft - OTHER_FILES)

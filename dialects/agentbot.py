@@ -5,7 +5,6 @@ answers ``{valid: true, plan}`` and nothing else, 410 for a used token. Where th
 "valid" to any token while its database was away, this one fails closed: 503.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -69,7 +68,7 @@ def list_invites(caller: SignedIn) -> Response | Iterator[str]:  # noqa: ARG001
     """
     given = wire.query(("limit", "cursor", "status", "q"))
     wanted = listing.read(given.get("status"), given.get("q"), given.get("cursor"))
-    return _page(wanted, fields.count(given["limit"], "limit", 1000)) if "limit" in given else _stream(wanted)
+    return _page(wanted, given) if "limit" in given else _stream(wanted)
 
 
 def generate(caller: Maker) -> Headed:
@@ -92,10 +91,11 @@ def validate(caller: None, spent: None) -> Headed:  # noqa: ARG001
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``; from validate also ``"valid": false``, and 400 for any bad code."""
     answer = wire.refusal(error, STATUS)
-    if request.path.startswith(DEPRECATED):
+    path = request.path.rstrip("/")
+    if path in DEPRECATED:
         answer.headers.update(_deprecated())
-    if request.path.startswith(VALIDATE):
-        answer.set_data(json.dumps({"valid": False, **(answer.json or {})}))
+    if path == VALIDATE:
+        answer.set_data(wire.dumps({"valid": False, **(answer.json or {})}) + "\n")
         if isinstance(error, _NO_GOOD_CODE):
             answer.status_code = 400
     return answer
@@ -111,27 +111,27 @@ def _deprecated() -> dict[str, str]:
     }
 
 
-def _page(wanted: Filter, limit: int) -> Response:
+def _page(wanted: Filter, given: dict[str, str]) -> Response:
+    limit = fields.count(given["limit"], "limit", 1000)
     rows = listing.page(wanted, limit + 1)
     body: dict[str, Any] = {"invites": [_listed(each) for each in rows[:limit]], **listing.counts()}
     response = Response(mimetype="application/json")
     if len(rows) > limit:
         body["next"] = listing.cursor(rows[limit - 1])
-        query = urlencode({**request.args.to_dict(), "cursor": body["next"]})
+        query = urlencode({**given, "cursor": body["next"]})
         response.headers["Link"] = f'<{settings().public_url}/api/admin/invites?{query}>; rel="next"'
-    response.set_data(json.dumps(body))
+    response.set_data(wire.dumps(body) + "\n")
     return response
 
 
 def _stream(wanted: Filter) -> Iterator[str]:
     """The list in chunks. Each is fetched in a unit of work of its own, so a slow reader holds nothing up."""
-    yield '{"invites": ['
-    separator = ""
+    start = '{"invites":['
     while rows := listing.page(wanted, CHUNK):
-        yield separator + ", ".join(json.dumps(_listed(each)) for each in rows)
-        separator = ", "
+        yield start + ",".join(wire.dumps(_listed(each)) for each in rows)
+        start = ","
         wanted = wanted.following(rows[-1])
-    yield "], " + json.dumps(listing.counts())[1:]
+    yield ("" if start == "," else start) + "]," + wire.dumps(listing.counts())[1:] + "\n"
 
 
 def _listed(row: Listed) -> dict[str, Any]:

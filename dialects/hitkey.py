@@ -4,7 +4,7 @@ The platform's promise: errors are ``{"error": TEXT, "code": CODE}``, with ``err
 are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,14 @@ STATUS = {
 
 Body = dict[str, Any]
 
+_REGISTRATION: Mapping[str, Callable[[Any], Any]] = {
+    "invite_token": lambda value: fields.text(value, "invite_token", 100),
+    "email": fields.email,
+    "password": passwords.check,
+    "username": fields.username,
+    "displayName": lambda value: fields.name(value, "displayName"),
+}
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -44,7 +52,9 @@ def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
     try:
         invite = invites.find_open(token)
     except (InviteNotFound, InviteExpired, InviteUsed) as dead:
-        return wire.refusal(dead, dict.fromkeys(STATUS, 404))
+        answer = refusal(dead)
+        answer.status_code = 404
+        return answer
     told = invites.told(invite)
     project = invite.project
     return {
@@ -64,16 +74,12 @@ def accept_invite(caller: SignedIn, token: str) -> Body:
 
 
 def read_registration() -> Registration:
-    """Read a registration and hash its password, while no unit of work is open."""
+    """Read a registration, saying all that is wrong with it, and hash its password."""
     body = wire.json_object()
-    token = wire.required(body, "invite_token")
-    names = Names(
-        username=fields.username(body["username"]) if body.get("username") else None,
-        email=fields.email(wire.required(body, "email")),
-        display_name=fields.name(body["displayName"], "displayName") if body.get("displayName") else None,
-    )
-    password = passwords.check(wire.required(body, "password"), names.username)
-    return Registration(token, names, passwords.hash(password))
+    wire.require(body, "invite_token", "email", "password")
+    given = fields.read(_REGISTRATION, body)
+    names = Names(given.get("username"), given["email"], given.get("displayName"))
+    return Registration(given["invite_token"], names, passwords.hash(given["password"]))
 
 
 def register_with_invite(caller: None, registration: Registration) -> Body:  # noqa: ARG001

@@ -5,6 +5,8 @@ That module's promise: ``GET /register?t=TOKEN`` shows a form; ``POST /register`
 programs take the token as everything after the ``?`` of the link, put ``/register`` in the place of
 ``/invite`` and post there. The token itself is what authorises the post, so no cookie counts.
 
+A view that shows a form says in ``g.again`` how to show it once more, before anything is refused.
+
 https://modules.prosody.im/mod_invites_register_web
 """
 
@@ -22,7 +24,7 @@ from config import settings
 from dialects import wire
 from rules import accounts, fields, invites, legacy, passwords, refusals, sessions, tokens
 from rules.accounts import Attempt, Names
-from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Overloaded, Refusal
+from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn
 
 HEADERS: Mapping[str, str] = {
@@ -48,6 +50,8 @@ STATUS = {
     ),
 }
 
+_LABELS = {"code": "This", "password": "The password"}
+
 _DEAD = (InviteNotFound, InviteExpired, InviteUsed)
 
 
@@ -57,8 +61,8 @@ class Typed:
 
     token: str
     user: str
-    password_hash: str | None = field(repr=False)
-    problem: Refusal | None
+    password_hash: str = field(repr=False)
+    problem: Invalid | None
 
 
 def home(caller: SignedIn | None) -> str:  # noqa: ARG001
@@ -163,19 +167,19 @@ def logout(caller: SignedIn | None) -> Response:
 
 def show_reset(caller: SignedIn | None) -> str:  # noqa: ARG001
     """The form for a new password, behind a link that was handed over."""
-    link = _token_in_link()
-    return render_template("reset.html", link=link, called=accounts.of_reset(link).called)
+    token = _token_in_link()
+    return render_template("reset.html", token=token, called=accounts.of_reset(token).called)
 
 
 def read_reset() -> Typed:
     """Read the form and hash its password, while no unit of work is open."""
-    return _typed(wire.form_field("link"), "")
+    return _typed(wire.form_field("token"), "")
 
 
 def reset(caller: SignedIn | None, typed: Typed) -> str:  # noqa: ARG001
     """Set the new password; every session of the account ends."""
     user = accounts.of_reset(typed.token)
-    g.again = partial(render_template, "reset.html", link=typed.token, called=user.called)
+    g.again = partial(render_template, "reset.html", token=typed.token, called=user.called)
     accounts.reset(typed.token, _hash(typed))
     return render_template("login.html", token="", user=user.username or user.email, done=True)
 
@@ -184,11 +188,11 @@ def refusal(error: Refusal | HTTPException) -> Response:
     """A form again, with what was typed and what is wrong; else a page that says what to do next."""
     again: Callable[..., str] | None = g.pop("again", None)
     if again and isinstance(error, Refusal) and not isinstance(error, _DEAD):
-        page = again(problem=wire.sentence(error))
+        page = again(problem=_sentence(error))
     elif isinstance(error, _DEAD):
         page = render_template("dead.html", kind=_kind(error), error=error)
     else:
-        page = render_template("error.html", sentence=wire.sentence(error))
+        page = render_template("error.html", sentence=_sentence(error))
     return wire.with_status(make_response(page), error, STATUS)
 
 
@@ -196,13 +200,13 @@ def _typed(token: str, user: str) -> Typed:
     try:
         checked = passwords.check(wire.form_field("password"), username=user.lower())
         return Typed(token, user, passwords.hash(checked), None)
-    except (Invalid, Overloaded) as problem:
-        return Typed(token, user, None, problem)
+    except Invalid as problem:
+        return Typed(token, user, "", problem)
 
 
 def _hash(typed: Typed) -> str:
-    if typed.password_hash is None:
-        raise typed.problem or Overloaded
+    if typed.problem:
+        raise typed.problem
     return typed.password_hash
 
 
@@ -238,7 +242,14 @@ def _kind(error: Refusal) -> str:
         return "revoked" if error.revoked_at else "expired"
     if isinstance(error, InviteUsed):
         return "used"
-    return "unknown" if _token_in_link() else "missing"
+    return "missing" if request.method == "GET" and not request.query_string else "unknown"
+
+
+def _sentence(error: Refusal | HTTPException) -> str:
+    """An error in words that fit beside a form's fields."""
+    if isinstance(error, Invalid):
+        return " ".join(f"{_LABELS.get(each.field, each.field)} {each.message}." for each in error.problems)
+    return wire.sentence(error)
 
 
 def _qr(link: str) -> str:

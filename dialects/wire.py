@@ -8,7 +8,7 @@ from flask import Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
 from rules import refusals
-from rules.refusals import Invalid, Refusal
+from rules.refusals import Invalid, Problem, Refusal
 
 DEEPEST = 16
 PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
@@ -47,6 +47,11 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.Overloaded: 503,
     refusals.RateLimited: 429,
 }
+
+
+def dumps(value: Any) -> str:
+    """JSON as all answers have it: compact."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def refusal(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int] = STATUS) -> Response:
@@ -126,6 +131,13 @@ def required(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise Invalid.field(name, "string", "must be text")
     return value
+
+
+def require(body: Mapping[str, Any], *names: str) -> None:
+    """Raise Invalid for all of these members that are missing."""
+    missing = [name for name in names if body.get(name) in (None, "")]
+    if missing:
+        raise Invalid(*(Problem(name, "required", "is missing") for name in missing))
 
 
 def neighbourhood() -> str:
@@ -228,4 +240,4 @@ def _refuse_privileged(body: Mapping[str, Any]) -> None:
 def _refuse_unspeakable(value: object, name: str) -> None:
     """Refuse text that no person wrote and some database would choke on."""
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= each <= "\udfff" for each in value)):
-        raise Invalid.field(name, "characters", "has NUL or half characters in it")
+        raise Invalid.field(name, "characters", "has a NUL or an unpaired surrogate in it")

@@ -48,13 +48,13 @@ class Attempt:
 def register(token: str, names: Names, password_hash: str) -> tuple[User, Invite]:
     """Make an account with an invite: both happen, or neither.
 
-    An invite that is bound to an address gives it to the account, unverified: whoever was shown
-    the link has not shown that they read that mailbox. Raises whatever stands in the way.
+    An invite that is bound to an address gives it to the account, unverified: a link can be seen
+    without access to that mailbox. Raises whatever stands in the way.
     """
     invite = invites.take(token)
     if invite.email and names.email not in (None, invite.email):
         raise EmailMismatch
-    user = create(Names(names.username, invite.email or names.email, names.display_name), password_hash)
+    user = create(replace(names, email=invite.email or names.email), password_hash)
     invites.settle(invite, user)
     return user, invite
 
@@ -94,14 +94,16 @@ def begin_login(name: str, password: str) -> Attempt:
 
 
 def check_password(attempt: Attempt) -> Attempt:
-    """Compare the password of an attempt; takes long, and as long for an unknown name. Raises Overloaded."""
+    """Compare the password of an attempt; takes long, and as long for an unknown name."""
     return replace(attempt, verified=passwords.verify(attempt.password, attempt.password_hash))
 
 
 def finish_login(attempt: Attempt) -> User:
     """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile."""
-    user = session().get(User, attempt.user_id) if attempt.verified and attempt.user_id else None
-    if user is None or not sessions.may_sign_in(user) or user.password_hash != attempt.password_hash:
+    user = None
+    if attempt.verified and attempt.user_id:
+        user = session().get(User, attempt.user_id, with_for_update=True)
+    if user is None or not user.may_sign_in or user.password_hash != attempt.password_hash:
         raise InvalidCredentials
     counters.clear("login", user.id)
     return user

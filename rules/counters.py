@@ -4,9 +4,9 @@ A try is spent, and committed, before the secret is compared, so that however ma
 more are compared than there may be.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import case, delete, update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 import clock
@@ -17,7 +17,9 @@ from models import Counter
 def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
     """Count one try and say how many there are now: since the last `clear`, or in a window of time."""
     now = clock.now()
-    spent = _count(purpose, subject, now, window)
+    if window:
+        session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.since <= now - window))
+    spent = _count(purpose, subject)
     if spent is not None:
         return spent
     try:
@@ -25,7 +27,7 @@ def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
             session().add(Counter(purpose=purpose, subject=subject, spent=1, since=now))
         return 1
     except IntegrityError:  # somebody else's first try was faster
-        return _count(purpose, subject, now, window) or 1
+        return _count(purpose, subject) or 1
 
 
 def refund(purpose: str, subject: str) -> None:
@@ -39,12 +41,11 @@ def clear(purpose: str, subject: str) -> None:
     session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.subject == subject))
 
 
-def _count(purpose: str, subject: str, now: datetime, window: timedelta | None) -> int | None:
-    over = Counter.since <= now - window if window else Counter.spent < 0
+def _count(purpose: str, subject: str) -> int | None:
     return session().scalar(
         update(Counter)
         .where(Counter.purpose == purpose, Counter.subject == subject)
-        .values(spent=case((over, 1), else_=Counter.spent + 1), since=case((over, now), else_=Counter.since))
+        .values(spent=Counter.spent + 1)
         .returning(Counter.spent)
         .execution_options(synchronize_session=False)
     )

@@ -6,12 +6,14 @@ text mean "not given" wherever a value may be left out; the callers see to that.
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any, NoReturn
 
 import clock
 from config import origin, settings
-from rules.refusals import Invalid, UsernameInvalid
+from rules.refusals import Invalid, Problem, UsernameInvalid
 
 _USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
 _URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
@@ -40,16 +42,35 @@ def name(value: object, field: str = "name") -> str:
     return kept
 
 
-def email(value: object, field: str = "email") -> str:
+def email(value: object) -> str:
     """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
-    address = _string(value, field).strip(" ")
+    address = _string(value, "email").strip(" ")
     if unicodedata.normalize("NFKC", address) != address:
-        _refuse(field, "email", "has look-alike characters in it; type it with the plain ones")
+        _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:
         checked = _validate(address)
     except ValueError as error:
-        _refuse(field, "email", f"is no e-mail address: {str(error).rstrip('.')}")
+        _refuse("email", "email", f"is no e-mail address: {str(error).rstrip('.')}")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
+
+
+def read(readers: Mapping[str, Callable[[Any], Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that were given, each read by its reader; None and "" count as not given.
+
+    Raises Invalid with everything that is wrong, not only the first; other refusals at once.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, reader in readers.items():
+        if given.get(name) in (None, ""):
+            continue
+        try:
+            values[name] = reader(given[name])
+        except Invalid as refusal:
+            problems.extend(refusal.problems)
+    if problems:
+        raise Invalid(*problems)
+    return values
 
 
 def username(value: object) -> str:
@@ -60,62 +81,73 @@ def username(value: object) -> str:
     return kept
 
 
-def ttl(value: object, field: str = "ttl") -> timedelta | None:
+def ttl(value: object) -> timedelta | None:
     """How long an invite is to live, such as ``3d`` or a number of seconds; None for ``never``."""
-    written = str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
+    written = _digits(value, "ttl")
     if written.strip().lower() == "never":
         return None
     try:
         length = clock.duration(written)
     except ValueError as error:
-        _refuse(field, "duration", str(error))
+        _refuse("ttl", "duration", str(error))
     longest = settings().invite_ttl_max
     if not clock.MINUTE <= length <= longest:
-        _refuse(field, "range", f"must be between 1m and {clock.spell(longest)}")
+        _refuse("ttl", "range", f"must be between 1m and {clock.spell(longest)}")
     return length
 
 
 def count(value: object, field: str, most: int) -> int:
     """A whole number from 1 to `most`."""
-    written = str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
+    written = _digits(value, field)
     if not re.fullmatch("[0-9]{1,9}", written, re.ASCII) or not 1 <= int(written) <= most:
         _refuse(field, "range", f"must be a whole number from 1 to {most}")
     return int(written)
 
 
-def role(value: object, field: str = "role") -> str:
+def role(value: object) -> str:
     """What somebody becomes in the project: ``member`` or ``admin``."""
-    kept = _string(value, field)
+    kept = _string(value, "role")
     if kept not in ("member", "admin"):
-        _refuse(field, "enum", "must be member or admin")
+        _refuse("role", "enum", "must be member or admin")
     return kept
 
 
-def redirect_url(value: object, field: str = "redirect_url") -> str:
+def redirect_url(value: object) -> str:
     """Where somebody may go after accepting: https (http on this machine), to a permitted origin."""
-    url = _string(value, field)
+    url = _string(value, "redirect_url")
     if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
-        _refuse(field, "url", "must be a URL of at most 2000 plain characters")
+        _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
     try:
         target = origin(url)
     except ValueError:
-        _refuse(field, "url", "must be a whole URL such as https://app.example.org/start, without user or password")
+        _refuse("redirect_url", "url", "must be a whole URL such as https://app.example.org/start, without a password")
     if not target.startswith("https://") and target.rsplit(":", 1)[0] not in _LOCAL and target not in _LOCAL:
-        _refuse(field, "url", "must start with https://")
+        _refuse("redirect_url", "url", "must start with https://")
     allowed = settings().redirect_origins
     if allowed and target not in (*allowed, settings().origin):
-        _refuse(field, "origin", f"may not lead to {target}; permitted are {', '.join(allowed)}")
+        _refuse("redirect_url", "origin", f"may not lead to {target}; permitted are {', '.join(allowed)}")
     return url
 
 
 def _validate(address: str) -> Any:
-    """One plain ASCII address, its domain perhaps one of the home network (.local); ValueError otherwise."""
-    import email_validator  # slow to load, and rarely needed
-
-    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
-    return email_validator.validate_email(
+    """One plain ASCII address; ValueError for anything else."""
+    return _validator().validate_email(
         address, allow_smtputf8=False, check_deliverability=False, globally_deliverable=False, strict=True
     )
+
+
+@cache
+def _validator() -> Any:
+    """The library, slow to load and rarely needed; told that home networks have names such as .local."""
+    import email_validator
+
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+    return email_validator
+
+
+def _digits(value: object, field: str) -> str:
+    """A number as it is written, whether it came as text or as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
 
 
 def _string(value: object, field: str) -> str:

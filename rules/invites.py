@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 import clock
 from config import settings
@@ -86,22 +87,9 @@ READERS: Mapping[str, Callable[[object], Any]] = {
 
 
 def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
-    """A draft out of what was given, where None and "" count as not given; others are ignored.
-
-    Raises Invalid with everything that is wrong, not only the first.
-    """
-    values: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
-    problems: list[Problem] = []
-    for each, reader in READERS.items():
-        if given.get(each) in (None, ""):
-            continue
-        try:
-            values[each] = reader(given[each])
-        except Invalid as refusal:
-            problems.extend(refusal.problems)
-    if problems:
-        raise Invalid(*problems)
-    return Draft(**values)
+    """A draft out of what was given; raises Invalid with everything that is wrong."""
+    defaults: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
+    return Draft(**defaults | fields.read(READERS, given))
 
 
 def create(draft: Draft, maker: Maker) -> Invite:
@@ -243,9 +231,13 @@ def settle(invite: Invite, user: User) -> None:
     """
     _refuse_again(invite, user)
     now = clock.now()
-    session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
-    if invite.project_id:
-        session().add(Member(project_id=invite.project_id, user_id=user.id, role=invite.role, joined_at=now))
+    try:
+        with session().begin_nested():
+            session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
+            if invite.project_id:
+                session().add(Member(project_id=invite.project_id, user_id=user.id, role=invite.role, joined_at=now))
+    except IntegrityError:  # the same account, at the same moment
+        raise AlreadyMember from None
     if invite.makes_admin:
         user.admin_at = user.admin_at or now
 
@@ -271,11 +263,11 @@ def refuse_dead(invite: Invite) -> None:
 def _refuse_privileges(draft: Draft, maker: Maker) -> None:
     problems = []
     if draft.role == "admin" and not maker.trusted:
-        problems.append(Problem("role", "forbidden", "admin cannot be given with this key"))
+        problems.append(Problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
     if draft.role == "admin" and not draft.project:
-        problems.append(Problem("role", "required", "admin needs a project to be the admin of"))
+        problems.append(Problem("role", "required", "can be admin only of a project"))
     if draft.ttl is None and not maker.trusted:
-        problems.append(Problem("ttl", "forbidden", "never can only be asked for by an admin"))
+        problems.append(Problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
     if draft.makes_admin:
         if not maker.trusted:
             problems.append(Problem("makes_admin", "forbidden", "can only be asked for by an admin"))
@@ -290,7 +282,7 @@ def _refuse_privileges(draft: Draft, maker: Maker) -> None:
 def _project(slug: str) -> Project:
     project = session().scalar(select(Project).where(Project.slug == slug))
     if project is None:
-        raise Invalid.field("project", "exists", f"there is no project {slug}")
+        raise Invalid.field("project", "exists", f"names no project: {slug}")
     return project
 
 

@@ -105,7 +105,10 @@ class CrossSite(Refusal):
     """A browser that is signed in was made to call by another site, or by an old form of ours."""
 
     code = "CROSS_SITE"
-    sentence = "This did not come from a page of ours, or from one that is too old. Open the page again and repeat it."
+    sentence = (
+        "This did not come from a page of ours, or you have signed in or out since it was opened. "
+        "Open the page again and try once more."
+    )
 
 
 class ResetInvalid(Refusal):
@@ -119,7 +122,7 @@ class LegacyCodesOff(Refusal):
     """Short codes are not in use here any more."""
 
     code = "LEGACY_CODES_OFF"
-    sentence = "Short codes are no longer taken here. Verify the whole token with POST /api/invites/verify."
+    sentence = "Short codes are no longer taken here. Use the whole link, or its token of 64 characters."
 
 
 class InviteNotFound(Refusal):
@@ -164,7 +167,10 @@ class EmailMismatch(Refusal):
     """The invite is for another address."""
 
     code = "EMAIL_MISMATCH"
-    sentence = "This invitation is for another e-mail address. Use the address it was sent to."
+    sentence = (
+        "This invitation is for one e-mail address, and this account has not proved that it is its own. "
+        "Use the account and the address that it was sent to, or ask for one that names no address."
+    )
 
 
 class EmailInUse(Refusal):

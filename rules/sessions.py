@@ -74,7 +74,7 @@ def refresh(token: str) -> Tokens | None:
         .execution_options(synchronize_session=False, populate_existing=True)
     )
     found = rotated or session().scalar(select(Session).where(Session.id == session_id, *_alive(now)))
-    if found is None or not may_sign_in(session().get_one(User, found.user_id)):
+    if found is None or not session().get_one(User, found.user_id).may_sign_in:
         raise NotSignedIn
     if rotated or _lost_reply(found, presented, now):
         return Tokens(_new_access(found, ACCESS), successor)
@@ -109,7 +109,10 @@ def of_cookie(cookie: str) -> SignedIn:
 
 
 def form_token(caller: SignedIn | None) -> str:
-    """What a page of ours puts into its forms, against forms on other sites; for this visitor alone."""
+    """What a page of ours puts into its forms, so that one on another site does nothing in this session.
+
+    For who is not signed in it is the same for all: there it is the browser's word that counts.
+    """
     return tokens.sign("form", _form_owner(caller))
 
 
@@ -128,11 +131,6 @@ def end_all(user: User) -> None:
     """End all sessions of an account."""
     for each in session().scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
         end(each)
-
-
-def may_sign_in(user: User) -> bool:
-    """Whether the account is neither disabled nor deleted."""
-    return user.disabled_at is None and user.deleted_at is None
 
 
 def _form_owner(caller: SignedIn | None) -> str:

@@ -1,14 +1,17 @@
 """Agentbot's dialect: the seven calls of its Invite API."""
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 
 import pytest
 import time_machine
+from sqlalchemy import text
 
 import clock
 from app import create_app
 from conftest import make_settings
+from database import file_of
 from models import Invite, Redemption
 from rules import accounts, invites
 
@@ -115,8 +118,8 @@ def test_verify_tells_unknown_expired_revoked_and_used_apart(client, house, make
         ({"json": ["token"]}, 400, "A JSON object is needed"),
         ({"data": "[" * 60_000, "content_type": "application/json"}, 400, "not JSON that can be used"),
         ({"data": '{"token": "a", "token": "b"}', "content_type": "application/json"}, 400, "named twice"),
-        ({"data": '{"token": "\\u0000"}', "content_type": "application/json"}, 400, "token: has NUL"),
-        ({"data": '{"token": "\\ud800"}', "content_type": "application/json"}, 400, "token: has NUL"),
+        ({"data": '{"token": "\\u0000"}', "content_type": "application/json"}, 400, "token: has a NUL"),
+        ({"data": '{"token": "\\ud800"}', "content_type": "application/json"}, 400, "token: has a NUL"),
         ({"data": '{"token": 9223372036854775808}', "content_type": "application/json"}, 400, "beyond 64 bits"),
         ({"json": {"token": "0" * 64, "is_admin": True}}, 400, "is_admin: cannot be set"),
         ({"data": "x" * 1_000_000, "content_type": "application/json"}, 413, "at most 64 KiB"),
@@ -126,7 +129,6 @@ def test_verify_tells_unknown_expired_revoked_and_used_apart(client, house, make
 def test_bodies_that_cannot_be_used_are_refused_in_words_and_change_nothing(
     client, root, stored, path, sent, status, said
 ):
-    said = said.replace("token: has", {"/api/invites/verify": "token: has"}.get(path, "has"))
     answer = client.post(path, headers=root.bearer, **sent)
     assert answer.status_code == status
     assert said in answer.json["error"]
@@ -220,7 +222,17 @@ def test_the_list_can_be_searched_and_filtered(client, root, make_invite, use):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "cursor=!!!", "cursor=AAAA", "status=revoked", "q=a&q=b"]
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "cursor=!!!",
+        "cursor=AAAA",
+        "cursor=MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCB4",
+        "status=revoked",
+        "q=a&q=b",
+    ],
 )
 def test_nonsense_in_the_lists_query_is_400(client, root, query):
     answer = client.get(f"/api/admin/invites?{query}", headers=root.bearer)
@@ -298,3 +310,44 @@ def test_short_codes_can_be_switched_off(tmp_path, house, root, key):
     made = client.post("/api/invite/generate", headers={"Authorization": f"Bearer {key}"})
     spent = client.post("/api/invite/validate", json={"code": "0" * 12})
     assert (made.status_code, spent.status_code, spent.json["code"]) == (410, 410, "LEGACY_CODES_OFF")
+
+
+def test_a_list_that_cannot_be_read_is_503_and_never_half_a_list(client, root, house, settings):
+    with house.writing() as unit:
+        unit.execute(text("ALTER TABLE redemptions RENAME TO gone"))
+    answer = client.get("/api/admin/invites", headers=root.bearer)
+    assert (answer.status_code, answer.json["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_the_link_to_the_next_page_has_nothing_in_it_that_nobody_asked_for(client, root, fill):
+    fill(2)
+    answer = client.get("/api/admin/invites?limit=1&key=secret&status=active", headers=root.bearer)
+    assert "status=active" in answer.headers["Link"]
+    assert "secret" not in answer.headers["Link"]
+
+
+@pytest.mark.parametrize("harm", ["gone", "replaced", "corrupt", "locked"])
+def test_verify_fails_closed_when_the_database_cannot_answer(client, house, settings, make_invite, harm):
+    token = make_invite()
+    path, other = file_of(settings), sqlite3.connect(file_of(settings))
+    assert client.post("/api/invites/verify", json={"token": token}).status_code == 200
+    for each in (house, client.application.extensions["invite_api"].database):
+        each.engine.dispose()
+    if harm == "gone":
+        path.rename(path.with_suffix(".away"))
+    if harm == "replaced":
+        path.rename(path.with_suffix(".away"))
+        path.write_bytes(path.with_suffix(".away").read_bytes())
+    if harm == "corrupt":
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.write_bytes(b"SQLite format 3\x00" + b"\xff" * path.stat().st_size)
+    if harm == "locked":
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+    answer = client.post("/api/invites/verify", json={"token": token})
+    other.close()
+    assert (answer.status_code, answer.json["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "valid" not in answer.json
+    assert "sqlite" not in answer.text.lower()

@@ -69,7 +69,7 @@ def test_everything_wrong_is_said_and_nothing_is_made(invite_api):
 def test_an_invite_that_is_not_there_is_refused_in_a_sentence(invite_api, verb, which):
     done = invite_api("invite", verb, which)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: There is no such invitation.")
+    assert done.stderr.startswith("Error: no such invite: ")
 
 
 @pytest.mark.parametrize(

@@ -378,3 +378,10 @@ def test_a_session_of_nobody_is_refused(house):
                 sessions.of_access_token(token)
             with pytest.raises(NotSignedIn):
                 sessions.of_cookie(token)
+
+
+def test_everything_wrong_with_a_registration_is_said_at_once(register):
+    answer = register("0" * 64, "nonsense", "short", displayName="<b>")
+    assert [each["field"] for each in answer.json["errors"]] == ["email", "password", "displayName"]
+    nothing = register(None, None, None)
+    assert [each["field"] for each in nothing.json["errors"]] == ["invite_token", "email", "password"]

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "dialects": {"dialects", "rules", "config", "clock"},
     "app": {"dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
     "server": {"clock"},
-    "cli": {"app", "server", "rules", "models", "database", "config", "clock", "logs"},
+    "terminal": {"rules", "models", "clock"},
+    "cli": {"terminal", "app", "server", "rules", "models", "database", "config", "clock", "logs"},
 }
 FOREIGN_TO = {
     "rules": {"flask", "werkzeug", "click", "waitress"},
@@ -40,7 +41,7 @@ FOREIGN_TO = {
 
 
 def modules():
-    for path in sorted(CHECKOUT.glob("*.py")) + sorted(CHECKOUT.glob("[dr]*/*.py")):
+    for path in sorted(CHECKOUT.glob("*.py")) + sorted(CHECKOUT.glob("[!tb]*/*.py")):
         relative = path.relative_to(CHECKOUT)
         yield relative.parts[0].removesuffix(".py"), path
 

@@ -221,3 +221,19 @@ def test_ten_registrations_a_minute_from_one_address_are_enough(tmp_path, house)
     page = client.post("/register")
     assert "Too many requests" in page.text
     assert int(page.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize("spoof", [{"headers": {"Cookie": "invite-session=x{}"}}, {"query_string": "key={}"}])
+def test_what_a_caller_makes_up_does_not_get_round_the_limit(tmp_path, house, spoof):
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client()
+
+    def post(number):
+        shown = {name: fill(value, number) for name, value in spoof.items()}
+        return client.post("/register", data={"token": "0" * 64}, **shown).status_code
+
+    def fill(value, number):
+        if isinstance(value, dict):
+            return {name: each.format(number) for name, each in value.items()}
+        return value.format(number)
+
+    assert [post(number) for number in range(11)] == [303] * 10 + [429]

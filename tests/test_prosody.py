@@ -65,20 +65,20 @@ def test_an_invites_fields_are_taken_from_query_form_and_json(client, bearer, st
 @pytest.mark.parametrize(
     ("sent", "status", "said"),
     [
-        ({"query_string": "ttl=soon"}, 400, "ttl: write a number and a unit"),
+        ({"query_string": "ttl=soon"}, 400, "ttl: must be a number and a unit"),
         ({"query_string": "ttl=400d"}, 400, "ttl: must be between 1m and 365d"),
-        ({"query_string": "ttl=never"}, 400, "ttl: never can only be asked for by an admin"),
+        ({"query_string": "ttl=never"}, 400, "ttl: can be never only if an admin"),
         ({"query_string": "uses=0"}, 400, "uses: must be a whole number"),
         ({"query_string": "uses=1&uses=2"}, 400, "uses: is given more than once"),
         ({"query_string": "uses=1", "data": {"uses": "1"}}, 400, "uses: is given more than once"),
         ({"query_string": "email=nonsense"}, 400, "email: is no e-mail address"),
-        ({"query_string": "project=nowhere"}, 400, "project: there is no project nowhere"),
-        ({"query_string": "name=a%00b"}, 400, "name: has NUL"),
+        ({"query_string": "project=nowhere"}, 400, "project: names no project: nowhere"),
+        ({"query_string": "name=a%00b"}, 400, "name: has a NUL"),
         ({"json": {"makes_admin": True}}, 400, "makes_admin: cannot be set from outside"),
         ({"data": {"is_admin": "1"}}, 400, "is_admin: cannot be set from outside"),
         ({"json": {"uses": 1.5}}, 400, "uses: must be text"),
         ({"json": {"uses": True}}, 400, "uses: must be text"),
-        ({"json": {"name": "\ud800"}}, 400, "name: has NUL or half characters"),
+        ({"json": {"name": "\ud800"}}, 400, "name: has a NUL or an unpaired surrogate"),
         ({"json": {"name": ["Anne"]}}, 400, "name: must be text"),
         ({"json": [1]}, 400, "A JSON object is needed"),
         ({"data": "{", "content_type": "application/json"}, 400, "not JSON that can be used"),
@@ -196,3 +196,10 @@ def test_trying_one_key_after_another_meets_the_limit(tmp_path, house, key):
     statuses = [client.get(f"/invites_api?key=guess/{number}").status_code for number in range(601)]
     assert statuses == [403] * 600 + [429]
     assert client.get(f"/invites_api?key={key}").status_code == 201
+
+
+def test_a_key_has_one_limit_from_wherever_it_is_used(tmp_path, house, key):
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client()
+    addresses = [{"REMOTE_ADDR": f"192.0.2.{number % 200}"} for number in range(601)]
+    statuses = [client.get(f"/invites_api?key={key}", environ_base=each).status_code for each in addresses]
+    assert statuses == [201] * 600 + [429]

@@ -148,14 +148,15 @@ def test_sigterm_lets_registrations_finish(served):
     assert count(served, "users") == count(served, "redemptions") == 8
 
 
-def test_sigterm_lets_parallel_and_pipelined_creates_finish(served, good_key):
+@pytest.mark.parametrize(("connections", "each"), [(60, 3), (1, 150)])
+def test_sigterm_lets_parallel_and_pipelined_creates_finish(served, good_key, connections, each):
     path = f"/invites_api?key={good_key}"
-    three = 2 * request("GET", path, Connection="keep-alive") + request("GET", path)
+    pipeline = (each - 1) * request("GET", path, Connection="keep-alive") + request("GET", path)
     with ExitStack() as held:
-        waiting = [held.enter_context(connect(served, three)) for _ in range(60)]
+        waiting = [held.enter_context(connect(served, pipeline)) for _ in range(connections)]
         assert stop(served) == 0
-        acknowledged = [token for each in waiting for token in tokens_in(read_all(each))]
-    assert len(acknowledged) == 3 * 60
+        acknowledged = [token for one in waiting for token in tokens_in(read_all(one))]
+    assert len(acknowledged) == connections * each
     assert is_refused(served)
     assert_kept(served, acknowledged)
 

@@ -15,20 +15,20 @@ def test_signing_in_sets_a_careful_cookie_and_signing_out_takes_it_back(browser)
     answer = browser.sign_in("alice")
     assert (answer.status_code, answer.location) == (303, "http://127.0.0.1:8080/")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("session=")
+    assert cookie.startswith("invite-session=")
     assert all(manner in cookie for manner in ("HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"))
     assert "alice" in browser.client.get("/").text
-    stolen = browser.client.get_cookie("session").value
+    stolen = browser.client.get_cookie("invite-session").value
     assert browser.post("/logout").status_code == 303
     assert "alice" not in browser.client.get("/").text
-    browser.client.set_cookie("session", stolen)
+    browser.client.set_cookie("invite-session", stolen)
     assert "alice" not in browser.client.get("/").text
 
 
 def test_on_https_the_cookie_belongs_to_this_host_alone(tmp_path, house, alice):
     app = create_app(make_settings(tmp_path / "instance", PUBLIC_URL="https://join.example.org"))
     cookie = Browser(app.test_client()).sign_in("alice").headers["Set-Cookie"]
-    assert cookie.startswith("__Host-session=")
+    assert cookie.startswith("__Host-invite-session=")
     assert "Secure" in cookie
     assert "Domain" not in cookie
 
@@ -98,9 +98,9 @@ def test_signing_in_leads_nowhere_else(browser, token):
 
 def test_edited_cookies_are_nobodys(browser):
     browser.sign_in("alice")
-    good = browser.client.get_cookie("session").value
+    good = browser.client.get_cookie("invite-session").value
     for spoilt in (good[:-1], good + "x", good.swapcase(), "", "a.b", good.partition(".")[0]):
-        browser.client.set_cookie("session", spoilt)
+        browser.client.set_cookie("invite-session", spoilt)
         assert "alice" not in browser.client.get("/").text
         assert browser.client.get("/auth/me").status_code == 401
 
@@ -111,15 +111,15 @@ def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, 
     browser.sign_in("alice")
     assert "A new password for alice" in client.get(link).text
     token = link.partition("?")[2]
-    weak = client.post("/password/reset", data={"link": token, "password": "short"})
+    weak = client.post("/password/reset", data={"token": token, "password": "short"})
     assert (weak.status_code, "at least 8" in weak.text) == (422, True)
-    done = client.post("/password/reset", data={"link": token, "password": "another horse battery"})
+    done = client.post("/password/reset", data={"token": token, "password": "another horse battery"})
     assert (done.status_code, "Your new password is set" in done.text) == (200, True)
     assert client.get("/auth/me", headers=alice.bearer).status_code == 401
     assert "alice" not in browser.client.get("/").text
     assert browser.sign_in("alice").status_code == 401
     assert browser.sign_in("alice", "another horse battery").status_code == 303
-    again = client.post("/password/reset", data={"link": token, "password": "a third horse battery"})
+    again = client.post("/password/reset", data={"token": token, "password": "a third horse battery"})
     assert (again.status_code, "has been used or is too old" in again.text) == (400, True)
     assert client.get(link).status_code == 400
 
@@ -136,14 +136,14 @@ def test_a_link_for_a_new_password_lasts_a_day(client, house, alice):
 @pytest.mark.parametrize("query", ["", "x", "a.b", "0" * 64])
 def test_a_link_that_was_never_good_says_so(client, query):
     assert client.get(f"/password/reset?{query}").status_code == 400
-    assert client.post("/password/reset", data={"link": query, "password": PASSWORD}).status_code == 400
+    assert client.post("/password/reset", data={"token": query, "password": PASSWORD}).status_code == 400
 
 
 def test_a_reset_changes_no_invite_and_proves_no_address(client, house, alice):
     with house.writing():
         user = accounts.named("alice")
         token = accounts.reset_link(user).partition("?")[2]
-    client.post("/password/reset", data={"link": token, "password": "another horse battery"})
+    client.post("/password/reset", data={"token": token, "password": "another horse battery"})
     with house.reading():
         assert accounts.named("alice").email_verified_at is None
 
@@ -153,6 +153,6 @@ def test_an_account_made_in_the_shell_signs_in_after_its_link(client, invite_api
     assert re.fullmatch(r"http://127\.0\.0\.1:8080/password/reset\?[\w.-]+", link)
     browser = Browser(client)
     assert browser.sign_in("dora", "").status_code == 401
-    client.post("/password/reset", data={"link": link.partition("?")[2], "password": PASSWORD})
+    client.post("/password/reset", data={"token": link.partition("?")[2], "password": PASSWORD})
     assert browser.sign_in("dora@example.org").status_code == 303
     assert client.get("/api/admin/invites").status_code == 200

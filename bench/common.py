@@ -1,0 +1,91 @@
+"""What the benchmarks share: a server of ours over a database of its own, and what it weighs."""
+
+import http.client
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HOUSE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HOUSE))
+
+import config  # noqa: E402
+
+COMMAND = Path(sys.executable).parent / "invite-api"
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+    def memory(self, kind: str = "VmRSS") -> float:
+        """Resident memory in MB now, or with ``VmHWM`` the most it has been."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(kind))
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of one's own."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    def get(self, path: str, headers: dict[str, str]) -> tuple[float, bytes]:
+        """How many seconds a call took, and what it answered."""
+        connection = self.connect()
+        began = time.perf_counter()
+        connection.request("GET", path, headers=headers)
+        body = connection.getresponse().read()
+        connection.close()
+        return time.perf_counter() - began, body
+
+
+@contextmanager
+def instance() -> Iterator[config.Settings]:
+    """The settings of a folder that is there for this run alone, in force."""
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {"INVITE_API_INSTANCE": folder, "INVITE_API_LIMITS": "off"}
+        with config.using(config.load(environ)) as settings:
+            yield settings
+
+
+@contextmanager
+def serving(settings: config.Settings) -> Iterator[Served]:
+    """A server over these settings, flood limits off."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance), "INVITE_API_LIMITS": "off"}
+    process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=subprocess.DEVNULL, env=environ)
+    try:
+        _wait(port)
+        yield Served(process, port)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise SystemExit("the server does not start")
+
+
+def spread(values: list[float], unit: float = 1000) -> str:
+    """Median, with minimum and maximum, in milliseconds."""
+    return f"{statistics.median(values) * unit:8.2f}  ({min(values) * unit:.2f} to {max(values) * unit:.2f})"
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
