@@ -16,9 +16,10 @@ import database
 import terminal
 from config import ConfigError
 from database import Unavailable
-from rules import accounts, fields, invites, keys, listing
+from rules import accounts, fields, invites, keys, listing, projects
 from rules.accounts import Names
 from rules.listing import Filter
+from rules.projects import Plan
 from rules.refusals import EmailInUse, Invalid, InviteNotFound, Refusal, UserNotFound
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -275,6 +276,59 @@ def reset_user(who: str) -> list[str]:
 
 
 @main.group()
+def project() -> None:
+    """Make, list and delete projects. One is named by its slug."""
+
+
+@project.command(name="create", example='invite-api project create "Tea Garden" --owner anne')
+@click.argument("name")
+@click.option("--owner", required=True, help="Whose it is: an account's id, user name or address.")
+@click.option("--public", is_flag=True, help="Let everybody who has an account see it.")
+@writes
+def create_project(name: str, owner: str, public: bool) -> list[str]:
+    """Make a project and print its slug."""
+    plan = Plan(fields.text(name, "name", 100), is_public=public)
+    return [str(projects.create(accounts.named(owner), plan).slug)]
+
+
+@project.command(name="list", example="invite-api project list")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@json_option
+@reads
+def list_projects(limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest projects: slug, name, owner."""
+    return terminal.listing(projects.newest(limit), terminal.project_row, terminal.project_facts, as_json)
+
+
+@project.command(name="members", example="invite-api project members tea-garden")
+@click.argument("slug")
+@json_option
+@reads
+def list_members(slug: str, as_json: bool) -> Iterable[str]:
+    """List who belongs to a project: account's id, role, user name, address, since when."""
+    found = projects.members(projects.find(slug))
+    return terminal.listing(found, terminal.member_row, terminal.member_facts, as_json)
+
+
+@project.command(name="owner", example="invite-api project owner tea-garden bob")
+@click.argument("slug")
+@click.argument("who")
+@writes
+def hand_over(slug: str, who: str) -> list[str]:
+    """Make somebody else the owner of a project; who was it becomes an admin of it."""
+    projects.hand_over(projects.find(slug), accounts.named(who))
+    return []
+
+
+@project.command(name="delete", example="invite-api project delete tea-garden")
+@click.argument("slug")
+@writes
+def delete_project(slug: str) -> list[str]:
+    """Delete a project and withdraw its open invites; what happened stays in the history."""
+    return _withdrawn(projects.remove_all(projects.find(slug)))
+
+
+@main.group()
 def db() -> None:
     """The database file."""
 
@@ -321,4 +375,4 @@ def serve(host: str, port: int) -> None:
 
 
 def _withdrawn(count: int) -> list[str]:
-    return [Note(f"Note: {count} open invites that this account made were withdrawn")] if count else []
+    return [Note(f"Note: {count} open invites were withdrawn with it")] if count else []

@@ -125,9 +125,11 @@ class Member(Base):
     """Who belongs to a project, and as what."""
 
     __tablename__ = "members"
+    __table_args__ = (UniqueConstraint("project_id", "user_id"),)
 
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     role: Mapped[str]
     joined_at: Mapped[datetime]
 

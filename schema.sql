@@ -67,11 +67,12 @@ CREATE TABLE projects (
 );
 
 CREATE TABLE members (
+    id         TEXT PRIMARY KEY NOT NULL,
     project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
     joined_at  TIMESTAMP NOT NULL,
-    PRIMARY KEY (project_id, user_id)
+    UNIQUE (project_id, user_id)
 );
 CREATE UNIQUE INDEX members_one_owner ON members (project_id) WHERE role = 'owner';
 CREATE INDEX members_of_user ON members (user_id);

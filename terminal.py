@@ -8,8 +8,8 @@ from typing import TypeVar
 import click
 
 import clock
-from models import ApiKey, Invite, Redemption, User
-from rules import accounts, invites
+from models import ApiKey, Invite, Member, Project, Redemption, User
+from rules import accounts, invites, projects
 from rules.listing import Listed
 from rules.refusals import LinkLost
 
@@ -118,6 +118,35 @@ def account_facts(user: User) -> Facts:
         "created_at": _moment(user.created_at),
         "disabled_at": _moment(user.disabled_at),
     }
+
+
+def project_row(project: Project) -> list[str]:
+    """Slug, name, owner."""
+    return [project.slug or "-", project.name, projects.owner(project).called]
+
+
+def project_facts(project: Project) -> Facts:
+    """Everything."""
+    return {
+        "id": project.id,
+        "slug": project.slug,
+        "name": project.name,
+        "description": project.description,
+        "is_public": project.is_public,
+        "owner_id": projects.owner(project).id,
+        "created_at": _moment(project.created_at),
+    }
+
+
+def member_row(member: Member) -> list[str]:
+    """Account's id, role, user name, address, since when."""
+    user = member.user
+    return [user.id, member.role, user.username or "-", user.email or "-", clock.iso(member.joined_at)]
+
+
+def member_facts(member: Member) -> Facts:
+    """The role, and the account it belongs to."""
+    return {"role": member.role, "joined_at": _moment(member.joined_at), "user": account_facts(member.user)}
 
 
 def _use(redemption: Redemption) -> Facts:

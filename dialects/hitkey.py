@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response
+from flask import Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from clock import iso
+from clock import iso, now
 from dialects import wire
-from rules import accounts, fields, invites, passwords, refusals, sessions
+from rules import accounts, fields, invites, passwords, projects, refusals, sessions
 from rules.accounts import Attempt, Names
 from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
 from rules.sessions import SignedIn, Tokens
@@ -28,6 +28,7 @@ STATUS = {
 }
 
 Body = dict[str, Any]
+Created = tuple[Body, int]
 
 _REGISTRATION: Mapping[str, Callable[[Any], Any]] = {
     "invite_token": lambda value: fields.text(value, "invite_token", 100),
@@ -35,6 +36,12 @@ _REGISTRATION: Mapping[str, Callable[[Any], Any]] = {
     "password": passwords.check,
     "username": fields.username,
     "displayName": lambda value: fields.name(value, "displayName"),
+}
+
+_PROJECT: Mapping[str, Callable[[Any], Any]] = {
+    "name": lambda value: fields.text(value, "name", 100),
+    "description": lambda value: fields.text(value, "description", 1000),
+    "is_public": lambda value: fields.boolean(value, "is_public"),
 }
 
 
@@ -124,6 +131,58 @@ def refresh_token(caller: None) -> Body | Response:  # noqa: ARG001
     return _pair(pair) if pair else refusal(NotSignedIn())
 
 
+def create_project(caller: SignedIn) -> Created:
+    """Make a project of one's own."""
+    body = wire.json_object()
+    wire.require(body, "name")
+    made = projects.create(caller.user, projects.Plan(**fields.read(_PROJECT, body)))
+    return _project(made), 201
+
+
+def list_projects(caller: SignedIn) -> Response:
+    """The projects one belongs to."""
+    return jsonify([_project(each) for each in projects.of_user(caller.user)])
+
+
+def show_project(caller: SignedIn, slug: str) -> Body:
+    """A project one belongs to, or a public one."""
+    return _project(projects.visible(slug, caller.user))
+
+
+def list_members(caller: SignedIn, slug: str) -> Response:
+    """Who belongs to a project, for those who do."""
+    project = projects.of_member(slug, caller.user).project
+    return jsonify([_member(each) for each in projects.members(project)])
+
+
+def remove_member(caller: SignedIn, slug: str, member_id: str) -> Body:
+    """Remove a member; the open invites it made there are withdrawn."""
+    projects.remove(projects.of_manager(slug, caller.user), member_id)
+    return {"message": "Member removed."}
+
+
+def invite_to_project(caller: SignedIn, slug: str) -> Created:
+    """Invite an address to a project, as its owner or admin."""
+    member = projects.of_manager(slug, caller.user)
+    body = wire.json_object()
+    wire.require(body, "email")
+    given = {name: body.get(name) for name in ("email", "role", "redirect_url")}
+    made = projects.invite(member, invites.read({**given, "project": slug}))
+    return {**_invite(made), "inviteUrl": invites.link(invites.token(made))}, 201
+
+
+def list_project_invites(caller: SignedIn, slug: str) -> Response:
+    """All invites to a project, for its owner and admins; without what would let somebody in."""
+    project = projects.of_manager(slug, caller.user).project
+    return jsonify([{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)])
+
+
+def cancel_invite(caller: SignedIn, slug: str, invite_id: str) -> Body:
+    """Withdraw an invite to a project."""
+    projects.cancel(projects.of_manager(slug, caller.user), invite_id)
+    return {"message": "Invite cancelled."}
+
+
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``, with ``errors`` where fields are not valid."""
     return wire.refusal(error, STATUS)
@@ -149,3 +208,38 @@ def _pair(pair: Tokens) -> Body:
 
 def _user(user: Any) -> Body:
     return {"id": user.id, "email": user.email, "displayName": user.called}
+
+
+def _project(project: Any) -> Body:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "slug": project.slug,
+        "description": project.description,
+        "is_public": project.is_public,
+        "owner_id": projects.owner(project).id,
+        "created_at": iso(project.created_at),
+    }
+
+
+def _member(member: Any) -> Body:
+    user = member.user
+    return {
+        "id": member.id,
+        "user_id": user.id,
+        "role": member.role,
+        "user": {"id": user.id, "email": user.email, "display_name": user.called},
+        "permissions": [],
+        "created_at": iso(member.joined_at),
+    }
+
+
+def _invite(invite: Any) -> Body:
+    return {
+        "id": invite.id,
+        "email": invite.email,
+        "role": invite.role,
+        "redirect_url": invite.redirect_url,
+        "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
+        "created_at": iso(invite.created_at),
+    }

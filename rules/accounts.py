@@ -10,13 +10,14 @@ from sqlalchemy.exc import IntegrityError
 import clock
 from config import settings
 from database import session
-from models import Invite, Member, User
+from models import Invite, Member, Project, User
 from rules import counters, invites, passwords, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
     Invalid,
     InvalidCredentials,
+    OwnsProjects,
     ResetInvalid,
     UsernameTaken,
     UserNotFound,
@@ -154,8 +155,12 @@ def remove(user: User) -> int:
     """Delete an account: everything personal goes, an empty row stays for history's sake.
 
     Its sessions stay until they expire, so that one of Agentbot's calls can say that the user is
-    gone; they open nothing. Returns how many open invites were withdrawn with it.
+    gone; they open nothing. Returns how many open invites were withdrawn with it. Raises
+    OwnsProjects, since a project cannot be without an owner.
     """
+    owned = select(Project.slug).join(Member).where(Member.user_id == user.id, Member.role == "owner")
+    if slugs := session().scalars(owned).all():
+        raise OwnsProjects([slug for slug in slugs if slug])
     user.deleted_at = clock.now()
     user.username = user.email = user.email_verified_at = None
     user.display_name = user.password_hash = user.admin_at = None

@@ -104,6 +104,13 @@ def count(value: object, field: str, most: int) -> int:
     return int(written)
 
 
+def boolean(value: object, field: str) -> bool:
+    """True or false, as JSON has them."""
+    if not isinstance(value, bool):
+        _refuse(field, "boolean", "must be true or false")
+    return value
+
+
 def role(value: object) -> str:
     """What somebody becomes in the project: ``member`` or ``admin``."""
     kept = _string(value, "role")

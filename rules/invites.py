@@ -28,11 +28,13 @@ ADMIN_TTL = clock.DAY
 class Maker:
     """Who makes an invite: `called` is kept as text for ever; `trusted` for the shell and site admins.
 
-    Only who is trusted may make invites that never expire, make admins, or give the role admin.
+    Only who is trusted may make invites that never expire or make admins of the site; who is
+    trusted, or `appoints` because the project is theirs, those with the role admin.
     """
 
     called: str
     trusted: bool = False
+    appoints: bool = False
     user: User | None = None
     key: ApiKey | None = None
 
@@ -177,12 +179,15 @@ def revoke(invite: Invite) -> None:
     invite.revoked_at = invite.revoked_at or clock.now()
 
 
-def revoke_all_by(maker: User) -> int:
-    """Withdraw all open invites that an account made; returns how many."""
-    now = clock.now()
-    withdrawn = update(Invite).where(Invite.maker_id == maker.id, is_open(now)).values(revoked_at=now)
-    done = session().execute(withdrawn.returning(Invite.id).execution_options(synchronize_session=False))
-    return len(done.all())
+def revoke_all_by(maker: User, project_id: str | None = None) -> int:
+    """Withdraw all open invites that an account made, or those to one project; returns how many."""
+    to = [Invite.project_id == project_id] if project_id else []
+    return _revoke_all(Invite.maker_id == maker.id, *to)
+
+
+def revoke_all_to(project: Project) -> int:
+    """Withdraw all open invites to a project; returns how many."""
+    return _revoke_all(Invite.project_id == project.id)
 
 
 def accept(token: str, user: User) -> Invite:
@@ -235,7 +240,15 @@ def settle(invite: Invite, user: User) -> None:
         with session().begin_nested():
             session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
             if invite.project_id:
-                session().add(Member(project_id=invite.project_id, user_id=user.id, role=invite.role, joined_at=now))
+                session().add(
+                    Member(
+                        id=clock.new_id(),
+                        project_id=invite.project_id,
+                        user_id=user.id,
+                        role=invite.role,
+                        joined_at=now,
+                    )
+                )
     except IntegrityError:  # the same account, at the same moment
         raise AlreadyMember from None
     if invite.makes_admin:
@@ -262,7 +275,7 @@ def refuse_dead(invite: Invite) -> None:
 
 def _refuse_privileges(draft: Draft, maker: Maker) -> None:
     problems = []
-    if draft.role == "admin" and not maker.trusted:
+    if draft.role == "admin" and not (maker.trusted or maker.appoints):
         problems.append(Problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
     if draft.role == "admin" and not draft.project:
         problems.append(Problem("role", "required", "can be admin only of a project"))
@@ -286,6 +299,12 @@ def _project(slug: str) -> Project:
     return project
 
 
+def _revoke_all(*which: ColumnElement[bool]) -> int:
+    now = clock.now()
+    withdrawn = update(Invite).where(*which, is_open(now)).values(revoked_at=now).returning(Invite.id)
+    return len(session().execute(withdrawn.execution_options(synchronize_session=False)).all())
+
+
 def _has(token: str) -> ColumnElement[bool]:
     digest = tokens.digest(token)
     return or_(Invite.token_hash == digest, Invite.mail_token_hash == digest)
@@ -293,6 +312,6 @@ def _has(token: str) -> ColumnElement[bool]:
 
 def _refuse_again(invite: Invite, user: User) -> None:
     mine = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
-    belongs = invite.project_id is not None and session().get(Member, (invite.project_id, user.id)) is not None
-    if belongs or session().scalar(mine) is not None:
+    same = select(Member.id).where(Member.project_id == invite.project_id, Member.user_id == user.id)
+    if session().scalar(same) or session().scalar(mine):
         raise AlreadyMember

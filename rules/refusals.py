@@ -114,7 +114,7 @@ class CrossSite(Refusal):
 class ResetInvalid(Refusal):
     """A link for a new password that was used, is too old, or was never good."""
 
-    code = "RESET_INVALID"
+    code = "INVALID_TOKEN"
     sentence = "This link for a new password has been used or is too old. Ask for a new one."
 
 
@@ -154,6 +154,54 @@ class InviteExpired(Refusal):
             return "This invitation has been withdrawn. Ask whoever sent it for a new one."
         when = f" on {iso(self.expired_at)}" if self.expired_at else ""
         return f"This invitation expired{when}. Ask whoever sent it for a new one."
+
+
+class InviteAlreadyExists(Refusal):
+    """There is an open invite to this project for this address."""
+
+    code = "INVITE_ALREADY_EXISTS"
+    sentence = "There is an open invitation for this address already. Cancel it first, or let it be used."
+
+
+class ProjectNotFound(Refusal):
+    """No project has this slug."""
+
+    code = "PROJECT_NOT_FOUND"
+    sentence = "There is no such project."
+
+
+class MemberNotFound(Refusal):
+    """Nobody in this project has this id."""
+
+    code = "MEMBER_NOT_FOUND"
+    sentence = "There is no such member in this project."
+
+
+class NotProjectMember(Refusal):
+    """Only for members of the project."""
+
+    code = "NOT_PROJECT_MEMBER"
+    sentence = "Only members of this project may do this."
+
+
+class NotAllowed(Refusal):
+    """A member whose role in the project does not allow it."""
+
+    code = "NOT_ALLOWED"
+    sentence = "Your role in this project does not allow this. Ask its owner."
+
+
+class OwnsProjects(Refusal):
+    """An account cannot go while it owns projects."""
+
+    code = "OWNS_PROJECTS"
+
+    def __init__(self, slugs: Sequence[str]) -> None:
+        super().__init__(slugs)
+        self.slugs = slugs
+
+    def __str__(self) -> str:
+        return f"This account owns {', '.join(self.slugs)}: delete that, or make somebody else its owner, first."
 
 
 class AlreadyMember(Refusal):

@@ -5,7 +5,14 @@ import pytest
 from conftest import PASSWORD
 from rules import invites
 
-MAKERS = ["a key of Prosody's", "the command", "Agentbot's user", "Agentbot's admin", "a short code"]
+MAKERS = [
+    "a key of Prosody's",
+    "the command",
+    "Agentbot's user",
+    "Agentbot's admin",
+    "a short code",
+    "HitKey's project",
+]
 USERS = ["Prosody's form", "HitKey's registration", "HitKey's accept", "our page's accept"]
 
 
@@ -23,6 +30,11 @@ def make(client, key, alice, root, invite_api):
         if maker == "Agentbot's admin":
             body = {"email": "charlie@example.org"}
             return client.post("/api/admin/invites", headers=root.bearer, json=body).json["code"]
+        if maker == "HitKey's project":
+            client.post("/projects/", headers=alice.bearer, json={"name": "Garden"})
+            body = {"email": "charlie@example.org"}
+            made = client.post("/projects/garden/invites", headers=alice.bearer, json=body)
+            return made.json["inviteUrl"].partition("?")[2]
         code = client.post("/api/invite/generate", headers=root.bearer).json["code"]
         return client.post("/code", data={"code": code}).location.partition("?")[2]
 

@@ -134,7 +134,7 @@ def test_an_account_joins_the_project_with_the_role_of_the_invite(house, make_in
         session().add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
     user_id = accept(make_invite(project="garden", role="admin"))
     with house.reading() as unit:
-        assert unit.get(Member, ("p", user_id)).role == "admin"
+        assert unit.query(Member).filter_by(project_id="p", user_id=user_id).one().role == "admin"
 
 
 def test_the_same_account_cannot_redeem_one_invite_twice(house, make_invite, accept, reload):

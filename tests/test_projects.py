@@ -1,0 +1,299 @@
+"""Projects: who belongs to one, who may invite to it, and what goes with whom."""
+
+import threading
+
+import pytest
+
+import clock
+import config
+from conftest import Person
+from rules import accounts, invites, projects
+from rules.refusals import OwnsProjects
+
+
+@pytest.fixture
+def bob(house):
+    return Person(house, "bob")
+
+
+@pytest.fixture
+def call(client):
+    """Call as somebody; the answer."""
+
+    def send(person, method, path, json=None):
+        return client.open(path, method=method, headers=person.bearer, json=json)
+
+    return send
+
+
+@pytest.fixture
+def garden(call, alice):
+    """Alice's project."""
+    return call(alice, "POST", "/projects/", {"name": "Tea Garden"}).json
+
+
+@pytest.fixture
+def join(call, garden):
+    """Let somebody join alice's project with an invite."""
+
+    def joined(owner, person, role="member"):
+        person.verify_address()
+        body = {"email": f"{person.name}@example.org", "role": role}
+        made = call(owner, "POST", "/projects/tea-garden/invites", body).json
+        token = made["inviteUrl"].partition("?")[2]
+        assert call(person, "POST", f"/invites/{token}/accept").json["project_slug"] == "tea-garden"
+        listed = call(owner, "GET", "/projects/tea-garden/members").json
+        return next(each["id"] for each in listed if each["user"]["display_name"] == person.name)
+
+    return joined
+
+
+def test_a_project_is_made_and_belongs_to_its_maker(call, alice):
+    body = {"name": "My App", "description": "Something", "is_public": True, "slug": "mine", "nonsense": 1}
+    answer = call(alice, "POST", "/projects/", body)
+    made = answer.json
+    assert answer.status_code == 201
+    assert list(made) == ["id", "name", "slug", "description", "is_public", "owner_id", "created_at"]
+    assert (made["name"], made["slug"], made["is_public"]) == ("My App", "my-app", True)
+    assert made["owner_id"] == call(alice, "GET", "/auth/me").json["id"]
+    assert call(alice, "GET", "/projects/").json == [made]
+    assert call(alice, "GET", "/projects/my-app").json == made
+    (member,) = call(alice, "GET", "/projects/my-app/members").json
+    assert (member["role"], member["user_id"], member["permissions"]) == ("owner", made["owner_id"], [])
+    assert member["user"] == {"id": made["owner_id"], "email": "alice@example.org", "display_name": "alice"}
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("My App", "my-app"),
+        ("李小龙", "li-xiao-long"),
+        ("Ñandú & Söhne", "nandu-sohne"),
+        ("!!!", "project"),
+        ("x" * 100, "x" * 60),
+    ],
+)
+def test_slugs_are_made_from_names_of_any_script(call, alice, name, slug):
+    assert [call(alice, "POST", "/projects/", {"name": name}).json["slug"] for _ in range(3)] == [
+        slug,
+        f"{slug}-2",
+        f"{slug}-3",
+    ]
+
+
+def test_slugs_are_unique_in_a_race(house, settings, alice):
+    slugs, ready = [], threading.Barrier(32)
+
+    def make():
+        with config.using(settings):
+            ready.wait()
+            with house.writing():
+                slugs.append(projects.create(accounts.named("alice"), projects.Plan("Tea")).slug)
+
+    threads = [threading.Thread(target=make) for _ in range(32)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(set(slugs)) == 32
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": 7}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "x", "is_public": "yes"}, "is_public"),
+        ({"name": "x", "description": "y" * 1001}, "description"),
+    ],
+)
+def test_what_cannot_be_a_project_is_422(call, alice, body, field):
+    answer = call(alice, "POST", "/projects/", body)
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, field)
+    assert call(alice, "GET", "/projects/").json == []
+
+
+def test_an_address_is_invited_and_joins(call, alice, garden, client):
+    body = {
+        "email": "Dora@Example.org",
+        "redirect_url": "https://app.example.org/",
+        "ttl": "1m",
+        "uses": 9,
+        "note": "x",
+    }
+    answer = call(alice, "POST", "/projects/tea-garden/invites", body)
+    made = answer.json
+    assert answer.status_code == 201
+    assert list(made) == ["id", "email", "role", "redirect_url", "expiresAt", "created_at", "inviteUrl"]
+    assert (made["email"], made["role"]) == ("dora@example.org", "member")
+    token = made["inviteUrl"].partition("?")[2]
+    viewed = client.get(f"/invites/{token}").json
+    assert viewed["project"] == {"name": "Tea Garden", "slug": "tea-garden"}
+    assert viewed["invitedBy"] == {"displayName": "alice"}
+    registered = client.post(
+        "/auth/register/with-invite",
+        json={"invite_token": token, "email": "dora@example.org", "password": "correct horse battery"},
+    ).json
+    assert (registered["project_slug"], registered["redirect_url"]) == ("tea-garden", "https://app.example.org/")
+    assert [each["role"] for each in call(alice, "GET", "/projects/tea-garden/members").json] == ["owner", "member"]
+    (listed,) = call(alice, "GET", "/projects/tea-garden/invites").json
+    assert (listed["status"], "inviteUrl" in listed) == ("used", False)
+
+
+def test_one_address_has_one_open_invite_at_a_time(call, alice, garden):
+    first = call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"})
+    again = call(alice, "POST", "/projects/tea-garden/invites", {"email": "DORA@example.org"})
+    assert (again.status_code, again.json["code"]) == (400, "INVITE_ALREADY_EXISTS")
+    gone = call(alice, "DELETE", f"/projects/tea-garden/invites/{first.json['id']}")
+    assert gone.status_code == 200
+    assert call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"}).status_code == 201
+
+
+def test_a_member_is_not_invited_again(call, alice, bob, join):
+    join(alice, bob)
+    answer = call(alice, "POST", "/projects/tea-garden/invites", {"email": "bob@example.org"})
+    assert (answer.status_code, answer.json["code"]) == (400, "ALREADY_MEMBER")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "email"),
+        ({"email": "nonsense"}, "email"),
+        ({"email": ["a@b.example"]}, "email"),
+        ({"email": "a@b.example", "role": "owner"}, "role"),
+        ({"email": "a@b.example", "redirect_url": "//evil"}, "redirect_url"),
+        ({"email": "a@b.example", "makes_admin": True}, "makes_admin"),
+    ],
+)
+def test_what_cannot_be_invited_is_422_and_makes_nothing(call, alice, garden, body, field):
+    answer = call(alice, "POST", "/projects/tea-garden/invites", body)
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, field)
+    assert call(alice, "GET", "/projects/tea-garden/invites").json == []
+
+
+def test_only_the_owner_makes_admins(call, alice, bob, charlie, join):
+    join(alice, bob, "admin")
+    asked = call(bob, "POST", "/projects/tea-garden/invites", {"email": "x@example.org", "role": "admin"})
+    assert (asked.status_code, asked.json["code"]) == (403, "NOT_ALLOWED")
+    assert call(bob, "POST", "/projects/tea-garden/invites", {"email": "x@example.org"}).status_code == 201
+
+
+MANAGING = [
+    ("GET", "/projects/tea-garden/invites"),
+    ("POST", "/projects/tea-garden/invites"),
+    ("DELETE", "/projects/tea-garden/invites/x"),
+    ("DELETE", "/projects/tea-garden/members/x"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [*MANAGING, ("GET", "/projects/tea-garden"), ("GET", "/projects/tea-garden/members")]
+)
+def test_strangers_see_and_do_nothing(call, client, alice, charlie, garden, method, path):
+    refused = call(charlie, method, path, {"email": "eve@example.org"})
+    assert (refused.status_code, refused.json["code"]) == (403, "NOT_PROJECT_MEMBER")
+    assert client.open(path, method=method, json={"email": "eve@example.org"}).status_code == 401
+    missing = call(charlie, method, path.replace("tea-garden", "nowhere"), {"email": "eve@example.org"})
+    assert (missing.status_code, missing.json["code"]) == (404, "PROJECT_NOT_FOUND")
+    assert call(alice, "GET", "/projects/tea-garden/invites").json == []
+
+
+@pytest.mark.parametrize(("method", "path"), MANAGING)
+def test_members_look_and_do_not_manage(call, alice, bob, join, method, path):
+    join(alice, bob)
+    refused = call(bob, method, path, {"email": "eve@example.org"})
+    assert (refused.status_code, refused.json["code"]) == (403, "NOT_ALLOWED")
+    assert len(call(bob, "GET", "/projects/tea-garden/members").json) == 2
+
+
+def test_the_manager_of_one_project_has_no_hand_in_another(call, alice, charlie, garden):
+    made = call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"}).json
+    call(charlie, "POST", "/projects/", {"name": "Other"})
+    owner_id = call(alice, "GET", "/projects/tea-garden/members").json[0]["id"]
+    assert call(charlie, "DELETE", f"/projects/other/invites/{made['id']}").json["code"] == "INVITE_NOT_FOUND"
+    assert call(charlie, "DELETE", f"/projects/other/members/{owner_id}").json["code"] == "MEMBER_NOT_FOUND"
+    assert call(alice, "GET", "/projects/tea-garden/invites").json[0]["status"] == "active"
+
+
+def test_a_public_project_is_seen_by_everybody_and_its_members_are_not(call, alice, charlie):
+    call(alice, "POST", "/projects/", {"name": "Open", "is_public": True})
+    assert call(charlie, "GET", "/projects/open").status_code == 200
+    assert call(charlie, "GET", "/projects/open/members").status_code == 403
+
+
+def test_who_is_removed_takes_the_invites_made_there_along(call, house, alice, bob, join):
+    bobs_id = join(alice, bob, "admin")
+    call(bob, "POST", "/projects/", {"name": "Bob's own"})
+    here = call(bob, "POST", "/projects/tea-garden/invites", {"email": "x@example.org"}).json
+    there = call(bob, "POST", "/projects/bob-s-own/invites", {"email": "x@example.org"}).json
+    assert call(alice, "DELETE", f"/projects/tea-garden/members/{bobs_id}").status_code == 200
+    with house.reading():
+        states = [invites.find_by_id(each["id"]).state(clock.now()) for each in (here, there)]
+    assert states == ["revoked", "active"]
+    assert call(bob, "GET", "/projects/tea-garden/members").status_code == 403
+
+
+def test_admins_remove_members_and_nobody_the_owner(call, alice, bob, charlie, join):
+    bobs_id, charlies_id = join(alice, bob, "admin"), join(alice, charlie)
+    owner_id = call(alice, "GET", "/projects/tea-garden/members").json[0]["id"]
+    for person, member_id, status in (
+        (bob, owner_id, 403),
+        (bob, bobs_id, 403),
+        (bob, charlies_id, 200),
+        (alice, owner_id, 403),
+    ):
+        assert call(person, "DELETE", f"/projects/tea-garden/members/{member_id}").status_code == status
+    assert call(alice, "DELETE", f"/projects/tea-garden/members/{bobs_id}").status_code == 200
+
+
+def test_a_project_that_goes_takes_its_invites_along_and_leaves_its_history(call, house, alice, garden):
+    made = call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"}).json
+    with house.writing():
+        assert projects.remove_all(projects.find("tea-garden")) == 1
+    with house.reading():
+        invite = invites.find_by_id(made["id"])
+        assert (invite.state(clock.now()), invite.project.name) == ("revoked", "Tea Garden")
+    assert call(alice, "GET", "/projects/").json == []
+    assert call(alice, "POST", "/projects/", {"name": "Tea Garden"}).json["slug"] == "tea-garden"
+
+
+def test_an_owner_cannot_go_before_the_project_has_another(call, house, alice, bob, garden):
+    with house.writing(), pytest.raises(OwnsProjects, match="tea-garden"):
+        accounts.remove(accounts.named("alice"))
+    with house.writing():
+        projects.hand_over(projects.find("tea-garden"), accounts.named("bob"))
+    assert [each["role"] for each in call(bob, "GET", "/projects/tea-garden/members").json] == ["admin", "owner"]
+    with house.writing():
+        accounts.remove(accounts.named("alice"))
+    assert [each["role"] for each in call(bob, "GET", "/projects/tea-garden/members").json] == ["owner"]
+
+
+def test_an_account_that_joined_meanwhile_is_not_let_in_twice(call, house, alice, bob, garden):
+    tokens = []
+    for _ in range(2):
+        with house.writing():
+            tokens.append(invites.token(invites.create(invites.read({"project": "tea-garden"}), invites.SHELL)))
+    assert call(bob, "POST", f"/invites/{tokens[0]}/accept").status_code == 200
+    again = call(bob, "POST", f"/invites/{tokens[1]}/accept")
+    assert (again.status_code, again.json["code"]) == (400, "ALREADY_MEMBER")
+    with house.reading():
+        assert invites.find(tokens[1]).uses == 0
+
+
+def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
+    for name in ("anne", "bob"):
+        assert invite_api("user", "create", name).returncode == 0
+    assert invite_api("project", "create", "Tea Garden", "--owner", "anne").stdout == "tea-garden\n"
+    assert invite_api("project", "list").stdout == "tea-garden\tTea Garden\tanne\n"
+    assert invite_api("user", "delete", "anne").stderr.startswith("Error: This account owns tea-garden: ")
+    assert invite_api("project", "owner", "tea-garden", "bob").returncode == 0
+    rows = [line.split("\t")[1:3] for line in invite_api("project", "members", "tea-garden").stdout.splitlines()]
+    assert rows == [["admin", "anne"], ["owner", "bob"]]
+    assert invite_api("invite", "create", "--project", "tea-garden", "--role", "admin").returncode == 0
+    gone = invite_api("project", "delete", "tea-garden")
+    assert (gone.returncode, gone.stderr) == (0, "Note: 1 open invites were withdrawn with it\n")
+    assert invite_api("project", "delete", "tea-garden").stderr == "Error: There is no such project.\n"
