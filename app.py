@@ -28,7 +28,7 @@ import guards
 import logs
 from config import CHECKOUT, Settings
 from dialects import agentbot, hitkey, ops, pages, prosody
-from guards import admin, any_form, anyone, api_key, key_or_admin, known, own_form, signed_in, visitor
+from guards import admin, any_form, anyone, api_key, key_or_admin, known, maybe, own_form, signed_in, visitor
 from models import Base
 from rules import accounts, passwords
 from rules.refusals import Refusal
@@ -104,6 +104,15 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/auth/logout",                         hitkey.logout,               signed_in,    "120/minute", WRITES),
         Route("GET",      "/auth/me",                             hitkey.me,                   signed_in,    "120/minute", READS),
         Route("POST",     "/auth/token/refresh",                  hitkey.refresh_token,        anyone,       "120/minute", WRITES),
+        Route("POST",     "/auth/register/start",                 hitkey.start_registration,   anyone,       "10/minute",  WRITES),
+        Route("POST",     "/auth/register/resend",                hitkey.resend_code,          maybe,        "10/minute",  WRITES),
+        Route("POST",     "/auth/register/verify",                hitkey.verify_code,          maybe,        "10/minute",  WRITES,
+              spend=hitkey.count_code),
+        Route("POST",     "/auth/register/password",              hitkey.choose_password,      anyone,       "10/minute",  WRITES,
+              prepare=hitkey.read_password),
+        Route("POST",     "/auth/password/forgot",                hitkey.forgot_password,      anyone,       "10/minute",  WRITES),
+        Route("POST",     "/auth/password/reset",                 hitkey.reset_password,       anyone,       "10/minute",  WRITES,
+              prepare=hitkey.read_reset),
         Route("POST",     "/projects/",                           hitkey.create_project,       signed_in,    "120/minute", WRITES),
         Route("GET",      "/projects/",                           hitkey.list_projects,        signed_in,    "120/minute", READS),
         Route("GET",      "/projects/<slug>",                     hitkey.show_project,         signed_in,    "120/minute", READS),
@@ -138,7 +147,7 @@ ROUTES: dict[Dialect, list[Route]] = {
 
 
 # Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
-PUBLIC = (anyone, visitor, own_form, any_form)
+PUBLIC = (anyone, maybe, visitor, own_form, any_form)
 
 SLOW = {(method, row.path) for rows in ROUTES.values() for row in rows if row.prepare for method in row.methods.split()}
 
@@ -174,7 +183,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.globals.update(
         site_name=settings.site_name, root=settings.root, password_min_length=settings.password_min_length
     )
-    app.jinja_env.filters.update(moment=_moment, host=lambda url: urlsplit(url).netloc)
+    app.jinja_env.filters.update(moment=clock.spoken, host=lambda url: urlsplit(url).netloc)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     house = House(settings, database.open_database(settings, lambda: _engine(app)), flood.Flood(settings.limits))
     app.extensions["invite_api"] = house
@@ -322,11 +331,6 @@ def _engine(app: Flask) -> sqlalchemy.Engine:
     db.init_app(app)
     with app.app_context():
         return db.engine
-
-
-def _moment(value: Any) -> str:
-    """A moment for people, in UTC: 28 November 2026, 09:05 UTC."""
-    return f"{value.day} {value:%B %Y, %H:%M} UTC"
 
 
 def _arrive(settings: Settings) -> None:

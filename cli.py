@@ -16,7 +16,7 @@ import database
 import terminal
 from config import ConfigError
 from database import Unavailable
-from rules import accounts, fields, invites, keys, listing, projects
+from rules import accounts, fields, invites, keys, listing, outbox, projects
 from rules.accounts import Names
 from rules.listing import Filter
 from rules.projects import Plan
@@ -163,10 +163,11 @@ def invite() -> None:
 @click.option("--redirect-url", help="Where they may go afterwards.")
 @click.option("--note", help="Your own words; never shown to the guest.")
 @click.option("--admin", is_flag=True, help="Whoever uses it becomes an admin of this site (at most 24h, one use).")
+@click.option("--mail", is_flag=True, help="Mail it to its address, too, with a link of its own.")
 @writes
-def create_invite(admin: bool, **given: str | None) -> list[str]:
+def create_invite(admin: bool, mail: bool, **given: str | None) -> list[str]:
     """Make an invite and print its link."""
-    made = invites.create(invites.read(given, makes_admin=admin), invites.SHELL)
+    made = invites.create(invites.read(given, makes_admin=admin), invites.SHELL, mailed=mail)
     return [invites.link(invites.token(made))]
 
 
@@ -195,6 +196,35 @@ def delete_invite(which: str) -> list[str]:
     """Withdraw an invite: its link stops working. It stays in the list."""
     invites.revoke(invites.named(which))
     return []
+
+
+@invite.command(name="extend", example="invite-api invite extend 5b0e0c6e-0000-4000-8000-000000000000 3d")
+@click.argument("which")
+@click.argument("ttl")
+@writes
+def extend_invite(which: str, ttl: str) -> list[str]:
+    """Let an invite live for so long from now: 3d, 12h, 2 weeks, or never."""
+    invites.extend(invites.named(which), fields.ttl(ttl))
+    return []
+
+
+@invite.command(name="resend", example="invite-api invite resend 5b0e0c6e-0000-4000-8000-000000000000")
+@click.argument("which")
+@writes
+def resend_invite(which: str) -> list[str]:
+    """Mail an invite once more, with the same link, and let it live as long as a new one."""
+    invites.resend(invites.named(which))
+    return []
+
+
+@invite.command(name="rotate", example="invite-api invite rotate 5b0e0c6e-0000-4000-8000-000000000000")
+@click.argument("which")
+@writes
+def rotate_invite(which: str) -> list[str]:
+    """Give an invite a new link and print it: the old ones are dead. A mailed one is mailed anew."""
+    found = invites.named(which)
+    invites.rotate(found)
+    return [invites.link(invites.token(found))]
 
 
 @main.group()
@@ -328,6 +358,30 @@ def delete_project(slug: str) -> list[str]:
     return _withdrawn(projects.remove_all(projects.find(slug)))
 
 
+@main.group(name="outbox")
+def outbox_group() -> None:
+    """The mail that was sent, and that waits."""
+
+
+@outbox_group.command(name="list", example="invite-api outbox list --waiting")
+@click.option("--waiting", is_flag=True, help="Only what still waits.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@json_option
+@reads
+def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest mail: id, state, kind, to whom, tries, what went wrong last."""
+    found = outbox.newest(limit, waiting)
+    return terminal.listing(found, terminal.letter_row, terminal.letter_facts, as_json)
+
+
+@outbox_group.command(name="retry", example="invite-api outbox retry")
+@click.argument("letter", required=False)
+@writes
+def retry_letters(letter: str | None) -> list[str]:
+    """Have the server try to send one mail, or all that wait, at once."""
+    return [Note(f"Note: {outbox.retry(letter)} to be tried at once by the server")]
+
+
 @main.group()
 def db() -> None:
     """The database file."""
@@ -356,6 +410,7 @@ def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     import logs
     from app import SLOW, create_app
+    from delivery.outbox import Postman
     from rules import passwords
     from server import Lanes, Server
 
@@ -371,7 +426,10 @@ def serve(host: str, port: int) -> None:
     click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
     if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
+    postman = Postman(app.extensions["invite_api"].database, settings)
+    postman.start()
     server.run()
+    postman.stop()
 
 
 def _withdrawn(count: int) -> list[str]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import Field, dataclass, field, fields
 from datetime import date, timedelta
+from email.utils import formataddr, parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,30 @@ def _address(value: str) -> str:
     return value.lower()
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"write {' or '.join(words)}")
+        return value
+
+    return read
+
+
+def _smtp_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/")):
+        raise ValueError("write smtp://user:password@host:587 or smtps://user:password@host")
+    _ = parts.port  # raises ValueError beyond 65535
+    return value
+
+
+def _mail_from(value: str) -> str:
+    name, address = parseaddr(_text(value))
+    if value and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", address):
+        raise ValueError("write an address such as invitations@example.org, or Our Place <invitations@example.org>")
+    return formataddr((name, address)) if value else ""
+
+
 def _prefix(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", value):
         raise ValueError("write 1 to 20 letters, digits, _ or -")
@@ -155,6 +180,16 @@ class Settings:
     )
     password_min_length: int = _setting(_number(8, 64), "8", "The shortest password a new account may have.")
     allow_query_key: bool = _setting(_switch, "on", "Whether `?key=` is taken beside the `Authorization` header.")
+    registration: str = _setting(
+        _one_of("invite", "open"), "invite", "Whether one can register without an invite, with a code by mail."
+    )
+    smtp_url: str = _setting(
+        _smtp_url,
+        "",
+        "The mail server: `smtp://user:password@host:587` (with STARTTLS) or `smtps://…`. Unset: mail waits.",
+        secret=True,
+    )
+    mail_from: str = _setting(_mail_from, "", "Whom mail is from. Unset: `invitations@` the host of `PUBLIC_URL`.")
     trusted_proxies: tuple[Network, ...] = _setting(
         _list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."
     )
@@ -174,6 +209,11 @@ class Settings:
         """The master secret, then its fallbacks; made on first use where there is none."""
         current = self.secret_key or _read_secret(self.secret_key_file or _own_secret(self.instance))
         return tuple(text.encode() for text in (current, *self.secret_key_fallbacks))
+
+    @property
+    def open_registration(self) -> bool:
+        """Whether one can register without an invite."""
+        return self.registration == "open"
 
     @cached_property
     def origin(self) -> str:
@@ -205,6 +245,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if wrong:
         raise ConfigError("\n".join(wrong))
     values["site_name"] = values["site_name"] or urlsplit(values["public_url"]).netloc
+    values["mail_from"] = values["mail_from"] or f"invitations@{urlsplit(values['public_url']).hostname}"
     values["database_url"] = values["database_url"] or f"sqlite:///{values['instance'] / 'invites.db'}"
     return Settings(**values)
 

@@ -8,6 +8,7 @@ import re
 from flask import g, request
 
 from config import settings
+from dialects import wire
 from rules import accounts, invites, keys, sessions
 from rules.invites import Maker
 from rules.refusals import CrossSite, Forbidden, KeyRefused, NotSignedIn, UserNotFound
@@ -48,6 +49,11 @@ def signed_in() -> SignedIn:
     if not caller.user.may_sign_in:
         raise NotSignedIn
     return caller
+
+
+def maybe() -> SignedIn | None:
+    """Anybody; but who shows a token must be signed in by it."""
+    return signed_in() if wire.shows_session() else None
 
 
 def known() -> SignedIn:

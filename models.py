@@ -214,6 +214,30 @@ class Code(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    client: Mapped[str | None]
+
+
+class Letter(Base):
+    """A mail to be sent; `kind` is ``invite``, ``code``, ``known`` or ``reset``."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    recipient: Mapped[str]
+    invite_id: Mapped[str | None] = mapped_column(ForeignKey("invites.id"))
+    code_id: Mapped[str | None] = mapped_column(ForeignKey("codes.id"))
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]
+    dropped_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+
+    invite: Mapped[Invite | None] = relationship()
+    code: Mapped[Code | None] = relationship()
+    user: Mapped[User | None] = relationship()
 
 
 class Counter(Base):

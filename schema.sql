@@ -118,7 +118,7 @@ CREATE TABLE redemptions (
 );
 CREATE INDEX redemptions_of_user ON redemptions (user_id);
 
--- Six-digit codes sent by mail; the code is derived from the nonce.
+-- Six-digit codes sent by mail; the code is derived from the nonce. `client` is who got it right.
 CREATE TABLE codes (
     id         TEXT PRIMARY KEY NOT NULL,
     purpose    TEXT NOT NULL CHECK (purpose IN ('register', 'verify')),
@@ -129,8 +129,29 @@ CREATE TABLE codes (
     created_at TIMESTAMP NOT NULL,
     expires_at TIMESTAMP NOT NULL,
     used_at    TIMESTAMP,
+    client     TEXT,
     UNIQUE (purpose, email)
 );
+
+-- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
+-- sent, or dropped since it is no longer so; it is put off while somebody tries to send it.
+CREATE TABLE outbox (
+    id         TEXT PRIMARY KEY NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('invite', 'code', 'known', 'reset')),
+    recipient  TEXT NOT NULL,
+    invite_id  TEXT REFERENCES invites (id),
+    code_id    TEXT REFERENCES codes (id) ON DELETE SET NULL,
+    user_id    TEXT REFERENCES users (id),
+    created_at TIMESTAMP NOT NULL,
+    due_at     TIMESTAMP,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    sent_at    TIMESTAMP,
+    dropped_at TIMESTAMP,
+    last_error TEXT
+);
+CREATE INDEX outbox_due ON outbox (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX outbox_newest ON outbox (created_at);
+CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
 
 -- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...
 CREATE TABLE counters (

@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 import clock
-from models import ApiKey, Invite, Member, Project, Redemption, User
+from models import ApiKey, Invite, Letter, Member, Project, Redemption, User
 from rules import accounts, invites, projects
 from rules.listing import Listed
 from rules.refusals import LinkLost
@@ -147,6 +147,31 @@ def member_row(member: Member) -> list[str]:
 def member_facts(member: Member) -> Facts:
     """The role, and the account it belongs to."""
     return {"role": member.role, "joined_at": _moment(member.joined_at), "user": account_facts(member.user)}
+
+
+def letter_row(letter: Letter) -> list[str]:
+    """Id, state, kind, to whom, tries, what went wrong last."""
+    return [letter.id, _state(letter), letter.kind, letter.recipient, str(letter.attempts), letter.last_error or "-"]
+
+
+def letter_facts(letter: Letter) -> Facts:
+    """Everything; a letter has no secret in it."""
+    return {
+        "id": letter.id,
+        "state": _state(letter),
+        "kind": letter.kind,
+        "recipient": letter.recipient,
+        "invite_id": letter.invite_id,
+        "attempts": letter.attempts,
+        "last_error": letter.last_error,
+        "created_at": _moment(letter.created_at),
+        "due_at": _moment(letter.due_at),
+        "sent_at": _moment(letter.sent_at),
+    }
+
+
+def _state(letter: Letter) -> str:
+    return "sent" if letter.sent_at else "dropped" if letter.dropped_at else "waiting"
 
 
 def _use(redemption: Redemption) -> Facts:

@@ -5,15 +5,16 @@ are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from clock import iso, now
+from config import settings
 from dialects import wire
-from rules import accounts, fields, invites, passwords, projects, refusals, sessions
+from rules import accounts, fields, invites, passwords, projects, refusals, registration, sessions
 from rules.accounts import Attempt, Names
 from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
 from rules.sessions import SignedIn, Tokens
@@ -49,9 +50,36 @@ _PROJECT: Mapping[str, Callable[[Any], Any]] = {
 class Registration:
     """A registration that is complete, its password hashed."""
 
-    token: str
+    token: str = field(repr=False)
     names: Names
-    password_hash: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Try:
+    """A try at a code that has been counted: it is the `number`-th."""
+
+    purpose: str
+    email: str
+    digits: str = field(repr=False)
+    number: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A first password, hashed."""
+
+    email: str
+    password_hash: str = field(repr=False)
+    ticket: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A new password, hashed, and the token of the link that allows it."""
+
+    token: str = field(repr=False)
+    password_hash: str = field(repr=False)
 
 
 def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
@@ -131,6 +159,72 @@ def refresh_token(caller: None) -> Body | Response:  # noqa: ARG001
     return _pair(pair) if pair else refusal(NotSignedIn())
 
 
+def start_registration(caller: None) -> Body:  # noqa: ARG001
+    """Send a code to an address, whoever has it; the first of three steps to an account without an invite."""
+    registration.start(_email(wire.json_object()))
+    return {"message": "If this address can be used, a code has been sent to it."}
+
+
+def resend_code(caller: SignedIn | None) -> Body:
+    """Send another code: to begin with, or to prove the address of the account that is signed in."""
+    body = wire.json_object()
+    if caller is None:
+        registration.start(_email(body))
+    else:
+        registration.start_proof(caller.user)
+    return {"message": "If this address can be used, a code has been sent to it."}
+
+
+def count_code() -> Try:
+    """Count a try at a code, before it is looked at. With a session it is about that account's address."""
+    body = wire.json_object()
+    email, purpose = _email(body), "verify" if wire.shows_session() else "register"
+    return Try(purpose, email, wire.required(body, "code"), registration.count_try(purpose, email))
+
+
+def verify_code(caller: SignedIn | None, tried: Try) -> Body:
+    """The second step: the code that was mailed. With a session it proves that account's address."""
+    code = registration.check(tried.purpose, tried.email, tried.digits, tried.number, wire.neighbourhood())
+    if caller is None:
+        return {"message": "Now choose a password.", "registration_token": registration.ticket(code)}
+    registration.prove(caller.user, code)
+    return {"message": "This address is yours."}
+
+
+def read_password() -> Chosen:
+    """Read a first password and hash it, while no unit of work is open."""
+    body = wire.json_object()
+    wire.require(body, "email", "password")
+    given = fields.read({"email": fields.email, "password": passwords.check}, body)
+    ticket = wire.required(body, "registration_token") if "registration_token" in body else None
+    return Chosen(given["email"], passwords.hash(given["password"]), ticket)
+
+
+def choose_password(caller: None, chosen: Chosen) -> Body:  # noqa: ARG001
+    """The third step: make the account, and sign in."""
+    user = registration.complete(chosen.email, chosen.password_hash, wire.neighbourhood(), chosen.ticket)
+    return {"message": "Your account is ready.", **_signed_in(sessions.start(user), user)}
+
+
+def forgot_password(caller: None) -> Body:  # noqa: ARG001
+    """Mail a link for a new password, if the address has an account; the answer is the same if not."""
+    registration.send_reset(_email(wire.json_object()))
+    return {"message": "If this address has an account, a link has been sent to it."}
+
+
+def read_reset() -> Reset:
+    """Read a new password and hash it, while no unit of work is open."""
+    body = wire.json_object()
+    wire.require(body, "token", "password")
+    return Reset(wire.required(body, "token"), passwords.hash(passwords.check(body["password"])))
+
+
+def reset_password(caller: None, wanted: Reset) -> Body:  # noqa: ARG001
+    """Set a new password with the link that was mailed, once; every session of the account ends."""
+    accounts.reset(wanted.token, wanted.password_hash)
+    return {"message": "Your new password is set. Sign in with it."}
+
+
 def create_project(caller: SignedIn) -> Created:
     """Make a project of one's own."""
     body = wire.json_object()
@@ -162,13 +256,14 @@ def remove_member(caller: SignedIn, slug: str, member_id: str) -> Body:
 
 
 def invite_to_project(caller: SignedIn, slug: str) -> Created:
-    """Invite an address to a project, as its owner or admin."""
+    """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
     member = projects.of_manager(slug, caller.user)
     body = wire.json_object()
     wire.require(body, "email")
     given = {name: body.get(name) for name in ("email", "role", "redirect_url")}
     made = projects.invite(member, invites.read({**given, "project": slug}))
-    return {**_invite(made), "inviteUrl": invites.link(invites.token(made))}, 201
+    link = {} if settings().smtp_url else {"inviteUrl": invites.link(invites.token(made))}
+    return {**_invite(made), **link}, 201
 
 
 def list_project_invites(caller: SignedIn, slug: str) -> Response:
@@ -243,3 +338,7 @@ def _invite(invite: Any) -> Body:
         "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
         "created_at": iso(invite.created_at),
     }
+
+
+def _email(body: Body) -> str:
+    return fields.email(wire.required(body, "email"))

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from flask import Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
+from config import settings
 from rules import refusals
 from rules.refusals import Invalid, Problem, Refusal
 
@@ -34,6 +35,15 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.Forbidden: 403,
     refusals.CrossSite: 403,
     refusals.ResetInvalid: 400,
+    refusals.ResetExpired: 400,
+    refusals.RegistrationClosed: 403,
+    refusals.NoCode: 400,
+    refusals.InvalidCode: 400,
+    refusals.CodeExpired: 400,
+    refusals.TooManyAttempts: 400,
+    refusals.EmailAlreadyVerified: 400,
+    refusals.EmailNotVerified: 401,
+    refusals.LetterNotFound: 404,
     refusals.LegacyCodesOff: 410,
     refusals.InviteNotFound: 404,
     refusals.InviteUsed: 410,
@@ -144,6 +154,11 @@ def require(body: Mapping[str, Any], *names: str) -> None:
     missing = [name for name in names if body.get(name) in (None, "")]
     if missing:
         raise Invalid(*(Problem(name, "required", "is missing") for name in missing))
+
+
+def shows_session() -> bool:
+    """Whether the caller shows something to be signed in by, good or not."""
+    return "Authorization" in request.headers or bool(request.cookies.get(settings().cookie_name))
 
 
 def neighbourhood() -> str:

@@ -11,13 +11,15 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Member, Project, User
-from rules import counters, invites, passwords, sessions, tokens
+from rules import addresses, counters, invites, passwords, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
+    EmailNotVerified,
     Invalid,
     InvalidCredentials,
     OwnsProjects,
+    ResetExpired,
     ResetInvalid,
     UsernameTaken,
     UserNotFound,
@@ -25,6 +27,7 @@ from rules.refusals import (
 
 MOST_FAILURES = 100
 RESET_TTL = clock.DAY  # of a link that an admin at a shell hands over
+MAILED_RESET_TTL = 15 * clock.MINUTE
 
 
 @dataclass(frozen=True)
@@ -44,30 +47,39 @@ class Attempt:
     user_id: str | None
     password_hash: str | None = field(default=None, repr=False)
     verified: bool = False
+    is_unfinished: bool = False
 
 
 def register(token: str, names: Names, password_hash: str) -> tuple[User, Invite]:
     """Make an account with an invite: both happen, or neither.
 
-    An invite that is bound to an address gives it to the account, unverified: a link can be seen
-    without access to that mailbox. Raises whatever stands in the way.
+    An invite that is bound to an address gives it to the account; verified only by the link that was
+    mailed there, since another can be seen without access to that mailbox. Raises whatever stands
+    in the way.
     """
     invite = invites.take(token)
     if invite.email and names.email not in (None, invite.email):
         raise EmailMismatch
-    user = create(replace(names, email=invite.email or names.email), password_hash)
+    proven = invites.proves_mailbox(invite, token)
+    user = create(replace(names, email=invite.email or names.email), password_hash, proven)
     invites.settle(invite, user)
     return user, invite
 
 
-def create(names: Names, password_hash: str | None = None) -> User:
-    """Make an account; raises UsernameTaken or EmailInUse. Without a password it needs a reset link first."""
+def create(names: Names, password_hash: str | None = None, proven: bool = False) -> User:
+    """Make an account, its address perhaps proven; raises UsernameTaken or EmailInUse.
+
+    Without a password it needs a reset link first.
+    """
     if not (names.username or names.email):
         raise Invalid.field("username", "required", "or an e-mail address is needed")
+    if proven and names.email:
+        addresses.release(names.email)
     user = User(
         id=clock.new_id(),
         username=names.username,
         email=names.email,
+        email_verified_at=clock.now() if proven and names.email else None,
         display_name=names.display_name,
         password_hash=password_hash,
         created_at=clock.now(),
@@ -90,7 +102,8 @@ def begin_login(name: str, password: str) -> Attempt:
     user = _by_name(name)
     spent = counters.spend("login", user.id if user else "nobody")  # the same work for an unknown name
     if user is None or spent > MOST_FAILURES:
-        return Attempt(password, user.id if user else None)
+        unfinished = user is None and addresses.is_awaited(name)
+        return Attempt(password, user.id if user else None, is_unfinished=unfinished)
     return Attempt(password, user.id, user.password_hash)
 
 
@@ -100,12 +113,15 @@ def check_password(attempt: Attempt) -> Attempt:
 
 
 def finish_login(attempt: Attempt) -> User:
-    """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile."""
+    """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile.
+
+    Raises EmailNotVerified where there is none yet, but somebody has begun to register with this address.
+    """
     user = None
     if attempt.verified and attempt.user_id:
         user = session().get(User, attempt.user_id, with_for_update=True)
     if user is None or not user.may_sign_in or user.password_hash != attempt.password_hash:
-        raise InvalidCredentials
+        raise EmailNotVerified if attempt.is_unfinished else InvalidCredentials
     counters.clear("login", user.id)
     return user
 
@@ -168,30 +184,46 @@ def remove(user: User) -> int:
     return invites.revoke_all_by(user)
 
 
-def reset_link(user: User, lifetime: timedelta = RESET_TTL) -> str:
-    """A link with which a new password can be set, once. It proves nothing about an address."""
-    payload = [user.id, _fingerprint(user), (clock.now() + lifetime).timestamp()]
-    return f"{settings().public_url}/password/reset?{tokens.sign('password reset', payload)}"
+def reset_link(user: User) -> str:
+    """A link with which a new password can be set, once and within a day. It proves nothing about an address."""
+    return _reset_link(user, RESET_TTL, None)
+
+
+def mailed_reset_link(user: User, lifetime: timedelta) -> str:
+    """Likewise, for the account's mailbox alone: using it proves the address."""
+    return _reset_link(user, lifetime, user.email)
 
 
 def of_reset(token: str) -> User:
-    """The account that a reset link is for; raises ResetInvalid for one that is used, old or forged."""
-    payload = tokens.unsign("password reset", token)
-    user = session().get(User, payload[0]) if payload else None
-    if user is None or user.deleted_at or payload[1] != _fingerprint(user):
-        raise ResetInvalid
-    if datetime.fromtimestamp(payload[2], UTC) <= clock.now():
-        raise ResetInvalid
-    return user
+    """The account that a reset link is for; raises ResetInvalid or ResetExpired."""
+    return _read_reset(token)[0]
 
 
 def reset(token: str, password_hash: str) -> User:
     """Set a new password with a reset link: all sessions end, and wrong passwords are forgiven."""
-    user = of_reset(token)
+    user, proven = _read_reset(token)
+    if proven and proven == user.email:
+        addresses.prove(user, proven)
     user.password_hash = password_hash
     sessions.end_all(user)
     counters.clear("login", user.id)
     return user
+
+
+def _reset_link(user: User, lifetime: timedelta, proves: str | None) -> str:
+    payload = [user.id, _fingerprint(user), (clock.now() + lifetime).timestamp(), proves]
+    return f"{settings().public_url}/password/reset?{tokens.sign('password reset', payload)}"
+
+
+def _read_reset(token: str) -> tuple[User, str | None]:
+    """The account that a reset link is for, and the address that it proves."""
+    payload = tokens.unsign("password reset", token)
+    user = session().get(User, payload[0], with_for_update=True) if payload else None
+    if user is None or user.deleted_at or payload[1] != _fingerprint(user):
+        raise ResetInvalid
+    if datetime.fromtimestamp(payload[2], UTC) <= clock.now():
+        raise ResetExpired
+    return user, payload[3]
 
 
 def _by_name(name: str) -> User | None:

@@ -17,7 +17,7 @@ import clock
 from config import settings
 from database import session
 from models import ApiKey, Invite, Member, Project, Redemption, User
-from rules import fields, tokens
+from rules import addresses, fields, outbox, tokens
 from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Problem
 
 MOST_USES = 1_000_000
@@ -94,8 +94,8 @@ def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
     return Draft(**defaults | fields.read(READERS, given))
 
 
-def create(draft: Draft, maker: Maker) -> Invite:
-    """Make an invite; raises Invalid for what this maker may not ask for."""
+def create(draft: Draft, maker: Maker, mailed: bool = False) -> Invite:
+    """Make an invite, perhaps to be mailed to its address; raises Invalid for what this maker may not ask for."""
     _refuse_privileges(draft, maker)
     now = clock.now()
     nonce = tokens.new_nonce()
@@ -119,7 +119,55 @@ def create(draft: Draft, maker: Maker) -> Invite:
         key_id=maker.key.id if maker.key else None,
     )
     session().add(invite)
+    if mailed:
+        post(invite)
     return invite
+
+
+def post(invite: Invite) -> None:
+    """Have an invite mailed to its address, with a token of its own; raises Invalid without an address."""
+    if invite.email is None:
+        raise Invalid.field("email", "required", "is needed for an invite to be mailed")
+    invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
+    session().flush()
+    outbox.queue("invite", invite.email, invite=invite)
+
+
+def extend(invite: Invite, ttl: timedelta | None) -> None:
+    """Let an invite live on for so long from now; an expired one comes to life. Raises what else is the matter."""
+    now = clock.now()
+    if invite.state(now) in ("used", "revoked"):
+        refuse_dead(invite)
+    if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
+        raise Invalid.field("ttl", "range", "must be at most 24h for an invite that makes an admin")
+    invite.expires_at = None if ttl is None else now + ttl
+
+
+def resend(invite: Invite) -> None:
+    """Mail an invite once more, with the same link, and let it live on for as long as a new one."""
+    extend(invite, min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl)
+    post(invite)
+
+
+def rotate(invite: Invite) -> None:
+    """Give an invite a new link; the old ones, the mailed one too, are dead. A mailed invite is mailed anew."""
+    refuse_dead(invite)
+    was_mailed = invite.mail_token_hash is not None
+    invite.nonce = tokens.new_nonce()
+    invite.token_hash = tokens.digest(tokens.invite_token(invite.nonce))
+    invite.mail_token_hash = invite.legacy_hash = None
+    if was_mailed:
+        post(invite)
+
+
+def mail_token(invite: Invite) -> str:
+    """The secret of the link in the mail; raises LinkLost."""
+    return tokens.mail_token_shown_again(invite.nonce, invite.mail_token_hash or "")
+
+
+def proves_mailbox(invite: Invite, token: str) -> bool:
+    """Whether whoever has this token has read the mail to the invite's address."""
+    return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
 
 def token(invite: Invite) -> str:
@@ -193,7 +241,8 @@ def revoke_all_to(project: Project) -> int:
 def accept(token: str, user: User) -> Invite:
     """Let an account that exists use an invite; raises whatever stands in the way.
 
-    An invite that is bound to an address is only for the account that has verified that address.
+    An invite that is bound to an address is only for the account that has verified that address,
+    or does so now, by using the link that was mailed there.
     """
     try:
         invite = take(token)
@@ -202,7 +251,9 @@ def accept(token: str, user: User) -> Invite:
         raise
     settle(invite, user)
     if invite.email and (invite.email != user.email or user.email_verified_at is None):
-        raise EmailMismatch
+        if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
+            raise EmailMismatch
+        addresses.prove(user, invite.email)
     return invite
 
 

@@ -123,7 +123,7 @@ def invite(member: Member, draft: invites.Draft) -> Invite:
     if draft.role == "admin" and member.role != "owner":
         raise NotAllowed
     maker = invites.Maker(member.user.called, user=member.user, appoints=member.role == "owner")
-    return invites.create(draft, maker)
+    return invites.create(draft, maker, mailed=True)
 
 
 def invites_of(project: Project) -> Sequence[Invite]:

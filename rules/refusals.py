@@ -115,7 +115,7 @@ class ResetInvalid(Refusal):
     """A link for a new password that was used, is too old, or was never good."""
 
     code = "INVALID_TOKEN"
-    sentence = "This link for a new password has been used or is too old. Ask for a new one."
+    sentence = "This link for a new password has been used, or is not whole. Ask for a new one."
 
 
 class LegacyCodesOff(Refusal):
@@ -123,6 +123,69 @@ class LegacyCodesOff(Refusal):
 
     code = "LEGACY_CODES_OFF"
     sentence = "Short codes are no longer taken here. Use the whole link, or its token of 64 characters."
+
+
+class ResetExpired(Refusal):
+    """A link for a new password that is too old."""
+
+    code = "TOKEN_EXPIRED"
+    sentence = "This link for a new password is too old. Ask for a new one."
+
+
+class RegistrationClosed(Refusal):
+    """Without an invite nobody registers here."""
+
+    code = "REGISTRATION_CLOSED"
+    sentence = "One can only register here with an invitation. Ask somebody who is here for one."
+
+
+class NoCode(Refusal):
+    """No code was sent that this could be, or it has been used."""
+
+    code = "NO_CODE"
+    sentence = "No code is awaited for this address. Ask for one first."
+
+
+class InvalidCode(Refusal):
+    """Not the code that was sent."""
+
+    code = "INVALID_CODE"
+    sentence = "This is not the code that was sent. Look again; there are three tries."
+
+
+class CodeExpired(Refusal):
+    """The code was good for ten minutes."""
+
+    code = "CODE_EXPIRED"
+    sentence = "This code is too old. Ask for a new one."
+
+
+class TooManyAttempts(Refusal):
+    """The code has been tried three times."""
+
+    code = "TOO_MANY_ATTEMPTS"
+    sentence = "This code has been tried too often. Ask for a new one."
+
+
+class EmailAlreadyVerified(Refusal):
+    """The account's own address is verified."""
+
+    code = "EMAIL_ALREADY_VERIFIED"
+    sentence = "Your address is verified already."
+
+
+class EmailNotVerified(Refusal):
+    """A registration in three steps that was not finished."""
+
+    code = "EMAIL_NOT_VERIFIED"
+    sentence = "This registration is not finished: enter the code that was mailed, and choose a password."
+
+
+class LetterNotFound(Refusal):
+    """No mail with this id waits in the outbox."""
+
+    code = "LETTER_NOT_FOUND"
+    sentence = "No such mail waits; see invite-api outbox list."
 
 
 class InviteNotFound(Refusal):

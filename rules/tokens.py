@@ -53,11 +53,27 @@ def invite_token(nonce: str) -> str:
 
 def shown_again(nonce: str, token_hash: str) -> str:
     """The token of a stored invite; raises LinkLost where no master secret we have made it."""
-    for secret in settings().secrets:
-        token = _derive(secret, "invite link", nonce)
-        if hmac.compare_digest(digest(token), token_hash):
-            return token
-    raise LinkLost
+    return _derived_again("invite link", nonce, token_hash)
+
+
+def mail_token(nonce: str) -> str:
+    """The second token of a new invite, which appears in its mail and nowhere else."""
+    return _derive(settings().secrets[0], "mailed link", nonce)
+
+
+def mail_token_shown_again(nonce: str, mail_token_hash: str) -> str:
+    """Likewise of a stored invite; raises LinkLost."""
+    return _derived_again("mailed link", nonce, mail_token_hash)
+
+
+def mail_code(nonce: str) -> str:
+    """The six digits that are mailed."""
+    return _digits(settings().secrets[0], nonce)
+
+
+def is_mail_code(nonce: str, digits: str) -> bool:
+    """Whether these are the six digits that were mailed, under any of our master secrets."""
+    return any(hmac.compare_digest(_digits(secret, nonce).encode(), digits.encode()) for secret in settings().secrets)
 
 
 def legacy_code(nonce: str) -> str:
@@ -114,6 +130,18 @@ def _serializer(purpose: str) -> URLSafeSerializer:
 def _is_canonical(signature: str) -> bool:
     """Base64 has bits to spare in its last character: two texts would be one signature."""
     return base64_encode(base64_decode(signature)).decode() == signature
+
+
+def _derived_again(purpose: str, nonce: str, stored: str) -> str:
+    for secret in settings().secrets:
+        token = _derive(secret, purpose, nonce)
+        if matches(token, stored):
+            return token
+    raise LinkLost
+
+
+def _digits(master: bytes, nonce: str) -> str:
+    return f"{int(_derive(master, 'mailed code', nonce), 16) % 1_000_000:06d}"
 
 
 def _derive(master: bytes, purpose: str, nonce: str) -> str:

@@ -12,12 +12,13 @@ MAKERS = [
     "Agentbot's admin",
     "a short code",
     "HitKey's project",
+    "HitKey's mail",
 ]
 USERS = ["Prosody's form", "HitKey's registration", "HitKey's accept", "our page's accept"]
 
 
 @pytest.fixture
-def make(client, key, alice, root, invite_api):
+def make(client, house, key, alice, root, invite_api):
     """A fresh token, as each dialect hands it out."""
 
     def made(maker):
@@ -30,6 +31,10 @@ def make(client, key, alice, root, invite_api):
         if maker == "Agentbot's admin":
             body = {"email": "charlie@example.org"}
             return client.post("/api/admin/invites", headers=root.bearer, json=body).json["code"]
+        if maker == "HitKey's mail":
+            with house.writing():
+                draft = invites.read({"email": "charlie@example.org"})
+                return invites.mail_token(invites.create(draft, invites.SHELL, mailed=True))
         if maker == "HitKey's project":
             client.post("/projects/", headers=alice.bearer, json={"name": "Garden"})
             body = {"email": "charlie@example.org"}

@@ -24,12 +24,13 @@ MAY_IMPORT = {
     "logs": {"clock"},
     "flood": {"clock", "config", "rules"},
     "rules": {"rules", "models", "database", "config", "clock"},
-    "guards": {"rules", "config"},
+    "guards": {"dialects", "rules", "config"},
     "dialects": {"dialects", "rules", "config", "clock"},
+    "delivery": {"delivery", "rules", "models", "database", "config", "clock", "logs"},
     "app": {"dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
     "server": {"clock"},
     "terminal": {"rules", "models", "clock"},
-    "cli": {"terminal", "app", "server", "rules", "models", "database", "config", "clock", "logs"},
+    "cli": {"delivery", "terminal", "app", "server", "rules", "models", "database", "config", "clock", "logs"},
 }
 FOREIGN_TO = {
     "rules": {"flask", "werkzeug", "click", "waitress"},

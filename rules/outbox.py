@@ -1,0 +1,52 @@
+"""What is to be mailed: a row in the same unit of work as what it announces, so that neither is without the other.
+
+A row has no link and no code in it: they are derived when it is delivered (delivery/outbox.py).
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+import clock
+from database import session
+from models import Code, Invite, Letter, User
+from rules.refusals import LetterNotFound
+
+
+def queue(
+    kind: str, recipient: str, *, invite: Invite | None = None, code: Code | None = None, user: User | None = None
+) -> Letter:
+    """Have a letter of this kind delivered to the stored address."""
+    now = clock.now()
+    letter = Letter(
+        id=clock.new_id(),
+        kind=kind,
+        recipient=recipient,
+        invite_id=invite.id if invite else None,
+        code_id=code.id if code else None,
+        user_id=user.id if user else None,
+        created_at=now,
+        due_at=now,
+    )
+    session().add(letter)
+    return letter
+
+
+def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:
+    """At most `limit` letters, the newest first; perhaps only those that still wait."""
+    query = select(Letter).order_by(Letter.created_at.desc(), Letter.id).limit(limit)
+    return session().scalars(query.where(Letter.due_at.is_not(None)) if waiting else query).all()
+
+
+def retry(letter_id: str | None = None) -> int:
+    """Have one letter that was not sent, or all that wait, tried at once; returns how many."""
+    if letter_id is None:
+        letters = list(session().scalars(select(Letter).where(Letter.due_at.is_not(None))))
+    else:
+        found = session().get(Letter, letter_id)
+        if found is None or found.sent_at:
+            raise LetterNotFound
+        letters = [found]
+    for each in letters:
+        each.due_at = clock.now()
+    return len(letters)

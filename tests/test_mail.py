@@ -1,0 +1,422 @@
+"""Mail, to a real SMTP server: what it says, that it arrives, and that nothing is mailed that is not so."""
+
+import re
+import socket
+import ssl
+import time
+from contextlib import ExitStack
+from email import message_from_bytes, policy
+from urllib.parse import urlsplit
+
+import pytest
+import time_machine
+import trustme
+from aiosmtpd.controller import Controller
+
+import clock
+import config
+from conftest import PASSWORD, free_port, make_settings
+from delivery import mail
+from delivery.outbox import backoff, deliver_one
+from models import Letter
+from rules import accounts, invites, outbox, projects
+
+HOSTILE = [
+    '<a href="https://evil.example">x</a>',
+    "https://evil.example/x",
+    "www.evil.example evil.example/x mailto:eve@evil.example",
+    "evil.example?a=b&c=d",
+    "eve@evil.example",
+    "\u202emoc.live//:sptth",
+    "&#104;ttps://evil.example",
+    "{{ 7*7 }} %s ${x}",
+    "[x](https://evil.example)",
+    "Tea\u2028Garden\u2029x",
+]
+LINK = re.compile(r"[a-z]+://[^\s\"<>]+|www\.\S+|\S+@\S+|\S+\.\w{2,}(?=[/?\s]|$)")
+
+
+class Mailbox:
+    """A mail server's memory; `answers` are what it says to the next mails instead of taking them."""
+
+    def __init__(self):
+        self.mails = []
+        self.answers = []
+
+    async def handle_DATA(self, server, session, envelope):
+        answer = self.answers.pop(0) if self.answers else None
+        if answer == "take it and hang up":
+            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+            server.transport.close()
+            return "250 OK"
+        if answer:
+            return answer
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        return "250 OK"
+
+    def link(self, number=-1):
+        """The link in a mail."""
+        return re.search(r"http://\S+", self.mails[number].get_body(("plain",)).get_content())[0]
+
+    def digits(self, number=-1):
+        """The code in a mail."""
+        return re.search(r"\b\d{6}\b", self.mails[number].get_body(("plain",)).get_content())[0]
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    """A mail server on this machine; its URL."""
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield f"smtp://127.0.0.1:{controller.port}"
+    controller.stop()
+
+
+@pytest.fixture
+def settings(tmp_path, smtp):
+    with config.using(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def deliver(house):
+    """Deliver what is due; how many letters were looked at."""
+
+    def until_none_is_due():
+        count = 0
+        while deliver_one(house):
+            count += 1
+        return count
+
+    return until_none_is_due
+
+
+@pytest.fixture
+def letters(house):
+    def look():
+        with house.reading() as unit:
+            return [
+                (each.kind, bool(each.sent_at), each.attempts)
+                for each in unit.query(Letter).order_by(Letter.created_at)
+            ]
+
+    return look
+
+
+@pytest.fixture
+def mail_invite(house):
+    """Make an invite that is mailed; its link's token, as it was shown."""
+
+    def make(email="dora@example.org", **given):
+        with house.writing():
+            made = invites.create(invites.read({"email": email, **given}), invites.SHELL, mailed=True)
+            return invites.token(made)
+
+    return make
+
+
+def token_of(link):
+    return urlsplit(link).query
+
+
+def test_hitkeys_flow_from_the_invitation_to_the_member(client, alice, mailbox, deliver):
+    client.post("/projects/", headers=alice.bearer, json={"name": "Tea Garden"})
+    body = {"email": "dora@example.org", "redirect_url": "https://app.example.org/"}
+    made = client.post("/projects/tea-garden/invites", headers=alice.bearer, json=body)
+    assert (made.status_code, "inviteUrl" in made.json) == (201, False)
+    assert deliver() == 1
+    (letter,) = mailbox.mails
+    assert (letter["To"], letter["From"]) == ("dora@example.org", "invitations@127.0.0.1")
+    assert letter["Subject"] == "Your invitation to Tea Garden"
+    assert "alice invites you to Tea Garden" in letter.get_body(("plain",)).get_content()
+    assert mailbox.link() in letter.get_body(("html",)).get_content()
+    token = token_of(mailbox.link())
+    assert client.get(f"/invites/{token}").json["project"]["slug"] == "tea-garden"
+    body = {"invite_token": token, "email": "dora@example.org", "password": PASSWORD}
+    joined = client.post("/auth/register/with-invite", json=body).json
+    assert (joined["project_slug"], joined["redirect_url"]) == ("tea-garden", "https://app.example.org/")
+    bearer = {"Authorization": f"Bearer {joined['token']}"}
+    assert client.get("/auth/me", headers=bearer).json["emailVerified"] is True
+    assert len(client.get("/projects/tea-garden/members", headers=bearer).json) == 2
+
+
+def test_only_the_mailed_link_proves_the_mailbox(client, mailbox, deliver, mail_invite):
+    shown = mail_invite("dora@example.org")
+    deliver()
+    assert token_of(mailbox.link()) != shown
+    for token, verified in ((shown, False),):
+        body = {"invite_token": token, "email": "dora@example.org", "password": PASSWORD}
+        answer = client.post("/auth/register/with-invite", json=body).json
+        bearer = {"Authorization": f"Bearer {answer['token']}"}
+        assert client.get("/auth/me", headers=bearer).json["emailVerified"] is verified
+    assert client.get(f"/invites/{token_of(mailbox.link())}").json["code"] == "INVITE_USED"
+
+
+def test_who_registered_somebodys_address_first_loses_it_to_who_reads_its_mail(
+    client, house, mailbox, deliver, make_invite, mail_invite
+):
+    """CVE-2026-53516: an attacker registers the victim's address beforehand."""
+    body = {"invite_token": make_invite(), "email": "victim@example.org", "password": "attackers horse battery"}
+    attacker = client.post("/auth/register/with-invite", json=body).json
+    mail_invite("victim@example.org")
+    deliver()
+    body = {"invite_token": token_of(mailbox.link()), "email": "victim@example.org", "password": PASSWORD}
+    victim = client.post("/auth/register/with-invite", json=body)
+    assert victim.status_code == 200
+    assert client.get("/auth/me", headers={"Authorization": f"Bearer {attacker['token']}"}).status_code == 401
+    refused = client.post("/auth/login", json={"email": "victim@example.org", "password": "attackers horse battery"})
+    assert refused.status_code == 401
+    assert client.post("/auth/login", json={"email": "victim@example.org", "password": PASSWORD}).status_code == 200
+    with house.reading():
+        assert accounts.named(attacker["user"]["id"]).disabled_at
+
+
+def test_accepting_with_the_mailed_link_proves_the_accounts_own_address_and_no_other(
+    client, house, alice, mailbox, deliver, mail_invite
+):
+    shown = mail_invite("alice@example.org")
+    deliver()
+    refused = client.post(f"/invites/{shown}/accept", headers=alice.bearer)
+    assert (refused.status_code, refused.json["code"]) == (400, "EMAIL_MISMATCH")
+    assert client.post(f"/invites/{token_of(mailbox.link())}/accept", headers=alice.bearer).status_code == 200
+    assert client.get("/auth/me", headers=alice.bearer).json["emailVerified"] is True
+    mail_invite("other@example.org")
+    deliver()
+    refused = client.post(f"/invites/{token_of(mailbox.link())}/accept", headers=alice.bearer)
+    assert (refused.status_code, refused.json["code"]) == (400, "EMAIL_MISMATCH")
+
+
+def test_an_invite_that_is_not_made_is_not_mailed(house, letters, mail_invite):
+    with pytest.raises(ZeroDivisionError), house.writing():
+        invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        1 / 0  # noqa: B018
+    assert letters() == []
+
+
+@pytest.mark.parametrize("end", ["revoked", "used", "expired", "rotated"])
+def test_an_invite_that_is_over_is_not_mailed(house, mailbox, deliver, letters, mail_invite, use, end):
+    token = mail_invite(ttl="1h")
+    if end == "used":
+        use(token)
+    with house.writing():
+        if end == "revoked":
+            invites.revoke(invites.find(token))
+        if end == "rotated":
+            invites.rotate(invites.find(token))
+    with time_machine.travel(clock.now() + (clock.DAY if end == "expired" else clock.SECOND)):
+        deliver()
+    assert len(mailbox.mails) == (2 if end == "rotated" else 0)
+    if end == "rotated":  # both letters tell of the new link
+        assert mailbox.link(0) == mailbox.link(1) != token
+
+
+def test_no_link_and_no_code_lies_in_the_outbox(house, settings, mailbox, deliver, client, mail_invite):
+    shown = mail_invite()
+    client.post("/auth/register/start", json={"email": "new@example.org"})
+    deliver()
+    house.engine.dispose()
+    stored = b"".join(each.read_bytes() for each in settings.instance.glob("invites.db*"))
+    for secret in (shown, token_of(mailbox.link(0)), mailbox.digits(1).join(("'", "'"))):
+        assert secret.encode() not in stored
+
+
+@pytest.mark.parametrize("answer", ["451 later", "550 no such user", "421 closing", "take it and hang up"])
+def test_what_the_server_does_not_take_is_tried_again_with_the_same_message_id(
+    mailbox, deliver, letters, mail_invite, answer
+):
+    mail_invite()
+    mailbox.answers = [answer]
+    assert deliver() == 1
+    assert letters() == [("invite", False, 1)]
+    assert deliver() == 0
+    with time_machine.travel(clock.now() + clock.MINUTE + clock.SECOND):
+        assert deliver() == 1
+    assert letters() == [("invite", True, 2)]
+    assert len({each["Message-ID"] for each in mailbox.mails}) == 1
+
+
+def test_a_letter_comes_up_again_however_its_carrier_ended(house, mailbox, deliver, letters, mail_invite, monkeypatch):
+    mail_invite()
+    monkeypatch.setattr(mail, "send", lambda message: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        deliver_one(house)
+    monkeypatch.undo()
+    assert deliver() == 0
+    with time_machine.travel(clock.now() + 11 * clock.MINUTE):
+        assert deliver() == 1
+    assert (len(mailbox.mails), letters()) == (1, [("invite", True, 2)])
+
+
+def test_while_nobody_listens_letters_wait_longer_and_longer(tmp_path, house, letters, mail_invite):
+    mail_invite()
+    unreachable = make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.1:{free_port()}")
+    with config.using(unreachable):
+        assert deliver_one(house)
+    assert letters() == [("invite", False, 1)]
+    waits = [backoff(number) for number in range(1, 20)]
+    assert waits[:4] == [clock.MINUTE * number for number in (1, 2, 4, 8)]
+    assert waits == sorted(waits)
+    assert waits[-1] == clock.HOUR
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp"])
+def test_a_server_that_does_not_prove_its_name_gets_no_mail(tmp_path, house, mailbox, letters, mail_invite, scheme):
+    """CVE-2023-38686: the certificate of the mail server was not checked."""
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.2").configure_cert(theirs)
+    secure = {"ssl_context" if scheme == "smtps" else "tls_context": theirs}
+    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), **secure)
+    controller._trigger_server = lambda: knock(controller.port, scheme == "smtps")
+    controller.start()
+    mail_invite()
+    with config.using(make_settings(tmp_path / "instance", SMTP_URL=f"{scheme}://127.0.0.2:{controller.port}")):
+        assert deliver_one(house)
+    controller.stop()
+    assert mailbox.mails == []
+    with house.reading() as unit:
+        assert "CERTIFICATE_VERIFY_FAILED" in unit.query(Letter).one().last_error
+
+
+def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailbox, mail_invite):
+    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port())
+    controller.start()
+    mail_invite()
+    with config.using(make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.2:{controller.port}")):
+        assert deliver_one(house)
+    controller.stop()
+    assert mailbox.mails == []
+    with house.reading() as unit:
+        assert "STARTTLS" in unit.query(Letter).one().last_error
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_mail_has_our_link_in_it_and_nobody_elses(house, alice, mailbox, deliver, words):
+    with house.writing():
+        user = accounts.named("alice")
+        user.display_name = words
+        project = projects.create(user, projects.Plan(words))
+        draft = invites.read({"email": "dora@example.org", "project": project.slug})
+        projects.invite(projects.of_manager(project.slug, user), draft)
+    deliver()
+    (letter,) = mailbox.mails
+    ours = mailbox.link()
+    for part in (
+        letter.get_body(("plain",)).get_content(),
+        letter.get_body(("html",)).get_content(),
+        letter["Subject"],
+    ):
+        rest = re.sub(r"</?\w+[^>]*>", lambda tag: tag[0] if "href" in tag[0] else " ", part.replace(ours, ""))
+        assert [each for each in LINK.findall(rest) if "127.0.0.1" not in each] == []
+        assert "<a" not in rest.replace('<a href="">', "")
+    assert letter["To"] == "dora@example.org"
+
+
+def test_a_server_delivers_by_itself_and_says_what_went_wrong(serve, smtp, mailbox):
+    served = serve(SMTP_URL=smtp)
+    mailbox.answers = ["451 later"]
+    served.run("invite", "create", "--email", "dora@example.org", "--mail")
+    wait_for(lambda: "451" in served.run("outbox", "list", "--waiting"))
+    assert mailbox.mails == []
+    served.run("outbox", "retry")
+    wait_for(lambda: mailbox.mails)
+    wait_for(lambda: "\tsent\t" in served.run("outbox", "list"))
+    log = served.log.read_text()
+    assert "mail not sent, it will be tried again" in log
+    assert "mail sent" in log
+    assert token_of(mailbox.link()) not in log
+
+
+def test_without_a_mail_server_nothing_is_lost_and_the_log_says_what_waits(serve, smtp, mailbox):
+    served = serve()
+    served.run("invite", "create", "--email", "dora@example.org", "--mail")
+    wait_for(lambda: "mail waits in the outbox: INVITE_API_SMTP_URL is not set" in served.log.read_text())
+    served.process.terminate()
+    assert served.process.wait(15) == 0
+    serve(SMTP_URL=smtp)
+    wait_for(lambda: mailbox.mails)
+
+
+def test_a_server_killed_again_and_again_loses_no_mail(serve, smtp, mailbox):
+    first = serve()
+    for number in range(12):
+        first.run("invite", "create", "--email", f"guest{number}@example.org", "--mail")
+    first.process.kill()
+    first.process.wait()
+    for _ in range(3):
+        before = len(mailbox.mails)
+        served = serve(SMTP_URL=smtp)
+        served.run("outbox", "retry")
+        wait_for(lambda before=before: len(mailbox.mails) > before + 1 or len(mailbox.mails) >= 12)
+        served.process.kill()
+        served.process.wait()
+    served = serve(SMTP_URL=smtp)
+    served.run("outbox", "retry")
+    wait_for(lambda: len({each["To"] for each in mailbox.mails}) == 12)
+
+
+def test_a_resent_invite_keeps_its_link_and_lives_on(house, mailbox, deliver, mail_invite):
+    token = mail_invite(ttl="1h")
+    deliver()
+    with time_machine.travel(clock.now() + clock.DAY):
+        with house.writing():
+            invites.resend(invites.find(token))
+        deliver()
+        with house.reading():
+            assert invites.find(token).state(clock.now()) == "active"
+    assert mailbox.link(0) == mailbox.link(1)
+
+
+def test_a_rotated_invite_has_a_new_link_and_the_old_ones_are_dead(client, house, mailbox, deliver, mail_invite):
+    """CVE-2026-4273: a refreshed token equal to the old one."""
+    old = mail_invite()
+    deliver()
+    with house.writing():
+        invite = invites.find(old)
+        invites.rotate(invite)
+        new = invites.token(invite)
+    deliver()
+    for dead in (old, token_of(mailbox.link(0))):
+        assert client.post("/api/invites/verify", json={"token": dead}).status_code == 404
+    for alive in (new, token_of(mailbox.link(1))):
+        assert client.post("/api/invites/verify", json={"token": alive}).status_code == 200
+
+
+def test_the_shell_mails_extends_resends_and_rotates(invite_api):
+    assert invite_api("invite", "create", "--mail").stderr == "Error: --email: is needed for an invite to be mailed\n"
+    link = invite_api("invite", "create", "--email", "dora@example.org", "--mail").stdout.strip()
+    assert invite_api("invite", "extend", link, "30d").returncode == 0
+    assert invite_api("invite", "extend", link, "soon").stderr.startswith("Error: --ttl: ")
+    assert invite_api("invite", "resend", link).returncode == 0
+    new = invite_api("invite", "rotate", link).stdout.strip()
+    assert new != link
+    assert invite_api("invite", "show", link).returncode == 1
+    rows = [line.split("\t") for line in invite_api("outbox", "list").stdout.splitlines()]
+    assert [(row[1], row[2], row[3]) for row in rows] == [("waiting", "invite", "dora@example.org")] * 3
+    assert invite_api("outbox", "retry", rows[0][0]).returncode == 0
+    assert invite_api("outbox", "retry", "nothing").returncode == 1
+
+
+def test_the_outbox_tells_what_waits(house, letters, mail_invite):
+    mail_invite()
+    with house.reading():
+        assert len(outbox.newest(10, waiting=True)) == 1
+
+
+def knock(port, secretly):
+    """See that a mail server is there, whoever it says it is."""
+    with socket.create_connection(("127.0.0.2", port)) as plain, ExitStack() as held:
+        wrap = ssl._create_unverified_context().wrap_socket
+        connection = held.enter_context(wrap(plain)) if secretly else plain
+        connection.recv(100)
+
+
+def wait_for(happened, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)

@@ -1,0 +1,259 @@
+"""Registering in three steps, proving an address, and a forgotten password."""
+
+import re
+import threading
+
+import pytest
+import time_machine
+
+import clock
+import config
+from app import create_app
+from conftest import PASSWORD, make_settings
+from models import Code, Letter, User
+from rules import accounts, registration, tokens
+from rules.refusals import InvalidCode, TooManyAttempts
+
+
+@pytest.fixture
+def settings(tmp_path):
+    with config.using(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def post(client):
+    def send(step, headers=None, **body):
+        return client.post(f"/auth/{step}", json=body, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def mailed(house):
+    """The code that was mailed last to an address, as its letter would have it."""
+
+    def look(email, purpose="register"):
+        with house.reading() as unit:
+            return tokens.mail_code(unit.query(Code).filter_by(email=email, purpose=purpose).one().nonce)
+
+    return look
+
+
+@pytest.fixture
+def letters(house):
+    def look():
+        with house.reading() as unit:
+            return [(each.kind, each.recipient) for each in unit.query(Letter).order_by(Letter.created_at)]
+
+    return look
+
+
+def other_than(digits):
+    return f"{(int(digits) + 1) % 1_000_000:06d}"
+
+
+def test_three_steps_make_an_account_with_a_proven_address(client, post, mailed):
+    assert post("register/start", email="New@Example.org").json["message"]
+    digits = mailed("new@example.org")
+    assert re.fullmatch(r"\d{6}", digits)
+    verified = post("register/verify", email="new@example.org", code=digits)
+    assert (verified.status_code, "registration_token" in verified.json) == (200, True)
+    done = post("register/password", email="new@example.org", password=PASSWORD)
+    assert done.status_code == 200
+    assert set(done.json) == {"message", "type", "token", "refresh_token", "expires_in", "user"}
+    me = client.get("/auth/me", headers={"Authorization": f"Bearer {done.json['token']}"}).json
+    assert (me["email"], me["emailVerified"], me["displayName"]) == ("new@example.org", True, "new")
+    again = post("register/password", email="new@example.org", password=PASSWORD)
+    assert (again.status_code, again.json["code"]) == (400, "NO_CODE")
+
+
+@pytest.mark.parametrize("step", ["start", "resend", "password"])
+def test_by_default_one_registers_with_an_invite_only(tmp_path, house, step):
+    client = create_app(make_settings(tmp_path / "instance")).test_client()
+    answer = client.post(f"/auth/register/{step}", json={"email": "new@example.org", "password": PASSWORD})
+    assert (answer.status_code, answer.json["code"]) == (403, "REGISTRATION_CLOSED")
+
+
+def test_a_taken_address_gets_the_same_answers_and_another_mail(post, house, charlie, letters, mailed):
+    answers = [post("register/start", email=email) for email in ("charlie@example.org", "new@example.org")]
+    assert answers[0].data == answers[1].data
+    assert letters() == [("known", "charlie@example.org"), ("code", "new@example.org")]
+    for email in ("charlie@example.org", "new@example.org"):
+        wrong = post("register/verify", email=email, code=other_than(mailed(email)))
+        assert (wrong.status_code, wrong.json["code"]) == (400, "INVALID_CODE")
+
+
+def test_an_unproven_address_is_taken_by_who_proves_it(client, post, house, alice, mailed):
+    post("register/start", email="alice@example.org")
+    post("register/verify", email="alice@example.org", code=mailed("alice@example.org"))
+    assert post("register/password", email="alice@example.org", password=PASSWORD).status_code == 200
+    assert client.get("/auth/me", headers=alice.bearer).status_code == 401
+    with house.reading():
+        assert accounts.named("alice").email is None
+
+
+def test_a_code_is_good_for_ten_minutes(post, mailed):
+    post("register/start", email="new@example.org")
+    with time_machine.travel(clock.now() + 10 * clock.MINUTE + clock.SECOND):
+        late = post("register/verify", email="new@example.org", code=mailed("new@example.org"))
+    assert (late.status_code, late.json["code"]) == (400, "CODE_EXPIRED")
+
+
+def test_three_wrong_tries_are_all_there_are(post, mailed):
+    post("register/start", email="new@example.org")
+    digits = mailed("new@example.org")
+    codes = [
+        post("register/verify", email="new@example.org", code=each).json["code"] for each in [other_than(digits)] * 4
+    ]
+    assert codes == ["INVALID_CODE"] * 3 + ["TOO_MANY_ATTEMPTS"]
+    assert post("register/verify", email="new@example.org", code=digits).json["code"] == "TOO_MANY_ATTEMPTS"
+    assert post("register/verify", email="nobody@example.org", code=digits).json["code"] == "NO_CODE"
+
+
+@pytest.mark.parametrize("code", [None, 123456, "", "１２３４５６", "12345", "0" * 1000])
+def test_what_is_no_code_is_refused(post, code):
+    post("register/start", email="new@example.org")
+    assert post("register/verify", email="new@example.org", code=code).status_code in (400, 422)
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_of_64_tries_at_once_three_are_looked_at_and_one_succeeds(house, settings, right, post, mailed):
+    """CVE-2026-33624: a code accepted twice at once."""
+    post("register/start", email="new@example.org")
+    digits = mailed("new@example.org") if right else other_than(mailed("new@example.org"))
+    outcomes, ready = [], threading.Barrier(64)
+
+    def attempt():
+        with config.using(settings):
+            ready.wait()
+            try:
+                with house.writing():
+                    number = registration.count_try("register", "new@example.org")
+                with house.writing():
+                    registration.check("register", "new@example.org", digits, number, "here")
+                outcomes.append("right")
+            except Exception as error:
+                outcomes.append(type(error))
+
+    threads = [threading.Thread(target=attempt) for _ in range(64)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(outcomes) == 64
+    if right:
+        assert outcomes.count("right") == 1
+    else:
+        assert outcomes.count(InvalidCode) == 3
+        assert outcomes.count(TooManyAttempts) == 61
+
+
+def test_a_guess_that_is_compared_before_it_is_counted_would_be_caught(house, settings, post, mailed):
+    """The control of the test above: 64 readings of the count before any writing of it."""
+    post("register/start", email="new@example.org")
+    looked_at = 0
+    for _ in range(64):
+        with house.reading() as unit:
+            looked_at += unit.query(Code).one().attempts < registration.ATTEMPTS
+    assert looked_at == 64
+
+
+def test_there_is_a_minute_between_mails_and_five_a_day(post, letters):
+    assert post("register/start", email="new@example.org").status_code == 200
+    soon = post("register/resend", email="new@example.org")
+    assert (soon.status_code, soon.headers["Retry-After"]) == (429, "60")
+    begun = clock.now()
+    statuses = []
+    for minutes in range(1, 7):
+        with time_machine.travel(begun + minutes * (clock.MINUTE + clock.SECOND), tick=False):
+            statuses.append(post("register/resend", email="new@example.org").status_code)
+    assert statuses == [200] * 4 + [429] * 2
+    assert len(letters()) == 5
+
+
+def test_the_password_is_chosen_where_the_code_was_entered_or_with_the_ticket(client, post, mailed):
+    post("register/start", email="new@example.org")
+    ticket = post("register/verify", email="new@example.org", code=mailed("new@example.org")).json["registration_token"]
+    elsewhere = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+    body = {"email": "new@example.org", "password": PASSWORD}
+    for more, status in (({}, 400), ({"registration_token": "x"}, 400), ({"registration_token": ticket}, 200)):
+        assert client.post("/auth/register/password", json=body | more, **elsewhere).status_code == status
+
+
+def test_the_password_is_chosen_within_ten_minutes(post, mailed):
+    post("register/start", email="new@example.org")
+    post("register/verify", email="new@example.org", code=mailed("new@example.org"))
+    with time_machine.travel(clock.now() + 10 * clock.MINUTE + clock.SECOND):
+        late = post("register/password", email="new@example.org", password=PASSWORD)
+    assert (late.status_code, late.json["code"]) == (400, "NO_CODE")
+
+
+def test_an_unfinished_registration_is_told_so_at_the_door(post):
+    post("register/start", email="new@example.org")
+    unfinished = post("login", email="new@example.org", password=PASSWORD)
+    assert (unfinished.status_code, unfinished.json["code"]) == (401, "EMAIL_NOT_VERIFIED")
+    assert post("login", email="nobody@example.org", password=PASSWORD).json["code"] == "INVALID_CREDENTIALS"
+
+
+def test_with_a_session_the_same_calls_prove_the_accounts_own_address(client, post, house, alice, letters, mailed):
+    assert post("register/resend", headers=alice.bearer).status_code == 200
+    assert letters() == [("code", "alice@example.org")]
+    digits = mailed("alice@example.org", "verify")
+    stranger = post("register/verify", email="alice@example.org", code=digits)
+    assert stranger.json["code"] == "NO_CODE"
+    assert post("register/verify", headers=alice.bearer, email="alice@example.org", code=digits).status_code == 200
+    assert client.get("/auth/me", headers=alice.bearer).json["emailVerified"] is True
+    again = post("register/resend", headers=alice.bearer)
+    assert (again.status_code, again.json["code"]) == (400, "EMAIL_ALREADY_VERIFIED")
+
+
+def test_a_session_proves_nobody_elses_address(post, alice, charlie, mailed):
+    post("register/resend", headers=alice.bearer)
+    digits = mailed("alice@example.org", "verify")
+    stolen = post("register/verify", headers=charlie.bearer, email="alice@example.org", code=digits)
+    assert (stolen.status_code, stolen.json["code"]) == (400, "NO_CODE")
+    assert post(
+        "register/verify", headers={"Authorization": "Bearer x"}, email="a@b.example", code="1"
+    ).status_code in (400, 401)
+
+
+def test_a_forgotten_password_is_set_anew_by_mail_which_proves_the_address(client, post, house, alice, letters):
+    known, unknown = (post("password/forgot", email=email) for email in ("alice@example.org", "nobody@example.org"))
+    assert known.data == unknown.data
+    assert letters() == [("reset", "alice@example.org")]
+    with house.reading():
+        link = accounts.mailed_reset_link(accounts.named("alice"), accounts.MAILED_RESET_TTL)
+    token = link.partition("?")[2]
+    weak = post("password/reset", token=token, password="short")
+    assert weak.status_code == 422
+    assert post("password/reset", token=token, password="another horse battery").status_code == 200
+    used = post("password/reset", token=token, password="a third horse battery")
+    assert (used.status_code, used.json["code"]) == (400, "INVALID_TOKEN")
+    assert client.get("/auth/me", headers=alice.bearer).status_code == 401
+    signed_in = post("login", email="alice", password="another horse battery").json
+    bearer = {"Authorization": f"Bearer {signed_in['token']}"}
+    assert client.get("/auth/me", headers=bearer).json["emailVerified"] is True
+
+
+def test_a_link_for_a_new_password_is_good_for_a_quarter_of_an_hour(post, house, alice):
+    with house.reading():
+        link = accounts.mailed_reset_link(accounts.named("alice"), accounts.MAILED_RESET_TTL)
+    with time_machine.travel(clock.now() + 15 * clock.MINUTE + clock.SECOND):
+        late = post("password/reset", token=link.partition("?")[2], password=PASSWORD)
+    assert (late.status_code, late.json["code"]) == (400, "TOKEN_EXPIRED")
+
+
+def test_a_reset_link_from_the_shell_proves_no_address(post, house, alice):
+    with house.reading():
+        link = accounts.reset_link(accounts.named("alice"))
+    assert post("password/reset", token=link.partition("?")[2], password="another horse battery").status_code == 200
+    with house.reading():
+        assert accounts.named("alice").email_verified_at is None
+
+
+def test_a_proven_address_is_not_taken_away(post, house, charlie, make_invite):
+    taken = post("register/with-invite", invite_token=make_invite(), email="charlie@example.org", password=PASSWORD)
+    assert (taken.status_code, taken.json["code"]) == (400, "EMAIL_ALREADY_IN_USE")
+    with house.reading() as unit:
+        assert unit.query(User).count() == 1
