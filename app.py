@@ -24,15 +24,13 @@ import clock
 import config
 import database
 import flood
-import guards
 import logs
 from config import CHECKOUT, Settings
-from dialects import agentbot, hitkey, ops, pages, prosody
+from dialects import agentbot, hitkey, ops, pages, prosody, wire
 from guards import admin, any_form, anyone, api_key, key_or_admin, known, maybe, own_form, signed_in, visitor
 from models import Base
 from rules import accounts, passwords
-from rules.refusals import Refusal
-from rules.tokens import digest
+from rules.refusals import RateLimited, Refusal
 
 LARGEST_BODY = 64 * 1024
 RETRY_AFTER = 5
@@ -206,20 +204,26 @@ def answer(house: House, dialect: Dialect, route: Route) -> Callable[..., Respon
 
 
 def _work(house: House, route: Route, path: dict[str, str]) -> Response:
-    """Limits, then what comes before the view, then the view in its unit of work."""
-    name = f"{route.methods} {route.path}"
-    shown = None if route.guard in PUBLIC else guards.credential()
-    house.flood.spend(route.limit, name, digest(shown) if shown else g.neighbourhood)
+    """Limits, then what comes before the view, then the view in its unit of work.
+
+    A call counts for the key or the user that makes it, else for the address it comes from; so do
+    those that the guard refuses, so that who tries one key after another meets the limit too.
+    """
+    name, admitted = f"{route.methods} {route.path}", route.guard in PUBLIC
+    wire.look_over()
+    if admitted:
+        house.flood.spend(route.limit, name, g.neighbourhood)
     fed = _before(house, route)
-    admitted = False
     try:
         with _unit(house, route.unit):
             caller = route.guard()
+            if not admitted:
+                house.flood.spend(route.limit, name, caller.identity)
             admitted = True
             made = route.view(caller, *fed, **path)
             return _streamed(house, made) if route.unit is STREAMS else current_app.make_response(made)
-    except Refusal:
-        if not admitted:  # whoever tries one key after another meets the limit too
+    except Refusal as refusal:
+        if not admitted and not isinstance(refusal, RateLimited):
             house.flood.spend(route.limit, name, "refused", g.neighbourhood)
         raise
 

@@ -3,8 +3,11 @@
 Results go to stdout, everything else to stderr; exit 0 done, 1 refused, 2 wrong usage.
 """
 
+import errno
 import functools
+import io
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +53,12 @@ class Group(click.Group):
             raise _Misused(f"these settings cannot be used:\n{error}") from error
         except Invalid as error:
             raise _Refused("\n".join(f"--{p.field.replace('_', '-')}: {p.message}" for p in error.problems)) from error
+        except UnicodeError as error:
+            raise _Misused("what was typed is not UTF-8") from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read along has seen enough: Click ends quietly
+                raise
+            raise _Refused(f"the result cannot be written: {error.strerror}") from error
         except (Refusal, Unavailable) as error:
             raise _Refused(_WORDS.get(type(error), str(error))) from error
 
@@ -120,6 +129,8 @@ def main() -> None:
     create, list and delete manage the API keys of programs, as prosodyctl's mod_invites_api does;
     the groups do the rest.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter gets it as an escape
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @main.command(example='invite-api create "My test key"')

@@ -26,6 +26,12 @@ PREFIX = "INVITE_API_"
 CHECKOUT = Path(__file__).resolve().parent
 SHORTEST_SECRET = 16
 
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_ORIGIN = re.compile(
+    rf"(https?)://({_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?(?=[/?#]|$)", re.IGNORECASE | re.ASCII
+)
+_USUAL = (("http", 80), ("https", 443))
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -41,6 +47,14 @@ def _setting(read: Callable[[str], Any], default: str, meaning: str, *, secret: 
 def _text(value: str) -> str:
     if not value.isprintable():
         raise ValueError("has control characters in it")
+    return value
+
+
+def _utf8(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeError:
+        raise ValueError("is not UTF-8") from None
     return value
 
 
@@ -68,17 +82,19 @@ def _lifetime(value: str) -> timedelta:
 
 def origin(value: str) -> str:
     """The origin ``scheme://host[:port]`` of a plain http(s) URL; ValueError for anything else."""
-    match = re.match(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?=[/?#]|$)", value, re.I | re.A)
+    match = _ORIGIN.match(value)
     if not match:
         raise ValueError("write a URL such as https://invites.example.org")
-    scheme, host, port = match[1].lower(), match[2].lower(), match[3] or ""
-    if port and int(port[1:]) > 65535:
-        raise ValueError("has a port above 65535")
-    return f"{scheme}://{host}{'' if port == {'http': ':80', 'https': ':443'}[scheme] else port}"
+    scheme, host, port = match[1].lower(), match[2].lower(), match[3]
+    if host.startswith("["):
+        ipaddress.IPv6Address(host[1:-1])
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError("has a port that does not exist")
+    return f"{scheme}://{host}" + (f":{int(port)}" if port and (scheme, int(port)) not in _USUAL else "")
 
 
 def _public_url(value: str) -> str:
-    if not re.fullmatch(r"[^\s\\?#@%\"<>]+", value):
+    if not re.fullmatch(r"[!-~]+", value) or any(each in value for each in '\\?#@%"<>'):
         raise ValueError("write only where the service is reached, such as https://example.org/invites")
     return origin(value) + urlsplit(value).path.rstrip("/")
 
@@ -146,11 +162,15 @@ def _path(value: str) -> Path | None:
     return Path(value).expanduser().absolute() if value else None
 
 
+def _instance(value: str) -> Path:
+    if any(each in value for each in "?%#"):
+        raise ValueError("names a folder with ?, % or # in it; choose another one")
+    return Path(value).expanduser().absolute()
+
+
 def _database_url(value: str) -> str:
-    if value and not value.startswith("sqlite:///"):
+    if value and (not value.startswith("sqlite:////") or any(each in value for each in "?%#")):
         raise ValueError("write sqlite:////absolute/path/to/file.db")
-    if value.partition("?")[0].removeprefix("sqlite:///") in ("", ":memory:") and value:
-        raise ValueError("must name a file: an invite that is only in memory is lost at the next restart")
     return value
 
 
@@ -158,7 +178,7 @@ def _database_url(value: str) -> str:
 class Settings:
     """The settings in force. Make one with `load`."""
 
-    instance: Path = _setting(_path, str(CHECKOUT / "instance"), "The folder for the database and the key file.")
+    instance: Path = _setting(_instance, str(CHECKOUT / "instance"), "The folder for the database and the key file.")
     database_url: str = _setting(
         _database_url, "", "Where the invites live: `sqlite:////path/to/file.db`. Unset: `invites.db` in `INSTANCE`."
     )
@@ -237,7 +257,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     wrong = [_unknown(name) for name in sorted(environ) if name.startswith(PREFIX) and name not in _NAMES]
     for each in fields(Settings):
         try:
-            values[each.name] = each.metadata["read"](environ.get(_name(each)) or each.metadata["default"])
+            values[each.name] = each.metadata["read"](_utf8(environ.get(_name(each)) or each.metadata["default"]))
         except ValueError as error:
             wrong.append(f"{_name(each)}: {error}")
     if not wrong and values["invite_ttl"] > values["invite_ttl_max"]:

@@ -26,6 +26,7 @@ import config
 SCHEMA = config.CHECKOUT / "schema.sql"
 VERSION = 1
 PATIENCE = 5.0  # seconds that a writer waits for its turn
+STUCK = 1.0  # seconds after which a turn must be waiting for another process
 ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": PATIENCE}}
 
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -52,6 +53,7 @@ class Database:
         self.engine = engine
         self._writer = engine.execution_options(writing=True)
         self._turn = threading.Lock()
+        self._turn_began: float | None = None
         self._path = path
         self._file = _identity(path)
 
@@ -69,14 +71,14 @@ class Database:
         Writers of this process queue at a lock: much faster and fairer than waiting in SQLite.
         """
         self._refuse_if_replaced()
-        if not self._turn.acquire(timeout=PATIENCE):
-            raise Unavailable(f"{self._path}: no turn to write within {PATIENCE:.0f} seconds")
+        self._take_turn()
         try:
             with _translated(self._path), _opened(Session(self._writer, expire_on_commit=False)) as unit:
                 unit.connection()  # takes SQLite's write lock now
                 yield unit
                 unit.commit()
         finally:
+            self._turn_began = None
             self._turn.release()
 
     def create(self) -> None:
@@ -93,6 +95,18 @@ class Database:
                 f"{self._path}: its schema is version {version}, this invite-api needs {VERSION}: "
                 "run the version of invite-api that made it"
             )
+
+    def _take_turn(self) -> None:
+        """Wait for one's turn to write, but not behind a writer who waits for another process.
+
+        Else a lock that somebody else holds would in a moment keep every thread.
+        """
+        deadline = clock.ticks() + PATIENCE
+        while not self._turn.acquire(timeout=STUCK / 4):
+            began = self._turn_began
+            if clock.ticks() > deadline or (began is not None and clock.ticks() - began > STUCK):
+                raise Unavailable(f"{self._path}: is locked, or too much is being written")
+        self._turn_began = clock.ticks()
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""

@@ -106,12 +106,6 @@ def any_form() -> bool:
     return _is_own_form(visitor())
 
 
-def credential() -> str:
-    """What the caller shows to be let in, unchecked; "" where nothing is shown."""
-    shown = request.headers.get("Authorization") or request.args.get("key")
-    return shown or request.cookies.get(settings().cookie_name) or ""
-
-
 def _by_header_or_cookie() -> SignedIn:
     header = request.headers.get("Authorization")
     if header is not None:

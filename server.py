@@ -4,6 +4,7 @@ So neither slow nor half-sent requests keep a worker. Told to stop, it takes no 
 answers what it has received, and ends.
 """
 
+import errno
 import resource
 import select
 import signal
@@ -92,6 +93,7 @@ class Server:
             channel_timeout=30,
             cleanup_interval=10,
             max_request_body_size=REFUSED_UNREAD,
+            outbuf_high_watermark=1 << 40,  # a slow reader's answer goes to a file, and keeps no thread
             max_request_header_size=64 * 1024,
             clear_untrusted_proxy_headers=False,
             asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
@@ -166,4 +168,8 @@ def _connections() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft - OTHER_FILES)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    if soft < 2 * OTHER_FILES:
+        raise OSError(errno.EMFILE, f"only {soft} files may be open (ulimit -n), {2 * OTHER_FILES} are needed")
+    return min(MOST_CONNECTIONS, soft - OTHER_FILES)

@@ -112,7 +112,8 @@ def read_registration() -> Registration:
     """Read a registration, saying all that is wrong with it, and hash its password."""
     body = wire.json_object()
     wire.require(body, "invite_token", "email", "password")
-    given = fields.read(_REGISTRATION, body)
+    username = str(body.get("username") or "").lower()
+    given = fields.read({**_REGISTRATION, "password": lambda value: passwords.check(value, username)}, body)
     names = Names(given.get("username"), given["email"], given.get("displayName"))
     return Registration(given["invite_token"], names, passwords.hash(given["password"]))
 
@@ -285,7 +286,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 def _joined(invite: Any) -> Body:
     project = invite.project
-    return {"project_slug": project.slug if project else None, "redirect_url": invite.redirect_url}
+    return {"project_slug": project.slug if project else None, "redirect_url": invites.redirect(invite)}
 
 
 def _signed_in(pair: Tokens, user: Any) -> Body:

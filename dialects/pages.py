@@ -148,11 +148,13 @@ def begin_login() -> Attempt:
     return accounts.begin_login(wire.form_field("user"), wire.form_field("password"))
 
 
-def login(caller: SignedIn | None, attempt: Attempt) -> Response:  # noqa: ARG001
-    """Sign this browser in, and go back to the invitation it came from."""
+def login(caller: SignedIn | None, attempt: Attempt) -> Response:
+    """Sign this browser in, and go back to the invitation it came from; who was signed in before is out."""
     token = wire.form_field("token")
     g.again = partial(render_template, "login.html", token=token, user=wire.form_field("user"))
     cookie = sessions.start_in_browser(accounts.finish_login(attempt))
+    if caller:
+        sessions.end(caller.session)
     return _signed_in(_to_invitation(token) if tokens.is_token(token) else _see_other("/"), cookie)
 
 

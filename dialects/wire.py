@@ -120,7 +120,6 @@ def json_object() -> dict[str, Any]:
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
     body = _json_body()
-    _refuse_privileged(body)
     for name, value in body.items():
         _refuse_unspeakable(value, name)
     return body
@@ -172,7 +171,6 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
     Raises Invalid for one that is given twice, and refuses bodies that are neither.
     """
     body = _json_body() if _is_json() else _form_body()
-    _refuse_privileged(body)
     given: dict[str, object] = {}
     for name in names:
         values: list[object] = [*request.args.getlist(name)]
@@ -188,10 +186,19 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
 
 
 def form_field(name: str) -> str:
-    """One field of a posted form, "" where it is missing."""
-    value = request.form.get(name, "")
-    _refuse_unspeakable(value, name)
-    return value
+    """One field of a posted form, "" where it is missing; raises Invalid for one given twice."""
+    values = request.form.getlist(name)
+    if len(values) > 1:
+        raise Invalid.field(name, "once", "is given more than once")
+    for value in values:
+        _refuse_unspeakable(value, name)
+    return values[0] if values else ""
+
+
+def look_over() -> None:
+    """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside."""
+    if request.content_length:
+        _refuse_privileged(_json_body() if request.is_json else request.form)
 
 
 class _Form(dict[str, Any]):
@@ -213,6 +220,12 @@ def _is_json() -> bool:
 
 def _json_body() -> dict[str, Any]:
     """The JSON object that was sent, with nothing in it that two programs could read differently."""
+    if "body" not in g:
+        g.body = _read_json()
+    return dict(g.body)
+
+
+def _read_json() -> dict[str, Any]:
     try:
         body = json.loads(
             request.get_data().decode(),

@@ -15,6 +15,8 @@ import clock
 from config import origin, settings
 from rules.refusals import Invalid, Problem, UsernameInvalid
 
+LONGEST_ADDRESS = 254
+
 _USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
 _URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
 _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
@@ -22,7 +24,10 @@ _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 def text(value: object, field: str, longest: int) -> str:
     """Printable text of at most `longest` characters, NFC, without white space at its ends."""
-    kept = unicodedata.normalize("NFC", _string(value, field)).strip()
+    raw = _string(value, field)
+    if len(raw) > 4 * longest:  # to normalise takes time that grows with the square of the length
+        _refuse(field, "maxLength", f"is longer than {longest} characters")
+    kept = unicodedata.normalize("NFC", raw).strip()
     if not kept:
         _refuse(field, "required", "is empty")
     if len(kept) > longest:
@@ -45,6 +50,8 @@ def name(value: object, field: str = "name") -> str:
 def email(value: object) -> str:
     """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
     address = _string(value, "email").strip(" ")
+    if len(address) > LONGEST_ADDRESS:
+        _refuse("email", "maxLength", f"is longer than {LONGEST_ADDRESS} characters")
     if unicodedata.normalize("NFKC", address) != address:
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:

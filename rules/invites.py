@@ -38,6 +38,11 @@ class Maker:
     user: User | None = None
     key: ApiKey | None = None
 
+    @property
+    def identity(self) -> str:
+        """Whose calls these are."""
+        return self.user.id if self.user else f"key {self.key.id}" if self.key else self.called
+
 
 SHELL = Maker("shell", trusted=True)
 
@@ -212,8 +217,16 @@ def told(invite: Invite) -> Invitation:
         name=invite.name,
         email=invite.email,
         expires_at=invite.expires_at,
-        redirect_url=invite.redirect_url,
+        redirect_url=redirect(invite),
     )
+
+
+def redirect(invite: Invite) -> str | None:
+    """Where to go after accepting, if the settings still permit it."""
+    try:
+        return fields.redirect_url(invite.redirect_url) if invite.redirect_url else None
+    except Invalid:
+        return None
 
 
 def named(text: str) -> Invite:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 import clock
 from database import session
 from models import Invite, Redemption, state_of
-from rules import invites, tokens
+from rules import fields, invites, tokens
 from rules.refusals import Invalid, LinkLost
 
 STATUSES = ("active", "used", "expired")
@@ -61,7 +61,8 @@ def read(status: str | None, text: str | None, cursor: str | None) -> Filter:
     """A filter out of somebody's words; raises Invalid."""
     if status is not None and status not in STATUSES:
         raise Invalid.field("status", "enum", f"must be one of {', '.join(STATUSES)}")
-    return Filter(status, text, _place(cursor) if cursor else None)
+    searched = fields.text(text, "q", 200) if text else None
+    return Filter(status, searched, _place(cursor) if cursor else None)
 
 
 def page(wanted: Filter, limit: int) -> list[Listed]:

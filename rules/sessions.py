@@ -39,6 +39,11 @@ class SignedIn:
     user: User
     session: Session
 
+    @property
+    def identity(self) -> str:
+        """Whose calls these are."""
+        return self.user.id
+
 
 def start(user: User) -> Tokens:
     """Sign a program in."""
@@ -78,6 +83,8 @@ def refresh(token: str) -> Tokens | None:
         raise NotSignedIn
     if rotated or _lost_reply(found, presented, now):
         return Tokens(_new_access(found, ACCESS), successor)
+    if found.refresh_hash is None:  # a browser's session has no refresh token to replay
+        raise NotSignedIn
     end(found)
     return None
 
@@ -134,7 +141,7 @@ def end_all(user: User) -> None:
 
 
 def _form_owner(caller: SignedIn | None) -> str:
-    return caller.session.id if caller else "a stranger"
+    return tokens.digest(caller.session.id) if caller else "a stranger"
 
 
 def _new(user: User) -> Session:

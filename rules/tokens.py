@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import re
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from itsdangerous import URLSafeSerializer
+from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 import clock
@@ -38,7 +38,7 @@ def in_query(query: str) -> str:
 def in_text(text: str) -> str:
     """The token in what somebody typed or pasted: a token, or a whole link with one."""
     pasted = re.sub(r"\s", "", text)
-    return (in_query(urlsplit(pasted).query) if "?" in pasted else pasted).lower()
+    return (in_query(pasted.partition("?")[2].partition("#")[0]) if "?" in pasted else pasted).lower()
 
 
 def new_nonce() -> str:
@@ -107,8 +107,11 @@ def sign(purpose: str, payload: object) -> str:
 
 def unsign(purpose: str, text: str) -> Any:
     """What was signed for this purpose; None for anything else."""
-    ok, payload = _serializer(purpose).loads_unsafe(text)
-    return payload if ok and _is_canonical(text.rpartition(".")[2]) else None
+    try:
+        payload = _serializer(purpose).loads(text)
+    except (BadData, UnicodeError):
+        return None
+    return payload if _is_canonical(text.rpartition(".")[2]) else None
 
 
 def digest(secret: str) -> str:
