@@ -68,6 +68,9 @@ class Postman(threading.Thread):
 
 def deliver_one(database: Database) -> bool:
     """Deliver the letter that has waited longest; False where none is due."""
+    with database.reading():
+        if not session().scalar(select(Letter.id).where(Letter.due_at <= clock.now()).limit(1)):
+            return False
     with database.writing():
         letter = _claim()
         if letter is None:

@@ -74,6 +74,8 @@ def limit_mails(email: str) -> None:
 
 def count_try(purpose: str, email: str) -> int:
     """Count a try at a code, before it is looked at; which one it is. Raises NoCode."""
+    if purpose == "register":
+        refuse_if_closed()
     counted = session().scalar(
         update(Code)
         .where(Code.purpose == purpose, Code.email == email, Code.used_at.is_(None))

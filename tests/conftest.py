@@ -19,6 +19,7 @@ import clock
 import config
 import database
 from app import create_app
+from models import Invite
 from rules import accounts, invites, keys, passwords, sessions
 
 COMMAND = Path(sys.executable).parent / "invite-api"
@@ -81,6 +82,17 @@ def make_invite(house):
             return invites.token(invites.create(invites.read(given), invites.SHELL))
 
     return make
+
+
+@pytest.fixture
+def stored(house):
+    """The invites in the database, in the order they were made."""
+
+    def look():
+        with house.reading() as unit:
+            return unit.query(Invite).order_by(Invite.created_at).all()
+
+    return look
 
 
 PASSWORD = "correct horse battery"

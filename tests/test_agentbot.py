@@ -12,19 +12,10 @@ import clock
 from app import create_app
 from conftest import make_settings
 from database import file_of
-from models import Invite, Redemption
+from models import Redemption
 from rules import accounts, invites
 
 NAMES_REFUSED = ["<b>Anne</b>", "x' OR '1'='1", "https://evil.example", "{{7*7}}", "${7*7}", "a\tb", "", " ", "x" * 101]
-
-
-@pytest.fixture
-def stored(house):
-    def look():
-        with house.reading() as unit:
-            return unit.query(Invite).order_by(Invite.created_at).all()
-
-    return look
 
 
 def test_somebody_signed_in_invites_a_person_by_name(client, alice):

@@ -6,21 +6,9 @@ import pytest
 
 from app import create_app
 from conftest import make_settings
-from models import Invite
 from rules import keys
 
 LINK = re.compile(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}")
-
-
-@pytest.fixture
-def stored(house):
-    """The invites in the database."""
-
-    def look():
-        with house.reading() as unit:
-            return unit.query(Invite).order_by(Invite.created_at).all()
-
-    return look
 
 
 @pytest.fixture

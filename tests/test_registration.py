@@ -68,10 +68,10 @@ def test_three_steps_make_an_account_with_a_proven_address(client, post, mailed)
     assert (again.status_code, again.json["code"]) == (400, "NO_CODE")
 
 
-@pytest.mark.parametrize("step", ["start", "resend", "password"])
+@pytest.mark.parametrize("step", ["start", "resend", "verify", "password"])
 def test_by_default_one_registers_with_an_invite_only(tmp_path, house, step):
     client = create_app(make_settings(tmp_path / "instance")).test_client()
-    answer = client.post(f"/auth/register/{step}", json={"email": "new@example.org", "password": PASSWORD})
+    answer = client.post(f"/auth/register/{step}", json={"email": "new@example.org", "password": PASSWORD, "code": "1"})
     assert (answer.status_code, answer.json["code"]) == (403, "REGISTRATION_CLOSED")
 
 
