@@ -140,7 +140,10 @@ def register(caller: bool, typed: Typed) -> Response | str:
 
 def show_login(caller: SignedIn | None) -> str:  # noqa: ARG001
     """The form that signs in."""
-    return render_template("login.html", token=_token_in_link(), user="")
+    token = _token_in_link()
+    return render_template(
+        "login.html", token=token if tokens.is_token(token) else "", user="", done="done" in request.args
+    )
 
 
 def begin_login() -> Attempt:
@@ -178,12 +181,12 @@ def read_reset() -> Typed:
     return _typed(wire.form_field("token"), "")
 
 
-def reset(caller: SignedIn | None, typed: Typed) -> str:  # noqa: ARG001
+def reset(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
     """Set the new password; every session of the account ends."""
     user = accounts.of_reset(typed.token)
     g.again = partial(render_template, "reset.html", token=typed.token, called=user.called)
     accounts.reset(typed.token, _hash(typed))
-    return render_template("login.html", token="", user=user.username or user.email, done=True)
+    return _see_other("/login?done")  # a page made now would have a form of the session that just ended
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
