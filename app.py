@@ -60,8 +60,9 @@ class Dialect(Protocol):
 class Route(NamedTuple):
     """A row of the map.
 
-    Two steps may run before the view, each fed with what the one before returned: `spend` in a unit
-    of work of its own, committed whatever follows; `prepare` with none open, to hash a password.
+    Two steps may run before the view: `spend`, with the caller, in a unit of work of its own that is
+    committed whatever follows; `prepare` with none open, to hash a password. Each is fed with what
+    the one before returned, and the view with the last.
     """
 
     methods: str
@@ -70,7 +71,7 @@ class Route(NamedTuple):
     guard: Callable[[], Any]
     limit: str | None
     unit: Unit
-    spend: Callable[[], Any] | None = None
+    spend: Callable[[Any], Any] | None = None
     prepare: Callable[..., Any] | None = None
 
 
@@ -234,7 +235,7 @@ def _before(house: House, route: Route) -> list[Any]:
     with passwords.room() if route.prepare else nullcontext():
         if route.spend:
             with house.database.writing():
-                fed = [route.spend()]
+                fed = [route.spend(route.guard())]
         if route.prepare:
             fed = [route.prepare(*fed)]
     return fed

@@ -18,7 +18,7 @@ from email.utils import formataddr, parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import clock
 
@@ -135,7 +135,14 @@ def _smtp_url(value: str) -> str:
     if value and (parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/")):
         raise ValueError("write smtp://user:password@host:587 or smtps://user:password@host")
     _ = parts.port  # raises ValueError beyond 65535
+    if not unquote(value).isascii():
+        raise ValueError("has a user or password with letters that mail servers do not take")
     return value
+
+
+def _usual_sender(public_url: str) -> str:
+    host = urlsplit(public_url).hostname or ""
+    return f"invitations@{'localhost' if ':' in host else host}"
 
 
 def _mail_from(value: str) -> str:
@@ -265,7 +272,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if wrong:
         raise ConfigError("\n".join(wrong))
     values["site_name"] = values["site_name"] or urlsplit(values["public_url"]).netloc
-    values["mail_from"] = values["mail_from"] or f"invitations@{urlsplit(values['public_url']).hostname}"
+    values["mail_from"] = values["mail_from"] or _usual_sender(values["public_url"])
     values["database_url"] = values["database_url"] or f"sqlite:///{values['instance'] / 'invites.db'}"
     return Settings(**values)
 

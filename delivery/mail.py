@@ -29,7 +29,7 @@ def compose(letter: Letter) -> EmailMessage | None:
     if told is None:
         return None
     subject, facts = told
-    facts |= {"site": tame(settings().site_name)}
+    facts |= {"site": settings().site_name}
     message = EmailMessage(_WHOLE_LINES)
     message["Subject"] = subject
     message["From"] = settings().mail_from
@@ -50,7 +50,7 @@ def send(message: EmailMessage) -> str | None:
             if server.username:
                 connection.login(unquote(server.username), unquote(server.password or ""))
             connection.send_message(message)
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -59,6 +59,11 @@ def tame(text: str) -> str:
     """Somebody's words without anything that a mail program would make a link of, or that turns text about."""
     kept = "".join(each if unicodedata.category(each)[0] in "LMN" or each in _TAME else " " for each in text)
     return " ".join(re.sub(r"\.(?=\S)", " ", kept).split())
+
+
+def _called(name: str) -> str:
+    """A name as it may stand in a mail; the operator's own is left as it is."""
+    return name if name == settings().site_name else tame(name)
 
 
 def _connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
@@ -81,7 +86,7 @@ def _tell_invite(letter: Letter) -> tuple[str, dict[str, str]] | None:
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
         return None
     told = invites.told(invite)
-    inviter, to = tame(told.inviter), tame(told.to)
+    inviter, to = _called(told.inviter), _called(told.to)
     link = invites.link(invites.mail_token(invite))
     until = clock.spoken(told.expires_at) if told.expires_at else ""
     return f"Your invitation to {to}", {"inviter": inviter, "to": to, "link": link, "until": until}
@@ -91,14 +96,17 @@ def _tell_code(letter: Letter) -> tuple[str, dict[str, str]] | None:
     code = letter.code
     if code is None or code.used_at or code.expires_at <= clock.now():
         return None
+    if code.user_id and (letter.user is None or letter.user.email != code.email):
+        return None
     digits = tokens.mail_code(code.nonce)
-    return f"{digits} is your code for {tame(settings().site_name)}", {"digits": digits}
+    return f"{digits} is your code for {settings().site_name}", {"digits": digits}
 
 
 def _tell_known(letter: Letter) -> tuple[str, dict[str, str]] | None:
-    if letter.created_at <= clock.now() - clock.DAY:
+    user = letter.user
+    if user is None or user.email != letter.recipient or letter.created_at <= clock.now() - clock.DAY:
         return None
-    return f"You have an account at {tame(settings().site_name)}", {"link": f"{settings().public_url}/login"}
+    return f"You have an account at {settings().site_name}", {"link": f"{settings().public_url}/login"}
 
 
 def _tell_reset(letter: Letter) -> tuple[str, dict[str, str]] | None:
@@ -107,7 +115,7 @@ def _tell_reset(letter: Letter) -> tuple[str, dict[str, str]] | None:
     if user is None or not user.may_sign_in or user.email != letter.recipient or left <= clock.SECOND:
         return None
     link = accounts.mailed_reset_link(user, left)
-    return f"A new password for {tame(settings().site_name)}", {"link": link, "called": tame(user.called)}
+    return f"A new password for {settings().site_name}", {"link": link, "called": tame(user.called)}
 
 
 _TELL = {"invite": _tell_invite, "code": _tell_code, "known": _tell_known, "reset": _tell_reset}

@@ -17,7 +17,6 @@ from database import Database, Unavailable, session
 from delivery import mail
 from logs import log
 from models import Letter
-from rules.refusals import Refusal
 
 LEASE = 10 * clock.MINUTE
 LONGEST_WAIT = clock.HOUR
@@ -72,14 +71,15 @@ def deliver_one(database: Database) -> bool:
         if not session().scalar(select(Letter.id).where(Letter.due_at <= clock.now()).limit(1)):
             return False
     with database.writing():
-        letter = _claim()
-        if letter is None:
-            return False
-        message = _composed(letter)
+        claimed = _claim()
+    if claimed is None:
+        return False
+    with database.writing():
+        message = _composed(session().get_one(Letter, claimed.id))
     if message:
         error = mail.send(message)
         with database.writing():
-            _mark(session().get_one(Letter, letter.id), error)
+            _mark(session().get_one(Letter, claimed.id), error)
     return True
 
 
@@ -87,8 +87,8 @@ def _composed(letter: Letter) -> EmailMessage | None:
     """The mail to send; None if it is dropped since it is no longer so, or cannot be written now."""
     try:
         message = mail.compose(letter)
-    except Refusal as refusal:
-        _mark(letter, str(refusal))
+    except Exception as error:  # one letter that cannot be written must not keep the others waiting
+        _mark(letter, f"{type(error).__name__}: {error}")
         return None
     if message is None:
         letter.due_at, letter.dropped_at = None, clock.now()

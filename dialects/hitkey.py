@@ -59,10 +59,9 @@ class Registration:
 class Try:
     """A try at a code that has been counted: it is the `number`-th."""
 
-    purpose: str
-    email: str
-    digits: str = field(repr=False)
+    code_id: str
     number: int
+    digits: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def register_with_invite(caller: None, registration: Registration) -> Body:  # n
     return _signed_in(sessions.start(user), user) | _joined(invite)
 
 
-def begin_login() -> Attempt:
+def begin_login(caller: None) -> Attempt:  # noqa: ARG001
     """Count the try to sign in, before its password is looked at."""
     body = wire.json_object()
     return accounts.begin_login(wire.required(body, "email"), wire.required(body, "password"))
@@ -176,16 +175,16 @@ def resend_code(caller: SignedIn | None) -> Body:
     return {"message": "If this address can be used, a code has been sent to it."}
 
 
-def count_code() -> Try:
+def count_code(caller: SignedIn | None) -> Try:
     """Count a try at a code, before it is looked at. With a session it is about that account's address."""
     body = wire.json_object()
-    email, purpose = _email(body), "verify" if wire.shows_session() else "register"
-    return Try(purpose, email, wire.required(body, "code"), registration.count_try(purpose, email))
+    email, digits = _email(body), wire.required(body, "code")
+    return Try(*registration.count_try(email, caller.user if caller else None), digits)
 
 
 def verify_code(caller: SignedIn | None, tried: Try) -> Body:
     """The second step: the code that was mailed. With a session it proves that account's address."""
-    code = registration.check(tried.purpose, tried.email, tried.digits, tried.number, wire.neighbourhood())
+    code = registration.check(tried.code_id, tried.number, tried.digits, wire.neighbourhood())
     if caller is None:
         return {"message": "Now choose a password.", "registration_token": registration.ticket(code)}
     registration.prove(caller.user, code)

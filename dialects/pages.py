@@ -70,7 +70,7 @@ def home(caller: SignedIn | None) -> str:  # noqa: ARG001
     return render_template("home.html")
 
 
-def spend_try() -> None:
+def spend_try(caller: SignedIn | None) -> None:  # noqa: ARG001
     """Count a try at a short code, before it is looked at; whole tokens cannot be guessed."""
     g.again = partial(render_template, "home.html")
     if legacy.is_code(_code()):
@@ -146,7 +146,7 @@ def show_login(caller: SignedIn | None) -> str:  # noqa: ARG001
     )
 
 
-def begin_login() -> Attempt:
+def begin_login(caller: SignedIn | None) -> Attempt:  # noqa: ARG001
     """Count the try to sign in, before its password is looked at."""
     return accounts.begin_login(wire.form_field("user"), wire.form_field("password"))
 

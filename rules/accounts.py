@@ -99,12 +99,11 @@ def begin_login(name: str, password: str) -> Attempt:
 
     Once an account has had too many since its last success, its attempts carry no hash: they fail.
     """
-    user = _by_name(name)
+    user, awaited = _by_name(name), addresses.is_awaited(name)
     spent = counters.spend("login", user.id if user else "nobody")  # the same work for an unknown name
     if user is None or spent > MOST_FAILURES:
-        unfinished = user is None and addresses.is_awaited(name)
-        return Attempt(password, user.id if user else None, is_unfinished=unfinished)
-    return Attempt(password, user.id, user.password_hash)
+        return Attempt(password, user.id if user else None, is_unfinished=awaited)
+    return Attempt(password, user.id, user.password_hash, is_unfinished=awaited)
 
 
 def check_password(attempt: Attempt) -> Attempt:
@@ -115,7 +114,7 @@ def check_password(attempt: Attempt) -> Attempt:
 def finish_login(attempt: Attempt) -> User:
     """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile.
 
-    Raises EmailNotVerified where there is none yet, but somebody has begun to register with this address.
+    Raises EmailNotVerified if somebody has begun to register with this address, whoever has it.
     """
     user = None
     if attempt.verified and attempt.user_id:
@@ -202,7 +201,7 @@ def of_reset(token: str) -> User:
 def reset(token: str, password_hash: str) -> User:
     """Set a new password with a reset link: all sessions end, and wrong passwords are forgiven."""
     user, proven = _read_reset(token)
-    if proven and proven == user.email:
+    if proven:
         addresses.prove(user, proven)
     user.password_hash = password_hash
     sessions.end_all(user)
@@ -219,7 +218,7 @@ def _read_reset(token: str) -> tuple[User, str | None]:
     """The account that a reset link is for, and the address that it proves."""
     payload = tokens.unsign("password reset", token)
     user = session().get(User, payload[0], with_for_update=True) if payload else None
-    if user is None or user.deleted_at or payload[1] != _fingerprint(user):
+    if user is None or user.deleted_at or payload[1] != _fingerprint(user) or payload[3] not in (None, user.email):
         raise ResetInvalid
     if datetime.fromtimestamp(payload[2], UTC) <= clock.now():
         raise ResetExpired

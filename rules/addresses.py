@@ -46,5 +46,8 @@ def release(email: str, heir: User | None = None) -> None:
     claimed_by.email = None
     sessions.end_all(claimed_by)
     if claimed_by.username is None:
+        from rules import invites  # which needs this module
+
         claimed_by.disabled_at = clock.now()
+        invites.revoke_all_by(claimed_by)
     session().flush()

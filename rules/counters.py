@@ -4,9 +4,10 @@ A try is spent, and committed, before the secret is compared, so that however ma
 more are compared than there may be.
 """
 
+import math
 from datetime import timedelta
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 import clock
@@ -28,6 +29,13 @@ def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
         return 1
     except IntegrityError:  # somebody else's first try was faster
         return _count(purpose, subject) or 1
+
+
+def seconds_left(purpose: str, subject: str, window: timedelta) -> int:
+    """How long until a window of time is over, rounded up."""
+    since = session().scalar(select(Counter.since).where(Counter.purpose == purpose, Counter.subject == subject))
+    left = (since + window - clock.now()).total_seconds() if since else 0
+    return max(1, math.ceil(left))
 
 
 def refund(purpose: str, subject: str) -> None:

@@ -52,6 +52,8 @@ def email(value: object) -> str:
     address = _string(value, "email").strip(" ")
     if len(address) > LONGEST_ADDRESS:
         _refuse("email", "maxLength", f"is longer than {LONGEST_ADDRESS} characters")
+    if "=?" in address:  # a mail program would read it as something else
+        _refuse("email", "email", "is no plain e-mail address")
     if unicodedata.normalize("NFKC", address) != address:
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:

@@ -364,8 +364,8 @@ def _project(slug: str) -> Project:
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:
-    now = clock.now()
-    withdrawn = update(Invite).where(*which, is_open(now)).values(revoked_at=now).returning(Invite.id)
+    unspent = Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None)  # expired ones too: they could be extended
+    withdrawn = update(Invite).where(*which, *unspent).values(revoked_at=clock.now()).returning(Invite.id)
     return len(session().execute(withdrawn.execution_options(synchronize_session=False)).all())
 
 

@@ -48,5 +48,5 @@ def retry(letter_id: str | None = None) -> int:
             raise LetterNotFound
         letters = [found]
     for each in letters:
-        each.due_at = clock.now()
+        each.due_at, each.dropped_at = clock.now(), None
     return len(letters)

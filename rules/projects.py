@@ -115,7 +115,7 @@ def owner(project: Project) -> User:
 def invite(member: Member, draft: invites.Draft) -> Invite:
     """Invite an address to the project of a manager; raises what stands in the way."""
     project = session().get_one(Project, member.project_id, with_for_update=True)
-    if draft.email in {each.user.email for each in members(project)}:
+    if draft.email in {each.user.email for each in members(project) if each.user.email_verified_at}:
         raise AlreadyMember
     same = Invite.project_id == project.id, Invite.email == draft.email, invites.is_open(clock.now())
     if session().scalar(select(Invite.id).where(*same).limit(1)):

@@ -37,7 +37,7 @@ def refuse_if_closed() -> None:
 def start(email: str) -> None:
     """Send a code to an address; one that belongs to an account gets another mail. Raises RateLimited."""
     refuse_if_closed()
-    limit_mails(email)
+    limit_mails("register", email)
     holder = addresses.verified_holder(email)
     code = _new_code("register", email, None)
     if holder:
@@ -52,47 +52,55 @@ def start_proof(user: User) -> None:
         raise NoCode
     if user.email_verified_at:
         raise EmailAlreadyVerified
-    limit_mails(user.email)
-    outbox.queue("code", user.email, code=_new_code("verify", user.email, user))
+    limit_mails("verify", user.email)
+    outbox.queue("code", user.email, code=_new_code("verify", user.email, user), user=user)
 
 
 def send_reset(email: str) -> None:
     """Mail a link for a new password to an address, if it belongs to an account. Raises RateLimited."""
-    limit_mails(email)
+    limit_mails("reset", email)
     user = addresses.holder(email)
     if user and user.may_sign_in:
         outbox.queue("reset", email, user=user)
 
 
-def limit_mails(email: str) -> None:
-    """Count a mail to an address; raises RateLimited beyond one in a minute, or five in a day."""
-    if counters.spend("mail in a minute", email, clock.MINUTE) > 1:
-        raise RateLimited(60)
-    if counters.spend("mail in a day", email, clock.DAY) > MAILS_A_DAY:
-        raise RateLimited(24 * 3600)
+def limit_mails(purpose: str, email: str) -> None:
+    """Count a mail of this purpose to an address; raises RateLimited beyond one in a minute, or five in a day."""
+    for most, window in ((1, clock.MINUTE), (MAILS_A_DAY, clock.DAY)):
+        counter = f"{purpose} mail in {clock.spell(window)}", email
+        if counters.spend(*counter, window) > most:
+            raise RateLimited(counters.seconds_left(*counter, window))
 
 
-def count_try(purpose: str, email: str) -> int:
-    """Count a try at a code, before it is looked at; which one it is. Raises NoCode."""
-    if purpose == "register":
+def count_try(email: str, user: User | None) -> tuple[str, int]:
+    """Count a try at the code of an address, before it is looked at: the code's id, and which try it is.
+
+    With a session it is about that account's own code. Raises NoCode.
+    """
+    if user is None:
         refuse_if_closed()
-    counted = session().scalar(
-        update(Code)
-        .where(Code.purpose == purpose, Code.email == email, Code.used_at.is_(None))
-        .values(attempts=Code.attempts + 1)
-        .returning(Code.attempts)
-        .execution_options(synchronize_session=False)
+    mine = Code.user_id == user.id if user else Code.user_id.is_(None)
+    counted = (
+        session()
+        .execute(
+            update(Code)
+            .where(Code.email == email, mine, Code.used_at.is_(None))
+            .values(attempts=Code.attempts + 1)
+            .returning(Code.id, Code.attempts)
+            .execution_options(synchronize_session=False)
+        )
+        .first()
     )
     if counted is None:
         raise NoCode
-    return counted
+    return counted[0], counted[1]
 
 
-def check(purpose: str, email: str, digits: str, attempt: int, client: str) -> Code:
+def check(code_id: str, attempt: int, digits: str, client: str) -> Code:
     """The code that was sent, spent by whoever got it right; raises what is wrong with the try."""
     now = clock.now()
-    code = session().scalar(select(Code).where(Code.purpose == purpose, Code.email == email, Code.used_at.is_(None)))
-    if code is None:
+    code = session().get(Code, code_id, with_for_update=True)
+    if code is None or code.used_at:
         raise NoCode
     if code.expires_at <= now:
         raise CodeExpired

@@ -20,6 +20,7 @@ from delivery import mail
 from delivery.outbox import backoff, deliver_one
 from models import Letter
 from rules import accounts, invites, outbox, projects
+from rules.refusals import InviteExpired
 
 HOSTILE = [
     '<a href="https://evil.example">x</a>',
@@ -405,6 +406,46 @@ def test_the_outbox_tells_what_waits(house, letters, mail_invite):
     mail_invite()
     with house.reading():
         assert len(outbox.newest(10, waiting=True)) == 1
+
+
+def test_a_letter_that_cannot_be_written_does_not_keep_the_others_waiting(
+    house, mailbox, deliver, letters, mail_invite
+):
+    mail_invite("first@example.org")
+    mail_invite("second@example.org")
+    with house.writing() as unit:
+        unit.query(Letter).filter_by(recipient="first@example.org").one().recipient = "=?x?q?a?=@example.org"
+    deliver()
+    assert [each["To"] for each in mailbox.mails] == ["second@example.org"]
+    assert [sent for _, sent, _ in letters()] == [False, True]
+
+
+def test_an_address_that_a_mail_program_would_read_otherwise_is_refused(client):
+    for email in ("=?x?q?a?=@example.org", "=?utf-8?q?victim?=@example.org"):
+        assert client.post("/auth/register/start", json={"email": email}).status_code == 422
+
+
+def test_who_is_gone_gets_no_mail(client, house, mailbox, deliver, alice, charlie):
+    client.post("/auth/register/resend", headers=alice.bearer, json={})
+    client.post("/auth/register/start", json={"email": "charlie@example.org"})
+    client.post("/auth/password/forgot", json={"email": "charlie@example.org"})
+    with house.writing():
+        for name in ("alice", "charlie"):
+            accounts.remove(accounts.named(name))
+    deliver()
+    assert mailbox.mails == []
+
+
+def test_an_expired_invite_of_who_is_gone_does_not_come_to_life_again(house, alice):
+    with house.writing():
+        user = accounts.named("alice")
+        project = projects.create(user, projects.Plan("Tea"))
+        draft = invites.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
+        made = projects.invite(projects.of_manager("tea", user), draft)
+    with time_machine.travel(clock.now() + clock.DAY), house.writing() as unit:
+        assert projects.remove_all(unit.merge(project)) == 1
+        with pytest.raises(InviteExpired):
+            invites.resend(invites.find_by_id(made.id))
 
 
 def knock(port, secretly):

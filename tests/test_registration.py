@@ -12,7 +12,7 @@ from app import create_app
 from conftest import PASSWORD, make_settings
 from models import Code, Letter, User
 from rules import accounts, registration, tokens
-from rules.refusals import InvalidCode, TooManyAttempts
+from rules.refusals import InvalidCode, NoCode, TooManyAttempts
 
 
 @pytest.fixture
@@ -129,9 +129,9 @@ def test_of_64_tries_at_once_three_are_looked_at_and_one_succeeds(house, setting
             ready.wait()
             try:
                 with house.writing():
-                    number = registration.count_try("register", "new@example.org")
+                    counted = registration.count_try("new@example.org", None)
                 with house.writing():
-                    registration.check("register", "new@example.org", digits, number, "here")
+                    registration.check(*counted, digits, "here")
                 outcomes.append("right")
             except Exception as error:
                 outcomes.append(type(error))
@@ -257,3 +257,62 @@ def test_a_proven_address_is_not_taken_away(post, house, charlie, make_invite):
     assert (taken.status_code, taken.json["code"]) == (400, "EMAIL_ALREADY_IN_USE")
     with house.reading() as unit:
         assert unit.query(User).count() == 1
+
+
+def test_a_pending_registration_is_told_alike_whoever_has_the_address(post, alice, charlie):
+    answers = []
+    for email in ("nobody@example.org", "alice@example.org", "charlie@example.org"):
+        post("register/start", email=email)
+        answers.append(post("login", email=email, password="not the password").data)
+    assert len(set(answers)) == 1
+    assert post("login", email="alice@example.org", password=PASSWORD).status_code == 200
+
+
+def test_nobody_else_spends_the_tries_at_an_accounts_code(client, post, alice, charlie, mailed):
+    post("register/resend", headers=alice.bearer)
+    for headers in ({"Authorization": "Bearer x"}, charlie.bearer, None) * 3:
+        assert post("register/verify", headers=headers, email="alice@example.org", code="0").status_code in (400, 401)
+    digits = mailed("alice@example.org", "verify")
+    assert post("register/verify", headers=alice.bearer, email="alice@example.org", code=digits).status_code == 200
+
+
+def test_tries_at_one_code_are_not_saved_up_for_the_next(house, settings, post, mailed):
+    post("register/start", email="new@example.org")
+    with house.writing():
+        counted = registration.count_try("new@example.org", None)
+    with time_machine.travel(clock.now() + 2 * clock.MINUTE):
+        post("register/resend", email="new@example.org")
+        digits = mailed("new@example.org")
+        with pytest.raises(NoCode), house.writing():
+            registration.check(*counted, digits, "here")
+
+
+def test_who_loses_an_address_and_is_disabled_takes_the_open_invites_along(client, house, post, make_invite, mailed):
+    body = {"invite_token": make_invite(), "email": "victim@example.org", "password": PASSWORD}
+    bearer = {"Authorization": f"Bearer {client.post('/auth/register/with-invite', json=body).json['token']}"}
+    token = client.post("/api/invite", headers=bearer, json={"name": "Eve"}).json["token"]
+    post("register/start", email="victim@example.org")
+    post("register/verify", email="victim@example.org", code=mailed("victim@example.org"))
+    assert post("register/password", email="victim@example.org", password=PASSWORD).status_code == 200
+    assert client.post("/api/invites/verify", json={"token": token}).status_code == 404
+
+
+def test_a_mailed_link_for_a_new_password_is_dead_once_the_address_is_lost(post, house, alice, mailed):
+    with house.reading():
+        link = accounts.mailed_reset_link(accounts.named("alice"), accounts.MAILED_RESET_TTL)
+    post("register/start", email="alice@example.org")
+    post("register/verify", email="alice@example.org", code=mailed("alice@example.org"))
+    post("register/password", email="alice@example.org", password=PASSWORD)
+    late = post("password/reset", token=link.partition("?")[2], password="another horse battery")
+    assert (late.status_code, late.json["code"]) == (400, "INVALID_TOKEN")
+
+
+def test_a_strangers_registrations_do_not_keep_anybody_from_a_new_password(post, alice):
+    begun = clock.now()
+    for minutes in range(5):
+        with time_machine.travel(begun + minutes * 2 * clock.MINUTE, tick=False):
+            post("register/start", email="alice@example.org")
+    with time_machine.travel(begun + clock.HOUR, tick=False):
+        full = post("register/start", email="alice@example.org")
+        assert (full.status_code, full.headers["Retry-After"]) == (429, str(23 * 3600))
+        assert post("password/forgot", email="alice@example.org").status_code == 200
