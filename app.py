@@ -148,7 +148,10 @@ ROUTES: dict[Dialect, list[Route]] = {
 # Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
 PUBLIC = (anyone, maybe, visitor, own_form, any_form)
 
-SLOW = {(method, row.path) for rows in ROUTES.values() for row in rows if row.prepare for method in row.methods.split()}
+# Requests that have threads of their own: those that hash a password, and those whose answer may be slowly read.
+_ROWS = [row for rows in ROUTES.values() for row in rows]
+HASHING = {(method, row.path) for row in _ROWS if row.prepare for method in row.methods.split()}
+STREAMING = {(method, row.path) for row in _ROWS if row.unit is STREAMS for method in row.methods.split()}
 
 
 class House(NamedTuple):

@@ -420,7 +420,7 @@ def routes() -> None:
 def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     import logs
-    from app import SLOW, create_app
+    from app import HASHING, STREAMING, create_app
     from delivery.outbox import Postman
     from rules import passwords
     from server import Lanes, Server
@@ -429,8 +429,9 @@ def serve(host: str, port: int) -> None:
     settings = config.load()
     logs.start()
     app = create_app(settings)
+    lanes = Lanes(settings.threads, (HASHING, passwords.ROOM + 1), (STREAMING, settings.threads))
     try:
-        server = Server(app, host, port, Lanes(settings.threads, SLOW, passwords.ROOM + 1))
+        server = Server(app, host, port, lanes)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "there is no such address"
         raise _Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error

@@ -20,11 +20,12 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 import clock
 
-Slow = Set[tuple[str, str]]
+Requests = Set[tuple[str, str]]
 
 MOST_CONNECTIONS = 2000
 OTHER_FILES = 100  # the database's, the log, ...
 PATIENCE = 10  # seconds for what is still being answered at the end
+MOST_UNSENT = 4 * 1024 * 1024  # of an answer, before its thread waits for the reader
 REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
 
 
@@ -50,27 +51,32 @@ class _Channel(HTTPChannel):
 
 
 class Lanes:
-    """Waitress's threads, and others for the requests that take long, so that those hold up nobody else.
+    """Waitress's threads, and others for requests that take long, so that those hold up nobody else.
 
-    `slow` are the methods and paths of those.
+    Each of `others` says which requests, by method and path, and how many threads they have.
     """
 
-    def __init__(self, threads: int, slow: Slow, slow_threads: int) -> None:
-        self._slow = slow
-        self._lanes = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
-        for lane, count in zip(self._lanes, (threads, slow_threads), strict=True):
-            lane.set_thread_count(count)
+    def __init__(self, threads: int, *others: tuple[Requests, int]) -> None:
+        self._requests = [requests for requests, _ in others]
+        self._lanes = [_dispatcher(count) for count in (threads, *(count for _, count in others))]
 
     def add_task(self, channel: HTTPChannel) -> None:
         """Have the first request of a connection answered."""
         request = channel.requests[0]
-        is_slow = not request.error and (request.command, request.path.rstrip("/")) in self._slow
-        self._lanes[is_slow].add_task(channel)
+        asked = None if request.error else (request.command, request.path.rstrip("/"))
+        lane = next((number for number, each in enumerate(self._requests, 1) if asked in each), 0)
+        self._lanes[lane].add_task(channel)
 
     def shutdown(self) -> None:
         """Let the threads end."""
         for lane in self._lanes:
             lane.shutdown()
+
+
+def _dispatcher(threads: int) -> ThreadedTaskDispatcher:
+    dispatcher = ThreadedTaskDispatcher()
+    dispatcher.set_thread_count(threads)
+    return dispatcher
 
 
 class Server:
@@ -93,7 +99,7 @@ class Server:
             channel_timeout=30,
             cleanup_interval=10,
             max_request_body_size=REFUSED_UNREAD,
-            outbuf_high_watermark=1 << 40,  # a slow reader's answer goes to a file, and keeps no thread
+            outbuf_high_watermark=MOST_UNSENT,
             max_request_header_size=64 * 1024,
             clear_untrusted_proxy_headers=False,
             asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
