@@ -119,6 +119,9 @@ def reads(command: Callable[..., Iterable[str]]) -> Callable[..., None]:
     return run
 
 
+limit_option = click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 
 
@@ -183,7 +186,7 @@ def create_invite(admin: bool, mail: bool, **given: str | None) -> list[str]:
 
 
 @invite.command(name="list", example="invite-api invite list --limit 20")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@limit_option
 @json_option
 @reads
 def list_invites(limit: int, as_json: bool) -> Iterable[str]:
@@ -260,7 +263,7 @@ def create_user(username: str | None, email: str | None, admin: bool) -> list[st
 
 
 @user.command(name="list", example="invite-api user list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@limit_option
 @json_option
 @reads
 def list_users(limit: int, as_json: bool) -> Iterable[str]:
@@ -333,7 +336,7 @@ def create_project(name: str, owner: str, public: bool) -> list[str]:
 
 
 @project.command(name="list", example="invite-api project list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@limit_option
 @json_option
 @reads
 def list_projects(limit: int, as_json: bool) -> Iterable[str]:
@@ -376,7 +379,7 @@ def outbox_group() -> None:
 
 @outbox_group.command(name="list", example="invite-api outbox list --waiting")
 @click.option("--waiting", is_flag=True, help="Only what still waits.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most.")
+@limit_option
 @json_option
 @reads
 def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """What the dialects share: reading requests strictly, and shaping answers."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from flask import Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
@@ -10,6 +10,8 @@ from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, Uns
 from config import settings
 from rules import refusals
 from rules.refusals import Invalid, Problem, Refusal
+
+T = TypeVar("T")
 
 DEEPEST = 16
 PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
@@ -129,12 +131,8 @@ def query(names: Iterable[str]) -> dict[str, str]:
     """The named parameters of the query, without the empty ones; raises Invalid for one given twice."""
     given = {}
     for name in names:
-        values = request.args.getlist(name)
-        if len(values) > 1:
-            raise Invalid.field(name, "once", "is given more than once")
-        if values and values[0]:
-            _refuse_unspeakable(values[0], name)
-            given[name] = values[0]
+        if value := _only(name, request.args.getlist(name)):
+            given[name] = value
     return given
 
 
@@ -176,23 +174,14 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
         values: list[object] = [*request.args.getlist(name)]
         if name in body:
             values.extend(body[name] if isinstance(body, _Form) else [body[name]])
-        if len(values) > 1:
-            raise Invalid.field(name, "once", "is given more than once")
         if values:
-            given[name] = values[0]
-    for name, value in given.items():
-        _refuse_unspeakable(value, name)
+            given[name] = _only(name, values)
     return given
 
 
 def form_field(name: str) -> str:
     """One field of a posted form, "" where it is missing; raises Invalid for one given twice."""
-    values = request.form.getlist(name)
-    if len(values) > 1:
-        raise Invalid.field(name, "once", "is given more than once")
-    for value in values:
-        _refuse_unspeakable(value, name)
-    return values[0] if values else ""
+    return _only(name, request.form.getlist(name)) or ""
 
 
 def look_over() -> None:
@@ -269,6 +258,15 @@ def _refuse_privileged(body: Mapping[str, Any]) -> None:
     for name in PRIVILEGED:
         if name in body:
             raise Invalid.field(name, "forbidden", "cannot be set from outside")
+
+
+def _only(name: str, values: Sequence[T]) -> T | None:
+    """What was given under a name, None for nothing; raises Invalid for a second one, or text nobody wrote."""
+    if len(values) > 1:
+        raise Invalid.field(name, "once", "is given more than once")
+    for value in values:
+        _refuse_unspeakable(value, name)
+    return values[0] if values else None
 
 
 def _refuse_unspeakable(value: object, name: str) -> None:
