@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, Uns
 
 from config import settings
 from rules import refusals
-from rules.refusals import Invalid, Problem, Refusal
+from rules.refusals import Invalid, Refusal, problem
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ def require(body: Mapping[str, Any], *names: str) -> None:
     """Raise Invalid for all of these members that are missing."""
     missing = [name for name in names if body.get(name) in (None, "")]
     if missing:
-        raise Invalid(*(Problem(name, "required", "is missing") for name in missing))
+        raise Invalid(*(problem(name, "required", "is missing") for name in missing))
 
 
 def shows_session() -> bool:

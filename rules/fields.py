@@ -26,12 +26,12 @@ def text(value: object, field: str, longest: int) -> str:
     """Printable text of at most `longest` characters, NFC, without white space at its ends."""
     raw = _string(value, field)
     if len(raw) > 4 * longest:  # to normalise takes time that grows with the square of the length
-        _refuse(field, "maxLength", f"is longer than {longest} characters")
+        _refuse(field, "maxLength", "is longer than %(longest)s characters", longest=longest)
     kept = unicodedata.normalize("NFC", raw).strip()
     if not kept:
         _refuse(field, "required", "is empty")
     if len(kept) > longest:
-        _refuse(field, "maxLength", f"is longer than {longest} characters")
+        _refuse(field, "maxLength", "is longer than %(longest)s characters", longest=longest)
     if not kept.isprintable():
         _refuse(field, "characters", "has characters that cannot be printed, such as a line break")
     return kept
@@ -51,15 +51,15 @@ def email(value: object) -> str:
     """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
     address = _string(value, "email").strip(" ")
     if len(address) > LONGEST_ADDRESS:
-        _refuse("email", "maxLength", f"is longer than {LONGEST_ADDRESS} characters")
+        _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=LONGEST_ADDRESS)
     if "=?" in address:  # a mail program would read it as something else
         _refuse("email", "email", "is no plain e-mail address")
     if unicodedata.normalize("NFKC", address) != address:
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:
         checked = _validate(address)
-    except ValueError as error:
-        _refuse("email", "email", f"is no e-mail address: {str(error).rstrip('.')}")
+    except ValueError:
+        _refuse("email", "email", "is no e-mail address such as anne@example.org")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
 
 
@@ -97,11 +97,11 @@ def ttl(value: object) -> timedelta | None:
         return None
     try:
         length = clock.duration(written)
-    except ValueError as error:
-        _refuse("ttl", "duration", str(error))
+    except ValueError:
+        _refuse("ttl", "duration", "must be a number and a unit, such as 7d, 12h, 30m or 2 weeks")
     longest = settings().invite_ttl_max
     if not clock.MINUTE <= length <= longest:
-        _refuse("ttl", "range", f"must be between 1m and {clock.spell(longest)}")
+        _refuse("ttl", "range", "must be between 1m and %(longest)s", longest=clock.spell(longest))
     return length
 
 
@@ -109,7 +109,7 @@ def count(value: object, field: str, most: int) -> int:
     """A whole number from 1 to `most`."""
     written = _digits(value, field)
     if not re.fullmatch("[0-9]{1,9}", written, re.ASCII) or not 1 <= int(written) <= most:
-        _refuse(field, "range", f"must be a whole number from 1 to {most}")
+        _refuse(field, "range", "must be a whole number from 1 to %(most)s", most=most)
     return int(written)
 
 
@@ -141,7 +141,13 @@ def redirect_url(value: object) -> str:
         _refuse("redirect_url", "url", "must start with https://")
     allowed = settings().redirect_origins
     if allowed and target not in (*allowed, settings().origin):
-        _refuse("redirect_url", "origin", f"may not lead to {target}; permitted are {', '.join(allowed)}")
+        _refuse(
+            "redirect_url",
+            "origin",
+            "may not lead to %(target)s; permitted are %(origins)s",
+            target=target,
+            origins=", ".join(allowed),
+        )
     return url
 
 
@@ -172,5 +178,5 @@ def _string(value: object, field: str) -> str:
     return value
 
 
-def _refuse(field: str, rule: str, message: str) -> NoReturn:
-    raise Invalid.field(field, rule, message)
+def _refuse(field: str, rule: str, text: str, **facts: object) -> NoReturn:
+    raise Invalid.field(field, rule, text, **facts)

@@ -18,7 +18,7 @@ from config import settings
 from database import session
 from models import ApiKey, Invite, Member, Project, Redemption, User
 from rules import addresses, fields, outbox, tokens
-from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Problem
+from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
@@ -340,18 +340,18 @@ def refuse_dead(invite: Invite) -> None:
 def _refuse_privileges(draft: Draft, maker: Maker) -> None:
     problems = []
     if draft.role == "admin" and not (maker.trusted or maker.appoints):
-        problems.append(Problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
+        problems.append(problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
     if draft.role == "admin" and not draft.project:
-        problems.append(Problem("role", "required", "can be admin only of a project"))
+        problems.append(problem("role", "required", "can be admin only of a project"))
     if draft.ttl is None and not maker.trusted:
-        problems.append(Problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
+        problems.append(problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
     if draft.makes_admin:
         if not maker.trusted:
-            problems.append(Problem("makes_admin", "forbidden", "can only be asked for by an admin"))
+            problems.append(problem("makes_admin", "forbidden", "can only be asked for by an admin"))
         if draft.uses != 1:
-            problems.append(Problem("uses", "range", "must be 1 for an invite that makes an admin"))
+            problems.append(problem("uses", "range", "must be 1 for an invite that makes an admin"))
         if draft.ttl is None or draft.ttl > ADMIN_TTL:
-            problems.append(Problem("ttl", "range", "must be at most 24h for an invite that makes an admin"))
+            problems.append(problem("ttl", "range", "must be at most 24h for an invite that makes an admin"))
     if problems:
         raise Invalid(*problems)
 
@@ -359,7 +359,7 @@ def _refuse_privileges(draft: Draft, maker: Maker) -> None:
 def _project(slug: str) -> Project:
     project = session().scalar(select(Project).where(Project.slug == slug))
     if project is None:
-        raise Invalid.field("project", "exists", f"names no project: {slug}")
+        raise Invalid.field("project", "exists", "names no project: %(slug)s", slug=slug)
     return project
 
 

@@ -60,7 +60,7 @@ class Listed:
 def read(status: str | None, text: str | None, cursor: str | None) -> Filter:
     """A filter out of somebody's words; raises Invalid."""
     if status is not None and status not in STATUSES:
-        raise Invalid.field("status", "enum", f"must be one of {', '.join(STATUSES)}")
+        raise Invalid.field("status", "enum", "must be one of %(words)s", words=", ".join(STATUSES))
     searched = fields.text(text, "q", 200) if text else None
     return Filter(status, searched, _place(cursor) if cursor else None)
 

@@ -34,9 +34,9 @@ def check(password: object, username: str | None = None) -> str:
     kept = _normal(password)
     shortest = settings().password_min_length
     if len(kept) < shortest:
-        raise Invalid.field("password", "minLength", f"must have at least {shortest} characters")
+        raise Invalid.field("password", "minLength", "must have at least %(shortest)s characters", shortest=shortest)
     if len(kept) > LONGEST:
-        raise Invalid.field("password", "maxLength", f"must have at most {LONGEST} characters")
+        raise Invalid.field("password", "maxLength", "must have at most %(longest)s characters", longest=LONGEST)
     if not kept.isprintable():
         raise Invalid.field("password", "characters", "has characters that cannot be typed again, such as a line break")
     if kept.lower() in _common() or kept.lower() == username:

@@ -110,7 +110,7 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, client):
         "InviteExpired": (clock.now(),),
         "RateLimited": (7,),
         "OwnsProjects": (["garden"],),
-        "Invalid": (refusals.Problem("name", "rule", "is odd"),),
+        "Invalid": (refusals.problem("name", "rule", "is odd"),),
     }
     with client.application.test_request_context("/"):
         client.application.preprocess_request()

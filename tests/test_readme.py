@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -66,7 +67,7 @@ class Reader:
             printed.append(line.rstrip())
         return printed[:-1] if printed and not printed[-1] else printed
 
-    def leave(self):
+    def close(self):
         self.shell.communicate(timeout=30)
 
     def bind(self, expected, printed):
@@ -92,22 +93,20 @@ class Reader:
 
 def test_the_transcript_happens_as_it_is_written(serve, tmp_path, mail_server):
     require("curl", "curl")
-    reader = Reader(serve(SMTP_URL=mail_server), tmp_path)
     done = 0
-    for command, expected in steps():
-        printed = reader.type(command)
-        assert not reader.misses(expected, printed), f"{command} printed {printed}"
-        done += 1
-    reader.leave()
+    with closing(Reader(serve(SMTP_URL=mail_server), tmp_path)) as reader:
+        for command, expected in steps():
+            printed = reader.type(command)
+            assert not reader.misses(expected, printed), f"{command} printed {printed}"
+            done += 1
     assert done >= 35
 
 
 def test_the_reader_notices_what_was_not_printed(serve):
-    reader = Reader(serve())
-    assert reader.misses(["one", "…"], ["two"]) == ["one"]
-    assert reader.misses(["one"], ["one", "two"]) == ["two"]
-    assert reader.type("echo $((20 + 22))") == ["42"]
-    reader.leave()
+    with closing(Reader(serve())) as reader:
+        assert reader.misses(["one", "…"], ["two"]) == ["one"]
+        assert reader.misses(["one"], ["one", "two"]) == ["two"]
+        assert reader.type("echo $((20 + 22))") == ["42"]
 
 
 def test_the_table_of_settings_is_that_of_the_code():
