@@ -62,7 +62,12 @@ class User(Base):
     @property
     def called(self) -> str:
         """What to call this person: the display name, else the user name, else the address's local part."""
-        return self.display_name or self.username or (self.email or "a deleted account").partition("@")[0]
+        return called(self.display_name, self.username, self.email)
+
+
+def called(display_name: str | None, username: str | None, email: str | None) -> str:
+    """What to call the person whose account has these."""
+    return display_name or username or (email or "a deleted account").partition("@")[0]
 
 
 class Session(Base):

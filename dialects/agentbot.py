@@ -30,6 +30,7 @@ VALIDATE = "/api/invite/validate"
 DEPRECATED = ("/api/invite/generate", VALIDATE)
 DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 CHUNK = 500
+STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked")}
 
 Created = tuple[dict[str, Any], int]
 Headed = tuple[dict[str, Any], dict[str, str]]
@@ -67,7 +68,7 @@ def list_invites(caller: SignedIn) -> Response | Iterator[str]:  # noqa: ARG001
     ``?status=`` and ``?q=`` filter; ``total`` and ``active`` always count all.
     """
     given = wire.query(("limit", "cursor", "status", "q"))
-    wanted = listing.read(given.get("status"), given.get("q"), given.get("cursor"))
+    wanted = listing.read(given, STATES)
     return _page(wanted, given) if "limit" in given else _stream(wanted)
 
 

@@ -110,7 +110,7 @@ def create(draft: Draft, maker: Maker, mailed: bool = False) -> Invite:
         token_hash=tokens.digest(tokens.invite_token(nonce)),
         name=draft.name,
         email=draft.email,
-        project_id=_project(draft.project).id if draft.project else None,
+        project_id=project(draft.project).id if draft.project else None,
         role=draft.role,
         plan=draft.plan,
         redirect_url=draft.redirect_url,
@@ -227,6 +227,14 @@ def redirect(invite: Invite) -> str | None:
         return fields.redirect_url(invite.redirect_url) if invite.redirect_url else None
     except Invalid:
         return None
+
+
+def project(slug: str) -> Project:
+    """The project that people are invited to; raises Invalid where there is none with this slug."""
+    found = session().scalar(select(Project).where(Project.slug == slug))
+    if found is None:
+        raise Invalid.field("project", "exists", "names no project: %(slug)s", slug=slug)
+    return found
 
 
 def named(text: str) -> Invite:
@@ -354,13 +362,6 @@ def _refuse_privileges(draft: Draft, maker: Maker) -> None:
             problems.append(problem("ttl", "range", "must be at most 24h for an invite that makes an admin"))
     if problems:
         raise Invalid(*problems)
-
-
-def _project(slug: str) -> Project:
-    project = session().scalar(select(Project).where(Project.slug == slug))
-    if project is None:
-        raise Invalid.field("project", "exists", "names no project: %(slug)s", slug=slug)
-    return project
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:

@@ -5,29 +5,40 @@ however many rows there are.
 """
 
 import base64
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 import clock
 from database import session
-from models import Invite, Redemption, state_of
-from rules import fields, invites, tokens
-from rules.refusals import Invalid, LinkLost
+from models import Invite, Project, Redemption, User, called, state_of
+from rules import accounts, fields, invites, tokens
+from rules.refusals import Invalid, LinkLost, UserNotFound
 
-STATUSES = ("active", "used", "expired")
+STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
 
 Place = tuple[datetime, str]  # created_at and id of a row: the list's order
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which invites to list: in a state, with a text in their name, address or note, after a place."""
+    """Which invites to list; all that is given must hold.
 
-    status: str | None = None
+    In one of the states; with a text in their name, address or note; to the project with this slug;
+    made by this maker (an account's id, name or address, a key's id, or part of what it was
+    called); bound to this address; after a place in the list.
+    """
+
+    states: Sequence[str] = ()
     text: str | None = None
+    project: str | None = None
+    maker: str | None = None
+    email: str | None = None
     after: Place | None = None
 
     def following(self, row: "Listed") -> "Filter":
@@ -44,6 +55,8 @@ class Listed:
     legacy_code: str | None
     name: str | None
     email: str | None
+    note: str | None
+    project: str | None
     plan: str
     role: str
     uses: int
@@ -55,18 +68,20 @@ class Listed:
     revoked_at: datetime | None
     used_at: datetime | None
     user_id: str | None
+    used_by: str | None
 
 
-def read(status: str | None, text: str | None, cursor: str | None) -> Filter:
-    """A filter out of somebody's words; raises Invalid."""
-    if status is not None and status not in STATUSES:
-        raise Invalid.field("status", "enum", "must be one of %(words)s", words=", ".join(STATUSES))
-    searched = fields.text(text, "q", 200) if text else None
-    return Filter(status, searched, _place(cursor) if cursor else None)
+def read(given: Mapping[str, Any], states: Mapping[str, Sequence[str]] = STATES) -> Filter:
+    """A filter out of somebody's words: `status`, `q`, `project`, `maker`, `email` and `cursor`; raises Invalid.
+
+    `states` says which states each word for `status` means.
+    """
+    values = fields.read({**_READERS, "status": partial(_states, states)}, given)
+    return Filter(**{_FIELDS.get(name, name): value for name, value in values.items()})
 
 
 def page(wanted: Filter, limit: int) -> list[Listed]:
-    """At most `limit` invites."""
+    """At most `limit` invites; raises Invalid for a project that there is not."""
     now = clock.now()
     return [_listed(row, now) for row in session().execute(_query(wanted, now).limit(limit))]
 
@@ -93,8 +108,14 @@ def counts() -> dict[str, int]:
 
 def _query(wanted: Filter, now: datetime) -> Select[Any]:
     query = _LISTED
-    if wanted.status:
-        query = query.where(_in_state(wanted.status, now))
+    if wanted.states:
+        query = query.where(or_(*(_in_state(each, now) for each in wanted.states)))
+    if wanted.project:
+        query = query.where(Invite.project_id == invites.project(wanted.project).id)
+    if wanted.maker:
+        query = query.where(_made_by(wanted.maker))
+    if wanted.email:
+        query = query.where(Invite.email == wanted.email)
     if wanted.text:
         searched = (Invite.name, Invite.email, Invite.note)
         query = query.where(or_(*(each.icontains(wanted.text, autoescape=True) for each in searched)))
@@ -104,41 +125,28 @@ def _query(wanted: Filter, now: datetime) -> Select[Any]:
     return query
 
 
-def _in_state(status: str, now: datetime) -> ColumnElement[bool]:
+def _in_state(state: str, now: datetime) -> ColumnElement[bool]:
     used = Invite.uses >= Invite.max_uses
-    if status == "used":
-        return used
-    if status == "active":
+    if state == "active":
         return invites.is_open(now)
-    return and_(~used, ~invites.is_open(now))
+    if state == "used":
+        return used
+    if state == "revoked":
+        return and_(~used, Invite.revoked_at.is_not(None))
+    return and_(~used, Invite.revoked_at.is_(None), Invite.expires_at <= now)
 
 
-def _latest(column: Any) -> Any:
-    of_invite = select(column).where(Redemption.invite_id == Invite.id)
-    return of_invite.order_by(Redemption.redeemed_at.desc(), Redemption.id).limit(1).scalar_subquery()
-
-
-_LISTED = select(
-    *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "plan", "role")),
-    *(getattr(Invite, name) for name in ("uses", "max_uses", "made_by", "created_at", "expires_at", "revoked_at")),
-    _latest(Redemption.redeemed_at).label("used_at"),
-    _latest(Redemption.user_id).label("user_id"),
-).order_by(Invite.created_at.desc(), Invite.id.desc())
-
-
-def _listed(row: Any, now: datetime) -> Listed:
-    values = row._asdict()
-    nonce, token_hash, legacy_hash = (values.pop(name) for name in ("nonce", "token_hash", "legacy_hash"))
+def _made_by(maker: str) -> ColumnElement[bool]:
     try:
-        token: str | None = tokens.shown_again(nonce, token_hash)
-    except LinkLost:
-        token = None
-    return Listed(
-        **values,
-        token=token,
-        legacy_code=tokens.legacy_shown_again(nonce, legacy_hash) if legacy_hash else None,
-        state=state_of(row, now),
-    )
+        return Invite.maker_id == accounts.named(maker).id
+    except UserNotFound:
+        return or_(Invite.key_id == maker, Invite.made_by.icontains(maker, autoescape=True))
+
+
+def _states(states: Mapping[str, Sequence[str]], word: object) -> Sequence[str]:
+    if word not in states:
+        raise Invalid.field("status", "enum", "must be one of %(words)s", words=", ".join(states))
+    return states[str(word)]
 
 
 def _place(cursor: str) -> Place:
@@ -148,3 +156,57 @@ def _place(cursor: str) -> Place:
         return datetime.fromisoformat(moment).astimezone(UTC), id_
     except (ValueError, OverflowError):
         raise Invalid.field("cursor", "format", "must be the `next` of a page before") from None
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "q": lambda value: fields.text(value, "q", 200),
+    "project": lambda value: fields.text(value, "project", 100),
+    "maker": lambda value: fields.text(value, "maker", 254),
+    "email": fields.email,
+    "cursor": _place,
+}
+_FIELDS = {"status": "states", "q": "text", "cursor": "after"}
+
+_latest = (
+    select(Redemption.id)
+    .where(Redemption.invite_id == Invite.id)
+    .order_by(Redemption.redeemed_at.desc(), Redemption.id)
+    .limit(1)
+    .correlate(Invite)
+    .scalar_subquery()
+)
+_Use = aliased(Redemption)
+_LISTED = (
+    select(
+        *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "note")),
+        *(getattr(Invite, name) for name in ("plan", "role", "uses", "max_uses", "made_by")),
+        *(getattr(Invite, name) for name in ("created_at", "expires_at", "revoked_at")),
+        func.coalesce(Project.slug, Project.name).label("project"),
+        _Use.redeemed_at.label("used_at"),
+        _Use.user_id,
+        User.display_name,
+        User.username,
+        User.email.label("address"),
+    )
+    .outerjoin(Project, Project.id == Invite.project_id)
+    .outerjoin(_Use, _Use.id == _latest)
+    .outerjoin(User, User.id == _Use.user_id)
+    .order_by(Invite.created_at.desc(), Invite.id.desc())
+)
+
+
+def _listed(row: Any, now: datetime) -> Listed:
+    values = row._asdict()
+    nonce, token_hash, legacy_hash = (values.pop(name) for name in ("nonce", "token_hash", "legacy_hash"))
+    names = [values.pop(name) for name in ("display_name", "username", "address")]
+    try:
+        token: str | None = tokens.shown_again(nonce, token_hash)
+    except LinkLost:
+        token = None
+    return Listed(
+        **values,
+        token=token,
+        legacy_code=tokens.legacy_shown_again(nonce, legacy_hash) if legacy_hash else None,
+        state=state_of(row, now),
+        used_by=called(*names) if row.user_id else None,
+    )

@@ -11,7 +11,7 @@ import config
 from conftest import make_settings
 from database import file_of, session
 from models import ApiKey, Invite, Member, Project, User
-from rules import accounts, fields, invites, keys, listing, passwords, tokens
+from rules import accounts, fields, invites, keys, listing, passwords, projects, tokens
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -185,9 +185,88 @@ def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite)
         whole = listing.page(wanted, 100)
         while page := listing.page(wanted, 2):
             pages += page
-            wanted = listing.read(None, None, listing.cursor(page[-1]))
+            wanted = listing.read({"cursor": listing.cursor(page[-1])})
     assert pages == whole
     assert {each.token for each in whole} == set(made)
+
+
+@pytest.fixture
+def varied(house, alice, make_invite, use):
+    """An invite of each kind, its name saying which."""
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        key = keys.authenticate(keys.create("script"))
+        invites.create(invites.Draft(name="by key"), invites.by_key(key))
+        invites.create(invites.Draft(name="by alice"), accounts.as_maker(accounts.named("alice")))
+        invites.create(invites.Draft(name="expired", ttl=-clock.HOUR), invites.SHELL)
+        expired = invites.create(invites.Draft(name="revoked", ttl=-clock.HOUR), invites.SHELL)
+        invites.revoke(expired)
+    make_invite(name="for dora", email="dora@example.org")
+    make_invite(name="to project", project="tea-garden", note="100% sure")
+    use(make_invite(name="used"))
+    return key.id
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"status": "used"}, "used"),
+        ({"status": "expired"}, "expired"),
+        ({"status": "revoked"}, "revoked"),
+        ({"status": "active"}, "to project, for dora, by alice, by key"),
+        ({"project": "tea-garden"}, "to project"),
+        ({"email": "Dora@Example.org"}, "for dora"),
+        ({"email": "dora@example.or"}, ""),
+        ({"maker": "alice@example.org"}, "by alice"),
+        ({"maker": "SCRIPT"}, "by key"),
+        ({"maker": "shell", "status": "active"}, "to project, for dora"),
+        ({"maker": "%"}, ""),
+        ({"q": "100%"}, "to project"),
+        ({"q": "dora", "project": "tea-garden"}, ""),
+    ],
+)
+def test_the_list_shows_what_is_asked_for(house, varied, given, found):
+    with house.reading():
+        assert {each.name for each in listing.page(listing.read(given), 10)} == set(filter(None, found.split(", ")))
+
+
+def test_the_list_finds_what_a_key_made_by_its_id(house, varied):
+    with house.reading():
+        (made,) = listing.page(listing.read({"maker": varied}), 10)
+    assert made.name == "by key"
+
+
+def test_the_list_knows_whereto_and_who_used_it(house, varied):
+    with house.reading():
+        listed = {each.name: each for each in listing.page(listing.Filter(), 10)}
+    assert (listed["to project"].project, listed["to project"].note) == ("tea-garden", "100% sure")
+    assert (listed["used"].used_by, listed["by key"].used_by) == ("bob", None)
+
+
+def test_the_list_keeps_the_name_of_a_project_that_is_gone(house, varied):
+    with house.writing():
+        projects.remove_all(projects.find("tea-garden"))
+    with house.reading():
+        (withdrawn,) = listing.page(listing.read({"q": "to project"}), 10)
+        assert (withdrawn.project, withdrawn.state) == ("Tea Garden", "revoked")
+        with pytest.raises(Invalid, match="project: names no project: tea-garden"):
+            listing.page(listing.read({"project": "tea-garden"}), 10)
+
+
+def test_the_latest_of_many_uses_is_listed(house, make_invite, use):
+    token = make_invite(uses=3)
+    for minute, name in enumerate(("bob", "dora")):
+        with time_machine.travel(clock.now() + minute * clock.MINUTE):
+            use(token, name)
+    with house.reading():
+        (listed,) = listing.page(listing.Filter(), 10)
+    assert (listed.used_by, listed.uses) == ("dora", 2)
+
+
+@pytest.mark.parametrize("given", [{"status": "lost"}, {"email": "dora"}, {"cursor": "x"}, {"q": "a\nb"}])
+def test_a_filter_that_makes_no_sense_is_refused(settings, given):
+    with pytest.raises(Invalid, match=next(iter(given))):
+        listing.read(given)
 
 
 def test_no_secret_is_in_the_database(house, settings, make_invite):
