@@ -6,7 +6,6 @@ from enum import Enum
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 import sqlalchemy
 from flask import Flask, Response, current_app, g, request
@@ -26,7 +25,7 @@ import database
 import flood
 import logs
 from config import CHECKOUT, Settings
-from dialects import agentbot, hitkey, ops, pages, prosody, wire
+from dialects import agentbot, hitkey, html, ops, pages, prosody, wire
 from guards import admin, any_form, anyone, api_key, key_or_admin, known, maybe, own_form, signed_in, visitor
 from models import Base
 from rules import accounts, passwords
@@ -122,18 +121,29 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("DELETE",   "/projects/<slug>/invites/<invite_id>", hitkey.cancel_invite,        signed_in,    "120/minute", WRITES),
     ],
     pages: [
+        Route("GET",      "/style.css",                           pages.style,                 anyone,       "600/minute", ALONE),
         Route("GET",      "/",                                    pages.home,                  visitor,      "120/minute", READS),
         Route("POST",     "/code",                                pages.enter_code,            visitor,      "120/minute", WRITES,
               spend=pages.spend_try),
         Route("GET",      "/invite",                              pages.invitation,            visitor,      "120/minute", READS),
         Route("POST",     "/accept",                              pages.accept,                own_form,     "120/minute", WRITES),
+        Route("GET",      "/welcome",                             pages.welcome,               visitor,      "120/minute", READS),
         Route("GET",      "/register",                            pages.show_registration,     visitor,      "120/minute", READS),
         Route("POST",     "/register",                            pages.register,              any_form,     "10/minute",  WRITES,
               prepare=pages.read_registration),
+        Route("POST",     "/register/start",                      pages.start_registration,    own_form,     "10/minute",  WRITES),
+        Route("POST",     "/register/password",                   pages.choose_password,       own_form,     "10/minute",  WRITES,
+              prepare=pages.read_first_password),
+        Route("GET",      "/verify",                              pages.show_verification,     visitor,      "120/minute", READS),
+        Route("POST",     "/verify",                              pages.verify,                own_form,     "10/minute",  WRITES,
+              spend=pages.count_code),
+        Route("POST",     "/verify/send",                         pages.send_code,             own_form,     "10/minute",  WRITES),
         Route("GET",      "/login",                               pages.show_login,            visitor,      "120/minute", READS),
         Route("POST",     "/login",                               pages.login,                 own_form,     "10/minute",  WRITES,
               spend=pages.begin_login, prepare=accounts.check_password),
         Route("POST",     "/logout",                              pages.logout,                own_form,     "120/minute", WRITES),
+        Route("GET",      "/password/forgot",                     pages.show_forgotten,        visitor,      "120/minute", READS),
+        Route("POST",     "/password/forgot",                     pages.send_reset,            own_form,     "10/minute",  WRITES),
         Route("GET",      "/password/reset",                      pages.show_reset,            visitor,      "120/minute", READS),
         Route("POST",     "/password/reset",                      pages.reset,                 visitor,      "10/minute",  WRITES,
               prepare=pages.read_reset),
@@ -182,10 +192,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=database.ENGINE_OPTIONS,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.jinja_env.globals.update(
-        site_name=settings.site_name, root=settings.root, password_min_length=settings.password_min_length
-    )
-    app.jinja_env.filters.update(moment=clock.spoken, host=lambda url: urlsplit(url).netloc)
+    html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     house = House(settings, database.open_database(settings, lambda: _engine(app)), flood.Flood(settings.limits))
     app.extensions["invite_api"] = house

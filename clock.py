@@ -36,12 +36,6 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def spoken(moment: datetime) -> str:
-    """A moment for people: ``28 November 2026, 09:05 UTC``."""
-    utc = moment.astimezone(UTC)
-    return f"{utc.day} {utc:%B %Y, %H:%M} UTC"
-
-
 def duration(text: str) -> timedelta:
     """A length of time as people write it: ``7d``, ``12 hours``, ``2 weeks``, ``90`` (seconds).
 

@@ -24,6 +24,8 @@ import clock
 
 PREFIX = "INVITE_API_"
 CHECKOUT = Path(__file__).resolve().parent
+TRANSLATIONS = CHECKOUT / "translations"
+LANGUAGES = ("en", *sorted(path.stem for path in TRANSLATIONS.glob("*.po")))
 SHORTEST_SECRET = 16
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
@@ -130,6 +132,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+def _colour(value: str) -> str:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+        raise ValueError("write a colour as #rrggbb, such as #2f6f5e")
+    return value.lower()
+
+
 def _smtp_url(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/")):
@@ -193,6 +201,10 @@ class Settings:
         _public_url, "http://127.0.0.1:8080", "Where people reach the service; every link starts with it."
     )
     site_name: str = _setting(_text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
+    language: str = _setting(
+        _one_of(*LANGUAGES), "en", "The language of mail, and of pages for browsers that ask for none we know."
+    )
+    accent: str = _setting(_colour, "#2f6f5e", "The colour of the pages' buttons and links.")
     secret_key: str = _setting(
         _secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`.", secret=True
     )

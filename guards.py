@@ -89,6 +89,7 @@ def visitor() -> SignedIn | None:
     """Whoever looks at a page: signed in by the browser's cookie, or nobody known."""
     caller = _by_cookie()
     g.visitor = caller.user.called if caller else None
+    g.visitor_is_admin = caller is not None and accounts.is_admin(caller.user)
     g.csrf = sessions.form_token(caller)
     return caller
 

@@ -13,23 +13,29 @@ from urllib.parse import unquote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 import clock
+import language
 from config import CHECKOUT, settings
+from language import say
 from models import Letter
 from rules import accounts, invites, tokens
 
 PATIENCE = 30  # seconds for each step of talking to the mail server
 _WHOLE_LINES = default.clone(max_line_length=998)  # a link should be one piece in the mail's source too
 _TAME = " .,'’-!?&()"
+Facts = dict[str, object]
+
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def compose(letter: Letter) -> EmailMessage | None:
-    """The mail that a letter is, or None if what it says is no longer so."""
-    told = _TELL[letter.kind](letter)
-    if told is None:
-        return None
-    subject, facts = told
-    facts |= {"site": settings().site_name}
+    """The mail that a letter is, in the language of this place, or None if what it says is no longer so."""
+    with language.using(settings().language):
+        told = _TELL[letter.kind](letter)
+        return _written(letter, *told) if told else None
+
+
+def _written(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
+    facts = {**facts, "site": settings().site_name, "language": language.current()}
     message = EmailMessage(_WHOLE_LINES)
     message["Subject"] = subject
     message["From"] = settings().mail_from
@@ -81,41 +87,44 @@ def _connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
     return connection
 
 
-def _tell_invite(letter: Letter) -> tuple[str, dict[str, str]] | None:
+def _tell_invite(letter: Letter) -> tuple[str, Facts] | None:
     invite = invites.find_by_id(letter.invite_id or "")
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
         return None
     told = invites.told(invite)
     inviter, to = _called(told.inviter), _called(told.to)
     link = invites.link(invites.mail_token(invite))
-    until = clock.spoken(told.expires_at) if told.expires_at else ""
-    return f"Your invitation to {to}", {"inviter": inviter, "to": to, "link": link, "until": until}
+    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": told.expires_at}
+    return say("Your invitation to %(to)s", to=to), facts
 
 
-def _tell_code(letter: Letter) -> tuple[str, dict[str, str]] | None:
+def _tell_code(letter: Letter) -> tuple[str, Facts] | None:
     code = letter.code
     if code is None or code.used_at or code.expires_at <= clock.now():
         return None
     if code.user_id and (letter.user is None or letter.user.email != code.email):
         return None
     digits = tokens.mail_code(code.nonce)
-    return f"{digits} is your code for {settings().site_name}", {"digits": digits}
+    subject = say("%(digits)s is your code for %(site)s", digits=digits, site=settings().site_name)
+    return subject, {"digits": digits}
 
 
-def _tell_known(letter: Letter) -> tuple[str, dict[str, str]] | None:
+def _tell_known(letter: Letter) -> tuple[str, Facts] | None:
     user = letter.user
     if user is None or user.email != letter.recipient or letter.created_at <= clock.now() - clock.DAY:
         return None
-    return f"You have an account at {settings().site_name}", {"link": f"{settings().public_url}/login"}
+    subject = say("You have an account at %(site)s", site=settings().site_name)
+    return subject, {"link": f"{settings().public_url}/login"}
 
 
-def _tell_reset(letter: Letter) -> tuple[str, dict[str, str]] | None:
+def _tell_reset(letter: Letter) -> tuple[str, Facts] | None:
     user, now = letter.user, clock.now()
     left = letter.created_at + accounts.MAILED_RESET_TTL - now
     if user is None or not user.may_sign_in or user.email != letter.recipient or left <= clock.SECOND:
         return None
     link = accounts.mailed_reset_link(user, left)
-    return f"A new password for {settings().site_name}", {"link": link, "called": tame(user.called)}
+    subject = say("A new password for %(site)s", site=settings().site_name)
+    return subject, {"link": link, "called": tame(user.called)}
 
 
 _TELL = {"invite": _tell_invite, "code": _tell_code, "known": _tell_known, "reset": _tell_reset}
@@ -124,4 +133,6 @@ _TELL = {"invite": _tell_invite, "code": _tell_code, "known": _tell_known, "rese
 @cache
 def _templates() -> Environment:
     folder = FileSystemLoader(CHECKOUT / "templates" / "mail")
-    return Environment(loader=folder, autoescape=select_autoescape(), undefined=StrictUndefined)
+    made = Environment(loader=folder, autoescape=select_autoescape(), undefined=StrictUndefined)
+    language.teach(made)
+    return made

@@ -5,54 +5,32 @@ That module's promise: ``GET /register?t=TOKEN`` shows a form; ``POST /register`
 programs take the token as everything after the ``?`` of the link, put ``/register`` in the place of
 ``/invite`` and post there. The token itself is what authorises the post, so no cookie counts.
 
-A view that shows a form says in ``g.again`` how to show it once more, before anything is refused.
+What a form of ours does ends in a redirect to a page that may be reloaded.
 
 https://modules.prosody.im/mod_invites_register_web
 """
 
-import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import segno
-from flask import Response, g, make_response, render_template, request
+from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from config import settings
-from dialects import wire
-from rules import accounts, fields, invites, legacy, passwords, refusals, sessions, tokens
+from dialects import html, wire
+from dialects.html import page, see_other
+from rules import accounts, fields, invites, legacy, passwords, registration, sessions, tokens
 from rules.accounts import Attempt, Names
-from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn
 
-HEADERS: Mapping[str, str] = {
-    **wire.HEADERS,
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
-
-STATUS = {
-    **wire.STATUS,
-    **dict.fromkeys(
-        (
-            refusals.Invalid,
-            refusals.UsernameInvalid,
-            refusals.UsernameTaken,
-            refusals.EmailInUse,
-            refusals.EmailMismatch,
-            refusals.AlreadyMember,
-        ),
-        422,
-    ),
-}
-
-_LABELS = {"code": "This", "password": "The password"}
+HEADERS: Mapping[str, str] = html.HEADERS
 
 _DEAD = (InviteNotFound, InviteExpired, InviteUsed)
+_OURS = re.compile(r"/(admin|verify)(/[a-z0-9-]+)*", re.ASCII)  # where signing in may lead
 
 
 @dataclass(frozen=True)
@@ -65,14 +43,30 @@ class Typed:
     problem: Invalid | None
 
 
-def home(caller: SignedIn | None) -> str:  # noqa: ARG001
+@dataclass(frozen=True)
+class Try:
+    """A try at a mailed code that has been counted: it is the `number`-th at this code."""
+
+    code_id: str
+    number: int
+
+
+def style(caller: None) -> Response:  # noqa: ARG001
+    """The style sheet. Its address changes with it, so browsers may keep it."""
+    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(html.style(), headers=kept, mimetype="text/css")
+
+
+def home(caller: SignedIn | None) -> str:
     """What this is, and a field for an invitation that came as text."""
-    return render_template("home.html")
+    unproven = caller is not None and _unproven(caller) is not None
+    done = caller and next((each for each in ("welcome", "confirmed") if each in request.args), None)
+    return page("home.html", done=done, unproven=unproven)
 
 
 def spend_try(caller: SignedIn | None) -> None:  # noqa: ARG001
     """Count a try at a short code, before it is looked at; whole tokens cannot be guessed."""
-    g.again = partial(render_template, "home.html")
+    g.again = partial(page, "home.html")
     if legacy.is_code(_code()):
         legacy.count_try(wire.neighbourhood())
 
@@ -84,37 +78,69 @@ def enter_code(caller: SignedIn | None, spent: None) -> Response:  # noqa: ARG00
         return _to_invitation(code)
     if not legacy.is_code(code):
         raise Invalid.field(
-            "code", "format", "is not a whole invitation. Copy the whole link, from https:// to its last character"
+            "code", "format", "this is not a whole invitation: copy the whole link, from https:// to its last character"
         )
     invite = legacy.find_open(code)
     legacy.forgive_try(wire.neighbourhood())
     return _to_invitation(invites.token(invite))
 
 
-def invitation(caller: SignedIn | None) -> str:  # noqa: ARG001
-    """Who invites you to what; opening it changes nothing."""
+def invitation(caller: SignedIn | None) -> Response | str:
+    """Who invites you to what; opening it changes nothing. Who has used it is welcomed once more."""
     token = _token_in_link()
-    invite = invites.find_open(token)
-    return render_template("invitation.html", invitation=invites.told(invite), token=token, qr=_qr(invites.link(token)))
+    try:
+        invite = invites.find_open(token)
+    except InviteUsed:
+        if caller and invites.has_used(invites.find(token), caller.user):
+            return see_other(f"/welcome?{token}")
+        raise
+    hindrance = invites.hindrance(invite, caller.user, token) if caller else None
+    return page(
+        "invitation.html",
+        invitation=invites.told(invite),
+        token=token,
+        hindrance=_hindered(hindrance, invite.email, caller),
+        qr=html.qr(invites.link(token)),
+    )
 
 
-def accept(caller: SignedIn | None) -> Response | str:
-    """Let the account that is signed in use the invite."""
+def accept(caller: SignedIn | None) -> Response:
+    """Let the account that is signed in use the invite; again does no harm."""
     token = wire.form_field("token")
     if caller is None:
-        return _see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
-    invite = invites.accept(token, caller.user)
-    return render_template("welcome.html", invitation=invites.told(invite), called=caller.user.called)
+        return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
+    try:
+        invites.accept(token, caller.user)
+    except AlreadyMember:
+        if not invites.has_used(invites.find(token), caller.user):
+            raise
+    return see_other(f"/welcome?{token}")
+
+
+def welcome(caller: SignedIn | None) -> Response | str:
+    """What follows for somebody who has used an invite; for anybody else, the invitation."""
+    token = _token_in_link()
+    invite = invites.find(token)
+    if caller is None or not invites.has_used(invite, caller.user):
+        return _to_invitation(token)
+    return page(
+        "welcome.html",
+        invitation=invites.told(invite),
+        called=caller.user.called,
+        unproven=_unproven(caller),
+    )
 
 
 def show_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG001
     """The form that makes an account; a dead token leads to the invitation's page."""
     token = _token_in_link()
+    if not token and settings().open_registration:
+        return page("begin.html", email="")
     try:
         invite = invites.find_open(token)
     except _DEAD:
         return _to_invitation(token)
-    return render_template("register.html", invitation=invites.told(invite), token=token, user="")
+    return page("register.html", invitation=invites.told(invite), token=token, user=invite.email or "")
 
 
 def read_registration() -> Typed:
@@ -125,24 +151,84 @@ def read_registration() -> Typed:
 def register(caller: bool, typed: Typed) -> Response | str:
     """Make the account and spend the invite, both or neither; only our own form signs in as well.
 
-    `caller` says whether it came from there.
+    `caller` says whether it came from there; then an address will do for a user name, too.
     """
     try:
         told = invites.told(invites.find_open(typed.token))
     except _DEAD:
         return _to_invitation(typed.token)
-    g.again = partial(render_template, "register.html", invitation=told, token=typed.token, user=typed.user)
-    names = Names(fields.username(typed.user))
-    user, _ = accounts.register(typed.token, names, _hash(typed))
-    page = make_response(render_template("welcome.html", invitation=told, called=user.called, username=user.username))
-    return _signed_in(page, sessions.start_in_browser(user)) if caller else page
+    g.again = partial(page, "register.html", invitation=told, token=typed.token, user=typed.user)
+    user, _ = accounts.register(typed.token, _names(typed.user, caller), _hash(typed))
+    if caller:
+        return _signed_in(see_other(f"/welcome?{typed.token}"), sessions.start_in_browser(user))
+    return page("welcome.html", invitation=told, called=user.called, username=user.username)
+
+
+def start_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG001
+    """Without an invite, where that is open: mail a code to an address. The answer is the same for all."""
+    email = wire.form_field("email").strip()
+    g.again = partial(page, "begin.html", email=email)
+    registration.start(fields.email(email))
+    return page("verify.html", known=email, sent=True)
+
+
+def show_verification(caller: SignedIn | None) -> Response | str:
+    """The form for a mailed code: of the account that is signed in, or of a new one."""
+    if caller is None and not settings().open_registration:
+        return see_other("/login?then=/verify")
+    if caller and caller.user.email_verified_at:
+        return see_other("/")
+    return _code_form(caller)()
+
+
+def send_code(caller: SignedIn | None) -> Response | str:
+    """Mail a code: to the address of the account that is signed in, or of one that is being made."""
+    g.again = _code_form(caller)
+    if caller:
+        registration.start_proof(caller.user)
+    else:
+        registration.start(fields.email(wire.form_field("email")))
+    return _code_form(caller)(sent=True)
+
+
+def count_code(caller: SignedIn | None) -> Try:
+    """Count a try at a mailed code, before it is looked at."""
+    g.again = _code_form(caller)
+    email = caller.user.email or "" if caller else fields.email(wire.form_field("email"))
+    return Try(*registration.count_try(email, caller.user if caller else None))
+
+
+def verify(caller: SignedIn | None, attempt: Try) -> Response | str:
+    """What the right code leads to: a proven address, or the choice of a password."""
+    digits = re.sub(r"\s", "", wire.form_field("code"))
+    code = registration.check(attempt.code_id, attempt.number, digits, wire.neighbourhood())
+    if caller:
+        registration.prove(caller.user, code)
+        return see_other("/?confirmed")
+    return page("first_password.html", email=code.email, ticket=registration.ticket(code))
+
+
+def choose_password(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
+    """Make the account whose address was proven just now, and sign it in."""
+    email = fields.email(typed.user)
+    g.again = partial(page, "first_password.html", email=email, ticket=typed.token)
+    user = registration.complete(email, _hash(typed), wire.neighbourhood(), typed.token)
+    return _signed_in(see_other("/?welcome"), sessions.start_in_browser(user))
+
+
+def read_first_password() -> Typed:
+    """Read the form and hash its password, while no unit of work is open."""
+    return _typed(wire.form_field("ticket"), wire.form_field("email"))
 
 
 def show_login(caller: SignedIn | None) -> str:  # noqa: ARG001
     """The form that signs in."""
     token = _token_in_link()
-    return render_template(
-        "login.html", token=token if tokens.is_token(token) else "", user="", done="done" in request.args
+    return page(
+        "login.html",
+        token=token if tokens.is_token(token) else "",
+        then=_then(request.args.get("then", "")),
+        done="done" in request.args,
     )
 
 
@@ -152,28 +238,42 @@ def begin_login(caller: SignedIn | None) -> Attempt:  # noqa: ARG001
 
 
 def login(caller: SignedIn | None, attempt: Attempt) -> Response:
-    """Sign this browser in, and go back to the invitation it came from; who was signed in before is out."""
-    token = wire.form_field("token")
-    g.again = partial(render_template, "login.html", token=token, user=wire.form_field("user"))
+    """Sign this browser in, and go back to where it came from; who was signed in before is out."""
+    token, then = wire.form_field("token"), _then(wire.form_field("then"))
+    g.again = partial(page, "login.html", token=token, then=then, user=wire.form_field("user"))
     cookie = sessions.start_in_browser(accounts.finish_login(attempt))
     if caller:
         sessions.end(caller.session)
-    return _signed_in(_to_invitation(token) if tokens.is_token(token) else _see_other("/"), cookie)
+    return _signed_in(_to_invitation(token) if tokens.is_token(token) else see_other(then or "/"), cookie)
 
 
 def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session."""
+    """End this browser's session; from an invitation one comes back to it."""
     if caller:
         sessions.end(caller.session)
-    response = _see_other("/")
+    token = wire.form_field("token")
+    response = _to_invitation(token) if tokens.is_token(token) else see_other("/")
     response.delete_cookie(settings().cookie_name, **_cookie_manners())
     return response
+
+
+def show_forgotten(caller: SignedIn | None) -> str:  # noqa: ARG001
+    """The form that asks for a link for a new password."""
+    return page("forgot.html", email="", sent="sent" in request.args)
+
+
+def send_reset(caller: SignedIn | None) -> Response:  # noqa: ARG001
+    """Mail a link for a new password, if an account has this address; the answer is the same for all."""
+    email = wire.form_field("email").strip()
+    g.again = partial(page, "forgot.html", email=email)
+    registration.send_reset(fields.email(email))
+    return see_other("/password/forgot?sent")
 
 
 def show_reset(caller: SignedIn | None) -> str:  # noqa: ARG001
     """The form for a new password, behind a link that was handed over."""
     token = _token_in_link()
-    return render_template("reset.html", token=token, called=accounts.of_reset(token).called)
+    return page("reset.html", token=token, called=accounts.of_reset(token).called)
 
 
 def read_reset() -> Typed:
@@ -184,21 +284,21 @@ def read_reset() -> Typed:
 def reset(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
     """Set the new password; every session of the account ends."""
     user = accounts.of_reset(typed.token)
-    g.again = partial(render_template, "reset.html", token=typed.token, called=user.called)
+    g.again = partial(page, "reset.html", token=typed.token, called=user.called)
     accounts.reset(typed.token, _hash(typed))
-    return _see_other("/login?done")  # a page made now would have a form of the session that just ended
+    return see_other("/login?done")  # a page made now would have a form of the session that just ended
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
-    """A form again, with what was typed and what is wrong; else a page that says what to do next."""
-    again: Callable[..., str] | None = g.pop("again", None)
-    if again and isinstance(error, Refusal) and not isinstance(error, _DEAD):
-        page = again(problem=_sentence(error))
-    elif isinstance(error, _DEAD):
-        page = render_template("dead.html", kind=_kind(error), error=error)
-    else:
-        page = render_template("error.html", sentence=_sentence(error))
-    return wire.with_status(make_response(page), error, STATUS)
+    """A dead invitation says why it is one; all else is said as on every page."""
+    if not isinstance(error, _DEAD):
+        return html.refusal(error)
+    made = page("dead.html", kind=_kind(error), error=error)
+    return wire.with_status(make_response(made), error, html.STATUS)
+
+
+def _names(typed: str, by_address: bool) -> Names:
+    return Names(email=fields.email(typed)) if by_address and "@" in typed else Names(fields.username(typed))
 
 
 def _typed(token: str, user: str) -> Typed:
@@ -219,6 +319,27 @@ def _code() -> str:
     return tokens.in_text(wire.form_field("code"))
 
 
+def _code_form(caller: SignedIn | None) -> Callable[..., str]:
+    email = request.form.get("email", "") if request.method == "POST" else ""
+    return partial(page, "verify.html", known=caller.user.email if caller else None, email=email)
+
+
+def _unproven(caller: SignedIn) -> str | None:
+    """The address that an account could still prove, where mail can be sent."""
+    return caller.user.email if settings().smtp_url and not caller.user.email_verified_at else None
+
+
+def _hindered(why: Refusal | None, wanted: str | None, caller: SignedIn | None) -> str | None:
+    """What keeps somebody from an invite, in a word for the template: ``again``, ``unproven``, ``stranger``."""
+    if isinstance(why, EmailMismatch) and caller:
+        return "unproven" if caller.user.email == wanted and settings().smtp_url else "stranger"
+    return "again" if why else None
+
+
+def _then(path: str) -> str:
+    return path if _OURS.fullmatch(path) else ""
+
+
 def _signed_in(response: Response, cookie: str) -> Response:
     lifetime = int(sessions.LIFETIME.total_seconds())
     response.set_cookie(settings().cookie_name, cookie, max_age=lifetime, **_cookie_manners())
@@ -229,17 +350,13 @@ def _cookie_manners() -> dict[str, Any]:
     return {"path": "/", "secure": settings().origin.startswith("https:"), "httponly": True, "samesite": "Lax"}
 
 
-def _see_other(path: str) -> Response:
-    return Response(status=303, headers={"Location": f"{settings().public_url}{path}"})
-
-
 def _token_in_link() -> str:
     return tokens.in_query(request.query_string.decode("ascii", "replace"))
 
 
 def _to_invitation(token: str) -> Response:
     """To the page that says what is wrong with a token; one that cannot be a token is not repeated."""
-    return _see_other(f"/invite?{token}" if tokens.is_token(token) else "/invite")
+    return see_other(f"/invite?{token}" if tokens.is_token(token) else "/invite")
 
 
 def _kind(error: Refusal) -> str:
@@ -248,17 +365,3 @@ def _kind(error: Refusal) -> str:
     if isinstance(error, InviteUsed):
         return "used"
     return "missing" if request.method == "GET" and not request.query_string else "unknown"
-
-
-def _sentence(error: Refusal | HTTPException) -> str:
-    """An error in words that fit beside a form's fields."""
-    if isinstance(error, Invalid):
-        return " ".join(f"{_LABELS.get(each.field, each.field)} {each.message}." for each in error.problems)
-    return wire.sentence(error)
-
-
-def _qr(link: str) -> str:
-    """A link as a picture for a phone's camera: SVG to stand in a page."""
-    out = io.BytesIO()
-    segno.make(link, micro=False).save(out, kind="svg", xmldecl=False, svgns=False, scale=4, border=2, light="#fff")
-    return out.getvalue().decode()

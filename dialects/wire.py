@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, Uns
 
 from config import settings
 from rules import refusals
-from rules.refusals import Invalid, Refusal, problem
+from rules.refusals import N_, Invalid, Refusal, problem
 
 T = TypeVar("T")
 
@@ -110,10 +110,10 @@ def code(error: Refusal | HTTPException) -> str:
 
 
 _SENTENCES = {
-    404: "There is nothing at this address.",
-    413: "This is too much: send at most 64 KiB.",
-    500: "Something went wrong here. It has been written to the log; nothing was changed.",
-    503: "The invitations cannot be reached right now. Nothing was changed; try again in a few seconds.",
+    404: N_("There is nothing at this address."),
+    413: N_("This is too much: send at most 64 KiB."),
+    500: N_("Something went wrong here. It has been written to the log; nothing was changed."),
+    503: N_("The invitations cannot be reached right now. Nothing was changed; try again in a few seconds."),
 }
 
 

@@ -18,7 +18,16 @@ from config import settings
 from database import session
 from models import ApiKey, Invite, Member, Project, Redemption, User
 from rules import addresses, fields, outbox, tokens
-from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
+from rules.refusals import (
+    AlreadyMember,
+    EmailMismatch,
+    Invalid,
+    InviteExpired,
+    InviteNotFound,
+    InviteUsed,
+    Refusal,
+    problem,
+)
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
@@ -271,11 +280,25 @@ def accept(token: str, user: User) -> Invite:
         _refuse_again(find(token), user)
         raise
     settle(invite, user)
-    if invite.email and (invite.email != user.email or user.email_verified_at is None):
-        if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
-            raise EmailMismatch
-        addresses.prove(user, invite.email)
+    if _is_yet_to_prove(invite, user, token):
+        addresses.prove(user, str(invite.email))
     return invite
+
+
+def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
+    """What would keep this account from using an open invite with this token, if anything."""
+    try:
+        _refuse_again(invite, user)
+        _is_yet_to_prove(invite, user, token)
+    except (AlreadyMember, EmailMismatch) as refusal:
+        return refusal
+    return None
+
+
+def has_used(invite: Invite, user: User) -> bool:
+    """Whether this account has used this invite."""
+    mine = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
+    return session().scalar(mine) is not None
 
 
 def take(token: str) -> Invite:
@@ -375,8 +398,16 @@ def _has(token: str) -> ColumnElement[bool]:
     return or_(Invite.token_hash == digest, Invite.mail_token_hash == digest)
 
 
+def _is_yet_to_prove(invite: Invite, user: User, token: str) -> bool:
+    """Whether using this token proves the invite's address to be this account's; raises EmailMismatch."""
+    if invite.email is None or (invite.email == user.email and user.email_verified_at):
+        return False
+    if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
+        raise EmailMismatch
+    return True
+
+
 def _refuse_again(invite: Invite, user: User) -> None:
-    mine = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
     same = select(Member.id).where(Member.project_id == invite.project_id, Member.user_id == user.id)
-    if session().scalar(same) or session().scalar(mine):
+    if session().scalar(same) or has_used(invite, user):
         raise AlreadyMember

@@ -1,5 +1,6 @@
 """What the tests share: a house of their own for each test, the real command, the real server."""
 
+import html
 import os
 import re
 import shutil
@@ -95,6 +96,11 @@ def stored(house):
     return look
 
 
+def seen(page) -> str:
+    """The text of a page as its reader sees it."""
+    return " ".join(html.unescape(re.sub("<[^>]*>", "", page.text)).split())
+
+
 PASSWORD = "correct horse battery"
 HASH = passwords.hash(PASSWORD)
 
@@ -183,6 +189,10 @@ class Browser:
     def post(self, path: str, headers: dict[str, str] | None = None, csrf: str | None = None, **fields: str):
         fields["csrf"] = self.csrf() if csrf is None else csrf
         return self.client.post(path, data=fields, headers=headers or {"Sec-Fetch-Site": "same-origin"})
+
+    def follow(self, answer):
+        """The page that an answer leads to."""
+        return self.client.get(answer.location.removeprefix("http://127.0.0.1:8080"))
 
     def sign_in(self, name: str, password: str = PASSWORD, token: str = ""):
         return self.post("/login", user=name, password=password, token=token)

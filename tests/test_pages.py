@@ -5,7 +5,7 @@ import time_machine
 
 import clock
 from app import create_app
-from conftest import make_settings
+from conftest import make_settings, seen
 from database import session
 from models import Invite, Project, User
 from rules import invites
@@ -36,7 +36,7 @@ def users(house):
 def test_a_link_opens_in_every_form_and_shows_who_it_is_for(client, make_invite, query):
     page = client.get(f"/invite?{query.format(make_invite(name='Anne', email='anne@example.org'))}")
     assert page.status_code == 200
-    assert "Anne, you are invited" in page.text
+    assert "Anne, you are invited" in seen(page)
     assert "anne@example.org" in page.text
     assert "<svg" in page.text
     assert "Eve" not in page.text
@@ -58,7 +58,7 @@ def test_the_story_of_an_invite(client, make_invite, register, users):
     assert "Make my account" in client.get(f"/invite?{token}").text
     done = register(token, user="Anne")
     assert done.status_code == 200
-    assert "Welcome, anne" in done.text
+    assert "Welcome, anne" in seen(done)
     again = client.get(f"/invite?{token}")
     assert (again.status_code, "has been used" in again.text) == (410, True)
     assert [each.username for each in users()] == ["anne"]
@@ -82,7 +82,7 @@ def test_the_token_may_stand_in_the_url_of_the_post_alone(register, make_invite)
         ({"user": "anne b"}, "A user name has"),
         ({"user": "<b>x"}, "A user name has"),
         ({"user": "taken"}, "This user name is taken"),
-        ({"password": ""}, "must have at least 8"),
+        ({"password": ""}, "Must have at least 8"),
         ({"password": "password1"}, "anybody would guess"),
     ],
 )
@@ -94,7 +94,8 @@ def test_a_refused_form_comes_back_with_what_was_typed_and_costs_nothing(
     page = register(token, **{"user": "anne", "password": PASSWORD, **typed})
     assert page.status_code == 422
     assert said in page.text
-    assert f'value="{typed.get("user", "anne").replace("<", "&lt;").replace(">", "&gt;")}"' in page.text
+    kept = typed.get("user", "anne").replace("<", "&lt;").replace(">", "&gt;")
+    assert not kept or f'value="{kept}"' in page.text
     assert PASSWORD not in page.text
     assert len(users()) == 1
     assert register(token).status_code == 200
@@ -149,7 +150,7 @@ def test_a_pasted_link_or_token_leads_to_its_invitation(client, make_invite, pas
 def test_what_is_no_invitation_is_said_beside_the_field(client, pasted):
     answer = client.post("/code", data={"code": pasted})
     assert answer.status_code == 422
-    assert 'role="alert"' in answer.text
+    assert 'aria-invalid="true"' in answer.text
     assert "<script>" not in answer.text
 
 
@@ -157,12 +158,13 @@ def test_a_page_links_under_the_path_of_the_public_url(tmp_path, house, make_inv
     client = create_app(make_settings(tmp_path / "instance", PUBLIC_URL="https://example.org/in")).test_client()
     token = make_invite()
     page = client.get(f"/invite?{token}").text
-    assert set(re.findall(r'(?:href|action|src)="([^"]*)"', page)) == {
+    links = set(re.findall(r'(?:href|action|src)="([^"]*)"', re.sub(r"[?]v=[0-9a-f]+", "", page)))
+    assert {each for each in links if not each.startswith(("#", "data:"))} == {
         "/in/",
         "/in/register",
         f"/in/login?t={token}",
-        "/in/static/icon.svg",
-        "/in/static/style.css",
+        "/in/static/script.js",
+        "/in/style.css",
     }
 
 
@@ -177,8 +179,9 @@ def test_the_page_after_joining_leads_on_but_never_jumps(client, register, make_
 def test_an_invite_to_a_project_names_it(client, house, make_invite):
     with house.writing():
         session().add(Project(id="p", name="Tea & <Cake>", slug="tea", created_at=clock.now()))
-    page = client.get(f"/invite?{make_invite(project='tea')}").text
-    assert "You are invited to Tea &amp; &lt;Cake&gt;" in page
+    page = client.get(f"/invite?{make_invite(project='tea')}")
+    assert "You are invited to Tea & <Cake>" in seen(page)
+    assert "<Cake>" not in page.text
 
 
 def test_the_operators_note_is_not_shown(client, make_invite):

@@ -7,7 +7,7 @@ import time_machine
 
 import clock
 from app import create_app
-from conftest import PASSWORD, Browser, make_settings
+from conftest import PASSWORD, Browser, make_settings, seen
 from rules import accounts
 
 
@@ -61,8 +61,8 @@ def test_our_own_form_signs_a_new_account_in_and_a_programs_does_not(client, bro
     program = client.post("/register", data={"token": make_invite(), "user": "bob", "password": PASSWORD})
     assert (program.status_code, "Set-Cookie" in program.headers) == (200, False)
     form = browser.post("/register", token=make_invite(), user="charlie", password=PASSWORD)
-    assert (form.status_code, "Set-Cookie" in form.headers) == (200, True)
-    assert "charlie" in browser.client.get("/").text
+    assert (form.status_code, "Set-Cookie" in form.headers) == (303, True)
+    assert "Welcome, charlie" in seen(browser.follow(form))
 
 
 def test_a_program_that_registers_ignores_whose_cookie_it_has(browser, make_invite):
@@ -75,11 +75,20 @@ def test_a_program_that_registers_ignores_whose_cookie_it_has(browser, make_invi
 def test_an_invitation_is_accepted_as_the_account_that_is_named(browser, make_invite):
     token = make_invite(redirect_url="https://app.example.org/")
     browser.sign_in("alice")
-    assert "Accept as alice" in browser.client.get(f"/invite?{token}").text
-    page = browser.post("/accept", token=token)
-    assert (page.status_code, "Go on to app.example.org" in page.text) == (200, True)
-    again = browser.post("/accept", token=token)
-    assert (again.status_code, "has accepted this invitation before" in again.text) == (422, True)
+    assert "Accept as alice" in seen(browser.client.get(f"/invite?{token}"))
+    for _ in ("once", "once more, by a double click"):
+        done = browser.post("/accept", token=token)
+        assert (done.status_code, done.location) == (303, f"http://127.0.0.1:8080/welcome?{token}")
+    assert "Go on to app.example.org" in browser.follow(done).text
+    assert browser.client.get(f"/invite?{token}").location == done.location
+
+
+def test_what_follows_an_invitation_is_for_who_has_used_it(browser, client, make_invite):
+    token = make_invite(uses=2)
+    browser.sign_in("alice")
+    for each in (client, browser.client):
+        assert each.get(f"/welcome?{token}").location == f"http://127.0.0.1:8080/invite?{token}"
+    assert browser.client.get("/welcome").status_code == 404
 
 
 def test_who_signs_in_to_accept_comes_back_to_the_invitation(browser, make_invite):
@@ -109,7 +118,7 @@ def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, 
     with house.writing():
         link = accounts.reset_link(accounts.named("alice")).removeprefix("http://127.0.0.1:8080")
     browser.sign_in("alice")
-    assert "A new password for alice" in client.get(link).text
+    assert "A new password for alice" in seen(client.get(link))
     token = link.partition("?")[2]
     weak = client.post("/password/reset", data={"token": token, "password": "short"})
     assert (weak.status_code, "at least 8" in weak.text) == (422, True)

@@ -1,0 +1,122 @@
+"""Saying things in the language of whoever reads them: translated texts, and dates as they are written there.
+
+The texts in the code are English. ``translations/CODE.po`` holds those of one more language; a new
+file is all that a new language needs.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from functools import cache, partial
+
+from babel import Locale, dates, numbers
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from jinja2 import Environment
+
+import clock
+from config import LANGUAGES, TRANSLATIONS
+
+_BRITISH = "en_GB"  # the English of the texts: its dates have the day first
+
+
+class Language:
+    """One language: its texts, its dates, and the direction it is written in, ``ltr`` or ``rtl``."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.locale = Locale.parse(_BRITISH if code == "en" else code)
+        self.direction = self.locale.text_direction
+        self._texts = _texts(code)
+
+    def text(self, text: str) -> str:
+        """A text of the code as it is in this language; English where nobody has translated it."""
+        return str(self._texts.gettext(text))
+
+    def plural(self, one: str, many: str, number: int) -> str:
+        """Likewise one of two texts, as the number asks for."""
+        return str(self._texts.ngettext(one, many, number))
+
+    def say(self, text: str, facts: Mapping[str, object]) -> str:
+        """Likewise, with its facts in it."""
+        said = {name: self.moment(fact) if isinstance(fact, datetime) else fact for name, fact in facts.items()}
+        return self.text(text) % said
+
+    def moment(self, moment: datetime) -> str:
+        """A moment for people: ``28 November 2026, 09:05 UTC``."""
+        return f"{self.day(moment)}, {dates.format_time(moment, 'HH:mm', locale=self.locale)} UTC"
+
+    def day(self, moment: datetime) -> str:
+        """Its day alone: ``28 November 2026``."""
+        return str(dates.format_date(moment.date(), "long", locale=self.locale))
+
+    def short_day(self, moment: datetime) -> str:
+        """Its day where there is little room: ``28 Nov``."""
+        return str(dates.format_skeleton("MMMd", moment, locale=self.locale))
+
+    def distance(self, moment: datetime) -> str:
+        """How far it is from now: ``in 6 days``, ``2 hours ago``."""
+        away = moment - clock.now()
+        return str(dates.format_timedelta(away, add_direction=True, threshold=1, locale=self.locale))
+
+    def number(self, number: int) -> str:
+        """A number as it is written: ``1,234``."""
+        return str(numbers.format_decimal(number, locale=self.locale))
+
+
+@cache
+def named(code: str) -> Language:
+    """The language with this code, which is one of `LANGUAGES`."""
+    return Language(code)
+
+
+_current: ContextVar[str] = ContextVar("language", default=LANGUAGES[0])
+
+
+def current() -> Language:
+    """The language that is spoken here and now."""
+    return named(_current.get())
+
+
+@contextmanager
+def using(code: str) -> Iterator[None]:
+    """Speak this language inside."""
+    before = _current.set(code)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+def say(text: str, **facts: object) -> str:
+    """A text, with its facts in it, in the language that is spoken here."""
+    return current().say(text, facts)
+
+
+def teach(environment: Environment) -> None:
+    """Let templates speak: ``_(TEXT)``, ``{% trans %}``, and the filters `moment`, `day`, `distance`, `number`."""
+    environment.add_extension("jinja2.ext.i18n")
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: current().text(text), lambda *texts: current().plural(*texts), newstyle=True
+    )
+    for name in ("moment", "day", "short_day", "distance", "number"):
+        environment.filters[name] = partial(_called, name)
+
+
+def _called(name: str, value: object) -> str:
+    return str(getattr(current(), name)(value))
+
+
+def _texts(code: str) -> NullTranslations:
+    """The catalogue of a language, made from its .po file as it is read: nothing is to be compiled."""
+    if code == LANGUAGES[0]:
+        return NullTranslations()
+    compiled = io.BytesIO()
+    with (TRANSLATIONS / f"{code}.po").open("rb") as file:
+        write_mo(compiled, read_po(file, locale=code))
+    compiled.seek(0)
+    return Translations(compiled)

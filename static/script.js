@@ -1,0 +1,74 @@
+// What pages gain where scripts run; without them everything works. No text is said here: it stands in data-… attributes.
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  if (!navigator.clipboard) continue; // only on https, and on this machine
+  const before = button.textContent;
+  button.hidden = false;
+  button.setAttribute("aria-live", "polite");
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = button.dataset.done;
+    setTimeout(() => { button.textContent = before; }, 2000);
+  });
+}
+
+for (const input of document.querySelectorAll("input[readonly]")) {
+  input.addEventListener("focus", () => input.select());
+}
+
+for (const input of document.querySelectorAll("input[data-show]")) {
+  const { show, hide } = input.dataset;
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: show });
+  const box = Object.assign(document.createElement("div"), { className: "reveal" });
+  input.replaceWith(box);
+  box.append(input, button);
+  button.setAttribute("aria-controls", input.id);
+  button.addEventListener("click", () => {
+    const hidden = input.type === "password";
+    input.type = hidden ? "text" : "password";
+    button.textContent = hidden ? hide : show;
+  });
+  input.form?.addEventListener("submit", () => { input.type = "password"; });
+}
+
+// Length is what makes a password hard to guess; what everybody uses is refused by the server.
+for (const input of document.querySelectorAll("input[data-meter]")) {
+  const least = Number(input.dataset.meter);
+  const words = [input.dataset.short, input.dataset.fair, input.dataset.good, input.dataset.strong];
+  const line = Object.assign(document.createElement("div"), { className: "meter", hidden: true });
+  const meter = Object.assign(document.createElement("meter"), { min: 0, max: 3, low: 1, high: 2, optimum: 3 });
+  const word = document.createElement("span");
+  meter.setAttribute("aria-hidden", "true");
+  word.setAttribute("role", "status");
+  line.append(meter, word);
+  input.closest(".field").append(line);
+  input.addEventListener("input", () => {
+    const length = [...input.value].length;
+    const different = new Set(input.value).size;
+    const strength = length < least ? 0 : different < 5 || length < least + 4 ? 1 : length < least + 8 ? 2 : 3;
+    line.hidden = length === 0;
+    meter.value = strength + (strength === 0 ? 0.5 : 0);
+    if (word.textContent !== words[strength]) word.textContent = words[strength];
+  });
+}
+
+// A second click while the first is on its way does nothing.
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.sent) return event.preventDefault();
+  if (event.target.dataset.sure && !confirm(event.target.dataset.sure)) return event.preventDefault();
+  event.target.dataset.sent = "yes";
+  event.submitter?.setAttribute("aria-disabled", "true");
+  setTimeout(() => release(event.target), 8000);
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(release));
+function release(form) {
+  delete form.dataset.sent;
+  form.querySelectorAll("[aria-disabled]").forEach((button) => button.removeAttribute("aria-disabled"));
+}
+
+// Moments in the reader's own time zone.
+const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "long", timeStyle: "short" });
+for (const time of document.querySelectorAll("time[datetime]")) {
+  time.title = time.textContent;
+  time.textContent = local.format(new Date(time.dateTime));
+}
