@@ -61,6 +61,11 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
+def id_for(name: str) -> str:
+    """Likewise the same UUID whenever it is asked for with the same name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
 def random_hex(size: int) -> str:
     """``size`` unpredictable bytes, as hex."""
     return secrets.token_hex(size)

@@ -94,6 +94,24 @@ def visitor() -> SignedIn | None:
     return caller
 
 
+def admin_visitor() -> SignedIn:
+    """An admin of the site who looks at a page; raises NotSignedIn, or Forbidden for anybody else."""
+    caller = visitor()
+    if caller is None:
+        raise NotSignedIn
+    if not accounts.is_admin(caller.user):
+        raise Forbidden
+    return caller
+
+
+def admin_form() -> SignedIn:
+    """Likewise, who sends a form that stood on a page of ours."""
+    caller = admin_visitor()
+    if not _is_own_form(caller):
+        raise CrossSite
+    return caller
+
+
 def own_form() -> SignedIn | None:
     """A visitor who sends a form that stood on a page of ours; raises CrossSite for any other."""
     caller = visitor()

@@ -8,8 +8,8 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
-from functools import cache, partial
+from datetime import date, datetime
+from functools import cache, lru_cache, partial
 
 from babel import Locale, dates, numbers
 from babel.messages.mofile import write_mo
@@ -24,11 +24,15 @@ _BRITISH = "en_GB"  # the English of the texts: its dates have the day first
 
 
 class Language:
-    """One language: its texts, its dates, and the direction it is written in, ``ltr`` or ``rtl``."""
+    """One language: its texts, its dates, and the direction it is written in, ``ltr`` or ``rtl``.
+
+    `tag` is what browsers call the way its dates are written, such as ``en-GB``.
+    """
 
     def __init__(self, code: str) -> None:
         self.code = code
         self.locale = Locale.parse(_BRITISH if code == "en" else code)
+        self.tag = str(self.locale).replace("_", "-")
         self.direction = self.locale.text_direction
         self._texts = _texts(code)
 
@@ -47,15 +51,11 @@ class Language:
 
     def moment(self, moment: datetime) -> str:
         """A moment for people: ``28 November 2026, 09:05 UTC``."""
-        return f"{self.day(moment)}, {dates.format_time(moment, 'HH:mm', locale=self.locale)} UTC"
+        return f"{self.day(moment)}, {moment:%H:%M} UTC"
 
     def day(self, moment: datetime) -> str:
         """Its day alone: ``28 November 2026``."""
-        return str(dates.format_date(moment.date(), "long", locale=self.locale))
-
-    def short_day(self, moment: datetime) -> str:
-        """Its day where there is little room: ``28 Nov``."""
-        return str(dates.format_skeleton("MMMd", moment, locale=self.locale))
+        return _day(self.tag, moment.date())
 
     def distance(self, moment: datetime) -> str:
         """How far it is from now: ``in 6 days``, ``2 hours ago``."""
@@ -71,6 +71,12 @@ class Language:
 def named(code: str) -> Language:
     """The language with this code, which is one of `LANGUAGES`."""
     return Language(code)
+
+
+@lru_cache(maxsize=4096)
+def _day(tag: str, day: date) -> str:
+    """A list has the same few days over and over, and each takes long to write."""
+    return str(dates.format_date(day, "long", locale=Locale.parse(tag, sep="-")))
 
 
 _current: ContextVar[str] = ContextVar("language", default=LANGUAGES[0])
@@ -103,7 +109,7 @@ def teach(environment: Environment) -> None:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         lambda text: current().text(text), lambda *texts: current().plural(*texts), newstyle=True
     )
-    for name in ("moment", "day", "short_day", "distance", "number"):
+    for name in ("moment", "day", "distance", "number"):
         environment.filters[name] = partial(_called, name)
 
 

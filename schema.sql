@@ -23,6 +23,7 @@ CREATE TABLE users (
     CHECK (email IS NOT NULL OR email_verified_at IS NULL),
     CHECK (deleted_at IS NULL OR (username IS NULL AND email IS NULL AND password_hash IS NULL))
 );
+CREATE INDEX users_newest ON users (created_at, id);
 
 -- One row for one signing in, by a program or a browser. A refresh token is <id>.<secret>.
 CREATE TABLE sessions (
@@ -117,6 +118,7 @@ CREATE TABLE redemptions (
     UNIQUE (invite_id, user_id)
 );
 CREATE INDEX redemptions_of_user ON redemptions (user_id);
+CREATE INDEX redemptions_newest ON redemptions (redeemed_at);
 
 -- Six-digit codes sent by mail; the code is derived from the nonce. `client` is who got it right.
 CREATE TABLE codes (
@@ -151,6 +153,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_newest ON outbox (created_at);
+CREATE INDEX outbox_of_invite ON outbox (invite_id) WHERE invite_id IS NOT NULL;
 CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
 
 -- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...

@@ -118,7 +118,7 @@ def _page(wanted: Filter, given: dict[str, str]) -> Response:
     body: dict[str, Any] = {"invites": [_listed(each) for each in rows[:limit]], **listing.counts()}
     response = Response(mimetype="application/json")
     if len(rows) > limit:
-        body["next"] = listing.cursor(rows[limit - 1])
+        body["next"] = listing.cursor(rows[limit - 1].place)
         query = urlencode({**given, "cursor": body["next"]})
         response.headers["Link"] = f'<{settings().public_url}/api/admin/invites?{query}>; rel="next"'
     response.set_data(wire.dumps(body) + "\n")

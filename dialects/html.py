@@ -27,7 +27,7 @@ HEADERS: Mapping[str, str] = {
     **wire.HEADERS,
     "Vary": "Authorization, Cookie, Accept-Language",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     ),
 }
@@ -98,9 +98,9 @@ def see_other(path: str) -> Response:
 
 
 def qr(link: str) -> str:
-    """A link as a picture for a phone's camera: SVG to stand in a page."""
+    """A link as a picture for a phone's camera, in SVG."""
     out = io.BytesIO()
-    segno.make(link, micro=False).save(out, kind="svg", xmldecl=False, svgns=False, scale=4, border=2, light="#fff")
+    segno.make(link, micro=False).save(out, kind="svg", scale=4, border=2, light="#fff")
     return out.getvalue().decode()
 
 

@@ -100,8 +100,14 @@ def invitation(caller: SignedIn | None) -> Response | str:
         invitation=invites.told(invite),
         token=token,
         hindrance=_hindered(hindrance, invite.email, caller),
-        qr=html.qr(invites.link(token)),
     )
+
+
+def picture(caller: None) -> Response:  # noqa: ARG001
+    """The link of an invitation that can be used as a QR code, for a phone's camera."""
+    token = _token_in_link()
+    invites.find_open(token)
+    return Response(html.qr(invites.link(token)), mimetype="image/svg+xml")
 
 
 def accept(caller: SignedIn | None) -> Response:

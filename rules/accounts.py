@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 import clock
 from config import settings
 from database import session
-from models import Invite, Member, Project, User
+from models import Invite, Member, Project, Redemption, User
 from rules import addresses, counters, invites, passwords, sessions, tokens
 from rules.refusals import (
     EmailInUse,
@@ -18,6 +18,7 @@ from rules.refusals import (
     EmailNotVerified,
     Invalid,
     InvalidCredentials,
+    OwnAccount,
     OwnsProjects,
     ResetExpired,
     ResetInvalid,
@@ -147,6 +148,30 @@ def newest(limit: int) -> Sequence[User]:
     """At most `limit` accounts, the newest first."""
     query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id).limit(limit)
     return session().scalars(query).all()
+
+
+def search(text: str | None, after: tuple[datetime, str] | None, limit: int) -> Sequence[User]:
+    """At most `limit` accounts, the newest first, with a text in one of their names, after a place in the list."""
+    query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id.desc())
+    if text:
+        names = (User.username, User.email, User.display_name)
+        query = query.where(or_(*(each.icontains(text, autoescape=True) for each in names)))
+    if after:
+        created_at, id_ = after
+        query = query.where(User.created_at <= created_at, or_(User.created_at < created_at, User.id < id_))
+    return session().scalars(query.limit(limit)).all()
+
+
+def used_by(user: User) -> Sequence[Invite]:
+    """The invites that an account has used, the latest first."""
+    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id)
+    return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
+
+
+def refuse_self(admin: User, user: User) -> None:
+    """Raise OwnAccount where somebody would shut themselves out."""
+    if admin.id == user.id:
+        raise OwnAccount
 
 
 def set_admin(user: User, admin: bool) -> None:

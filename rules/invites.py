@@ -5,7 +5,7 @@ in the same transaction, and a refusal after it gives the use back. Why nothing 
 found out afterwards, by reading the row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -108,13 +108,13 @@ def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
     return Draft(**defaults | fields.read(READERS, given))
 
 
-def create(draft: Draft, maker: Maker, mailed: bool = False) -> Invite:
+def create(draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = None) -> Invite:
     """Make an invite, perhaps to be mailed to its address; raises Invalid for what this maker may not ask for."""
     _refuse_privileges(draft, maker)
     now = clock.now()
     nonce = tokens.new_nonce()
     invite = Invite(
-        id=clock.new_id(),
+        id=id_ or clock.new_id(),
         nonce=nonce,
         token_hash=tokens.digest(tokens.invite_token(nonce)),
         name=draft.name,
@@ -144,7 +144,8 @@ def post(invite: Invite) -> None:
         raise Invalid.field("email", "required", "is needed for an invite to be mailed")
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     session().flush()
-    outbox.queue("invite", invite.email, invite=invite)
+    if not outbox.has_untried(invite):
+        outbox.queue("invite", invite.email, invite=invite)
 
 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
@@ -207,6 +208,16 @@ def find_open(token: str) -> Invite:
     invite = find(token)
     refuse_dead(invite)
     return invite
+
+
+def batch(once: str, count: int) -> list[str]:
+    """The ids of the invites that a form with this number, used once, makes: the same if it is sent again."""
+    return [clock.id_for(f"{once} {number}") for number in range(count)]
+
+
+def with_ids(ids: Sequence[str]) -> Sequence[Invite]:
+    """Those of these invites that there are."""
+    return session().scalars(select(Invite).where(Invite.id.in_(ids)).order_by(Invite.created_at, Invite.id)).all()
 
 
 def find_by_id(invite_id: str) -> Invite:

@@ -1,6 +1,7 @@
 """API keys: ID/SECRET, as prosodyctl's. Shown once, stored as a hash."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import select
 
@@ -8,18 +9,46 @@ import clock
 from database import session
 from models import ApiKey
 from rules import fields, tokens
-from rules.refusals import KeyRefused, NoSuchKey
+from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
 
+LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
 
 
-def create(name: str | None) -> str:
-    """Make a key; returns the only showing of ``ID/SECRET`` (8 and 32 URL-safe base64 characters)."""
+def create(name: str | None, lifetime: timedelta | None = None, id_: str | None = None) -> str:
+    """Make a key; returns the only showing of ``ID/SECRET`` (8 and 32 URL-safe base64 characters).
+
+    It is good until it is deleted, or for so long. With an id from `new_id` it is made once: raises
+    KeyMade if it is asked for again.
+    """
+    if id_ and session().get(ApiKey, id_):
+        raise KeyMade
     kept = fields.text(name, "name", 100) if name else None
-    secret = clock.random_text(24)
-    key = ApiKey(id=_new_id(), name=kept, secret_hash=tokens.digest(secret), created_at=clock.now())
+    secret, now = clock.random_text(24), clock.now()
+    key = ApiKey(
+        id=id_ or new_id(),
+        name=kept,
+        secret_hash=tokens.digest(secret),
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+    )
     session().add(key)
     return f"{key.id}/{secret}"
+
+
+def lifetime(written: str) -> timedelta | None:
+    """How long a key is to be good, such as ``90d``; None for ``never``. Raises Invalid."""
+    if written.strip().lower() == "never":
+        return None
+    try:
+        length = clock.duration(written)
+    except ValueError:
+        raise Invalid.field(
+            "expires", "duration", "must be a number and a unit, such as 90d or 2 weeks, or never"
+        ) from None
+    if not clock.MINUTE <= length <= LONGEST:
+        raise Invalid.field("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
+    return length
 
 
 def newest() -> Sequence[ApiKey]:
@@ -54,7 +83,7 @@ def authenticate(combined: str) -> ApiKey:
     return key
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """8 characters, the first never ``-``, so that a shell can pass it as an argument."""
     while (key_id := clock.random_text(6)).startswith("-"):
         pass

@@ -18,9 +18,11 @@ import clock
 from database import session
 from models import Invite, Project, Redemption, User, called, state_of
 from rules import accounts, fields, invites, tokens
-from rules.refusals import Invalid, LinkLost, UserNotFound
+from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
+
+LOOKED_AT = 50_000  # rows that one search goes through
 
 Place = tuple[datetime, str]  # created_at and id of a row: the list's order
 
@@ -43,7 +45,7 @@ class Filter:
 
     def following(self, row: "Listed") -> "Filter":
         """The same from the row after this one on."""
-        return replace(self, after=(row.created_at, row.id))
+        return replace(self, after=row.place)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Listed:
     project: str | None
     plan: str
     role: str
+    redirect_url: str | None
+    makes_admin: bool
     uses: int
     max_uses: int
     state: str
@@ -69,6 +73,19 @@ class Listed:
     used_at: datetime | None
     user_id: str | None
     used_by: str | None
+
+    @property
+    def place(self) -> Place:
+        """Where in the list this row is."""
+        return self.created_at, self.id
+
+
+@dataclass(frozen=True)
+class Found:
+    """Some rows of the list, and the place from which to go on; None where there is nothing more."""
+
+    rows: Sequence[Listed]
+    next: Place | None
 
 
 def read(given: Mapping[str, Any], states: Mapping[str, Sequence[str]] = STATES) -> Filter:
@@ -86,9 +103,36 @@ def page(wanted: Filter, limit: int) -> list[Listed]:
     return [_listed(row, now) for row in session().execute(_query(wanted, now).limit(limit))]
 
 
-def cursor(row: Listed) -> str:
-    """What to ask for the rows after this one with."""
-    written = f"{clock.iso(row.created_at)} {row.id}"
+def search(wanted: Filter, limit: int) -> Found:
+    """At most `limit` invites among the next ones of the list, of which only so many are looked at.
+
+    So it takes no longer where few of a million match: who wants to can go on from `next`.
+    """
+    now = clock.now()
+    places: Any = select(Invite.created_at, Invite.id).order_by(*_NEWEST)
+    last = session().execute(_after(places, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
+    query = _query(wanted, now)
+    if last:
+        query = query.where(
+            Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
+        )
+    rows = [_listed(row, now) for row in session().execute(query.limit(limit + 1))]
+    if len(rows) > limit:
+        return Found(rows[:limit], rows[limit - 1].place)
+    return Found(rows, (last.created_at, last.id) if last else None)
+
+
+def one(invite_id: str) -> Listed:
+    """The row of one invite; raises InviteNotFound."""
+    row = session().execute(_LISTED.where(Invite.id == invite_id)).first()
+    if row is None:
+        raise InviteNotFound
+    return _listed(row, clock.now())
+
+
+def cursor(place: Place) -> str:
+    """What to ask for the rows after this place with."""
+    written = f"{clock.iso(place[0])} {place[1]}"
     return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
@@ -119,10 +163,14 @@ def _query(wanted: Filter, now: datetime) -> Select[Any]:
     if wanted.text:
         searched = (Invite.name, Invite.email, Invite.note)
         query = query.where(or_(*(each.icontains(wanted.text, autoescape=True) for each in searched)))
-    if wanted.after:
-        created_at, id_ = wanted.after
-        query = query.where(Invite.created_at <= created_at, or_(Invite.created_at < created_at, Invite.id < id_))
-    return query
+    return _after(query, wanted.after)
+
+
+def _after(query: Select[Any], place: Place | None) -> Select[Any]:
+    if place is None:
+        return query
+    created_at, id_ = place
+    return query.where(Invite.created_at <= created_at, or_(Invite.created_at < created_at, Invite.id < id_))
 
 
 def _in_state(state: str, now: datetime) -> ColumnElement[bool]:
@@ -167,6 +215,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 _FIELDS = {"status": "states", "q": "text", "cursor": "after"}
 
+_NEWEST = (Invite.created_at.desc(), Invite.id.desc())
 _latest = (
     select(Redemption.id)
     .where(Redemption.invite_id == Invite.id)
@@ -179,8 +228,8 @@ _Use = aliased(Redemption)
 _LISTED = (
     select(
         *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "note")),
-        *(getattr(Invite, name) for name in ("plan", "role", "uses", "max_uses", "made_by")),
-        *(getattr(Invite, name) for name in ("created_at", "expires_at", "revoked_at")),
+        *(getattr(Invite, name) for name in ("plan", "role", "redirect_url", "makes_admin", "uses")),
+        *(getattr(Invite, name) for name in ("max_uses", "made_by", "created_at", "expires_at", "revoked_at")),
         func.coalesce(Project.slug, Project.name).label("project"),
         _Use.redeemed_at.label("used_at"),
         _Use.user_id,
@@ -191,7 +240,7 @@ _LISTED = (
     .outerjoin(Project, Project.id == Invite.project_id)
     .outerjoin(_Use, _Use.id == _latest)
     .outerjoin(User, User.id == _Use.user_id)
-    .order_by(Invite.created_at.desc(), Invite.id.desc())
+    .order_by(*_NEWEST)
 )
 
 

@@ -38,6 +38,17 @@ def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:
     return session().scalars(query.where(Letter.due_at.is_not(None)) if waiting else query).all()
 
 
+def of_invite(invite: Invite) -> Sequence[Letter]:
+    """The letters with an invite in them, in the order they were written."""
+    return session().scalars(select(Letter).where(Letter.invite_id == invite.id).order_by(Letter.created_at)).all()
+
+
+def has_untried(invite: Invite) -> bool:
+    """Whether a letter with this invite waits that nobody has tried to send yet."""
+    waiting = Letter.invite_id == invite.id, Letter.due_at.is_not(None), Letter.attempts == 0
+    return session().scalar(select(Letter.id).where(*waiting).limit(1)) is not None
+
+
 def retry(letter_id: str | None = None) -> int:
     """Have one letter that was not sent, or all that wait, tried at once; returns how many."""
     if letter_id is None:

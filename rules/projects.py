@@ -36,12 +36,17 @@ class Plan:
     is_public: bool = False
 
 
-def create(owner: User, plan: Plan) -> Project:
-    """Make a project; its slug is made from its name, whatever the script, and is its own."""
+def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
+    """Make a project; its slug is made from its name, whatever the script, and is its own.
+
+    With an id it is made once, however often it is asked for.
+    """
     now = clock.now()
     while True:
+        if id_ and (made := session().get(Project, id_)):
+            return made
         project = Project(
-            id=clock.new_id(),
+            id=id_ or clock.new_id(),
             name=plan.name,
             slug=_free_slug(plan.name),
             description=plan.description,
@@ -52,7 +57,7 @@ def create(owner: User, plan: Plan) -> Project:
             with session().begin_nested():
                 session().add(project)
             break
-        except IntegrityError:  # somebody else took that slug just now
+        except IntegrityError:  # somebody else took that slug, or sent that form, just now
             continue
     session().add(Member(id=clock.new_id(), project=project, user=owner, role="owner", joined_at=now))
     session().flush()

@@ -101,6 +101,16 @@ class NoSuchKey(Refusal):
     sentence = N_("key not found")
 
 
+class KeyMade(Refusal):
+    """A form that makes a key was sent twice."""
+
+    code = "KEY_MADE"
+    sentence = N_(
+        "This key has been made already, and its secret was shown then. "
+        "If you have not seen it, delete the key and make another one."
+    )
+
+
 class NotSignedIn(Refusal):
     """No session, or one that is over."""
 
@@ -279,6 +289,13 @@ class NotAllowed(Refusal):
 
     code = "NOT_ALLOWED"
     sentence = N_("Your role in this project does not allow this. Ask its owner.")
+
+
+class OwnAccount(Refusal):
+    """Somebody would shut themselves out."""
+
+    code = "OWN_ACCOUNT"
+    sentence = N_("This is your own account: have another admin do it, or use the command invite-api.")
 
 
 class OwnsProjects(Refusal):

@@ -67,8 +67,11 @@ function release(form) {
 }
 
 // Moments in the reader's own time zone.
-const local = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "long", timeStyle: "short" });
+const spoken = (style) => new Intl.DateTimeFormat(document.documentElement.dataset.dates, style);
+const exact = spoken({ dateStyle: "long", timeStyle: "short" });
+const day = spoken({ dateStyle: "medium" });
 for (const time of document.querySelectorAll("time[datetime]")) {
-  time.title = time.textContent;
-  time.textContent = local.format(new Date(time.dateTime));
+  const moment = new Date(time.dateTime);
+  time.title = exact.format(moment);
+  time.textContent = "short" in time.dataset ? day.format(moment) : time.title;
 }

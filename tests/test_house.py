@@ -116,6 +116,9 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, client):
     with client.application.test_request_context("/"):
         client.application.preprocess_request()
         answer = dialect.refusal(refusal(*facts.get(refusal.__name__, ())))
+    if (dialect.__name__, refusal) == ("dialects.admin_pages", refusals.NotSignedIn):
+        assert answer.location == "http://127.0.0.1:8080/login?then=%2F"  # and back again
+        return
     assert answer.status_code in range(400, 504)
     assert len(answer.get_data(as_text=True)) > 20
 

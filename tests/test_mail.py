@@ -211,9 +211,9 @@ def test_an_invite_that_is_over_is_not_mailed(house, mailbox, deliver, letters, 
             invites.rotate(invites.find(token))
     with time_machine.travel(clock.now() + (clock.DAY if end == "expired" else clock.SECOND)):
         deliver()
-    assert len(mailbox.mails) == (2 if end == "rotated" else 0)
-    if end == "rotated":  # both letters tell of the new link
-        assert mailbox.link(0) == mailbox.link(1) != token
+    assert len(mailbox.mails) == (1 if end == "rotated" else 0)
+    if end == "rotated":  # the letter that waited tells of the new link
+        assert token_of(mailbox.link(0)) not in (token, "")
 
 
 def test_no_link_and_no_code_lies_in_the_outbox(house, settings, mailbox, deliver, client, mail_invite):
@@ -397,7 +397,7 @@ def test_the_shell_mails_extends_resends_and_rotates(invite_api):
     assert new != link
     assert invite_api("invite", "show", link).returncode == 1
     rows = [line.split("\t") for line in invite_api("outbox", "list").stdout.splitlines()]
-    assert [(row[1], row[2], row[3]) for row in rows] == [("waiting", "invite", "dora@example.org")] * 3
+    assert [(row[1], row[2], row[3]) for row in rows] == [("waiting", "invite", "dora@example.org")]
     assert invite_api("outbox", "retry", rows[0][0]).returncode == 0
     assert invite_api("outbox", "retry", "nothing").returncode == 1
 

@@ -185,7 +185,7 @@ def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite)
         whole = listing.page(wanted, 100)
         while page := listing.page(wanted, 2):
             pages += page
-            wanted = listing.read({"cursor": listing.cursor(page[-1])})
+            wanted = listing.read({"cursor": listing.cursor(page[-1].place)})
     assert pages == whole
     assert {each.token for each in whole} == set(made)
 
