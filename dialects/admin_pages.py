@@ -61,7 +61,7 @@ def create_invites(caller: SignedIn) -> Response:
     if not invites.with_ids(ids):
         draft = invites.read({name: given[name] for name in _DRAFT}, makes_admin=bool(given["admin"]))
         if count > 1 and draft.email:
-            raise Invalid.field("count", "range", "must be 1 for an invitation to one address")
+            raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
         for each in ids:
             invites.create(draft, accounts.as_maker(caller.user), mailed=bool(given["mail"]), id_=each)
     if count == 1:
@@ -192,7 +192,7 @@ def create_project(caller: SignedIn) -> Response:
     g.again = _project_list(given)
     values = fields.read(_PROJECT, given)
     if "name" not in values:
-        raise Invalid.field("name", "required", "is missing")
+        raise Invalid.at("name", "required", "is missing")
     owner = accounts.named(given["owner"]) if given["owner"] else caller.user
     project = projects.create(owner, Plan(**values), id_=clock.id_for(_once(given["once"])))
     return _done(f"/admin/projects/{project.slug}", "made")
@@ -293,7 +293,7 @@ def _what_was_done() -> str | None:
 
 def _once(text: str) -> str:
     if not _ONCE.fullmatch(text):
-        raise Invalid.field("once", "format", "this form is damaged: open it anew")
+        raise Invalid.at("once", "format", "this form is damaged: open it anew")
     return text
 
 

@@ -51,7 +51,7 @@ def verify(caller: None) -> dict[str, Any]:  # noqa: ARG001
     body = wire.json_object()
     token = wire.required(body, "token" if body.get("token") is not None else "code")
     if not tokens.is_token(token):
-        raise Invalid.field("token", "format", "must be 64 lower-case hexadecimal digits")
+        raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")
     return {"valid": True, "plan": invites.find_open(token).plan}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import segno
+from babel import negotiate_locale
 from flask import Response, g, make_response, render_template, request
 from jinja2 import Environment
 from markupsafe import Markup
@@ -73,7 +74,8 @@ def page(template: str, **facts: Any) -> str:
 
 def reads() -> str:
     """The code of the language that the reader's browser asks for; that of the settings where we know none of it."""
-    return request.accept_languages.best_match(LANGUAGES) or settings().language
+    asked = [tag.replace("-", "_") for tag, quality in request.accept_languages if quality > 0]
+    return negotiate_locale(asked, LANGUAGES) or settings().language
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

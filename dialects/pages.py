@@ -77,7 +77,7 @@ def enter_code(caller: SignedIn | None, spent: None) -> Response:  # noqa: ARG00
     if tokens.is_token(code):
         return _to_invitation(code)
     if not legacy.is_code(code):
-        raise Invalid.field(
+        raise Invalid.at(
             "code", "format", "this is not a whole invitation: copy the whole link, from https:// to its last character"
         )
     invite = legacy.find_open(code)
@@ -174,8 +174,10 @@ def start_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG0
     """Without an invite, where that is open: mail a code to an address. The answer is the same for all."""
     email = wire.form_field("email").strip()
     g.again = partial(page, "begin.html", email=email)
-    registration.start(fields.email(email))
-    return page("verify.html", known=email, sent=True)
+    address = fields.email(email)
+    show = g.again = partial(page, "verify.html", known=address)  # sent twice, the first mail is on its way
+    registration.start(address)
+    return show(sent=True)
 
 
 def show_verification(caller: SignedIn | None) -> Response | str:
@@ -272,7 +274,9 @@ def send_reset(caller: SignedIn | None) -> Response:  # noqa: ARG001
     """Mail a link for a new password, if an account has this address; the answer is the same for all."""
     email = wire.form_field("email").strip()
     g.again = partial(page, "forgot.html", email=email)
-    registration.send_reset(fields.email(email))
+    address = fields.email(email)
+    g.again = partial(page, "forgot.html", sent=True)
+    registration.send_reset(address)
     return see_other("/password/forgot?sent")
 
 

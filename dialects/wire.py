@@ -142,9 +142,9 @@ def required(body: Mapping[str, Any], name: str) -> str:
     """A member that must be there and be text; raises Invalid."""
     value = body.get(name)
     if value is None:
-        raise Invalid.field(name, "required", "is missing")
+        raise Invalid.at(name, "required", "is missing")
     if not isinstance(value, str):
-        raise Invalid.field(name, "string", "must be text")
+        raise Invalid.at(name, "string", "must be text")
     return value
 
 
@@ -259,13 +259,13 @@ def _refuse_depth(value: Any, depth: int = 1) -> None:
 def _refuse_privileged(body: Mapping[str, Any]) -> None:
     for name in PRIVILEGED:
         if name in body:
-            raise Invalid.field(name, "forbidden", "cannot be set from outside")
+            raise Invalid.at(name, "forbidden", "cannot be set from outside")
 
 
 def _only(name: str, values: Sequence[T]) -> T | None:
     """What was given under a name, None for nothing; raises Invalid for a second one, or text nobody wrote."""
     if len(values) > 1:
-        raise Invalid.field(name, "once", "is given more than once")
+        raise Invalid.at(name, "once", "is given more than once")
     for value in values:
         _refuse_unspeakable(value, name)
     return values[0] if values else None
@@ -274,4 +274,4 @@ def _only(name: str, values: Sequence[T]) -> T | None:
 def _refuse_unspeakable(value: object, name: str) -> None:
     """Refuse text that no person wrote and some database would choke on."""
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= each <= "\udfff" for each in value)):
-        raise Invalid.field(name, "characters", "has a NUL or an unpaired surrogate in it")
+        raise Invalid.at(name, "characters", "has a NUL or an unpaired surrogate in it")

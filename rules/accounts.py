@@ -73,7 +73,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False)
     Without a password it needs a reset link first.
     """
     if not (names.username or names.email):
-        raise Invalid.field("username", "required", "or an e-mail address is needed")
+        raise Invalid.at("username", "required", "or an e-mail address is needed")
     if proven and names.email:
         addresses.release(names.email)
     user = User(

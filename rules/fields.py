@@ -179,4 +179,4 @@ def _string(value: object, field: str) -> str:
 
 
 def _refuse(field: str, rule: str, text: str, **facts: object) -> NoReturn:
-    raise Invalid.field(field, rule, text, **facts)
+    raise Invalid.at(field, rule, text, **facts)

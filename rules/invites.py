@@ -141,7 +141,7 @@ def create(draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = N
 def post(invite: Invite) -> None:
     """Have an invite mailed to its address, with a token of its own; raises Invalid without an address."""
     if invite.email is None:
-        raise Invalid.field("email", "required", "is needed for an invite to be mailed")
+        raise Invalid.at("email", "required", "is needed for an invite to be mailed")
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     session().flush()
     if not outbox.has_untried(invite):
@@ -154,7 +154,7 @@ def extend(invite: Invite, ttl: timedelta | None) -> None:
     if invite.state(now) in ("used", "revoked"):
         refuse_dead(invite)
     if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
-        raise Invalid.field("ttl", "range", "must be at most 24h for an invite that makes an admin")
+        raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
     invite.expires_at = None if ttl is None else now + ttl
 
 
@@ -253,7 +253,7 @@ def project(slug: str) -> Project:
     """The project that people are invited to; raises Invalid where there is none with this slug."""
     found = session().scalar(select(Project).where(Project.slug == slug))
     if found is None:
-        raise Invalid.field("project", "exists", "names no project: %(slug)s", slug=slug)
+        raise Invalid.at("project", "exists", "names no project: %(slug)s", slug=slug)
     return found
 
 

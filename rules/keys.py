@@ -43,11 +43,11 @@ def lifetime(written: str) -> timedelta | None:
     try:
         length = clock.duration(written)
     except ValueError:
-        raise Invalid.field(
+        raise Invalid.at(
             "expires", "duration", "must be a number and a unit, such as 90d or 2 weeks, or never"
         ) from None
     if not clock.MINUTE <= length <= LONGEST:
-        raise Invalid.field("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
+        raise Invalid.at("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
     return length
 
 

@@ -193,7 +193,7 @@ def _made_by(maker: str) -> ColumnElement[bool]:
 
 def _states(states: Mapping[str, Sequence[str]], word: object) -> Sequence[str]:
     if word not in states:
-        raise Invalid.field("status", "enum", "must be one of %(words)s", words=", ".join(states))
+        raise Invalid.at("status", "enum", "must be one of %(words)s", words=", ".join(states))
     return states[str(word)]
 
 
@@ -203,7 +203,7 @@ def _place(cursor: str) -> Place:
         moment, _, id_ = written.partition(" ")
         return datetime.fromisoformat(moment).astimezone(UTC), id_
     except (ValueError, OverflowError):
-        raise Invalid.field("cursor", "format", "must be the `next` of a page before") from None
+        raise Invalid.at("cursor", "format", "must be the `next` of a page before") from None
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {

@@ -30,17 +30,17 @@ _places = threading.BoundedSemaphore(ROOM)
 def check(password: object, username: str | None = None) -> str:
     """The password as it is hashed (NFC); raises Invalid if it is too short, too long or well known."""
     if not isinstance(password, str):
-        raise Invalid.field("password", "string", "must be text")
+        raise Invalid.at("password", "string", "must be text")
     kept = _normal(password)
     shortest = settings().password_min_length
     if len(kept) < shortest:
-        raise Invalid.field("password", "minLength", "must have at least %(shortest)s characters", shortest=shortest)
+        raise Invalid.at("password", "minLength", "must have at least %(shortest)s characters", shortest=shortest)
     if len(kept) > LONGEST:
-        raise Invalid.field("password", "maxLength", "must have at most %(longest)s characters", longest=LONGEST)
+        raise Invalid.at("password", "maxLength", "must have at most %(longest)s characters", longest=LONGEST)
     if not kept.isprintable():
-        raise Invalid.field("password", "characters", "has characters that cannot be typed again, such as a line break")
+        raise Invalid.at("password", "characters", "has characters that cannot be typed again, such as a line break")
     if kept.lower() in _common() or kept.lower() == username:
-        raise Invalid.field("password", "common", "is one of the first that anybody would guess; choose another one")
+        raise Invalid.at("password", "common", "is one of the first that anybody would guess; choose another one")
     return kept
 
 

@@ -69,9 +69,9 @@ class Invalid(Refusal):
         self.problems: Sequence[Problem] = problems
 
     @classmethod
-    def field(cls, name: str, rule: str, text: str, **facts: object) -> "Invalid":
+    def at(cls, field: str, rule: str, text: str, **facts: object) -> "Invalid":
         """Just one thing wrong."""
-        return cls(problem(name, rule, text, **facts))
+        return cls(problem(field, rule, text, **facts))
 
     def __str__(self) -> str:
         return " ".join(f"{each.field}: {each.message}." for each in self.problems)

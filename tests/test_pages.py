@@ -5,6 +5,7 @@ import time_machine
 
 import clock
 from app import create_app
+from config import ConfigError
 from conftest import make_settings, seen
 from database import session
 from models import Invite, Project, User
@@ -248,3 +249,15 @@ def test_the_link_is_a_picture_for_a_phone_while_it_can_be_used(client, make_inv
     assert (picture.status_code, picture.mimetype) == (200, "image/svg+xml")
     register(token)
     assert client.get(f"/qr?{token}").status_code == 410
+
+
+def test_the_style_is_in_the_colour_of_the_place_and_kept_by_browsers(tmp_path, house):
+    client = create_app(make_settings(tmp_path / "instance", ACCENT="#AA3300")).test_client()
+    page = client.get("/").text
+    style = client.get(re.search(r'href="(/style.css[^"]*)"', page)[1])
+    assert style.text.startswith(":root{--tint:#aa3300}")
+    assert "immutable" in style.headers["Cache-Control"]
+    other = create_app(make_settings(tmp_path / "instance")).test_client()
+    assert re.findall("v=[0-9a-f]+", other.get("/").text)[0] not in page
+    with pytest.raises(ConfigError, match="#rrggbb"):
+        make_settings(tmp_path, ACCENT="red}body{display:none")

@@ -21,7 +21,7 @@ SOURCES = [
     ("templates/**.*", "jinja2"),
 ]
 # Where the text stands among the arguments of what makes a problem out of it.
-KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "say": None, "problem": (3,), "field": (3,), "_refuse": (3,)}
+KEYWORDS = {**DEFAULT_KEYWORDS, "N_": None, "say": None, "problem": (3,), "at": (3,), "_refuse": (3,)}
 OPTIONS = {"templates/**.*": {"trimmed": "true", "silent": "false"}}
 
 
@@ -40,17 +40,28 @@ def read(path: Path) -> Catalog:
         return read_po(file, locale=path.stem)
 
 
+def untranslated(catalogue: Catalog) -> list[str]:
+    """The texts that say nothing in this language, or lack a fact that they should have."""
+    left = []
+    for each in catalogue:
+        said = each.string if each.pluralizable else (each.string,)
+        if each.id and (not all(said) or any(each.check(catalogue))):
+            left.append(str(each.id))
+    return left
+
+
 def main() -> None:
     """Write every .po file anew, and say on stderr what is left to translate."""
     template = collected()
     for path in sorted(Path(__file__).parent.glob("*.po")):
         catalogue = read(path)
+        template.creation_date = catalogue.creation_date  # else every run would change every file
         catalogue.update(template, no_fuzzy_matching=True)
         catalogue.obsolete.clear()
+        catalogue.msgid_bugs_address = catalogue.last_translator = catalogue.language_team = ""
         with path.open("wb") as file:
             write_po(file, catalogue, width=100, include_lineno=False, sort_output=False)
-        left = sum(not all(each.string) if each.pluralizable else not each.string for each in catalogue if each.id)
-        print(f"{path.name}: {left} of {len(catalogue)} texts are not translated", file=sys.stderr)
+        print(f"{path.name}: {len(untranslated(catalogue))} of {len(catalogue)} texts are left", file=sys.stderr)
 
 
 if __name__ == "__main__":
