@@ -41,7 +41,8 @@ def list_invites(caller: SignedIn) -> Response | str:  # noqa: ARG001
     token = tokens.in_text(given.get("q", ""))
     if tokens.is_token(token):
         return see_other(f"/admin/invites/{invites.find(token).id}")
-    show = partial(page, "admin/invites.html", given=given, weeks=statistics.weeks(WEEKS), **listing.counts())
+    weeks = [] if given else statistics.weeks(WEEKS)
+    show = partial(page, "admin/invites.html", given=given, weeks=weeks, **listing.counts())
     g.again = partial(show, rows=[], older=None)
     found = listing.search(listing.read(given), ROWS)
     return show(rows=found.rows, older=_older(given, found.next), until=found.next and found.next[0])

@@ -43,6 +43,11 @@ class Filter:
     email: str | None = None
     after: Place | None = None
 
+    @property
+    def narrows(self) -> bool:
+        """Whether rows may have to be passed over."""
+        return any((self.states, self.text, self.project, self.maker, self.email))
+
     def following(self, row: "Listed") -> "Filter":
         """The same from the row after this one on."""
         return replace(self, after=row.place)
@@ -109,9 +114,10 @@ def search(wanted: Filter, limit: int) -> Found:
     So it takes no longer where few of a million match: who wants to can go on from `next`.
     """
     now = clock.now()
-    places: Any = select(Invite.created_at, Invite.id).order_by(*_NEWEST)
-    last = session().execute(_after(places, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
-    query = _query(wanted, now)
+    query, last = _query(wanted, now), None
+    if wanted.narrows:
+        places: Any = select(Invite.created_at, Invite.id).order_by(*_NEWEST)
+        last = session().execute(_after(places, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
     if last:
         query = query.where(
             Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
