@@ -12,6 +12,14 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
 
+_SCALE = (  # up to how far off a moment is counted in which unit
+    (90 * SECOND, SECOND, "seconds"),
+    (90 * MINUTE, MINUTE, "minutes"),
+    (36 * HOUR, HOUR, "hours"),
+    (90 * DAY, DAY, "days"),
+    (720 * DAY, 30.4 * DAY, "months"),
+    (timedelta.max, 365.25 * DAY, "years"),
+)
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION = re.compile(
     r"\s*(?P<number>[0-9]{1,9})\s*"
@@ -34,6 +42,16 @@ def ticks() -> float:
 def iso(moment: datetime) -> str:
     """A moment as it is written on the wire: ``2026-03-25T21:00:00.000Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def far(moment: datetime, seen_from: datetime) -> str:
+    """How far off a moment is: ``in 3 days``, ``2 hours ago``, ``now``."""
+    away = moment - seen_from
+    if abs(away) < 5 * SECOND:
+        return "now"
+    unit, name = next((unit, name) for limit, unit, name in _SCALE if abs(away) < limit)
+    count = f"{round(abs(away) / unit)} {name}"
+    return f"in {count}" if away > timedelta(0) else f"{count} ago"
 
 
 def duration(text: str) -> timedelta:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import Field, dataclass, field, fields
 from datetime import date, timedelta
-from email.utils import formataddr, parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -154,10 +153,14 @@ def _usual_sender(public_url: str) -> str:
 
 
 def _mail_from(value: str) -> str:
+    if not value:
+        return ""
+    from email.utils import formataddr, parseaddr  # slow to load
+
     name, address = parseaddr(_text(value))
-    if value and not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", address):
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", address):
         raise ValueError("write an address such as invitations@example.org, or Our Place <invitations@example.org>")
-    return formataddr((name, address)) if value else ""
+    return formataddr((name, address))
 
 
 def _prefix(value: str) -> str:

@@ -96,6 +96,16 @@ class Database:
                 "run the version of invite-api that made it"
             )
 
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file, and rows that refer to rows that are not there; [] for nothing."""
+        with self.reading() as unit:
+            found = unit.scalars(text("PRAGMA integrity_check")).all()
+            dangling = unit.execute(text("PRAGMA foreign_key_check")).all()
+        lost = [
+            f"{table}, row {row}: refers to a row of {parent} that is not there" for table, row, parent, _ in dangling
+        ]
+        return [each for each in found if each != "ok"] + lost
+
     def _take_turn(self) -> None:
         """Wait for one's turn to write, but not behind a writer who waits for another process.
 
@@ -130,6 +140,12 @@ def open_database(settings: config.Settings, make_engine: Callable[[], Engine] |
     if not _is_current(opened):
         opened.create()
     return opened
+
+
+def is_there(settings: config.Settings) -> bool:
+    """Whether these settings name a database that has been made."""
+    path = file_of(settings)
+    return path.is_file() and path.stat().st_size > 0
 
 
 def file_of(settings: config.Settings) -> Path:

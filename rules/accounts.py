@@ -11,7 +11,7 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import addresses, counters, invites, passwords, sessions, tokens
+from rules import addresses, counters, ids, invites, passwords, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
@@ -137,8 +137,11 @@ def as_maker(user: User) -> invites.Maker:
 
 
 def named(text: str) -> User:
-    """The account that somebody at a shell means by its id, user name or address; raises UserNotFound."""
-    user = _by_name(text) or session().get(User, text)
+    """The account that somebody at a shell means by its user name, address, id or the beginning of that.
+
+    Raises UserNotFound.
+    """
+    user = _by_name(text) or ids.find(User, text)
     if user is None or user.deleted_at:
         raise UserNotFound
     return user
@@ -148,6 +151,12 @@ def newest(limit: int) -> Sequence[User]:
     """At most `limit` accounts, the newest first."""
     query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id).limit(limit)
     return session().scalars(query).all()
+
+
+def beginning(text: str, limit: int) -> Sequence[User]:
+    """Accounts whose user name or address begins so, at most `limit`."""
+    names = (each.startswith(text, autoescape=True) for each in (User.username, User.email))
+    return session().scalars(select(User).where(User.deleted_at.is_(None), or_(*names)).limit(limit)).all()
 
 
 def search(text: str | None, after: tuple[datetime, str] | None, limit: int) -> Sequence[User]:

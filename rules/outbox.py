@@ -10,6 +10,7 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Code, Invite, Letter, User
+from rules import ids
 from rules.refusals import LetterNotFound
 
 
@@ -17,8 +18,17 @@ def queue(
     kind: str, recipient: str, *, invite: Invite | None = None, code: Code | None = None, user: User | None = None
 ) -> Letter:
     """Have a letter of this kind delivered to the stored address."""
+    letter = write(kind, recipient, invite=invite, code=code, user=user)
+    session().add(letter)
+    return letter
+
+
+def write(
+    kind: str, recipient: str, *, invite: Invite | None = None, code: Code | None = None, user: User | None = None
+) -> Letter:
+    """Such a letter, which is not in the database yet."""
     now = clock.now()
-    letter = Letter(
+    return Letter(
         id=clock.new_id(),
         kind=kind,
         recipient=recipient,
@@ -28,8 +38,6 @@ def queue(
         created_at=now,
         due_at=now,
     )
-    session().add(letter)
-    return letter
 
 
 def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:
@@ -50,11 +58,14 @@ def has_untried(invite: Invite) -> bool:
 
 
 def retry(letter_id: str | None = None) -> int:
-    """Have one letter that was not sent, or all that wait, tried at once; returns how many."""
+    """Have one letter that was not sent, by its id or the beginning of it, or all that wait, tried at once.
+
+    Returns how many; raises LetterNotFound.
+    """
     if letter_id is None:
         letters = list(session().scalars(select(Letter).where(Letter.due_at.is_not(None))))
     else:
-        found = session().get(Letter, letter_id)
+        found = ids.find(Letter, letter_id)
         if found is None or found.sent_at:
             raise LetterNotFound
         letters = [found]

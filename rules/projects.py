@@ -6,7 +6,6 @@ Each has one owner. The owner and admins invite and cancel; only the owner makes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slugify import slugify
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
@@ -105,6 +104,11 @@ def newest(limit: int) -> Sequence[Project]:
     return session().scalars(query.limit(limit)).all()
 
 
+def beginning(text: str, limit: int) -> Sequence[Project]:
+    """Projects whose slug begins so, at most `limit`."""
+    return session().scalars(select(Project).where(Project.slug.startswith(text, autoescape=True)).limit(limit)).all()
+
+
 def members(project: Project) -> Sequence[Member]:
     """Who belongs to a project, in the order they came."""
     query = select(Member).where(Member.project_id == project.id).order_by(Member.joined_at, Member.id)
@@ -186,6 +190,8 @@ def _membership(project: Project, user: User) -> Member:
 
 
 def _free_slug(name: str) -> str:
+    from slugify import slugify  # slow to load
+
     wanted = slugify(name, max_length=LONGEST_SLUG) or "project"
     taken = set(session().scalars(select(Project.slug).where(Project.slug.startswith(wanted, autoescape=True))))
     if wanted not in taken:

@@ -39,3 +39,28 @@ def test_moments_go_on_the_wire_in_utc_with_milliseconds():
 
 def test_now_has_no_more_precision_than_the_wire():
     assert clock.now().microsecond % 1000 == 0
+
+
+@pytest.mark.parametrize(
+    ("away", "said"),
+    [
+        (timedelta(seconds=2), "now"),
+        (timedelta(seconds=-4), "now"),
+        (timedelta(seconds=5), "in 5 seconds"),
+        (timedelta(seconds=-89), "89 seconds ago"),
+        (timedelta(seconds=90), "in 2 minutes"),
+        (timedelta(minutes=-59), "59 minutes ago"),
+        (timedelta(minutes=90), "in 2 hours"),
+        (timedelta(hours=-23, minutes=-59), "24 hours ago"),
+        (timedelta(hours=36), "in 2 days"),
+        (timedelta(days=3, seconds=-1), "in 3 days"),
+        (timedelta(days=-89), "89 days ago"),
+        (timedelta(days=90), "in 3 months"),
+        (timedelta(days=365), "in 12 months"),
+        (timedelta(days=-3650), "10 years ago"),
+        (timedelta(days=900_000), "in 2464 years"),
+    ],
+)
+def test_how_far_off_a_moment_is(away, said):
+    moment = datetime(2500, 1, 1, tzinfo=UTC) if abs(away.days) < 400_000 else datetime(1, 1, 2, tzinfo=UTC)
+    assert clock.far(moment + away, moment) == said

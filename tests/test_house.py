@@ -30,15 +30,21 @@ MAY_IMPORT = {
     "delivery": {"delivery", "language", "rules", "models", "database", "config", "clock", "logs"},
     "app": {"dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
     "server": {"clock"},
-    "terminal": {"rules", "models", "clock"},
-    "cli": {"delivery", "terminal", "app", "server", "rules", "models", "database", "config", "clock", "logs"},
+    "terminal": {"clock"},
+    "commands": {
+        *("commands", "delivery", "terminal", "app", "server"),
+        *("rules", "models", "database", "config", "clock", "logs"),
+    },
+    "cli": {"commands"},
 }
 FOREIGN_TO = {
     "rules": {"flask", "werkzeug", "click", "waitress"},
     "dialects": {"sqlalchemy", "flask_sqlalchemy", "click"},
     "models": {"flask", "flask_sqlalchemy"},
     "database": {"flask", "flask_sqlalchemy"},
-    "cli": {"flask", "flask_sqlalchemy"},
+    "terminal": {"sqlalchemy"},
+    "commands": {"flask", "flask_sqlalchemy", "sqlalchemy"},
+    "cli": {"flask", "flask_sqlalchemy", "sqlalchemy"},
 }
 
 

@@ -391,7 +391,7 @@ def test_the_shell_mails_extends_resends_and_rotates(invite_api):
     assert invite_api("invite", "create", "--mail").stderr == "Error: --email: is needed for an invite to be mailed\n"
     link = invite_api("invite", "create", "--email", "dora@example.org", "--mail").stdout.strip()
     assert invite_api("invite", "extend", link, "30d").returncode == 0
-    assert invite_api("invite", "extend", link, "soon").stderr.startswith("Error: --ttl: ")
+    assert invite_api("invite", "extend", link, "soon").stderr.startswith("Error: TTL: must be ")
     assert invite_api("invite", "resend", link).returncode == 0
     new = invite_api("invite", "rotate", link).stdout.strip()
     assert new != link

@@ -296,4 +296,5 @@ def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
     assert invite_api("invite", "create", "--project", "tea-garden", "--role", "admin").returncode == 0
     gone = invite_api("project", "delete", "tea-garden")
     assert (gone.returncode, gone.stderr) == (0, "Note: 1 open invites were withdrawn with it\n")
-    assert invite_api("project", "delete", "tea-garden").stderr == "Error: There is no such project.\n"
+    again = invite_api("project", "delete", "tea-garden")
+    assert again.stderr == "Error: no such project: name one by its slug; see invite-api project list\n"

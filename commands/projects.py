@@ -1,0 +1,111 @@
+"""`invite-api project`: projects and who belongs to them."""
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+import terminal
+from commands.base import Group, completed, json_option, limit_option, reads, withdrawn, writes
+from commands.users import any_user
+from commands.users import facts as account_facts
+from models import Member, Project
+from rules import accounts, fields, projects
+from rules.projects import Plan
+from terminal import Cell, Facts, Kind
+
+
+def row(project: Project) -> list[Cell]:
+    """Slug, name, owner."""
+    return [project.slug or "-", project.name, projects.owner(project).called]
+
+
+def facts(project: Project) -> Facts:
+    """Everything."""
+    return {
+        "id": project.id,
+        "slug": project.slug,
+        "name": project.name,
+        "description": project.description,
+        "is_public": project.is_public,
+        "owner_id": projects.owner(project).id,
+        "created_at": project.created_at,
+    }
+
+
+def member_row(member: Member) -> list[Cell]:
+    """Account's id, role, user name, address, since when."""
+    user = member.user
+    return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at]
+
+
+def member_facts(member: Member) -> Facts:
+    """The role, and the account it belongs to."""
+    return {"role": member.role, "joined_at": member.joined_at, "user": account_facts(member.user)}
+
+
+PROJECTS = Kind(("SLUG", "NAME", "OWNER"), row, facts)
+MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE"), member_row, member_facts)
+
+
+@completed
+def any_project(typed: str, limit: int) -> Iterator[tuple[str, str]]:
+    """The slugs that begin so, with the projects' names."""
+    for each in projects.beginning(typed, limit):
+        yield str(each.slug), each.name
+
+
+slug_argument = click.argument("slug", shell_complete=any_project)
+
+
+@click.group(cls=Group)
+def project() -> None:
+    """Make, list and delete projects. One is named by its slug."""
+
+
+@project.command(name="create", example='invite-api project create "Tea House" --owner anne')
+@click.argument("name")
+@click.option(
+    "--owner", required=True, help="Whose it is: an account's id, user name or address.", shell_complete=any_user
+)
+@click.option("--public", is_flag=True, help="Let everybody who has an account see it.")
+@writes
+def create(name: str, owner: str, public: bool) -> list[str]:
+    """Make a project and print its slug."""
+    plan = Plan(fields.text(name, "name", 100), is_public=public)
+    return [str(projects.create(accounts.named(owner), plan).slug)]
+
+
+@project.command(name="list", example="invite-api project list")
+@limit_option
+@json_option
+@reads
+def list_projects(limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest projects: slug, name, owner."""
+    return terminal.listing(projects.newest(limit), PROJECTS, as_json)
+
+
+@project.command(name="members", example="invite-api project members tea-garden")
+@slug_argument
+@json_option
+@reads
+def list_members(slug: str, as_json: bool) -> Iterable[str]:
+    """List who belongs to a project: account's id, role, user name, address, since when."""
+    return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
+
+
+@project.command(name="owner", example="invite-api project owner tea-garden bob")
+@slug_argument
+@click.argument("who", shell_complete=any_user)
+@writes
+def hand_over(slug: str, who: str) -> list[str]:
+    """Make somebody else the owner of a project; who was it becomes an admin of it."""
+    projects.hand_over(projects.find(slug), accounts.named(who))
+    return []
+
+
+@project.command(name="delete", example="invite-api project delete tea-garden")
+@slug_argument
+@writes
+def delete(slug: str) -> list[str]:
+    """Delete a project and withdraw its open invites; what happened stays in the history."""
+    return withdrawn(projects.remove_all(projects.find(slug)))

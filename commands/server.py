@@ -1,0 +1,68 @@
+"""`invite-api serve` and `routes`: the service itself. What is slow to load is loaded here only when it is run."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+import config
+import database
+import terminal
+from commands.base import Examples, Refused, json_option, say
+from terminal import Cell, Facts, Kind
+
+
+def _row(route: Any) -> list[Cell]:
+    return [route.methods, route.path, route.guard.__name__, route.limit or "no limit"]
+
+
+def _facts(route: Any) -> Facts:
+    return {
+        "methods": route.methods.split(),
+        "path": route.path,
+        "who": route.guard.__name__,
+        "limit": route.limit or None,
+    }
+
+
+@click.command(cls=Examples, example="invite-api routes")
+@json_option
+def routes(as_json: bool) -> None:
+    """Print the map of the API: methods, path, who may call, how often."""
+    from app import ROUTES
+
+    rows = [row for rows in ROUTES.values() for row in rows]
+    lines: Iterable[str] = terminal.listing(rows, Kind(("METHODS", "PATH", "WHO", "LIMIT"), _row, _facts), as_json)
+    for line in lines:
+        say(line)
+
+
+@click.command(cls=Examples, example="invite-api serve --port 8080")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for any.")
+def serve(host: str, port: int) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    import logs
+    from app import HASHING, STREAMING, create_app
+    from delivery.outbox import Postman
+    from rules import passwords
+    from server import Lanes, Server
+
+    os.umask(0o077)
+    settings = config.load()
+    logs.start()
+    app = create_app(settings)
+    lanes = Lanes(settings.threads, (HASHING, passwords.ROOM + 1), (STREAMING, settings.threads))
+    try:
+        server = Server(app, host, port, lanes)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "there is no such address"
+        raise Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
+    click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
+    if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
+        click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
+    postman = Postman(app.extensions["invite_api"].database, settings)
+    postman.start()
+    server.run()
+    postman.stop()

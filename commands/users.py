@@ -1,0 +1,126 @@
+"""`invite-api user`: accounts."""
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+import terminal
+from commands.base import Group, completed, json_option, limit_option, reads, withdrawn, writes
+from models import User
+from rules import accounts, fields, ids
+from rules.accounts import Names
+from terminal import Cell, Facts, Kind
+
+
+def row(user: User) -> list[Cell]:
+    """Id, what it may do, user name, address, since when."""
+    state = "disabled" if user.disabled_at else "admin" if accounts.is_admin(user) else "user"
+    return [user.id, state, user.username or "-", user.email or "-", user.created_at]
+
+
+def facts(user: User) -> Facts:
+    """All but the password's hash."""
+    return {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "email_verified_at": user.email_verified_at,
+        "display_name": user.display_name,
+        "admin": accounts.is_admin(user),
+        "created_at": user.created_at,
+        "disabled_at": user.disabled_at,
+    }
+
+
+ACCOUNTS = Kind(("ID", "STATE", "USER NAME", "ADDRESS", "SINCE"), row, facts)
+
+
+@completed
+def any_user(typed: str, limit: int) -> Iterator[tuple[str, str]]:
+    """The user names and addresses that begin so, and the ids."""
+    for each in accounts.beginning(typed, limit):
+        names = [name for name in (each.username, each.email) if name and name.startswith(typed)]
+        yield (names or [each.id])[0], each.called
+    for each in ids.beginning(User, typed, limit) if typed else ():
+        yield each.id, each.called
+
+
+who_argument = click.argument("who", shell_complete=any_user)
+
+
+@click.group(cls=Group)
+def user() -> None:
+    """Make, list, show and manage accounts. One is named by its id, user name or address."""
+
+
+@user.command(name="create", example="invite-api user create dora --email dora@example.org")
+@click.argument("username", required=False)
+@click.option("--email", help="The account's address, as yet unproven.")
+@click.option("--admin", is_flag=True, help="Make it an admin of this site.")
+@writes
+def create(username: str | None, email: str | None, admin: bool) -> list[str]:
+    """Make an account without an invite, and print the link with which its password is set."""
+    if not (username or email):
+        raise click.UsageError("Give a user name, --email, or both.")
+    made = accounts.create(
+        Names(fields.username(username) if username else None, fields.email(email) if email else None)
+    )
+    accounts.set_admin(made, admin)
+    return [accounts.reset_link(made)]
+
+
+@user.command(name="list", example="invite-api user list")
+@limit_option
+@json_option
+@reads
+def list_users(limit: int, as_json: bool) -> Iterable[str]:
+    """List the newest accounts: id, admin or user or disabled, user name, address, since when."""
+    return terminal.listing(accounts.newest(limit), ACCOUNTS, as_json)
+
+
+@user.command(name="show", example="invite-api user show anne")
+@who_argument
+@json_option
+@reads
+def show(who: str, as_json: bool) -> Iterable[str]:
+    """Show all about one account."""
+    return terminal.details(facts(accounts.named(who)), as_json)
+
+
+@user.command(name="admin", example="invite-api user admin anne")
+@who_argument
+@click.option("--off", is_flag=True, help="Take admin rights away again.")
+@writes
+def make_admin(who: str, off: bool) -> list[str]:
+    """Make an account an admin of this site."""
+    accounts.set_admin(accounts.named(who), not off)
+    return []
+
+
+@user.command(name="disable", example="invite-api user disable anne")
+@who_argument
+@click.option("--off", is_flag=True, help="Let the account in again.")
+@writes
+def disable(who: str, off: bool) -> list[str]:
+    """Shut an account out: its sessions end, the open invites it made are withdrawn."""
+    found = accounts.named(who)
+    if off:
+        accounts.enable(found)
+        return []
+    return withdrawn(accounts.disable(found))
+
+
+@user.command(name="delete", example="invite-api user delete anne")
+@who_argument
+@writes
+def delete(who: str) -> list[str]:
+    """Delete an account and withdraw the open invites it made; what it did stays in the history."""
+    return withdrawn(accounts.remove(accounts.named(who)))
+
+
+@user.command(name="reset", example="invite-api user reset anne")
+@who_argument
+@writes
+def reset(who: str) -> list[str]:
+    """Print a link with which a new password can be set, once and within a day."""
+    return [accounts.reset_link(accounts.named(who))]
