@@ -22,9 +22,12 @@ COMMANDS = {
     "user": "users:user",
     "project": "projects:project",
     "outbox": "outbox:outbox",
+    "import": "prosody:import_keys",
     "db": "db:db",
     "serve": "server:serve",
     "routes": "server:routes",
+    "completion": "shell:completion",
+    "man": "shell:man",
 }
 
 

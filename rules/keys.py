@@ -1,7 +1,8 @@
 """API keys: ID/SECRET, as prosodyctl's. Shown once, stored as a hash."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -13,6 +14,16 @@ from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
 
 LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A key that another server gave out."""
+
+    id: str
+    secret: str = field(repr=False)
+    name: str | None = None
+    created_at: datetime | None = None
 
 
 def create(name: str | None, lifetime: timedelta | None = None, id_: str | None = None) -> str:
@@ -49,6 +60,16 @@ def lifetime(written: str) -> timedelta | None:
     if not clock.MINUTE <= length <= LONGEST:
         raise Invalid.at("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
     return length
+
+
+def adopt(foreign: Foreign) -> bool:
+    """Take a key over that another server gave out, so that it goes on working; False if its id is here already."""
+    if session().get(ApiKey, foreign.id):
+        return False
+    key = ApiKey(id=foreign.id, name=foreign.name, secret_hash=tokens.digest(foreign.secret))
+    key.created_at = foreign.created_at or clock.now()
+    session().add(key)
+    return True
 
 
 def newest() -> Sequence[ApiKey]:

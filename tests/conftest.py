@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,8 +21,8 @@ import clock
 import config
 import database
 from app import create_app
-from models import Invite
-from rules import accounts, invites, keys, passwords, sessions
+from models import ApiKey, Invite
+from rules import accounts, invites, keys, passwords, projects, sessions, tokens
 
 COMMAND = Path(sys.executable).parent / "invite-api"
 
@@ -29,11 +30,13 @@ COMMAND = Path(sys.executable).parent / "invite-api"
 def require(program: str, package: str) -> str:
     """The path of a program that a test needs; without it CI fails, and anybody else is told at the end."""
     found = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"{program} is not installed here: apt-get install {package}")
-    if found is None:
-        pytest.skip(f"{program} is not installed here: apt-get install {package}")
-    return found
+    return found or missing(program, package)
+
+
+def missing(what: str, package: str) -> NoReturn:
+    """Say what is not installed here, as `require` does."""
+    tell = pytest.fail if os.environ.get("CI") else pytest.skip
+    tell(f"{what} is not installed here: apt-get install {package}")
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -202,6 +205,30 @@ class Browser:
 def browser(client, alice):
     """A browser in which nobody is signed in yet."""
     return Browser(client.application.test_client())
+
+
+# What the examples of the commands name.
+SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
+STORE = 'return { ["HTwALnKL0001"] = { ["id"] = "HTwALnKL0001"; ["token"] = "73UUylA2ZJbu9x1XMATuIbjWpip8ow1"; }; };'
+GUESTS = "name,email\nAnne,anne@example.org\nBob,bob@example.org\n"
+
+
+@pytest.fixture
+def seeded(house, tmp_path):
+    """A house with everything that the examples name."""
+    with house.writing() as unit:
+        for name in ("alice", "anne", "bob"):
+            accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        unit.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
+        made = invites.prepare(invites.Draft(email="dora@example.org"), invites.SHELL, mailed=True)
+        made.id = SOME_ID
+        invites.add([made])
+        invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")))
+    (tmp_path / "guests.csv").write_text(GUESTS)
+    (tmp_path / "prosody" / "chat%2eexample").mkdir(parents=True)
+    (tmp_path / "prosody" / "chat%2eexample" / "invite_api_keys.dat").write_text(STORE)
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""`invite-api import`: what another server has."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from commands.base import Examples, Note, writes
+from rules import keys, prosody
+
+
+@click.command("import", cls=Examples, example="invite-api import --prosody /var/lib/prosody")
+@click.option(
+    "--prosody",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Its data_path, or the SQLite file of its sql storage.",
+)
+@click.option("--host", help="Only the keys of this host.")
+@writes
+def import_keys(folder: Path, host: str | None) -> list[str]:
+    """Take over the API keys of a Prosody's mod_invites_api, so that they go on working here.
+
+    Keys that are here already stay as they are: it can be done again at any time.
+    """
+    new: Counter[str] = Counter()
+    known = 0
+    for name, key in prosody.keys(folder, host):
+        if keys.adopt(key):
+            new[name] += 1
+        else:
+            known += 1
+    told: list[str] = [Note(f"Note: {count} API keys of {name} taken over") for name, count in new.items()]
+    if known:
+        told.append(Note(f"Note: {known} API keys were here already"))
+    return told

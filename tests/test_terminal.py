@@ -1,0 +1,248 @@
+"""The command at a terminal, a pseudo-terminal that is: tables, colours, QR codes, progress; and in a pipe."""
+
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+import termios
+import time
+
+import pytest
+from wcwidth import width
+
+import terminal
+from conftest import COMMAND, SOME_ID
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+HOSTILE = "x' || char(27) || ']0;owned' || char(7) || char(27) || '[2J' || char(8238) || char(10) || char(155) || 'y"
+
+
+class Typed:
+    """What a command printed at a terminal, and how it ended."""
+
+    def __init__(self, printed: bytes, status: int) -> None:
+        self.raw = printed.decode().replace("\r\n", "\n")
+        self.text = ESCAPE.sub("", self.raw)
+        self.lines = self.text.splitlines()
+        self.status = status
+
+
+@pytest.fixture
+def at_terminal(tmp_path):
+    """Run the command with a terminal of so many columns as stdin, stdout and stderr."""
+
+    def run(*arguments, columns=120, **environ):
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (50, columns))
+        full = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+        full |= {"INVITE_API_INSTANCE": str(tmp_path / "instance"), "TERM": "xterm-256color", **environ}
+        process = subprocess.Popen(
+            [COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=full, cwd=tmp_path
+        )
+        os.close(theirs)
+        printed = b"".join(_until_end(ours))
+        os.close(ours)
+        return Typed(printed, process.wait(timeout=30))
+
+    return run
+
+
+def _until_end(descriptor):
+    while True:
+        try:
+            read = os.read(descriptor, 65536)
+        except OSError:  # Linux: the other end is closed
+            return
+        if not read:
+            return
+        yield read
+
+
+@pytest.fixture
+def many(seeded, invite_api):
+    """Invites in three states, for people whose names are of different widths."""
+    for name in ("Anne", "李小龙", "José Ñúñez"):
+        invite_api("invite", "create", "--name", name, "--ttl", "3d")
+    newest = invite_api("invite", "list").stdout.partition("\t")[0]
+    invite_api("invite", "delete", newest)
+
+
+def test_a_list_is_a_table_whose_columns_are_under_each_other(at_terminal, many):
+    shown = at_terminal("invite", "list")
+    heads = ["ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"]
+    assert shown.lines[0].split("  ")[0].strip() == "ID"
+    assert re.split(r"  +", shown.lines[0]) == heads
+    assert len(shown.lines) == 6
+    for head in heads[1:]:
+        left = shown.lines[0].index(head)
+        for line in shown.lines[1:]:
+            before = ""
+            while width(before) < left:
+                before = line[: len(before) + 1]
+            assert width(before) == left
+            assert before.endswith("  ")
+
+
+def test_a_moment_has_beside_it_how_far_off_it_is(at_terminal, many):
+    assert re.search(r"20\d\d-\d\d-\d\dT\d\d:\d\dZ in 3 days", at_terminal("invite", "list").text)
+    assert re.search(
+        r"created_at +20\d\d-\d\d-\d\dT\d\d:\d\dZ (now|\d+ seconds ago)", at_terminal("invite", "show", SOME_ID).text
+    )
+
+
+def test_states_have_colours(at_terminal, many):
+    raw = at_terminal("invite", "list").raw
+    assert "\x1b[32mactive" in raw
+    assert "\x1b[31mrevoked" in raw
+    assert "\x1b[1mSTATE" in raw
+
+
+@pytest.mark.parametrize(
+    "command", [("invite", "list"), ("invite", "show", SOME_ID), ("list",), ("routes",), ("--help",)]
+)
+def test_no_color_is_honoured(at_terminal, many, command):
+    shown = at_terminal(*command, NO_COLOR="1")
+    assert shown.status == 0
+    assert "\x1b" not in shown.raw
+    assert shown.text == at_terminal(*command).text or "ago" in shown.text
+
+
+def test_a_narrow_terminal_cuts_text_and_neither_ids_nor_moments(at_terminal, invite_api):
+    invite_api("invite", "create", "--email", f"{'long' * 12}@example.org")
+    (_, line) = at_terminal("invite", "list", columns=80).lines
+    assert 70 < width(line) <= 80
+    assert "…" in line
+    assert re.match(r"[0-9a-f]{8}  ", line)
+    assert "in 7 days" in line
+
+
+def test_a_terminal_that_is_far_too_narrow_loses_nothing_that_is_needed(at_terminal, many):
+    shown = at_terminal("invite", "list", columns=20)
+    assert shown.status == 0
+    assert SOME_ID[:8] in shown.text
+    assert "in 3 days" in shown.text
+
+
+def test_an_empty_list_has_its_headings(at_terminal):
+    assert at_terminal("list").lines == ["ID  NAME"]
+    assert at_terminal("user", "list").status == 0
+
+
+def test_a_pipe_gets_plain_text_with_tabs(many, invite_api):
+    printed = invite_api("invite", "list").stdout
+    assert "\x1b" not in printed
+    for line in printed.splitlines():
+        assert re.fullmatch(r"[0-9a-f-]{36}\t\w+\t0/1\t[^\t]+\t20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\t\w+", line)
+
+
+def test_json_at_a_terminal_is_json(at_terminal, many):
+    assert at_terminal("invite", "list", "--json").raw.startswith('[{"id": "')
+
+
+@pytest.mark.parametrize("command", [("invite", "create", "--qr"), ("invite", "show", SOME_ID, "--qr")])
+def test_a_qr_code_is_drawn_beside_the_link(at_terminal, many, command):
+    shown = at_terminal(*command)
+    assert re.search(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}\n", shown.text)
+    drawn = [line for line in shown.lines if set(line) <= set(" █▀▄") and len(line) > 30]
+    assert len(drawn) > 15
+    assert len({len(line) for line in drawn}) == 1
+
+
+def test_a_qr_code_says_what_the_link_says(invite_api, many):
+    import segno
+
+    done = invite_api("invite", "create", "--qr")
+    link = done.stdout.strip()
+    assert done.stdout.count("\n") == 1
+    expected = [[bool(dark) for dark in row] for row in segno.make(link, micro=False).matrix_iter(border=2)]
+    assert modules(done.stderr)[: len(expected)] == expected
+
+
+def modules(drawn):
+    """The modules of a code of which each line has two rows: █ is light in both, ▀ in the upper, ▄ in the lower."""
+    return [[each not in light for each in line] for line in drawn.splitlines() for light in ("█▀", "█▄")]
+
+
+def test_many_show_their_progress(at_terminal):
+    shown = at_terminal("invite", "create", "--count", "300")
+    assert shown.status == 0
+    assert re.search(r"Preparing +\[#+-*\] +\d+%", shown.text)
+    assert "100%" in shown.text
+    assert len(re.findall(r"^http://", shown.text, re.M)) == 300
+
+
+def test_few_show_none(at_terminal):
+    assert at_terminal("invite", "create", "--count", "3").text.count("\n") == 3
+
+
+def test_a_pipe_gets_no_progress(invite_api):
+    done = invite_api("invite", "create", "--count", "300")
+    assert (done.stderr, done.stdout.count("\n")) == ("", 300)
+
+
+@pytest.fixture
+def hostile(seeded):
+    """Everything stored that somebody else might have chosen says things to the terminal."""
+    with sqlite3.connect(seeded / "instance" / "invites.db") as database:
+        for table, column in (
+            *(("invites", each) for each in ("name", "note", "made_by", "plan")),
+            *(("api_keys", "name"), ("projects", "name"), ("users", "display_name"), ("outbox", "last_error")),
+            ("outbox", "recipient"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = '{HOSTILE}'")
+        database.execute("UPDATE invites SET email = NULL")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("list",), ("list", "--long"), ("invite", "list"), ("invite", "show", SOME_ID), ("invite", "export")),
+        *(
+            ("invite", "export", "--format", "jsonl"),
+            ("invite", "list", "--json"),
+            ("invite", "show", SOME_ID, "--json"),
+        ),
+        *(("user", "list"), ("user", "show", "anne"), ("user", "show", "anne", "--json")),
+        *(("project", "list"), ("project", "members", "tea-garden"), ("outbox", "list"), ("outbox", "list", "--json")),
+    ],
+    ids=" ".join,
+)
+def test_stored_text_commands_no_terminal(at_terminal, invite_api, hostile, command):
+    for printed in (at_terminal(*command, NO_COLOR="1").raw, invite_api(*command).stdout):
+        assert printed
+        assert all(each in "\n\t" or each.isprintable() for each in printed)
+
+
+@pytest.mark.parametrize("typed", ["\x1b[31mred\x1b[0m", "a\rb", "a\x07", "\u202eevil", "a\u0085b"])
+def test_what_was_typed_commands_no_terminal_either(invite_api, typed):
+    for command in (("invite", "create", "--name", typed), ("invite", "show", typed), ("user", "create", typed)):
+        done = invite_api(*command)
+        assert done.returncode == 1
+        assert all(each == "\n" or each.isprintable() for each in done.stderr)
+
+
+def test_facts_that_come_again_are_named_once():
+    lines = [("made", "a"), ("used_by", "b"), ("used_by", "c")]
+    assert [ESCAPE.sub("", each) for each in terminal._aligned(lines)] == ["made     a", "used_by  b", "         c"]
+
+
+def test_ctrl_c_in_the_middle_says_what_it_leaves(tmp_path, invite_api):
+    environ = os.environ | {"INVITE_API_INSTANCE": str(tmp_path / "instance")}
+    invite_api("list")
+    call = [COMMAND, "invite", "create", "--count", "10000"]
+    for wait in (0.6, 0.9, 1.3, 2.0, 3.0):
+        process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        with sqlite3.connect(tmp_path / "instance" / "invites.db") as database:
+            (made,) = database.execute("SELECT count(*) FROM invites").fetchone()
+            database.execute("DELETE FROM invites")
+        database.close()
+        assert made in (0, 10_000)
+        if "interrupted" in said:
+            assert ("nothing was made" in said) == (made == 0)
+            assert ("all 10000 invites were made" in said) == (made == 10_000)
