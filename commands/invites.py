@@ -194,4 +194,4 @@ def _use(redemption: Redemption) -> Facts:
 
 
 def _event(event: Event) -> Facts:
-    return {"at": event.at, "what": event.what, "who": event.who or None, "trouble": event.trouble or None}
+    return {"what": event.what, "who": event.who or None, "at": event.at, "trouble": event.trouble or None}

@@ -1,29 +1,40 @@
 """The group of all commands, which loads of them only what is asked for: a listing should feel instant."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import click
 
 
-class Lazy(click.Group):
-    """A group that loads a command's module, ``module:command`` in this package, when the command is asked for."""
+class Commands(Mapping[str, click.Command]):
+    """Commands by their names; each is ``module:command`` in this package, and is loaded when it is looked up."""
 
-    def __init__(self, *args: Any, found_in: Mapping[str, str], **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, found_in: Mapping[str, str]) -> None:
         self._found_in = found_in
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self._found_in)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self._found_in:
-            return None
-        module, _, name = self._found_in[cmd_name].partition(":")
-        command: click.Command = getattr(_loaded(f"commands.{module}"), name)
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, attribute = self._found_in[name].partition(":")
+        command: click.Command = getattr(_loaded(f"commands.{module}"), attribute)
         return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found_in)
+
+    def __len__(self) -> int:
+        return len(self._found_in)
+
+
+class Lazy(click.Group):
+    """A group of such commands, listed in their order."""
+
+    def __init__(self, found_in: Mapping[str, str], **options: Any) -> None:
+        found: Any = Commands(found_in)
+        super().__init__(commands=found, **options)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
 
 
 def _loaded(module: str) -> Any:

@@ -1,5 +1,6 @@
 """`invite-api invite create`: one invite, many alike, or one for each guest in a file."""
 
+import errno
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -156,11 +157,15 @@ def _listen() -> None:
 
 @contextmanager
 def _interruptible(state: str) -> Iterator[None]:
-    """Let a Ctrl-C say in which state it leaves things."""
+    """Let a Ctrl-C, or a disk that is full, say in which state it leaves things."""
     try:
         yield
     except KeyboardInterrupt:
         raise Refused(f"interrupted: {state}") from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise Refused(f"the result cannot be written: {error.strerror}; {state}") from error
 
 
 def _all_made(count: int) -> str:

@@ -196,7 +196,7 @@ def test_show_tells_what_has_happened(shell, house):
         ("used", "dora"),
         ("revoked", None),
     ]
-    assert f"timeline\t{shown['created_at']} made shell\n" in shell(f"invite-api invite show '{link}'").stdout
+    assert f"timeline\tmade shell {shown['created_at']}\n" in shell(f"invite-api invite show '{link}'").stdout
 
 
 def test_what_is_dead_is_refused_in_the_words_of_who_runs_the_place(shell, house):
@@ -229,6 +229,18 @@ def test_check_finds_rows_that_refer_to_nothing(shell, house, settings):
         connection.exec_driver_sql("DELETE FROM projects")
         connection.exec_driver_sql("BEGIN")
     assert "members, row 1: refers to a row of projects that is not there" in shell("invite-api db check").stderr
+
+
+def test_a_disk_that_is_full_does_not_hide_what_was_made(shell):
+    done = shell("invite-api invite create --count 3 > /dev/full")
+    assert done.returncode == 1
+    assert (
+        "No space left on device; all 3 invites were made; invite-api invite export --with-links prints" in done.stderr
+    )
+
+
+def test_a_command_that_is_misspelt_is_guessed(invite_api):
+    assert "Did you mean 'create'?" in invite_api("creat").stderr
 
 
 def test_the_version_is_said(invite_api):
