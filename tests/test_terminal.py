@@ -15,6 +15,7 @@ from wcwidth import width
 import terminal
 from conftest import COMMAND, SOME_ID
 
+FAR = r" *(now|\d+ \w+ ago)\b"  # it may be a second later by then
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOSTILE = "x' || char(27) || ']0;owned' || char(7) || char(27) || '[2J' || char(8238) || char(10) || char(155) || 'y"
 
@@ -106,7 +107,7 @@ def test_no_color_is_honoured(at_terminal, many, command):
     shown = at_terminal(*command, NO_COLOR="1")
     assert shown.status == 0
     assert "\x1b" not in shown.raw
-    assert shown.text == at_terminal(*command).text or "ago" in shown.text
+    assert re.sub(FAR, "", shown.text) == re.sub(FAR, "", at_terminal(*command).text)
 
 
 def test_a_narrow_terminal_cuts_text_and_neither_ids_nor_moments(at_terminal, invite_api):
