@@ -70,8 +70,8 @@ def _foreign(facts: dict[str, Any]) -> Foreign:
 def parse(text: str) -> dict[str, Any]:
     """The table that a file of Prosody's returns; raises ValueError or one of _HALF for anything else."""
     pieces = []
-    place = 0
-    while text[place:].strip():
+    place, end = 0, len(text.rstrip())
+    while place < end:
         match = _PIECE.match(text, place)
         if match is None:
             raise ValueError(f"not as Prosody writes it, at character {place}")

@@ -157,7 +157,10 @@ def test_the_admins_calls_are_403_for_everybody_else(client, alice, key, stored,
 
 
 def test_the_list_shows_every_invite_the_newest_first(client, root, house, make_invite, use):
-    tokens = [make_invite(), make_invite(email="anne@example.org"), make_invite(ttl="1h"), make_invite()]
+    tokens = []
+    for number, given in enumerate(({}, {"email": "anne@example.org"}, {"ttl": "1h"}, {})):
+        with time_machine.travel(clock.now() - clock.MINUTE + number * clock.SECOND):
+            tokens.append(make_invite(**given))
     with house.writing():
         invites.revoke(invites.find(tokens[3]))
     user_id = use(tokens[0])
