@@ -24,7 +24,7 @@ from dialects import html, wire
 from dialects.html import page, see_other
 from rules import accounts, fields, invites, legacy, passwords, registration, sessions, tokens
 from rules.accounts import Attempt, Names
-from rules.refusals import AlreadyMember, EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -115,11 +115,8 @@ def accept(caller: SignedIn | None) -> Response:
     token = wire.form_field("token")
     if caller is None:
         return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
-    try:
+    if not invites.has_used(invites.find(token), caller.user):
         invites.accept(token, caller.user)
-    except AlreadyMember:
-        if not invites.has_used(invites.find(token), caller.user):
-            raise
     return see_other(f"/welcome?{token}")
 
 

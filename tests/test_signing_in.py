@@ -83,6 +83,14 @@ def test_an_invitation_is_accepted_as_the_account_that_is_named(browser, make_in
     assert browser.client.get(f"/invite?{token}").location == done.location
 
 
+def test_accepting_again_takes_no_second_use(browser, make_invite, stored):
+    token = make_invite(uses=3)
+    browser.sign_in("alice")
+    for _ in ("once", "once more, after going back"):
+        assert browser.post("/accept", token=token).location.endswith(f"/welcome?{token}")
+    assert stored()[0].uses == 1
+
+
 def test_what_follows_an_invitation_is_for_who_has_used_it(browser, client, make_invite):
     token = make_invite(uses=2)
     browser.sign_in("alice")
