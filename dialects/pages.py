@@ -66,7 +66,7 @@ def home(caller: SignedIn | None) -> str:
 
 def spend_try(caller: SignedIn | None) -> None:  # noqa: ARG001
     """Count a try at a short code, before it is looked at; whole tokens cannot be guessed."""
-    g.again = partial(page, "home.html")
+    g.again = partial(page, "home.html", typed=request.form.get("code", ""))
     if legacy.is_code(_code()):
         legacy.count_try(wire.neighbourhood())
 

@@ -1,3 +1,4 @@
+import html
 import re
 
 import pytest
@@ -151,6 +152,7 @@ def test_what_is_no_invitation_is_said_beside_the_field(client, pasted):
     answer = client.post("/code", data={"code": pasted})
     assert answer.status_code == 422
     assert 'aria-invalid="true"' in answer.text
+    assert not pasted.strip("\0") or f'value="{html.escape(pasted)}"' in answer.text
     assert "<script>" not in answer.text
 
 
