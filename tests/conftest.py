@@ -11,16 +11,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from aiosmtpd.controller import Controller
+from selenium import webdriver
 
+import axe
 import clock
 import config
 import database
 from app import create_app
+from chromium import Window, started
 from models import ApiKey, Invite
 from rules import accounts, invites, keys, passwords, projects, sessions, tokens
 
@@ -293,17 +299,86 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
+class Mailbox:
+    """A mail server's memory; `answers` are what it says to the next mails instead of taking them."""
+
+    def __init__(self):
+        self.mails = []
+        self.answers = []
+
+    async def handle_DATA(self, server, session, envelope):
+        answer = self.answers.pop(0) if self.answers else None
+        if answer == "take it and hang up":
+            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+            server.transport.close()
+            return "250 OK"
+        if answer:
+            return answer
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+        return "250 OK"
+
+    def link(self, number=-1):
+        """The link in a mail."""
+        return re.search(r"http://\S+", self.mails[number].get_body(("plain",)).get_content())[0]
+
+    def digits(self, number=-1):
+        """The code in a mail."""
+        return re.search(r"\b\d{6}\b", self.mails[number].get_body(("plain",)).get_content())[0]
+
+
+@contextmanager
+def smtp_server(mailbox: Mailbox) -> Iterator[str]:
+    """A mail server on this machine; its URL."""
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield f"smtp://127.0.0.1:{controller.port}"
+    controller.stop()
+
+
 @pytest.fixture
-def serve(tmp_path) -> Iterator[Callable[..., Served]]:
-    """Start real servers over this test's instance folder; they end with the test."""
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    """A mail server on this machine; its URL."""
+    with smtp_server(mailbox) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[webdriver.Chrome]:
+    """A real browser; all tests of a worker use it, one after the other."""
+    with started(require("chromium", "chromium"), require("chromedriver", "chromium-driver")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def window(chromium) -> Window:
+    """A real browser's window in which nobody was before."""
+    window = Window(chromium)
+    window.fresh()
+    return window
+
+
+@pytest.fixture(scope="session")
+def axe_source() -> str:
+    """The source of axe-core."""
+    return axe.source(lambda: require("npm", "npm"))
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Callable[..., Served]]:
+    """Start real servers over one instance, in this folder; they end with the block."""
     running: list[Served] = []
 
     def start(**environ: str) -> Served:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        instance = tmp_path / "instance"
+        instance = folder / "instance"
         full = _environ(instance, {"PUBLIC_URL": url, **environ})
-        log = tmp_path / f"server-{port}.log"
+        log = folder / f"server-{port}.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=stderr, env=full)
         served = Served(process, url, port, log, instance, full)
@@ -315,6 +390,13 @@ def serve(tmp_path) -> Iterator[Callable[..., Served]]:
     for served in running:
         served.process.kill()
         served.process.wait()
+
+
+@pytest.fixture
+def serve(tmp_path) -> Iterator[Callable[..., Served]]:
+    """Start real servers over this test's instance folder; they end with the test."""
+    with servers(tmp_path) as start:
+        yield start
 
 
 def _wait_until_it_listens(served: Served) -> None:

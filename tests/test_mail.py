@@ -5,7 +5,6 @@ import socket
 import ssl
 import time
 from contextlib import ExitStack
-from email import message_from_bytes, policy
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,47 +34,6 @@ HOSTILE = [
     "Tea\u2028Garden\u2029x",
 ]
 LINK = re.compile(r"[a-z]+://[^\s\"<>]+|www\.\S+|\S+@\S+|\S+\.\w{2,}(?=[/?\s]|$)")
-
-
-class Mailbox:
-    """A mail server's memory; `answers` are what it says to the next mails instead of taking them."""
-
-    def __init__(self):
-        self.mails = []
-        self.answers = []
-
-    async def handle_DATA(self, server, session, envelope):
-        answer = self.answers.pop(0) if self.answers else None
-        if answer == "take it and hang up":
-            self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-            server.transport.close()
-            return "250 OK"
-        if answer:
-            return answer
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-        return "250 OK"
-
-    def link(self, number=-1):
-        """The link in a mail."""
-        return re.search(r"http://\S+", self.mails[number].get_body(("plain",)).get_content())[0]
-
-    def digits(self, number=-1):
-        """The code in a mail."""
-        return re.search(r"\b\d{6}\b", self.mails[number].get_body(("plain",)).get_content())[0]
-
-
-@pytest.fixture
-def mailbox():
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox):
-    """A mail server on this machine; its URL."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield f"smtp://127.0.0.1:{controller.port}"
-    controller.stop()
 
 
 @pytest.fixture

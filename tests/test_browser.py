@@ -1,0 +1,537 @@
+"""What people do, in a real browser against the real server: with scripts and without, by keyboard alone, twice."""
+
+import re
+import time
+
+import pytest
+import time_machine
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from sqlalchemy import text
+
+import clock
+import config
+import database
+from chromium import Window, started
+from conftest import HASH, PASSWORD, Mailbox, make_settings, require, servers, smtp_server
+from database import session
+from models import Base, SchemaVersion
+from rules import accounts, invites, legacy, projects
+
+BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A server that can send mail, and lets anybody register; all tests of a worker use it."""
+    mailbox = Mailbox()
+    with smtp_server(mailbox) as smtp, servers(tmp_path_factory.mktemp("place")) as start:
+        yield start(SMTP_URL=smtp, REGISTRATION="open", SITE_NAME="Garden Club"), mailbox
+
+
+@pytest.fixture
+def served(place):
+    return place[0]
+
+
+@pytest.fixture
+def mailbox(place):
+    place[1].mails.clear()
+    return place[1]
+
+
+@pytest.fixture
+def settings(served):
+    with config.using(make_settings(served.instance)) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def house(settings):
+    """The server's database, with nobody and nothing in it."""
+    house = database.open_database(settings)
+    with house.writing():
+        session().execute(text("PRAGMA defer_foreign_keys = ON"))
+        for table in set(Base.metadata.sorted_tables) - {SchemaVersion.__table__}:
+            session().execute(table.delete())
+    return house
+
+
+@pytest.fixture
+def window(window, served, house):
+    window.origin = served.url
+    return window
+
+
+@pytest.fixture
+def other_window(served):
+    """Another browser, on another machine."""
+    with started(require("chromium", "chromium"), require("chromedriver", "chromium-driver")) as driver:
+        other = Window(driver, served.url)
+        other.fresh()
+        yield other
+
+
+@pytest.fixture
+def garden(house, alice):
+    """A project of alice's."""
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+
+
+@pytest.fixture
+def invite_by_alice(house, garden):
+    """Have alice invite somebody to her project; the link's query."""
+
+    def make(mailed=False, **given):
+        with house.writing():
+            draft = invites.read({"project": "tea-garden", **given})
+            return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=mailed))
+
+    return make
+
+
+@pytest.fixture
+def mail(mailbox):
+    """Wait for the mails up to this number."""
+
+    def come(number=1):
+        deadline = time.monotonic() + 15
+        while len(mailbox.mails) < number:
+            assert time.monotonic() < deadline, "no mail has come"
+            time.sleep(0.01)
+        return mailbox
+
+    return come
+
+
+def sign_in(window, name, password=PASSWORD):
+    window.write(user=name, password=password)
+    window.press("Sign in")
+
+
+@pytest.fixture
+def desk(window, root):
+    """The admin's desk, where root has signed in."""
+    window.open("/admin")
+    sign_in(window, "root")
+    return window
+
+
+# From a link to an account
+
+
+@BOTH
+def test_a_guest_makes_an_account_with_a_link(window, invite_by_alice, scripts):
+    window.scripts(scripts)
+    window.open(f"/invite?{invite_by_alice(name='Bob', redirect_url='https://app.example.org/start')}")
+    assert window.heading == "Bob, you are invited to Tea Garden"
+    assert "alice invites you." in window.seen
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Welcome, bob"
+    assert "You now belong to Tea Garden." in window.seen
+    onward = window.named("Go on to app.example.org")
+    assert onward.get_attribute("href") == "https://app.example.org/start"
+    assert window.path == "/welcome"
+
+
+@BOTH
+def test_a_member_signs_in_to_accept(window, invite_by_alice, charlie, scripts):
+    window.scripts(scripts)
+    window.open(f"/invite?{invite_by_alice()}")
+    window.press("Sign in to accept")
+    sign_in(window, "charlie")
+    window.press("Accept as charlie")
+    assert window.heading == "Welcome, charlie"
+
+
+@BOTH
+def test_who_is_signed_in_as_somebody_else_changes_over_and_keeps_the_invitation(
+    window, invite_by_alice, charlie, root, scripts
+):
+    window.scripts(scripts)
+    window.open("/login")
+    sign_in(window, "root")
+    window.open(f"/invite?{invite_by_alice(email='charlie@example.org')}")
+    assert "You are signed in as root, but this invitation is for charlie@example.org." in window.seen
+    window.press("Sign out, and go on as somebody else")
+    assert window.heading == "You are invited to Tea Garden"
+    window.press("Sign in to accept")
+    sign_in(window, "charlie@example.org")
+    window.press("Accept as charlie")
+    assert window.heading == "Welcome, charlie"
+
+
+@BOTH
+def test_a_mailed_invitation_is_for_its_address_and_proves_it(window, invite_by_alice, mail, scripts):
+    window.scripts(scripts)
+    invite_by_alice(email="dora@example.org", mailed=True)
+    window.open(mail().link())
+    assert "It is for dora@example.org alone." in window.seen
+    assert window.value("user") == "dora@example.org"
+    window.write(password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Welcome, dora"
+    assert "Confirm it" not in window.seen
+
+
+def test_the_code_field_takes_links_tokens_and_short_codes(window, house, make_invite):
+    with house.writing():
+        code = legacy.create(invites.SHELL)
+    token = make_invite()
+    for typed in (code, token, f"  {window.origin}/invite?{token} "):
+        window.open("/")
+        window.write(code=typed)
+        window.press("Open the invitation")
+        assert window.heading == "You are invited to Garden Club"
+
+
+def test_what_is_no_invitation_stays_in_the_field(window):
+    window.open("/")
+    window.write(code="hello")
+    window.press("Open the invitation")
+    assert (window.value("code"), window.focused) == ("hello", "code")
+
+
+DEAD = {
+    "used": "This invitation has been used",
+    "expired": "This invitation has expired",
+    "revoked": "This invitation has been withdrawn",
+    "unknown": "There is no such invitation",
+    "missing": "There is no invitation in this link",
+}
+
+
+@pytest.fixture
+def dead_link(house, make_invite, use):
+    """The path of a link that is dead in this way."""
+
+    def make(kind):
+        if kind in ("unknown", "missing"):
+            return "/invite" if kind == "missing" else f"/invite?{'0' * 64}"
+        with time_machine.travel(clock.now() - (clock.DAY if kind == "expired" else clock.MINUTE)):
+            token = make_invite(ttl="1h")
+        if kind == "used":
+            use(token)
+        if kind == "revoked":
+            with house.writing():
+                invites.revoke(invites.find(token))
+        return f"/invite?{token}"
+
+    return make
+
+
+@pytest.mark.parametrize("kind", DEAD)
+def test_a_dead_link_says_why_and_leads_on_with_another(window, dead_link, make_invite, kind):
+    window.open(dead_link(kind))
+    assert window.heading == DEAD[kind]
+    window.write(code=make_invite())
+    window.press("Open the invitation")
+    assert window.heading == "You are invited to Garden Club"
+
+
+# Accounts
+
+
+@BOTH
+def test_a_forgotten_password_is_replaced_by_mail(window, charlie, mail, scripts):
+    window.scripts(scripts)
+    window.open("/login")
+    window.press("I have forgotten my password")
+    window.write(email="charlie@example.org")
+    window.press("Send me the link")
+    assert "a mail with a link for a new password is on its way" in window.seen
+    window.open(mail().link())
+    assert window.heading == "A new password for charlie"
+    window.write(password="three wet umbrellas")
+    window.press("Set this password")
+    sign_in(window, "charlie", "three wet umbrellas")
+    assert "charlie Sign out" in window.seen
+
+
+@BOTH
+def test_where_it_is_open_anybody_makes_an_account_with_a_mailed_code(window, mail, scripts):
+    window.scripts(scripts)
+    window.open("/login")
+    window.press("Make an account")
+    window.write(email="dora@example.org")
+    window.press("Send me the code")
+    window.write(code="000000")
+    window.press("Confirm")
+    assert window.focused == "code"
+    window.write(code=mail().digits())
+    window.press("Confirm")
+    assert "The address dora@example.org is yours." in window.seen
+    window.write(password=PASSWORD)
+    window.press("Make my account")
+    assert "Your account is ready, and you are signed in." in window.seen
+
+
+def test_an_address_is_confirmed_with_a_mailed_code(window, alice, mail):
+    window.open("/login")
+    sign_in(window, "alice")
+    window.press("Confirm it")
+    window.press("Send me a new one")
+    window.write(code=mail().digits())
+    window.press("Confirm")
+    assert "Your address is confirmed." in window.seen
+
+
+# The admin
+
+
+def test_an_admin_makes_an_invitation_a_guest_accepts_and_the_admin_sees_who(desk, other_window):
+    desk.press("New invitation")
+    desk.write(name="Bob", ttl="3d")
+    desk.press("Make it")
+    assert desk.heading == "Invitation for Bob"
+    other_window.open(copied(desk, "Copy"))
+    other_window.write(user="bob", password=PASSWORD)
+    other_window.press("Make my account")
+    desk.press("Invitations")
+    assert "Bob used 1 / 1" in desk.seen
+    desk.press("bob")
+    assert desk.heading == "bob"
+    assert "the invitation for Bob" in desk.seen
+
+
+def copied(window, button):
+    """What a copy button puts into the clipboard."""
+    window.tell("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    window.named(button).click()
+    window.until(lambda: window.named("Copied"))
+    return window.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+
+
+@BOTH
+def test_an_admin_makes_many_invitations_at_once(desk, scripts):
+    desk.scripts(scripts)
+    desk.open("/admin/invites/new")
+    desk.write(count="3", note="for the fair")
+    desk.press("Make it")
+    assert desk.heading == "3 new invitations"
+    links = desk.value("links").split()
+    assert len(set(links)) == 3
+    if scripts:
+        assert copied(desk, "Copy all").split() == links
+    for link in links:
+        desk.open(link)
+        assert desk.heading == "You are invited to Garden Club"
+
+
+@BOTH
+def test_an_admin_makes_a_key_that_works_until_it_is_deleted(desk, served, scripts):
+    desk.scripts(scripts)
+    desk.open("/admin/keys")
+    desk.write(name="newsletter")
+    desk.press("Make a key")
+    key = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
+    assert served.get(f"/invites_api?key={key}").status == 201
+    desk.open("/admin/keys")
+    assert key.partition("/")[2] not in desk.driver.page_source
+    desk.press("Delete", sure=scripts)
+    assert "Deleted." in desk.seen
+    assert served.get(f"/invites_api?key={key}").status == 403
+
+
+@BOTH
+def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite, scripts):
+    desk.scripts(scripts)
+    old = make_invite(name="Bob", ttl="1h")
+    desk.open(f"/admin?q={old}")
+    desk.write(ttl="3 weeks")
+    desk.press("Extend")
+    assert "in 3 weeks" in desk.seen
+    desk.press("Give it a new link", sure=scripts)
+    new = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
+    assert old not in new
+    desk.press("Withdraw it", sure=scripts)
+    assert "The invitation is withdrawn" in desk.seen
+    for link in (f"/invite?{old}", new):
+        desk.open(link)
+        assert desk.heading in (DEAD["unknown"], DEAD["revoked"])
+
+
+def test_who_does_not_mean_it_withdraws_nothing(desk, make_invite, stored):
+    desk.open(f"/admin?q={make_invite()}")
+    desk.named("Withdraw it").click()
+    desk.driver.switch_to.alert.dismiss()
+    assert stored()[0].revoked_at is None
+    desk.press("Withdraw it", sure=True)
+    assert stored()[0].revoked_at
+
+
+# Twice, and back
+
+
+@BOTH
+def test_a_double_click_and_the_back_button_make_no_second_account(window, make_invite, house, scripts):
+    window.scripts(scripts)
+    token = make_invite(uses=5)
+    window.open(f"/invite?{token}")
+    window.write(user="bob", password=PASSWORD)
+    window.press_twice("Make my account")
+    window.until(lambda: uses(house, token) == 1)
+    window.open(f"/invite?{token}")
+    window.back()
+    window.open(f"/welcome?{token}")
+    assert uses(house, token) == 1
+
+
+def uses(house, token):
+    with house.reading():
+        return invites.find(token).uses
+
+
+@BOTH
+def test_a_double_click_accepts_once(window, make_invite, house, charlie, scripts):
+    token = make_invite(uses=5)
+    window.open("/login")
+    sign_in(window, "charlie")
+    window.scripts(scripts)
+    window.open(f"/invite?{token}")
+    window.press_twice("Accept as charlie")
+    window.until(lambda: window.heading == "Welcome, charlie")
+    window.back()
+    window.press("Accept as charlie")  # what the browser kept of the page still offers it
+    assert window.heading == "Welcome, charlie"
+    window.open(f"/invite?{token}")
+    assert "who has joined already" in window.seen
+    assert uses(house, token) == 1
+
+
+@BOTH
+def test_an_admin_who_goes_back_and_presses_again_makes_nothing_more(desk, stored, scripts):
+    desk.scripts(scripts)
+    desk.open("/admin/invites/new")
+    desk.write(name="Bob", count="2")
+    desk.press_twice("Make it")
+    desk.until(lambda: desk.heading == "2 new invitations")
+    desk.back()
+    assert desk.value("name") == "Bob"
+    desk.press("Make it")
+    assert desk.heading == "2 new invitations"
+    assert len(stored()) == 2
+
+
+def test_who_has_signed_out_leaves_nothing_to_go_back_to(desk, make_invite):
+    make_invite(name="Bob")
+    desk.open("/admin")
+    assert "Bob" in desk.seen
+    desk.press("Sign out")
+    desk.back()
+    assert "Bob" not in desk.seen
+    assert desk.heading == "Sign in"
+
+
+# By keyboard
+
+
+def test_everything_on_the_way_to_an_account_is_done_by_keyboard(window, make_invite):
+    window.open(f"/invite?{make_invite(name='Bob')}")
+    window.keys(Keys.TAB)
+    assert window.focused == "Skip to the content"
+    assert window.shows_focus()
+    window.keys(Keys.ENTER)
+    window.tab_to("user")
+    window.keys("bob")
+    window.tab_to("password")
+    window.keys(PASSWORD)
+    window.tab_to("Show")
+    window.keys(Keys.SPACE)
+    assert window.driver.find_element(By.ID, "password").get_attribute("type") == "text"
+    window.tab_to("Make my account")
+    window.leave(lambda: window.keys(Keys.ENTER))
+    assert window.heading == "Welcome, bob"
+
+
+def test_the_skip_link_leads_past_the_header(window, alice):
+    window.open("/login")
+    sign_in(window, "alice")
+    window.keys(Keys.TAB, Keys.ENTER)
+    window.tab_to("code")
+
+
+def test_an_admin_works_by_keyboard(window, root, stored):
+    window.open("/admin")
+    window.tab_to("user")
+    window.keys("root", Keys.TAB, PASSWORD)
+    window.leave(lambda: window.keys(Keys.ENTER))
+    window.tab_to("New invitation")
+    window.leave(lambda: window.keys(Keys.ENTER))
+    window.tab_to("name")
+    window.keys("Bob")
+    window.tab_to("Make it")
+    window.leave(lambda: window.keys(Keys.ENTER))
+    assert window.heading == "Invitation for Bob"
+    window.tab_to("Withdraw it")
+    window.leave(lambda: (window.keys(Keys.ENTER), window.driver.switch_to.alert.accept()))
+    assert stored()[0].revoked_at
+
+
+# What was typed
+
+
+@BOTH
+def test_a_refused_form_keeps_what_was_typed_but_the_password_and_leads_to_what_is_wrong(
+    window, make_invite, house, scripts
+):
+    window.scripts(scripts)
+    with house.writing():
+        accounts.create(accounts.Names("bob"), HASH)
+    token = make_invite()
+    window.open(f"/invite?{token}")
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+    assert "This user name is taken" in window.seen
+    assert (window.value("user"), window.value("password"), window.focused) == ("bob", "", "user")
+    window.write(user="bobby", password="password1")
+    window.press("Make my account")
+    assert (window.value("user"), window.value("password"), window.focused) == ("bobby", "", "password")
+    assert uses(house, token) == 0
+
+
+def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
+    desk.open("/admin/invites/new")
+    desk.write(name="Bob", note="for the fair", ttl="soon", uses="many")
+    desk.driver.find_element(By.ID, "mail").click()
+    desk.press("Make it")
+    assert [desk.value(each) for each in ("name", "note", "ttl", "uses")] == ["Bob", "for the fair", "soon", "many"]
+    assert desk.driver.find_element(By.ID, "mail").is_selected()
+    first = desk.driver.find_element(By.CSS_SELECTOR, "[aria-invalid]").get_attribute("id")
+    assert desk.focused == first
+
+
+def test_the_meter_says_how_good_a_password_is_and_hides_it_when_it_is_sent(window, make_invite):
+    window.open(f"/invite?{make_invite()}")
+    said = []
+    for typed in ("short", "eightish", "twelve chars", "correct horse battery"):
+        window.write(password=typed)
+        said.append(window.driver.find_element(By.CSS_SELECTOR, ".meter span").text)
+    assert said == ["too short", "fair", "good", "strong"]
+
+
+# What it costs
+
+
+def test_the_first_paint_waits_for_two_requests_and_30_kb_hold_all(window, make_invite):
+    window.open(f"/invite?{make_invite(name='x' * 100)}")
+    window.run("document.querySelector('details').open = true")
+    loaded = window.until(lambda: [] if len(entries(window)) < 4 else entries(window))
+    blocking = [each["name"] for each in loaded if each["blocks"]]
+    assert [re.sub(r".*/|[?].*", "", each) for each in blocking] == ["invite", "style.css"]
+    assert {re.sub(r".*/|[?].*", "", each["name"]) for each in loaded} == {"invite", "style.css", "script.js", "qr"}
+    assert all(each["bytes"] > 0 for each in loaded)
+    assert sum(each["bytes"] for each in loaded) <= 30 * 1024
+
+
+def entries(window):
+    """What the page has loaded, with the bytes that went over the wire, headers too."""
+    return window.run("""
+        return performance.getEntries().filter((each) => "transferSize" in each).map((each) => ({
+            name: each.name,
+            bytes: each.responseEnd && each.transferSize,
+            blocks: each.entryType === "navigation" || each.renderBlockingStatus === "blocking",
+        }));
+    """)
