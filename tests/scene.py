@@ -1,0 +1,254 @@
+"""A place with people, projects and invitations in it, and every page that it shows."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import time_machine
+
+import clock
+import config
+import database
+from chromium import Window
+from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
+from rules import accounts, addresses, invites, keys, projects, sessions
+
+CALLED = {"SITE_NAME": "Garden Club"}
+# Who was invited, and how many weeks ago; most have come.
+GUESTS = [
+    ("Anne-Marie", 11),
+    ("Yusuf", 10),
+    ("Mei", 9),
+    ("Tomás", 9),
+    ("Grace", 8),
+    ("Ingrid", 6),
+    ("Samir", 6),
+    ("Lucía", 5),
+    ("Owen", 4),
+    ("Nadia", 4),
+    ("Ravi", 4),
+    ("Zoë", 3),
+    ("Henrik", 2),
+    ("Amara", 2),
+    ("Jonas", 1),
+    ("نادية", 1),
+    ("Priya", 1),
+]
+
+
+class Page(NamedTuple):
+    """Where a page is, whose eyes look at it, and what they do until it is there."""
+
+    path: str
+    who: str = ""
+    then: Callable[[Window, "Place"], Any] | None = None
+    plain: bool = False  # at the server that neither mails nor lets anybody register
+
+
+class Place:
+    """Two servers over one database; `facts` are what stands in the braces of paths."""
+
+    def __init__(self, served: Served, plain: Served, mailbox: Mailbox) -> None:
+        self.served, self.plain, self.mailbox = served, plain, mailbox
+        self.settings = make_settings(served.instance, PUBLIC_URL=served.url, **CALLED)
+        with config.using(self.settings):
+            self.house = database.open_database(self.settings)
+            self.facts = {**_people(self.house), **_invitations(self.house)}
+            self.cookies = {name: self._cookie(name) for name in ("root", "bob", "charlie", "nora")}
+
+    def show(self, window: Window, name: str) -> None:
+        """Bring a page before somebody's eyes."""
+        page = PAGES[name]
+        window.origin = (self.plain if page.plain else self.served).url
+        window.tell("Network.clearBrowserCookies")
+        if page.who:
+            cookie = {"name": self.settings.cookie_name, "value": self.cookies[page.who]}
+            window.tell("Network.setCookie", url=window.origin, **cookie)
+        window.open(page.path.format(**self.facts))
+        if page.then:
+            page.then(window, self)
+
+    def code(self, address: str) -> str:
+        """The code that was mailed to an address."""
+        deadline = time.monotonic() + 15
+        while not any(each["To"] == address for each in self.mailbox.mails):
+            assert time.monotonic() < deadline, f"no mail has come for {address}"
+            time.sleep(0.01)
+        return self.mailbox.digits([each["To"] for each in self.mailbox.mails].index(address))
+
+    def _cookie(self, name: str) -> str:
+        with self.house.writing():
+            return sessions.start_in_browser(accounts.named(name))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Place]:
+    """The place, in this folder, until the block ends."""
+    mailbox = Mailbox()
+    with smtp_server(mailbox) as smtp, servers(folder) as start:
+        served = start(SMTP_URL=smtp, REGISTRATION="open", **CALLED)
+        yield Place(served, start(**CALLED), mailbox)
+
+
+def _people(house: database.Database) -> dict[str, str]:
+    with _weeks_ago(12), house.writing():
+        for name in ("root", "alice", "bob", "charlie", "nora"):
+            user = accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
+            if name != "nora":
+                addresses.prove(user, f"{name}@example.org")
+        accounts.set_admin(accounts.named("root"), True)
+        for name, said in (
+            ("Tea Garden", "Tea, cake and weeding, every Sunday"),
+            ("Seed Library", "Take some, bring some"),
+        ):
+            projects.create(accounts.named("alice"), projects.Plan(name, said))
+        keys.create("newsletter")
+    with house.writing():
+        away = accounts.create(accounts.Names("walter", "walter@example.org"), HASH)
+        accounts.disable(away)
+        key = keys.newest()[0].id
+        return {"root": accounts.named("root").id, "bob": accounts.named("bob").id, "walter": away.id, "key": key}
+
+
+def _invitations(house: database.Database) -> dict[str, str]:
+    """Tokens by what they are good for; with ``id_`` before it, the id of that invite."""
+    for number, (name, weeks) in enumerate(GUESTS):
+        with _weeks_ago(weeks), house.writing():
+            token = _make(name=name, ttl="7d")
+            if number % 5 != 3:
+                accounts.register(token, accounts.Names(f"guest{number}", f"guest{number}@example.org"), HASH)
+    with _weeks_ago(1), house.writing():
+        made = {"expired": _make(name="Martha", ttl="1d"), "used": _make(name="Bob"), "revoked": _make(name="Ted")}
+        invites.accept(made["used"], accounts.named("bob"))
+        invites.revoke(invites.find(made["revoked"]))
+    with house.writing():
+        made |= {
+            "named": _make(name="Nora", project="tea-garden", redirect_url="https://garden.example.org/"),
+            "plain": _make(),
+            "shared": _make(note="for the summer party", uses=30, ttl="4 weeks"),
+            "charlies": _make(name="Charlie", email="charlie@example.org", project="tea-garden"),
+            "noras": _make(name="Nora", email="nora@example.org"),
+        }
+        invites.accept(made["shared"], accounts.named("bob"))
+        invites.accept(made["shared"], accounts.named("nora"))
+        reset = accounts.reset_link(accounts.named("bob")).rpartition("?")[2]
+        ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
+    return made | ids | {"reset": reset, "unknown": "0" * 64}
+
+
+def _make(**given: object) -> str:
+    draft = invites.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
+    return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
+
+
+def _weeks_ago(number: int) -> Any:
+    return time_machine.travel(clock.now() - number * clock.WEEK + timedelta(minutes=number))
+
+
+def _filled(button: str, **typed: str) -> Callable[[Window, Place], None]:
+    """Fill a form in, and send it."""
+
+    def send(window: Window, place: Place) -> None:
+        window.write(**typed)
+        window.press(button)
+
+    return send
+
+
+def _confirmed(window: Window, place: Place) -> None:
+    address = f"dora{clock.random_hex(4)}@example.org"
+    _filled("Send me the code", email=address)(window, place)
+    _filled("Confirm", code=place.code(address))(window, place)
+
+
+def _unwise(window: Window, place: Place) -> None:
+    _confirmed(window, place)
+    _filled("Make my account", password="password1")(window, place)
+
+
+def _posted_from_elsewhere(window: Window, place: Place) -> None:
+    """As a form of another site does: it makes the account, and signs nobody in."""
+    window.run("document.querySelector('[name=csrf]').remove()")
+    _filled("Make my account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
+
+
+def _wrong_day(window: Window, place: Place) -> None:
+    _filled("Extend", ttl="soon")(window, place)
+
+
+PAGES = {
+    "home": Page("/"),
+    "home-signed-in": Page("/?welcome", "nora"),
+    "home-confirmed": Page("/?confirmed", "bob"),
+    "home-plain": Page("/", plain=True),
+    "code-refused": Page("/", then=_filled("Open the invitation", code="7f3a-summer")),
+    "invitation": Page("/invite?{named}"),
+    "invitation-plain": Page("/invite?{plain}"),
+    "invitation-bound": Page("/invite?{charlies}"),
+    "invitation-accept": Page("/invite?{named}", "bob"),
+    "invitation-again": Page("/invite?{shared}", "bob"),
+    "invitation-stranger": Page("/invite?{charlies}", "bob"),
+    "invitation-unproven": Page("/invite?{noras}", "nora"),
+    "dead-used": Page("/invite?{used}"),
+    "dead-used-signed-in": Page("/invite?{used}", "charlie"),
+    "dead-expired": Page("/invite?{expired}"),
+    "dead-revoked": Page("/invite?{revoked}"),
+    "dead-unknown": Page("/invite?{unknown}"),
+    "dead-missing": Page("/invite"),
+    "register": Page("/register?t={charlies}"),
+    "register-refused": Page("/invite?{named}", then=_filled("Make my account", user="bob", password=PASSWORD)),
+    "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
+    "welcome": Page("/welcome?{used}", "bob"),
+    "welcome-unproven": Page("/welcome?{shared}", "nora"),
+    "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
+    "login": Page("/login?t={named}"),
+    "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
+    "login-done": Page("/login?done", plain=True),
+    "forgotten": Page("/password/forgot"),
+    "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email="bob@nowhere")),
+    "forgotten-sent": Page("/password/forgot?sent"),
+    "forgotten-plain": Page("/password/forgot", plain=True),
+    "reset": Page("/password/reset?{reset}"),
+    "reset-refused": Page("/password/reset?{reset}", then=_filled("Set this password", password="password1")),
+    "reset-dead": Page("/password/reset?nonsense"),
+    "begin": Page("/register"),
+    "begin-refused": Page("/register", then=_filled("Send me the code", email="dora@nowhere")),
+    "verify": Page("/verify", "nora"),
+    "verify-sent": Page("/register", then=_filled("Send me the code", email="emil@example.org")),
+    "verify-refused": Page("/verify", then=_filled("Confirm", email="dora@example.org", code="123456")),
+    "verify-open": Page("/verify"),
+    "first-password": Page("/register", then=_confirmed),
+    "first-password-refused": Page("/register", then=_unwise),
+    "not-found": Page("/nothing"),
+    "forbidden": Page("/admin", "bob"),
+    "admin": Page("/admin", "root"),
+    "admin-filtered": Page("/admin?status=used&q=a", "root"),
+    "admin-nothing": Page("/admin?q=zebra", "root"),
+    "admin-refused": Page("/admin?project=nowhere", "root"),
+    "admin-new": Page("/admin/invites/new", "root"),
+    "admin-new-refused": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", ttl="soon", uses="many")),
+    "admin-made": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", email="dora@example.org")),
+    "admin-made-many": Page("/admin/invites/new", "root", _filled("Make it", count="5", note="for the fair")),
+    "admin-invite": Page("/admin/invites/{id_named}", "root"),
+    "admin-invite-shared": Page("/admin/invites/{id_shared}", "root"),
+    "admin-invite-used": Page("/admin/invites/{id_used}", "root"),
+    "admin-invite-expired": Page("/admin/invites/{id_expired}", "root"),
+    "admin-invite-revoked": Page("/admin/invites/{id_revoked}", "root"),
+    "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
+    "admin-keys": Page("/admin/keys", "root"),
+    "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),
+    "admin-keys-refused": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="soon")),
+    "admin-people": Page("/admin/people", "root"),
+    "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
+    "admin-person": Page("/admin/people/{bob}", "root"),
+    "admin-person-self": Page("/admin/people/{root}", "root"),
+    "admin-person-shut-out": Page("/admin/people/{walter}", "root"),
+    "admin-person-reset": Page("/admin/people/{bob}", "root", _filled("Link for a new password")),
+    "admin-projects": Page("/admin/projects", "root"),
+    "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
+    "admin-project": Page("/admin/projects/tea-garden", "root"),
+    "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Hand it over", owner="nobody")),
+}

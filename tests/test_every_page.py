@@ -1,0 +1,91 @@
+"""Every page, in a real browser: nobody is kept out of it, and it fits where it is looked at."""
+
+import pytest
+from selenium.webdriver.common.by import By
+
+import axe
+import scene
+from app import ROUTES
+from dialects import admin_pages, pages
+
+PHONE = (360, 740)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """All tests of a worker look at the same one."""
+    with scene.opened(tmp_path_factory.mktemp("place")) as place:
+        yield place
+
+
+def unfold(window):
+    window.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+
+
+@pytest.mark.parametrize("name", scene.PAGES)
+def test_a_page_keeps_nobody_out_and_fits_where_it_is_looked_at(place, window, axe_source, name):
+    place.show(window, name)
+    unfold(window)
+    assert axe.violations(window, axe_source) == []
+    window.dark(True)
+    window.size(*PHONE)
+    assert axe.violations(window, axe_source) == []
+    for direction in ("ltr", "rtl"):
+        window.run("document.documentElement.dir = arguments[0]", direction)
+        assert window.run("return [innerWidth, document.documentElement.scrollWidth]") == [PHONE[0], PHONE[0]]
+        assert sticking_out(window) == []
+
+
+def sticking_out(window):
+    """What reaches beyond the sides of the window, and so cannot be seen even where nothing scrolls."""
+    return window.run("""
+        return [...document.querySelectorAll("main *, header *")].filter((each) => {
+            const { left, right, width } = each.getBoundingClientRect();
+            const scrolls = each.closest(".scroll, pre, svg, .stack thead");
+            return width && !scrolls && (left < -1 || right > innerWidth + 1);
+        }).map((each) => each.outerHTML.slice(0, 100));
+    """)
+
+
+def test_the_narrow_phone_notices_what_does_not_fit(place, window):
+    window.size(*PHONE)
+    place.show(window, "home")
+    window.run("document.querySelector('h1').style.inlineSize = '400px'")
+    assert window.run("return document.documentElement.scrollWidth") > PHONE[0]
+    assert len(sticking_out(window)) == 1
+
+
+def test_axe_notices_what_keeps_people_out(place, window, axe_source):
+    place.show(window, "home")
+    window.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/qr\">')")
+    (found,) = axe.violations(window, axe_source)
+    assert found.startswith("image-alt: ")
+
+
+def test_axe_notices_a_text_that_can_hardly_be_read_in_the_dark(place, window, axe_source):
+    window.dark(True)
+    place.show(window, "home")
+    window.run("document.querySelector('.lead').style.color = '#343a37'")
+    (found,) = axe.violations(window, axe_source)
+    assert found.startswith("color-contrast: ")
+
+
+def test_every_address_that_shows_a_page_is_among_them():
+    shown = {each.path.partition("?")[0] for each in scene.PAGES.values()}
+    wanted = {row.path for each in (pages, admin_pages) for row in ROUTES[each] if "GET" in row.methods}
+    missing = {each for each in wanted if not any(same(each, path) for path in shown)}
+    assert missing == {"/style.css", "/qr", "/admin/made"}  # no pages; and what making many leads to
+
+
+def same(row, path):
+    """Whether a row of the map is this path, whatever stands in its braces."""
+    ours, theirs = row.split("/"), path.split("/")
+    return len(ours) == len(theirs) and all(a == b or a.startswith("<") for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", ["invitation", "login", "admin", "admin-new", "admin-invite"])
+def test_whatever_has_the_focus_is_seen_to_have_it(place, window, name):
+    place.show(window, name)
+    window.run("document.activeElement.blur()")
+    last = window.driver.find_elements(By.CSS_SELECTOR, "main form button:not([hidden])")[-1]
+    window.tab_to(window.run("return arguments[0].id || arguments[0].textContent.trim()", last))
