@@ -49,8 +49,8 @@ def list_invites(caller: SignedIn) -> Response | str:  # noqa: ARG001
 
 
 def new_invite(caller: SignedIn) -> str:  # noqa: ARG001
-    """The form that makes one invite or many."""
-    return _invite_form({"once": clock.random_text(16)})()
+    """The form that makes one invite or many; `project` in the query is chosen in it."""
+    return _invite_form({"once": clock.random_text(16), **wire.query(("project",))})()
 
 
 def create_invites(caller: SignedIn) -> Response:

@@ -62,6 +62,7 @@ _BESIDE = {
     refusals.InvalidCode: "code",
     refusals.InviteNotFound: "code",
     refusals.LegacyCodesOff: "code",
+    refusals.UserNotFound: "owner",
 }
 
 

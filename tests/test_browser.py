@@ -503,6 +503,21 @@ def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
     assert desk.focused == first
 
 
+def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
+    desk.open("/admin/projects/tea-garden")
+    desk.write(owner="nobody")
+    desk.press("Hand it over")
+    assert "There is no such account." in desk.seen
+    assert desk.focused == "owner"
+
+
+def test_from_a_project_one_invites_to_it(desk, garden):
+    desk.open("/admin/projects/tea-garden")
+    desk.press("Invite somebody to it")
+    desk.press("Make it")
+    assert "tea-garden, member" in desk.seen
+
+
 def test_the_meter_says_how_good_a_password_is_and_hides_it_when_it_is_sent(window, make_invite):
     window.open(f"/invite?{make_invite()}")
     said = []
