@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import time_machine
+from slugify import slugify
 
 import clock
 import config
@@ -96,7 +97,7 @@ def opened(folder: Path) -> Iterator[Place]:
 def _people(house: database.Database) -> dict[str, str]:
     with _weeks_ago(12), house.writing():
         for name in ("root", "alice", "bob", "charlie", "nora"):
-            user = accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
+            user = accounts.create(accounts.Names(name, f"{name}@example.org", name.title()), HASH)
             if name != "nora":
                 addresses.prove(user, f"{name}@example.org")
         accounts.set_admin(accounts.named("root"), True)
@@ -107,7 +108,7 @@ def _people(house: database.Database) -> dict[str, str]:
             projects.create(accounts.named("alice"), projects.Plan(name, said))
         keys.create("newsletter")
     with house.writing():
-        away = accounts.create(accounts.Names("walter", "walter@example.org"), HASH)
+        away = accounts.create(accounts.Names("walter", "walter@example.org", "Walter"), HASH)
         accounts.disable(away)
         key = keys.newest()[0].id
         return {"root": accounts.named("root").id, "bob": accounts.named("bob").id, "walter": away.id, "key": key}
@@ -119,9 +120,14 @@ def _invitations(house: database.Database) -> dict[str, str]:
         with _weeks_ago(weeks), house.writing():
             token = _make(name=name, ttl="7d")
             if number % 5 != 3:
-                accounts.register(token, accounts.Names(f"guest{number}", f"guest{number}@example.org"), HASH)
+                called = slugify(name)
+                accounts.register(token, accounts.Names(called, f"{called}@example.org", name), HASH)
     with _weeks_ago(1), house.writing():
-        made = {"expired": _make(name="Martha", ttl="1d"), "used": _make(name="Bob"), "revoked": _make(name="Ted")}
+        made = {
+            "expired": _make(name="Martha", ttl="1d"),
+            "used": _make(name="Bob"),
+            "revoked": _make(name="Ted", ttl="2 weeks"),
+        }
         invites.accept(made["used"], accounts.named("bob"))
         invites.revoke(invites.find(made["revoked"]))
     with house.writing():
@@ -208,14 +214,14 @@ PAGES = {
     "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
     "login-done": Page("/login?done", plain=True),
     "forgotten": Page("/password/forgot"),
-    "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email="bob@nowhere")),
+    "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email=".bob@example.org")),
     "forgotten-sent": Page("/password/forgot?sent"),
     "forgotten-plain": Page("/password/forgot", plain=True),
     "reset": Page("/password/reset?{reset}"),
     "reset-refused": Page("/password/reset?{reset}", then=_filled("Set this password", password="password1")),
     "reset-dead": Page("/password/reset?nonsense"),
     "begin": Page("/register"),
-    "begin-refused": Page("/register", then=_filled("Send me the code", email="dora@nowhere")),
+    "begin-refused": Page("/register", then=_filled("Send me the code", email=".dora@example.org")),
     "verify": Page("/verify", "nora"),
     "verify-sent": Page("/register", then=_filled("Send me the code", email="emil@example.org")),
     "verify-refused": Page("/verify", then=_filled("Confirm", email="dora@example.org", code="123456")),
