@@ -21,7 +21,7 @@ from conftest import require
 FOLDER = CHECKOUT / "docs" / "screenshots"
 COLOURS = 128  # many enough for pages that have four, and the edges of their letters
 SIZES = {"phone": (390, 780, 1.5), "desktop": (1200, 750, 1)}
-TALLEST = 1600  # CSS pixels
+TALLEST = 1200  # CSS pixels
 DARK = {"invitation-accept", "admin-invite", "welcome"}
 LOADED = "each.complete || each.closest('details:not([open])')"
 SHOWN = (
