@@ -24,7 +24,16 @@ from dialects import html, wire
 from dialects.html import page, see_other
 from rules import accounts, fields, invites, legacy, passwords, registration, sessions, tokens
 from rules.accounts import Attempt, Names
-from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from rules.refusals import (
+    EmailMismatch,
+    Invalid,
+    InviteExpired,
+    InviteNotFound,
+    InviteUsed,
+    Refusal,
+    ResetExpired,
+    ResetInvalid,
+)
 from rules.sessions import SignedIn
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -297,10 +306,13 @@ def reset(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
-    """A dead invitation says why it is one; all else is said as on every page."""
-    if not isinstance(error, _DEAD):
+    """A dead link says why it is one and what to do; all else is said as on every page."""
+    if isinstance(error, (ResetInvalid, ResetExpired)):
+        made = page("forgot.html", email="", problems=html.problems(error))
+    elif isinstance(error, _DEAD):
+        made = page("dead.html", kind=_kind(error), error=error)
+    else:
         return html.refusal(error)
-    made = page("dead.html", kind=_kind(error), error=error)
     return wire.with_status(make_response(made), error, html.STATUS)
 
 
