@@ -194,6 +194,8 @@ ROUTES: dict[Dialect, list[Route]] = {
 # fmt: on
 
 
+_STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}
+
 # Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
 PUBLIC = (anyone, maybe, visitor, own_form, any_form)
 
@@ -389,7 +391,8 @@ def _engine(app: Flask) -> sqlalchemy.Engine:
 
 def _arrive(settings: Settings) -> None:
     g.started = clock.ticks()
-    forwarded = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
+    header = request.headers.get("X-Forwarded-For") if settings.trusted_proxies else None
+    forwarded = [each.strip() for each in header.split(",") if each.strip()] if header else []
     g.client = flood.client_address(request.remote_addr or "", forwarded, settings.trusted_proxies)
     g.neighbourhood = flood.neighbourhood(g.client)
 
@@ -400,7 +403,7 @@ def _template() -> str:
 
 
 def _depart(response: Response) -> Response:
-    response.status = f"{response.status_code} {HTTPStatus(response.status_code).phrase}"  # Werkzeug writes 201 CREATED
+    response.status = _STATUS_LINES[response.status_code]  # Werkzeug writes 201 CREATED
     facts = {
         "method": request.method,
         "route": _template(),

@@ -41,7 +41,7 @@ def ticks() -> float:
 
 def iso(moment: datetime) -> str:
     """A moment as it is written on the wire: ``2026-03-25T21:00:00.000Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def far(moment: datetime, seen_from: datetime) -> str:

@@ -1,7 +1,8 @@
 """One database and its units of work; SQLite's manners; making and checking the file.
 
 Work is done inside ``with database.writing():`` or ``with database.reading():``; inside, and only
-inside, `session()` is the session of the unit that is open. Units do not nest.
+inside, `session()` is the session of the unit that is open, and `connection()` what it works on, for
+statements that need no objects. Units do not nest.
 """
 
 import os
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,61 @@ PATIENCE = 5.0  # seconds that a writer waits for its turn
 STUCK = 1.0  # seconds after which a turn must be waiting for another process
 ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": PATIENCE}}
 
-_current: ContextVar[Session | None] = ContextVar("session", default=None)
-
 
 class Unavailable(Exception):
     """The database cannot be used now. The message is for the operator, not for callers."""
 
 
-def session() -> Session:
-    """The session of the unit of work that is open here."""
+class Unit:
+    """One unit of work: a connection in a transaction, and a session on it from when one is asked for."""
+
+    def __init__(self, connection: Connection, writes: bool) -> None:
+        self.connection = connection
+        self._writes = writes
+
+    @cached_property
+    def session(self) -> Session:
+        """Objects for rows. It costs as much as a query, so that many a unit does without."""
+        return Session(self.connection, autoflush=self._writes, expire_on_commit=False)
+
+    def flush(self) -> None:
+        """Write what has been changed in objects."""
+        if "session" in vars(self):
+            self.session.flush()
+
+    def close(self) -> None:
+        """Let go of the objects."""
+        if "session" in vars(self):
+            self.session.close()
+
+
+_current: ContextVar[Unit | None] = ContextVar("unit", default=None)
+
+
+def _unit() -> Unit:
     current = _current.get()
     if current is None:
         raise RuntimeError("no unit of work is open: wrap this in database.reading() or writing()")
     return current
 
 
+def session() -> Session:
+    """The session of the unit of work that is open here."""
+    return _unit().session
+
+
+def connection() -> Connection:
+    """What the unit of work that is open here works on, with all that its session has to write."""
+    unit = _unit()
+    unit.flush()
+    return unit.connection
+
+
 class Database:
     """A database, and the two kinds of work to be done with it."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
-        event.listen(engine, "connect", _teach_manners)
+        event.listen(engine, "connect", teach_manners)
         event.listen(engine, "begin", _begin)
         self.engine = engine
         self._writer = engine.execution_options(writing=True)
@@ -58,14 +95,14 @@ class Database:
         self._file = _identity(path)
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Unit]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
         self._refuse_if_replaced()
-        with _translated(self._path), _opened(Session(self.engine, autoflush=False, expire_on_commit=False)) as unit:
+        with _translated(self._path), _opened(self.engine, writes=False) as unit:
             yield unit
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Unit]:
         """A change that happens as a whole, and is on disk when this ends, or not at all.
 
         Writers of this process queue at a lock: much faster and fairer than waiting in SQLite.
@@ -73,10 +110,10 @@ class Database:
         self._refuse_if_replaced()
         self._take_turn()
         try:
-            with _translated(self._path), _opened(Session(self._writer, expire_on_commit=False)) as unit:
-                unit.connection()  # takes SQLite's write lock now
+            with _translated(self._path), _opened(self._writer, writes=True) as unit:
                 yield unit
-                unit.commit()
+                unit.flush()
+                unit.connection.commit()
         finally:
             self._turn_began = None
             self._turn.release()
@@ -84,7 +121,7 @@ class Database:
     def create(self) -> None:
         """Make the tables where there are none; raise Unavailable if they are of another version."""
         with self.writing() as unit:
-            connection = unit.connection()
+            connection = unit.connection
             tables = _tables(connection)
             if not tables:
                 for statement in statements(SCHEMA.read_text()):
@@ -99,8 +136,8 @@ class Database:
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file, and rows that refer to rows that are not there; [] for nothing."""
         with self.reading() as unit:
-            found = unit.scalars(text("PRAGMA integrity_check")).all()
-            dangling = unit.execute(text("PRAGMA foreign_key_check")).all()
+            found = unit.connection.scalars(text("PRAGMA integrity_check")).all()
+            dangling = unit.connection.execute(text("PRAGMA foreign_key_check")).all()
         lost = [
             f"{table}, row {row}: refers to a row of {parent} that is not there" for table, row, parent, _ in dangling
         ]
@@ -168,8 +205,8 @@ def statements(script: str) -> Iterator[str]:
 def _is_current(database: Database) -> bool:
     """Whether the schema is there and ours, found without waiting for a turn to write."""
     with database.reading() as unit:
-        return "schema_version" in _tables(unit.connection()) and (
-            unit.scalar(text("SELECT max(version) FROM schema_version")) == VERSION
+        return "schema_version" in _tables(unit.connection) and (
+            unit.connection.scalar(text("SELECT max(version) FROM schema_version")) == VERSION
         )
 
 
@@ -229,7 +266,7 @@ def _user_name(uid: int) -> str:
         return f"'#{uid}'"
 
 
-def _teach_manners(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001
+def teach_manners(connection: sqlite3.Connection, record: object = None) -> None:  # noqa: ARG001
     """What every connection to SQLite is told."""
     connection.isolation_level = None  # pysqlite opens no transaction by itself: _begin does
     for pragma in (
@@ -243,19 +280,25 @@ def _teach_manners(connection: sqlite3.Connection, record: object) -> None:  # n
 def _begin(connection: Connection) -> None:
     """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
     writing = connection.get_execution_options().get("writing")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    cursor = connection.connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+    cursor.close()
 
 
 @contextmanager
-def _opened(unit: Session) -> Iterator[Session]:
+def _opened(engine: Engine, writes: bool) -> Iterator[Unit]:
+    """A unit on a connection of its own; what is not committed in it is rolled back."""
     if _current.get() is not None:
         raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
-    before = _current.set(unit)
-    try:
-        with unit:
+    with engine.connect() as connection:
+        connection.begin()  # takes SQLite's write lock now, if it is to write
+        unit = Unit(connection, writes)
+        before = _current.set(unit)
+        try:
             yield unit
-    finally:
-        _current.reset(before)
+        finally:
+            _current.reset(before)
+            unit.close()
 
 
 @contextmanager

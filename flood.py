@@ -6,6 +6,7 @@ Counters that protect secrets are another matter, and live in the database.
 import ipaddress
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from limits import parse
 from limits.storage import MemoryStorage
@@ -37,12 +38,15 @@ def client_address(remote: str, forwarded: Sequence[str], trusted: Sequence[Netw
 
     `remote` is the peer of the socket, `forwarded` the header's addresses from left to right.
     """
+    if not forwarded:
+        return remote
     hops = [*forwarded, remote]
     while len(hops) > 1 and _within(hops[-1], trusted) and _address(hops[-2]):
         hops.pop()
     return hops[-1]
 
 
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """What counts as one client: an IPv4 address, or the /64 that one IPv6 customer has."""
     parsed = _address(address)

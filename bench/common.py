@@ -59,20 +59,26 @@ def instance() -> Iterator[config.Settings]:
 @contextmanager
 def serving(settings: config.Settings) -> Iterator[Served]:
     """A server over these settings, flood limits off."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance), "INVITE_API_LIMITS": "off"}
     process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=subprocess.DEVNULL, env=environ)
     try:
-        _wait(port)
+        wait_until_it_listens(port)
         yield Served(process, port)
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait(port: int) -> None:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_listens(port: int) -> None:
+    """Until somebody answers there; ends the run if nobody does."""
     for _ in range(300):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -41,8 +41,7 @@ _NO_GOOD_CODE = (Invalid, InviteNotFound, InviteExpired, InviteUsed)
 def create_invite(caller: SignedIn) -> Created:
     """Invite a person by name, as whoever is signed in."""
     name = fields.name(wire.required(wire.json_object(), "name"))
-    made = invites.create(invites.Draft(name=name), accounts.as_maker(caller.user))
-    token = invites.token(made)
+    token = invites.mint(invites.Draft(name=name), accounts.as_maker(caller.user))
     return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(name, safe='')}", "token": token}, 201
 
 
@@ -52,13 +51,13 @@ def verify(caller: None) -> dict[str, Any]:  # noqa: ARG001
     token = wire.required(body, "token" if body.get("token") is not None else "code")
     if not tokens.is_token(token):
         raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")
-    return {"valid": True, "plan": invites.find_open(token).plan}
+    return {"valid": True, "plan": invites.shown(token).plan}
 
 
 def create_for_address(caller: SignedIn) -> Created:
     """Invite an address, as an admin. No mail is sent."""
     email = fields.email(wire.required(wire.json_object(), "email"))
-    token = invites.token(invites.create(invites.Draft(email=email), accounts.as_maker(caller.user)))
+    token = invites.mint(invites.Draft(email=email), accounts.as_maker(caller.user))
     return {"success": True, "code": token, "email": email, "inviteUrl": _link(token)}, 201
 
 

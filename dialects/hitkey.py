@@ -84,18 +84,16 @@ class Reset:
 def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
     """What whoever has the link may know; 404 where it cannot be used any more."""
     try:
-        invite = invites.find_open(token)
+        told = invites.shown(token)
     except (InviteNotFound, InviteExpired, InviteUsed) as dead:
         answer = refusal(dead)
         answer.status_code = 404
         return answer
-    told = invites.told(invite)
-    project = invite.project
     return {
-        "id": invite.id,
+        "id": told.id,
         "email": told.email,
-        "role": invite.role,
-        "project": {"name": project.name, "slug": project.slug} if project else None,
+        "role": told.role,
+        "project": {"name": told.to, "slug": told.project} if told.project else None,
         "invitedBy": {"displayName": told.inviter},
         "expiresAt": iso(told.expires_at) if told.expires_at else None,
         "is_expired": False,
@@ -285,7 +283,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 def _joined(invite: Any) -> Body:
     project = invite.project
-    return {"project_slug": project.slug if project else None, "redirect_url": invites.redirect(invite)}
+    return {"project_slug": project.slug if project else None, "redirect_url": invites.redirect(invite.redirect_url)}
 
 
 def _signed_in(pair: Tokens, user: Any) -> Body:

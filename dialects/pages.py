@@ -98,24 +98,19 @@ def invitation(caller: SignedIn | None) -> Response | str:
     """Who invites you to what; opening it changes nothing. Who has used it is welcomed once more."""
     token = _token_in_link()
     try:
-        invite = invites.find_open(token)
+        told = invites.shown(token)
     except InviteUsed:
         if caller and invites.has_used(invites.find(token), caller.user):
             return see_other(f"/welcome?{token}")
         raise
-    hindrance = invites.hindrance(invite, caller.user, token) if caller else None
-    return page(
-        "invitation.html",
-        invitation=invites.told(invite),
-        token=token,
-        hindrance=_hindered(hindrance, invite.email, caller),
-    )
+    hindrance = invites.hindrance(invites.find(token), caller.user, token) if caller else None
+    return page("invitation.html", invitation=told, token=token, hindrance=_hindered(hindrance, told.email, caller))
 
 
 def picture(caller: None) -> Response:  # noqa: ARG001
     """The link of an invitation that can be used as a QR code, for a phone's camera."""
     token = _token_in_link()
-    invites.find_open(token)
+    invites.shown(token)
     return Response(html.qr(invites.link(token)), mimetype="image/svg+xml")
 
 
@@ -149,10 +144,10 @@ def show_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG00
     if not token and settings().open_registration:
         return page("begin.html", email="")
     try:
-        invite = invites.find_open(token)
+        told = invites.shown(token)
     except _DEAD:
         return _to_invitation(token)
-    return page("register.html", invitation=invites.told(invite), token=token, user=invite.email or "")
+    return page("register.html", invitation=told, token=token, user=told.email or "")
 
 
 def read_registration() -> Typed:
@@ -166,7 +161,7 @@ def register(caller: bool, typed: Typed) -> Response | str:
     `caller` says whether it came from there; then an address will do for a user name, too.
     """
     try:
-        told = invites.told(invites.find_open(typed.token))
+        told = invites.shown(typed.token)
     except _DEAD:
         return _to_invitation(typed.token)
     g.again = partial(page, "register.html", invitation=told, token=typed.token, user=typed.user)

@@ -29,9 +29,9 @@ HEADERS: Mapping[str, str] = {
 def create_invite(caller: invites.Maker) -> Response:
     """Make an invite; 201, or 303 with ``redirect``, and the link in Location."""
     draft = invites.read(wire.query_or_body(invites.READERS))
-    invite = invites.create(draft, caller)
+    link = invites.link(invites.mint(draft, caller))
     status = 303 if "redirect" in request.args else 201
-    return Response(status=status, headers={"Location": invites.link(invites.token(invite))}, mimetype="text/plain")
+    return Response(status=status, headers={"Location": link}, mimetype="text/plain")
 
 
 def preflight(caller: None) -> Response:  # noqa: ARG001

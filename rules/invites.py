@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 import clock
 from config import settings
-from database import session
-from models import ApiKey, Invite, Member, Project, Redemption, User
+from database import connection, session
+from models import Invite, Member, Project, Redemption, User, called, state_of
 from rules import addresses, fields, ids, outbox, tokens
+from rules.keys import Known
 from rules.refusals import (
     AlreadyMember,
     EmailMismatch,
@@ -45,20 +46,20 @@ class Maker:
     trusted: bool = False
     appoints: bool = False
     user: User | None = None
-    key: ApiKey | None = None
+    key_id: str | None = None
 
     @property
     def identity(self) -> str:
         """Whose calls these are."""
-        return self.user.id if self.user else f"key {self.key.id}" if self.key else self.called
+        return self.user.id if self.user else f"key {self.key_id}" if self.key_id else self.called
 
 
 SHELL = Maker("shell", trusted=True)
 
 
-def by_key(key: ApiKey) -> Maker:
+def by_key(key: Known) -> Maker:
     """The maker that an API key is."""
-    return Maker(f"API key {key.name or key.id}", key=key)
+    return Maker(f"API key {key.name or key.id}", key_id=key.id)
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,19 @@ class Draft:
 
 @dataclass(frozen=True)
 class Invitation:
-    """What the person who is invited is told: nothing of notes, keys or other people."""
+    """What the person who is invited is told: nothing of notes, keys or other people.
 
+    `to` is the name of the project or of the site, `project` the slug of the one.
+    """
+
+    id: str
     inviter: str
     to: str
     name: str | None
     email: str | None
+    project: str | None
+    role: str
+    plan: str
     expires_at: datetime | None
     redirect_url: str | None
 
@@ -118,6 +126,13 @@ def create(draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = N
     return invite
 
 
+def mint(draft: Draft, maker: Maker) -> str:
+    """Make an invite and return its token, for programs that need nothing else of it."""
+    values = _values(draft, maker, project)
+    connection().execute(_INSERT, values)
+    return tokens.invite_token(values["nonce"])
+
+
 def prepare(
     draft: Draft, maker: Maker, mailed: bool = False, project_of: Callable[[str], Project] | None = None
 ) -> Invite:
@@ -125,30 +140,38 @@ def prepare(
 
     So that nobody waits for the database while thousands of them are prepared.
     """
-    _refuse_privileges(draft, maker)
+    values = _values(draft, maker, project_of or project)
     if mailed and draft.email is None:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
+    if mailed:
+        values["mail_token_hash"] = tokens.digest(tokens.mail_token(values["nonce"]))
+    return Invite(**values)
+
+
+def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) -> dict[str, Any]:
+    """The row of a new invite; raises Invalid for what this maker may not ask for."""
+    _refuse_privileges(draft, maker)
     now, nonce = clock.now(), tokens.new_nonce()
-    return Invite(
-        id=clock.new_id(),
-        nonce=nonce,
-        token_hash=tokens.digest(tokens.invite_token(nonce)),
-        mail_token_hash=tokens.digest(tokens.mail_token(nonce)) if mailed else None,
-        name=draft.name,
-        email=draft.email,
-        project_id=(project_of or project)(draft.project).id if draft.project else None,
-        role=draft.role,
-        plan=draft.plan,
-        redirect_url=draft.redirect_url,
-        note=draft.note,
-        makes_admin=draft.makes_admin,
-        max_uses=draft.uses,
-        created_at=now,
-        expires_at=None if draft.ttl is None else now + draft.ttl,
-        made_by=maker.called,
-        maker_id=maker.user.id if maker.user else None,
-        key_id=maker.key.id if maker.key else None,
-    )
+    return {
+        "id": clock.new_id(),
+        "nonce": nonce,
+        "token_hash": tokens.digest(tokens.invite_token(nonce)),
+        "name": draft.name,
+        "email": draft.email,
+        "project_id": project_of(draft.project).id if draft.project else None,
+        "role": draft.role,
+        "plan": draft.plan,
+        "redirect_url": draft.redirect_url,
+        "note": draft.note,
+        "makes_admin": draft.makes_admin,
+        "max_uses": draft.uses,
+        "uses": 0,
+        "created_at": now,
+        "expires_at": None if draft.ttl is None else now + draft.ttl,
+        "made_by": maker.called,
+        "maker_id": maker.user.id if maker.user else None,
+        "key_id": maker.key_id,
+    }
 
 
 def add(prepared: Sequence[Invite]) -> None:
@@ -222,7 +245,7 @@ def link(token: str) -> str:
 
 def find(token: str) -> Invite:
     """The invite with this token, whatever its state; raises InviteNotFound."""
-    invite = session().scalar(select(Invite).where(_has(token))) if tokens.is_token(token) else None
+    invite = session().scalar(_FIND, {"digest": tokens.digest(token)}) if tokens.is_token(token) else None
     if invite is None:
         raise InviteNotFound
     return invite
@@ -253,23 +276,41 @@ def find_by_id(invite_id: str) -> Invite:
     return invite
 
 
+def shown(token: str) -> Invitation:
+    """What to tell whoever opens the invite with this token; raises what stands in the way of using it."""
+    row = connection().execute(_SHOWN, {"digest": tokens.digest(token)}).first() if tokens.is_token(token) else None
+    if row is None:
+        raise InviteNotFound
+    refuse_dead(row)
+    return _told(row)
+
+
 def told(invite: Invite) -> Invitation:
-    """What to tell whoever opens this invite; for keys and the shell the site itself invites."""
+    """Likewise of an invite that is there, whatever its state."""
+    return _told(connection().execute(_TOLD, {"id": invite.id}).one())
+
+
+def _told(row: Any) -> Invitation:
+    """For keys and the shell the site itself invites."""
     site = settings().site_name
     return Invitation(
-        inviter=invite.maker.called if invite.maker else site,
-        to=invite.project.name if invite.project else site,
-        name=invite.name,
-        email=invite.email,
-        expires_at=invite.expires_at,
-        redirect_url=redirect(invite),
+        id=row.id,
+        inviter=called(row.display_name, row.username, row.address) if row.maker_id else site,
+        to=row.project_name or site,
+        name=row.name,
+        email=row.email,
+        project=row.slug,
+        role=row.role,
+        plan=row.plan,
+        expires_at=row.expires_at,
+        redirect_url=redirect(row.redirect_url),
     )
 
 
-def redirect(invite: Invite) -> str | None:
+def redirect(url: str | None) -> str | None:
     """Where to go after accepting, if the settings still permit it."""
     try:
-        return fields.redirect_url(invite.redirect_url) if invite.redirect_url else None
+        return fields.redirect_url(url) if url else None
     except Invalid:
         return None
 
@@ -342,8 +383,7 @@ def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
 
 def has_used(invite: Invite, user: User) -> bool:
     """Whether this account has used this invite."""
-    mine = select(Redemption.id).where(Redemption.invite_id == invite.id, Redemption.user_id == user.id)
-    return session().scalar(mine) is not None
+    return connection().scalar(_USED, {"invite_id": invite.id, "user_id": user.id}) is not None
 
 
 def take(token: str) -> Invite:
@@ -351,7 +391,7 @@ def take(token: str) -> Invite:
 
     Call it first in the unit of work. A refusal later in the unit gives the use back.
     """
-    taken = take_one(_has(token))
+    taken: Invite | None = session().scalar(_TAKE, {"now": clock.now(), "digest": tokens.digest(token)})
     if taken is None:
         find_open(token)
         raise InviteNotFound
@@ -360,13 +400,13 @@ def take(token: str) -> Invite:
 
 def take_one(which: ColumnElement[bool]) -> Invite | None:
     """The guarded UPDATE: take one use of the invite that is meant if it is open, or nothing."""
-    return session().scalar(
-        update(Invite)
-        .where(which, is_open(clock.now()))
-        .values(uses=Invite.uses + 1)
-        .returning(Invite)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
+    taken: Invite | None = session().scalar(_take(which), {"now": clock.now()})
+    return taken
+
+
+def _take(which: ColumnElement[bool]) -> Any:
+    taken = update(Invite).where(which, is_open(bindparam("now"))).values(uses=Invite.uses + 1).returning(Invite)
+    return taken.execution_options(synchronize_session=False, populate_existing=True)
 
 
 def settle(invite: Invite, user: User) -> None:
@@ -376,26 +416,19 @@ def settle(invite: Invite, user: User) -> None:
     """
     _refuse_again(invite, user)
     now = clock.now()
+    whose = {"id": clock.new_id(), "user_id": user.id}
     try:
-        with session().begin_nested():
-            session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=user.id, redeemed_at=now))
-            if invite.project_id:
-                session().add(
-                    Member(
-                        id=clock.new_id(),
-                        project_id=invite.project_id,
-                        user_id=user.id,
-                        role=invite.role,
-                        joined_at=now,
-                    )
-                )
+        connection().execute(_REDEEM, {**whose, "invite_id": invite.id, "redeemed_at": now})
+        if invite.project_id:
+            joins = {"project_id": invite.project_id, "role": invite.role, "joined_at": now}
+            connection().execute(_JOIN, whose | joins)
     except IntegrityError:  # the same account, at the same moment
         raise AlreadyMember from None
     if invite.makes_admin:
         user.admin_at = user.admin_at or now
 
 
-def is_open(now: datetime) -> ColumnElement[bool]:
+def is_open(now: Any) -> ColumnElement[bool]:
     """The state ``active``, as the database sees it; `Invite.state` is its other half."""
     return and_(
         Invite.uses < Invite.max_uses,
@@ -404,9 +437,9 @@ def is_open(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def refuse_dead(invite: Invite) -> None:
-    """Raise what stands in the way of using this invite now, if anything does."""
-    state = invite.state(clock.now())
+def refuse_dead(invite: Any) -> None:
+    """Raise what stands in the way of using this invite, or row of one, now."""
+    state = state_of(invite, clock.now())
     if state == "used":
         raise InviteUsed
     if state != "active":
@@ -438,9 +471,30 @@ def _revoke_all(*which: ColumnElement[bool]) -> int:
     return len(session().execute(withdrawn.execution_options(synchronize_session=False)).all())
 
 
-def _has(token: str) -> ColumnElement[bool]:
-    digest = tokens.digest(token)
-    return or_(Invite.token_hash == digest, Invite.mail_token_hash == digest)
+# What is asked for again and again is built once: building it takes as long as SQLite does.
+_HAS = or_(Invite.token_hash == bindparam("digest"), Invite.mail_token_hash == bindparam("digest"))
+_FIND = select(Invite).where(_HAS)
+_TAKE = _take(_HAS)
+_USED = select(Redemption.id).where(
+    Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
+)
+_BELONGS = select(Member.id).where(Member.project_id == bindparam("project_id"), Member.user_id == bindparam("user_id"))
+_INSERT, _REDEEM, _JOIN = (insert(each) for each in (Invite, Redemption, Member))
+_WITH_NAMES = (
+    select(
+        *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
+        *(getattr(Invite, name) for name in ("uses", "max_uses", "revoked_at", "expires_at")),
+        Project.name.label("project_name"),
+        Project.slug,
+        User.display_name,
+        User.username,
+        User.email.label("address"),
+    )
+    .outerjoin(Project, Project.id == Invite.project_id)
+    .outerjoin(User, User.id == Invite.maker_id)
+)
+_SHOWN = _WITH_NAMES.where(_HAS)
+_TOLD = _WITH_NAMES.where(Invite.id == bindparam("id"))
 
 
 def _is_yet_to_prove(invite: Invite, user: User, token: str) -> bool:
@@ -453,6 +507,6 @@ def _is_yet_to_prove(invite: Invite, user: User, token: str) -> bool:
 
 
 def _refuse_again(invite: Invite, user: User) -> None:
-    same = select(Member.id).where(Member.project_id == invite.project_id, Member.user_id == user.id)
-    if session().scalar(same) or has_used(invite, user):
+    theirs = {"project_id": invite.project_id, "user_id": user.id}
+    if has_used(invite, user) or (invite.project_id and connection().scalar(_BELONGS, theirs)):
         raise AlreadyMember

@@ -4,16 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 import clock
-from database import session
+from database import connection, session
 from models import ApiKey
 from rules import fields, tokens
 from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
 
 LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
+
+
+_table = ApiKey.__table__
+_KEY = select(_table).where(_table.c.id == bindparam("key_id"))
+_USED = update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now"))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A key that showed its secret."""
+
+    id: str
+    name: str | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ def delete(key_id: str) -> None:
     session().delete(key)
 
 
-def authenticate(combined: str) -> ApiKey:
+def authenticate(combined: str) -> Known:
     """The key that ``ID/SECRET`` is, split at its first slash; raises KeyRefused.
 
     No length is assumed: keys that came from Prosody are 12 and 36 characters long.
@@ -93,15 +106,15 @@ def authenticate(combined: str) -> ApiKey:
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
         raise KeyRefused("This is only half a key.")
-    key = session().get(ApiKey, key_id)
+    key = connection().execute(_KEY, {"key_id": key_id}).first()
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
         raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
     if key.last_used_at is None or now - key.last_used_at >= clock.MINUTE:
-        key.last_used_at = now
-    return key
+        connection().execute(_USED, {"key_id": key_id, "now": now})
+    return Known(key.id, key.name)
 
 
 def new_id() -> str:

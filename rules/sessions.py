@@ -8,8 +8,9 @@ and the session ends.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 import clock
 from config import settings
@@ -91,17 +92,7 @@ def refresh(token: str) -> Tokens | None:
 
 def of_access_token(token: str) -> SignedIn:
     """Who signed in with this token, even if disabled or deleted since; raises NotSignedIn."""
-    now = clock.now()
-    found = (
-        session()
-        .execute(
-            select(User, Session)
-            .join(Session, Session.user_id == User.id)
-            .join(AccessToken, AccessToken.session_id == Session.id)
-            .where(AccessToken.hash == tokens.digest(token), AccessToken.expires_at > now, *_alive(now))
-        )
-        .first()
-    )
+    found = session().execute(_OF_TOKEN, {"hash": tokens.digest(token), "now": clock.now()}).first()
     if found is None:
         raise NotSignedIn
     return SignedIn(found[0], found[1])
@@ -169,5 +160,13 @@ def _lost_reply(found: Session, presented: str, now: datetime) -> bool:
     return found.parent_hash == presented and found.rotated_at is not None and now - found.rotated_at <= GRACE
 
 
-def _alive(now: datetime) -> tuple[ColumnElement[bool], ...]:
+def _alive(now: Any) -> tuple[ColumnElement[bool], ...]:
     return (Session.ended_at.is_(None), Session.expires_at > now)
+
+
+_OF_TOKEN = (
+    select(User, Session)
+    .join(Session, Session.user_id == User.id)
+    .join(AccessToken, AccessToken.session_id == Session.id)
+    .where(AccessToken.hash == bindparam("hash"), AccessToken.expires_at > bindparam("now"), *_alive(bindparam("now")))
+)

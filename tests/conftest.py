@@ -100,7 +100,7 @@ def stored(house):
 
     def look():
         with house.reading() as unit:
-            return unit.query(Invite).order_by(Invite.created_at).all()
+            return unit.session.query(Invite).order_by(Invite.created_at).all()
 
     return look
 
@@ -226,7 +226,7 @@ def seeded(house, tmp_path):
         for name in ("alice", "anne", "bob"):
             accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
-        unit.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
+        unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
         made = invites.prepare(invites.Draft(email="dora@example.org"), invites.SHELL, mailed=True)
         made.id = SOME_ID
         invites.add([made])

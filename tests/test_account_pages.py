@@ -27,7 +27,7 @@ def digits(house):
 
     def look():
         with house.reading() as unit:
-            return tokens.mail_code(unit.query(Code).one().nonce)
+            return tokens.mail_code(unit.session.query(Code).one().nonce)
 
     return look
 
@@ -36,7 +36,7 @@ def digits(house):
 def waiting(house):
     def look():
         with house.reading() as unit:
-            return [(each.kind, each.recipient) for each in unit.query(Letter)]
+            return [(each.kind, each.recipient) for each in unit.session.query(Letter)]
 
     return look
 
@@ -60,7 +60,7 @@ def test_without_an_invite_one_registers_with_a_mailed_code(browser, digits, hou
     done = browser.post("/register/password", email="new@example.org", ticket=ticket, password=PASSWORD)
     assert "Your account is ready, and you are signed in." in seen(browser.follow(done))
     with house.reading() as unit:
-        assert unit.query(User).filter_by(email="new@example.org").one().email_verified_at
+        assert unit.session.query(User).filter_by(email="new@example.org").one().email_verified_at
     again = browser.post("/register/password", email="new@example.org", ticket=ticket, password=PASSWORD)
     assert again.status_code == 422
 

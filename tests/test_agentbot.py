@@ -241,7 +241,7 @@ def test_a_short_code_is_made_and_spent_once(client, house, key, stored):
     again = client.post("/api/invite/validate", json={"code": made.json["code"]})
     assert (again.status_code, again.json["valid"]) == (400, False)
     with house.reading() as unit:
-        assert [each.user_id for each in unit.query(Redemption)] == [None]
+        assert [each.user_id for each in unit.session.query(Redemption)] == [None]
     assert stored()[0].uses == 1
 
 
@@ -307,7 +307,7 @@ def test_short_codes_can_be_switched_off(tmp_path, house, root, key):
 
 def test_a_list_that_cannot_be_read_is_503_and_never_half_a_list(client, root, house, settings):
     with house.writing() as unit:
-        unit.execute(text("ALTER TABLE redemptions RENAME TO gone"))
+        unit.session.execute(text("ALTER TABLE redemptions RENAME TO gone"))
     answer = client.get("/api/admin/invites", headers=root.bearer)
     assert (answer.status_code, answer.json["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert int(answer.headers["Retry-After"]) > 0

@@ -150,7 +150,7 @@ def test_a_place_that_is_no_longer_permitted_is_not_told(tmp_path, client, alice
     answer = create_app(narrowed).test_client().post(f"/invites/{token}/accept", headers=alice.bearer)
     assert (answer.status_code, answer.json["redirect_url"]) == (200, None)
     with config.using(narrowed):
-        assert invites.redirect(invites.Invite(redirect_url="https://app.example.org/")) is None
+        assert invites.redirect("https://app.example.org/") is None
 
 
 @pytest.mark.parametrize("path", ["/invites/{}/accept", "/api/invite/generate", "/auth/logout"])
@@ -241,5 +241,5 @@ def test_settings_that_would_split_the_service_are_refused(name, nonsense):
 def test_escapes_in_json_cannot_command_the_terminal(house, settings, invite_api):
     with house.writing() as unit:
         keys.create("x")
-        unit.execute(text("UPDATE api_keys SET name = char(155) || '31m' || char(8238, 127)"))
+        unit.session.execute(text("UPDATE api_keys SET name = char(155) || '31m' || char(8238, 127)"))
     assert "\\u009b31m\\u202e\\u007f" in invite_api("list", "--json").stdout

@@ -3,8 +3,9 @@ import sqlite3
 import stat
 
 import pytest
-from sqlalchemy import Text, create_engine, inspect, text
+from sqlalchemy import Text, create_engine, inspect, select, text
 
+import clock
 import database
 from conftest import make_settings
 from database import Unavailable
@@ -59,7 +60,7 @@ def shape(engine):
 def test_every_connection_minds_its_manners(house):
     with house.reading() as unit:
         manners = {
-            pragma: unit.scalar(text(f"PRAGMA {pragma}"))
+            pragma: unit.session.scalar(text(f"PRAGMA {pragma}"))
             for pragma in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         }
     assert manners == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 2}
@@ -67,17 +68,17 @@ def test_every_connection_minds_its_manners(house):
 
 def test_what_is_written_while_reading_is_forgotten(house, settings):
     with house.reading() as unit:
-        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+        unit.session.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
     with house.reading() as unit:
-        assert unit.scalar(text("SELECT count(*) FROM counters")) == 0
+        assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 0
 
 
 def test_a_unit_that_fails_changes_nothing(house):
     with pytest.raises(ZeroDivisionError), house.writing() as unit:
-        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+        unit.session.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
         1 / 0  # noqa: B018
     with house.reading() as unit:
-        assert unit.scalar(text("SELECT count(*) FROM counters")) == 0
+        assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 0
 
 
 @pytest.mark.parametrize("outer", ["reading", "writing"])
@@ -106,9 +107,9 @@ def test_moments_come_back_aware_and_in_utc(house):
 
     moment = now()
     with house.writing() as unit:
-        unit.add(User(id=new_id(), created_at=moment))
+        unit.session.add(User(id=new_id(), created_at=moment))
     with house.reading() as unit:
-        assert unit.query(User).one().created_at == moment
+        assert unit.session.query(User).one().created_at == moment
 
 
 def test_the_file_is_private(house, settings):
@@ -119,9 +120,9 @@ def test_the_file_is_private(house, settings):
 
 def test_opening_again_keeps_what_is_there(house, settings):
     with house.writing() as unit:
-        unit.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
+        unit.session.execute(text("INSERT INTO counters VALUES ('a', 'b', 1, '2026-01-01')"))
     with database.open_database(settings).reading() as unit:
-        assert unit.scalar(text("SELECT count(*) FROM counters")) == 1
+        assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 1
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(settings):
@@ -145,7 +146,7 @@ def test_somebody_elses_database_is_left_alone(settings):
 
 def test_a_schema_of_another_version_is_refused(house, settings):
     with house.writing() as unit:
-        unit.execute(text("UPDATE schema_version SET version = 99"))
+        unit.session.execute(text("UPDATE schema_version SET version = 99"))
     with pytest.raises(Unavailable, match="its schema is version 99, this invite-api needs 1"):
         database.open_database(settings)
 
@@ -165,7 +166,7 @@ def test_somebody_elses_file_is_not_touched(house, settings):
 
 def test_parameters_do_not_get_into_error_messages(house):
     with pytest.raises(Unavailable) as refused, house.reading() as unit:
-        unit.execute(text("SELECT * FROM nowhere WHERE token = :token"), {"token": "secret"})
+        unit.session.execute(text("SELECT * FROM nowhere WHERE token = :token"), {"token": "secret"})
     assert "secret" not in str(refused.value.__cause__)
 
 
@@ -175,3 +176,18 @@ def test_statements_are_split_where_sql_ends():
         "CREATE TABLE a (b TEXT DEFAULT ';');",
         "INSERT INTO a\nVALUES ('x');",
     ]
+
+
+def test_a_statement_sees_what_objects_are_still_to_be_written(house):
+    with house.writing():
+        database.session().add(User(id="u", username="anne", created_at=clock.now()))
+        assert database.connection().scalar(select(User.username)) == "anne"
+    with house.reading() as unit:
+        assert database.connection().scalar(select(User.username)) == "anne"
+        assert "session" not in vars(unit)  # objects cost as much as a query
+
+
+def test_without_a_unit_there_is_neither_session_nor_connection():
+    for each in (database.session, database.connection):
+        with pytest.raises(RuntimeError, match="no unit of work is open"):
+            each()

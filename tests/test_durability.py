@@ -56,7 +56,7 @@ def test_the_race_catches_a_check_before_an_act(settings, house, make_invite):
                 invite = invites.find(token)
                 invite.uses = uses + 1
                 user = User(id=clock.new_id(), username=f"user{number}", created_at=clock.now())
-                unit.add(user)
+                unit.session.add(user)
                 invites.settle(invite, user)
 
     with pytest.raises(AssertionError):
@@ -148,7 +148,9 @@ def assert_redeemed(house: database.Database, token: str, times: int, outcomes: 
     with house.reading() as unit:
         invite = invites.find(token)
         assert invite.uses == len(invite.redemptions) == times
-        assert unit.scalar(text("SELECT count(*) FROM users")) == unit.scalar(text("SELECT sum(uses) FROM invites"))
+        assert unit.session.scalar(text("SELECT count(*) FROM users")) == unit.session.scalar(
+            text("SELECT sum(uses) FROM invites")
+        )
 
 
 def rush(served: Served, ending: signal.Signals) -> set[str]:

@@ -79,7 +79,7 @@ def test_a_refused_registration_costs_nothing(client, house, alice, make_invite,
         assert [set(each) for each in answer.json["errors"]] == [{"message", "rule", "field"}]
     with house.reading() as unit:
         assert invites.find(token).uses == 0
-        assert unit.query(User).count() == 1
+        assert unit.session.query(User).count() == 1
 
 
 def test_a_bound_invite_makes_no_account_for_another_address(house, register, make_invite):
@@ -87,7 +87,7 @@ def test_a_bound_invite_makes_no_account_for_another_address(house, register, ma
     answer = register(token, "eve@example.org")
     assert (answer.status_code, answer.json["code"]) == (400, "EMAIL_MISMATCH")
     with house.reading() as unit:
-        assert unit.query(User).count() == 0
+        assert unit.session.query(User).count() == 0
     assert register(token, "ANNE@example.org").status_code == 200
 
 
@@ -309,7 +309,7 @@ def test_sessions_and_tokens_that_are_over_are_not_kept_for_ever(house, alice):
     with time_machine.travel(clock.now() + 40 * clock.DAY, tick=False), house.writing() as unit:
         sessions.start(accounts.named("alice"))
     with house.reading() as unit:
-        assert (unit.query(Session).count(), unit.query(AccessToken).count()) == (1, 1)
+        assert (unit.session.query(Session).count(), unit.session.query(AccessToken).count()) == (1, 1)
 
 
 def test_no_token_of_a_session_is_in_the_database(house, settings, alice):

@@ -92,8 +92,8 @@ def test_what_is_refused_is_said_in_the_readers_language(client, make_invite):
 def test_mail_is_in_the_language_of_the_place(tmp_path, house):
     with config.using(make_settings(tmp_path / "instance", LANGUAGE="de", SITE_NAME="Villa")), house.writing() as unit:
         invites.create(invites.Draft(email="anne@example.org"), invites.SHELL, mailed=True)
-        unit.flush()
-        message = mail.compose(unit.query(Letter).one())
+        unit.session.flush()
+        message = mail.compose(unit.session.query(Letter).one())
     assert message["Subject"] == "Deine Einladung zu Villa"
     text, html = (part.get_content() for part in message.iter_parts())
     assert "Öffne diesen Link, um dabei zu sein:" in text

@@ -61,7 +61,7 @@ def letters(house):
         with house.reading() as unit:
             return [
                 (each.kind, bool(each.sent_at), each.attempts)
-                for each in unit.query(Letter).order_by(Letter.created_at)
+                for each in unit.session.query(Letter).order_by(Letter.created_at)
             ]
 
     return look
@@ -238,7 +238,7 @@ def test_a_server_that_does_not_prove_its_name_gets_no_mail(tmp_path, house, mai
     controller.stop()
     assert mailbox.mails == []
     with house.reading() as unit:
-        assert "CERTIFICATE_VERIFY_FAILED" in unit.query(Letter).one().last_error
+        assert "CERTIFICATE_VERIFY_FAILED" in unit.session.query(Letter).one().last_error
 
 
 def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailbox, mail_invite):
@@ -250,7 +250,7 @@ def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailb
     controller.stop()
     assert mailbox.mails == []
     with house.reading() as unit:
-        assert "STARTTLS" in unit.query(Letter).one().last_error
+        assert "STARTTLS" in unit.session.query(Letter).one().last_error
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -372,7 +372,7 @@ def test_a_letter_that_cannot_be_written_does_not_keep_the_others_waiting(
     mail_invite("first@example.org")
     mail_invite("second@example.org")
     with house.writing() as unit:
-        unit.query(Letter).filter_by(recipient="first@example.org").one().recipient = "=?x?q?a?=@example.org"
+        unit.session.query(Letter).filter_by(recipient="first@example.org").one().recipient = "=?x?q?a?=@example.org"
     deliver()
     assert [each["To"] for each in mailbox.mails] == ["second@example.org"]
     assert [sent for _, sent, _ in letters()] == [False, True]
@@ -401,7 +401,7 @@ def test_an_expired_invite_of_who_is_gone_does_not_come_to_life_again(house, ali
         draft = invites.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
         made = projects.invite(projects.of_manager("tea", user), draft)
     with time_machine.travel(clock.now() + clock.DAY), house.writing() as unit:
-        assert projects.remove_all(unit.merge(project)) == 1
+        assert projects.remove_all(unit.session.merge(project)) == 1
         with pytest.raises(InviteExpired):
             invites.resend(invites.find_by_id(made.id))
 

@@ -29,7 +29,7 @@ def register(client):
 def users(house):
     def look():
         with house.reading() as unit:
-            return unit.query(User).all()
+            return unit.session.query(User).all()
 
     return look
 
@@ -46,12 +46,12 @@ def test_a_link_opens_in_every_form_and_shows_who_it_is_for(client, make_invite,
 def test_opening_a_link_changes_nothing(client, house, make_invite):
     token = make_invite()
     with house.reading() as unit:
-        before = unit.execute(Invite.__table__.select()).all()
+        before = unit.session.execute(Invite.__table__.select()).all()
     for method in ("GET", "HEAD") * 20:
         assert client.open(f"/invite?{token}", method=method).status_code == 200
         assert client.open(f"/register?t={token}", method=method, headers={"Purpose": "prefetch"}).status_code == 200
     with house.reading() as unit:
-        assert unit.execute(Invite.__table__.select()).all() == before
+        assert unit.session.execute(Invite.__table__.select()).all() == before
 
 
 def test_the_story_of_an_invite(client, make_invite, register, users):

@@ -35,7 +35,7 @@ def mailed(house):
 
     def look(email, purpose="register"):
         with house.reading() as unit:
-            return tokens.mail_code(unit.query(Code).filter_by(email=email, purpose=purpose).one().nonce)
+            return tokens.mail_code(unit.session.query(Code).filter_by(email=email, purpose=purpose).one().nonce)
 
     return look
 
@@ -44,7 +44,7 @@ def mailed(house):
 def letters(house):
     def look():
         with house.reading() as unit:
-            return [(each.kind, each.recipient) for each in unit.query(Letter).order_by(Letter.created_at)]
+            return [(each.kind, each.recipient) for each in unit.session.query(Letter).order_by(Letter.created_at)]
 
     return look
 
@@ -155,7 +155,7 @@ def test_a_guess_that_is_compared_before_it_is_counted_would_be_caught(house, se
     looked_at = 0
     for _ in range(64):
         with house.reading() as unit:
-            looked_at += unit.query(Code).one().attempts < registration.ATTEMPTS
+            looked_at += unit.session.query(Code).one().attempts < registration.ATTEMPTS
     assert looked_at == 64
 
 
@@ -256,7 +256,7 @@ def test_a_proven_address_is_not_taken_away(post, house, charlie, make_invite):
     taken = post("register/with-invite", invite_token=make_invite(), email="charlie@example.org", password=PASSWORD)
     assert (taken.status_code, taken.json["code"]) == (400, "EMAIL_ALREADY_IN_USE")
     with house.reading() as unit:
-        assert unit.query(User).count() == 1
+        assert unit.session.query(User).count() == 1
 
 
 def test_a_pending_registration_is_told_alike_whoever_has_the_address(post, alice, charlie):

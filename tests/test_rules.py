@@ -117,7 +117,7 @@ def test_a_refused_attempt_costs_no_use(make_invite, accept, reload):
 def test_a_bound_invite_gives_its_address_to_the_account_but_proves_nothing(house, make_invite, accept):
     user_id = accept(make_invite(email="Anne@Example.ORG"), "anne")
     with house.reading() as unit:
-        user = unit.get(User, user_id)
+        user = unit.session.get(User, user_id)
         assert (user.email, user.email_verified_at) == ("anne@example.org", None)
 
 
@@ -134,14 +134,14 @@ def test_an_account_joins_the_project_with_the_role_of_the_invite(house, make_in
         session().add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
     user_id = accept(make_invite(project="garden", role="admin"))
     with house.reading() as unit:
-        assert unit.query(Member).filter_by(project_id="p", user_id=user_id).one().role == "admin"
+        assert unit.session.query(Member).filter_by(project_id="p", user_id=user_id).one().role == "admin"
 
 
 def test_the_same_account_cannot_redeem_one_invite_twice(house, make_invite, accept, reload):
     token = make_invite(uses="5")
     user_id = accept(token)
     with pytest.raises(AlreadyMember), house.writing() as unit:
-        invites.settle(invites.take(token), unit.get(User, user_id))
+        invites.settle(invites.take(token), unit.session.get(User, user_id))
     assert reload(token)[0].uses == reload(token)[1] == 1
 
 
@@ -150,7 +150,7 @@ def test_an_invite_that_makes_an_admin_does(house, accept):
         token = invites.token(invites.create(invites.read({}, makes_admin=True), invites.SHELL))
     user_id = accept(token)
     with house.reading() as unit:
-        assert unit.get(User, user_id).admin_at
+        assert unit.session.get(User, user_id).admin_at
 
 
 @pytest.mark.parametrize("given", [{"uses": "2"}, {"ttl": "25h"}, {"ttl": "never"}])
@@ -162,7 +162,7 @@ def test_an_invite_that_makes_an_admin_is_for_one_person_and_one_day(house, give
 @pytest.mark.parametrize("given", [{"ttl": "never"}, {"role": "admin", "project": "garden"}])
 def test_a_key_may_not_ask_for_what_only_admins_may(house, given):
     with house.writing() as unit:
-        unit.add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
+        unit.session.add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
         key = keys.authenticate(keys.create("script"))
         with pytest.raises(Invalid, match="admin"):
             invites.create(invites.read(given), invites.by_key(key))
@@ -299,7 +299,7 @@ def test_an_invite_works_even_when_the_master_secret_is_lost(settings, make_invi
 def test_the_database_refuses_what_the_rules_forgot(house, make_invite):
     make_invite()
     with pytest.raises(Exception, match="CHECK constraint failed"), house.writing() as unit:
-        unit.execute(text("UPDATE invites SET uses = 2"))
+        unit.session.execute(text("UPDATE invites SET uses = 2"))
 
 
 @pytest.mark.parametrize("query", ["{}", "{}=", "{}&c=app", "t={}", "token={}&name=Eve", "name=Eve&token={}"])
@@ -344,13 +344,13 @@ def test_a_key_looks_like_prosodys_and_can_be_passed_by_a_shell(house, monkeypat
 
 def test_a_key_from_prosody_may_be_longer(house):
     with house.writing() as unit:
-        unit.add(ApiKey(id="-23456789012", secret_hash=tokens.digest("s/" * 18), created_at=clock.now()))
+        unit.session.add(ApiKey(id="-23456789012", secret_hash=tokens.digest("s/" * 18), created_at=clock.now()))
         assert keys.authenticate("-23456789012/" + "s/" * 18).id == "-23456789012"
 
 
 def test_an_expired_key_is_refused(house, key):
     with house.writing() as unit:
-        unit.execute(text("UPDATE api_keys SET expires_at = '2020-01-01 00:00:00.000000'"))
+        unit.session.execute(text("UPDATE api_keys SET expires_at = '2020-01-01 00:00:00.000000'"))
     with house.writing(), pytest.raises(KeyRefused, match="expired on 2020-01-01"):
         keys.authenticate(key)
 
@@ -359,7 +359,8 @@ def test_the_use_of_a_key_is_written_down_at_most_once_a_minute(house, key):
     used = []
     for seconds in (0, 59, 61):
         with time_machine.travel(1_800_000_000 + seconds, tick=False), house.writing():
-            used.append(keys.authenticate(key).last_used_at)
+            keys.authenticate(key)
+            used.append(keys.newest()[0].last_used_at)
     assert used[0] == used[1] < used[2]
 
 
@@ -525,8 +526,8 @@ def test_passwords_are_hashed_with_argon2id():
 def test_no_other_rule_changes_an_invite_that_is_opened(house, make_invite):
     token = make_invite()
     with house.writing() as unit:
-        before = unit.execute(text("SELECT * FROM invites")).all()
+        before = unit.session.execute(text("SELECT * FROM invites")).all()
         for _ in range(10):
             invites.told(invites.find_open(token))
-        assert unit.execute(text("SELECT * FROM invites")).all() == before
-        assert unit.query(Invite).one().uses == 0
+        assert unit.session.execute(text("SELECT * FROM invites")).all() == before
+        assert unit.session.query(Invite).one().uses == 0

@@ -1,0 +1,82 @@
+"""Load: requests over so many connections for so long, by wrk; and commits, by Python's sqlite3 alone."""
+
+import sqlite3
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+
+import database
+
+# What wrk is told: the requests, one after the other, and to print what the rest of this file reads.
+SCRIPT = """
+local paths = {{}}
+for line in io.lines("{paths}") do paths[#paths + 1] = line end
+local number = 0
+wrk.method = "{method}"
+wrk.body = [==[{body}]==]
+function request()
+  number = number % #paths + 1
+  return wrk.format(nil, paths[number])
+end
+function done(summary, latency)
+  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout,
+    latency:percentile(99), latency.max))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked for again and again: one path, or one after the other of many. `fails` if it is to be refused."""
+
+    paths: Sequence[str]
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    fails: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How many a second were answered as they should; latency in milliseconds."""
+
+    rate: float
+    p99: float
+    slowest: float
+
+
+def load(port: int, call: Call, connections: int, seconds: int) -> Result:
+    """Ask as fast as the answers come; ends the run if any answer is not as it should be."""
+    with NamedTemporaryFile("w", suffix=".txt") as paths, NamedTemporaryFile("w", suffix=".lua") as script:
+        paths.write("\n".join(call.paths) + "\n")
+        paths.flush()
+        script.write(SCRIPT.format(paths=paths.name, method=call.method, body=call.body))
+        script.flush()
+        headers = [each for name, value in call.headers.items() for each in ("-H", f"{name}: {value}")]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", script.name, *headers]
+        done = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True)
+    line = next(each for each in done.stdout.splitlines() if each.startswith("RESULT"))
+    requests, duration, errors, p99, slowest = (int(each) for each in line.split()[1:])
+    if errors != (requests if call.fails else 0):
+        raise SystemExit(f"{call.method} {call.paths[0]}: {errors} of {requests} answers were errors")
+    return Result(requests / (duration / 1e6), p99 / 1000, slowest / 1000)
+
+
+def commits(seconds: float) -> float:
+    """How many commits of one row a second SQLite makes here, with what we tell every connection."""
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(Path(folder) / "commits.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        database.teach_manners(connection)
+        connection.execute("CREATE TABLE facts (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+        began, done = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO facts (text) VALUES (?)", (f"{done:0200d}",))
+            connection.execute("COMMIT")
+            done += 1
+        return done / (time.perf_counter() - began)

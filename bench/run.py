@@ -1,0 +1,223 @@
+"""How fast the hot paths are, beside what they can be compared with, in one run; writes bench/RESULTS.md.
+
+Run it with `python bench/run.py` (wrk and Prosody from Debian's packages), or `--smoke` for a glance.
+Rates are medians of rounds that alternate, with minimum and maximum; what counts are the ratios, since
+absolute figures say more about the machine. Durability is full everywhere, flood limits are off.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from admin_list import fill
+from common import Served, free_port, instance, serving, wait_until_it_listens
+from load import Call, Result, commits, load
+from prosody import missing, prosody
+
+import database
+from rules import accounts, invites, keys, sessions, tokens
+
+HERE = Path(__file__).resolve().parent
+JSON = {"Content-Type": "application/json"}
+WRONG_KEY = "unknown0/" + "x" * 32
+ACCEPTS = 60_000  # invites that one run may spend
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how often, with how many connections and stored invites."""
+
+    seconds: int
+    rounds: int
+    connections: tuple[int, ...]
+    stored: tuple[int, ...]
+
+
+FULL = Plan(2, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000))
+SMOKE = Plan(1, 1, (8,), (0, 1000))
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What of ours is compared with what, and how many times as fast it should be at 8 connections."""
+
+    ours: str
+    other: str
+    least: float
+
+
+CONTESTS = [
+    Contest("create by key", "Prosody on SQLite: create", 2.5),
+    Contest("create by key", "Prosody's default storage: create", 25),
+    Contest("create by key", "commit", 0.25),
+    Contest("verify", "hello", 0.5),
+    Contest("view", "hello", 0.4),
+    Contest("accept", "commit", 0.2),
+    Contest("the invitation's page", "Prosody on SQLite: page", 10),
+    Contest("a wrong key", "Prosody on SQLite: wrong key", 1),
+]
+ITSELF = ("create by key", "verify", "view", "accept", "a page of the admin's list")
+
+Runner = Callable[[int], Result]
+
+
+@contextmanager
+def ours(stored: int) -> Iterator[tuple[Served, dict[str, Call]]]:
+    """Our server with so many invites stored, and the calls to be made."""
+    with instance() as settings:
+        admin = fill(settings, stored)
+        house = database.open_database(settings)
+        with house.writing():
+            key = keys.create("bench")
+            token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+            guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
+        with house.writing():
+            spent = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(ACCEPTS)]
+            invites.add(spent)
+        accept = [f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent]
+        with serving(settings) as served:
+            yield (
+                served,
+                {
+                    "create by key": Call([f"/invites_api?key={key}"]),
+                    "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
+                    "view": Call([f"/invites/{token}"]),
+                    "accept": Call(accept, "POST", guest),
+                    "the invitation's page": Call([f"/invite?{token}"]),
+                    "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
+                    "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
+                },
+            )
+
+
+@contextmanager
+def hello() -> Iterator[int]:
+    """The port of a Flask application with a constant answer, under our server."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, HERE / "hello.py", str(port), "4"])
+    try:
+        wait_until_it_listens(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
+    """Everything that is measured with so many invites stored, by its name."""
+    served, calls = stack.enter_context(ours(stored))
+    found: dict[str, Runner] = {}
+    spent = 0
+
+    def ask(port: int, call: Call) -> Runner:
+        return lambda connections: load(port, call, connections, plan.seconds)
+
+    def accept(connections: int) -> Result:
+        nonlocal spent
+        call = calls["accept"]
+        result = load(served.port, Call(call.paths[spent:], "POST", call.headers), connections, plan.seconds)
+        spent += int(result.rate * plan.seconds * 1.1) + connections
+        return result
+
+    for name, call in calls.items():
+        found[name] = accept if name == "accept" else ask(served.port, call)
+    found["commit"] = lambda _: Result(commits(plan.seconds), 0, 0)
+    found["hello"] = ask(stack.enter_context(hello()), Call(["/"]))
+    if stored <= 20_000:  # its default storage is past use then
+        for title, storage in (("Prosody on SQLite", "sqlite"), ("Prosody's default storage", "internal")):
+            other = stack.enter_context(prosody(storage, stored))
+            found[f"{title}: create"] = ask(other.port, Call([f"/invites_api?key={other.key}"]))
+            if storage == "sqlite":
+                found[f"{title}: page"] = ask(other.port, Call([f"/invite?{other.token}"]))
+                found[f"{title}: wrong key"] = ask(other.port, Call([f"/invites_api?key={WRONG_KEY}"], fails=True))
+    return found
+
+
+Measured = dict[tuple[int, str, int], list[Result]]  # stored invites, name, connections
+
+
+def measure(plan: Plan) -> Measured:
+    """All rounds; what is compared stands side by side in each."""
+    results: Measured = defaultdict(list)
+    for stored in plan.stored:
+        with ExitStack() as stack:
+            found = runners(stack, stored, plan)
+            for number in range(plan.rounds):
+                for connections in plan.connections:
+                    for name, run in found.items():
+                        results[stored, name, connections].append(run(connections))
+                print(f"{stored:,} stored: round {number + 1} of {plan.rounds}", file=sys.stderr)
+    return results
+
+
+def report(plan: Plan, results: Measured) -> Iterator[str]:
+    """RESULTS.md, line by line."""
+    yield "# What the hot paths do, measured\n"
+    yield f"{machine()}. Rounds of {plan.seconds} s, {plan.rounds} of each, alternating. `python bench/run.py`.\n"
+    yield "## Ratios\n"
+    yield row("ours", "compared with", "stored", "connections", "ratio", "wanted at 8")
+    yield row(*["---"] * 6)
+    for contest in CONTESTS:
+        for stored, name, connections in results:
+            if name == contest.other and (stored, contest.ours, connections) in results:
+                other = rate(results, stored, contest.other, connections)
+                ratio = rate(results, stored, contest.ours, connections) / other
+                yield row(contest.ours, contest.other, f"{stored:,}", connections, f"{ratio:.2f}", f"{contest.least:g}")
+    few, many = min(1000, plan.stored[-1]), plan.stored[-1]
+    for name in ITSELF:
+        for connections in plan.connections:
+            ratio = rate(results, many, name, connections) / rate(results, few, name, connections)
+            yield row(name, f"itself with {few:,}", f"{many:,}", connections, f"{ratio:.2f}", "0.9")
+    yield "\n## Rates\n\nA second: median (minimum to maximum); the 99th percentile and the slowest in ms.\n"
+    yield row("what", "stored", "connections", "a second", "p99", "slowest")
+    yield row(*["---"] * 6)
+    for (stored, name, connections), found in results.items():
+        rates = [each.rate for each in found]
+        spread = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+        p99, slowest = statistics.median(each.p99 for each in found), max(each.slowest for each in found)
+        yield row(name, f"{stored:,}", connections, spread, f"{p99:.1f}", f"{slowest:.0f}")
+
+
+def row(*cells: object) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(str(each) for each in cells)} |"
+
+
+def rate(results: Measured, stored: int, name: str, connections: int) -> float:
+    """The median."""
+    return statistics.median(each.rate for each in results[stored, name, connections])
+
+
+def machine() -> str:
+    """What this was measured on."""
+    with open("/proc/cpuinfo") as cpus:
+        model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "")
+    parts = [f"{name} {version(name)}" for name in ("flask", "sqlalchemy", "waitress")]
+    return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {', '.join(parts)}"
+
+
+def main() -> None:
+    """Measure, print, and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="a glance: short rounds, few invites, nothing written")
+    smoke = parser.parse_args().smoke
+    if absent := missing():
+        raise SystemExit(f"apt-get install {' '.join(absent)}")
+    plan = SMOKE if smoke else FULL
+    text = "\n".join(report(plan, measure(plan))) + "\n"
+    print(text)
+    if not smoke:
+        (HERE / "RESULTS.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
