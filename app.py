@@ -327,7 +327,8 @@ def _explained(error: Exception) -> Refusal | HTTPException:
 
 
 def _finish(dialect: Dialect, response: Response) -> Response:
-    response.headers.extend({k: v for k, v in dialect.HEADERS.items() if k not in response.headers})
+    said = {name.lower() for name, _ in response.headers}
+    response.headers.extend([each for each in dialect.HEADERS.items() if each[0].lower() not in said])
     return response
 
 

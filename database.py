@@ -273,6 +273,7 @@ def teach_manners(connection: sqlite3.Connection, record: object = None) -> None
         "synchronous = FULL",  # NORMAL loses acknowledged commits when the power goes
         "foreign_keys = ON",
         "secure_delete = FAST",  # what is deleted is overwritten in the file
+        "wal_autocheckpoint = 4000",  # pages: whose commit copies them into the file waits, so that be seldom
     ):
         connection.execute(f"PRAGMA {pragma}")
 

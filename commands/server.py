@@ -1,5 +1,6 @@
 """`invite-api serve` and `routes`: the service itself. What is slow to load is loaded here only when it is run."""
 
+import gc
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -64,5 +65,13 @@ def serve(host: str, port: int) -> None:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
     postman = Postman(app.extensions["invite_api"].database, settings)
     postman.start()
+    _keep_what_is_loaded()
     server.run()
     postman.stop()
+
+
+def _keep_what_is_loaded() -> None:
+    """Look through it for garbage no more: else requests that make many objects wait for that."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)

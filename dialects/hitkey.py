@@ -16,6 +16,7 @@ from config import settings
 from dialects import wire
 from rules import accounts, fields, invites, passwords, projects, refusals, registration, sessions
 from rules.accounts import Attempt, Names
+from rules.invites import Taken
 from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
 from rules.sessions import SignedIn, Tokens
 
@@ -281,9 +282,9 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return wire.refusal(error, STATUS)
 
 
-def _joined(invite: Any) -> Body:
-    project = invite.project
-    return {"project_slug": project.slug if project else None, "redirect_url": invites.redirect(invite.redirect_url)}
+def _joined(invite: Taken) -> Body:
+    slug, url = invites.leads_to(invite)
+    return {"project_slug": slug, "redirect_url": url}
 
 
 def _signed_in(pair: Tokens, user: Any) -> Body:

@@ -171,9 +171,9 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
     Raises Invalid for one that is given twice, and refuses bodies that are neither.
     """
     body = _json_body() if _is_json() else _form_body()
-    given: dict[str, object] = {}
+    query, given = request.args, dict[str, object]()
     for name in names:
-        values: list[object] = [*request.args.getlist(name)]
+        values: list[object] = [*query.getlist(name)] if name in query else []
         if name in body:
             values.extend(body[name] if isinstance(body, _Form) else [body[name]])
         if values:

@@ -51,7 +51,7 @@ class Attempt:
     is_unfinished: bool = False
 
 
-def register(token: str, names: Names, password_hash: str) -> tuple[User, Invite]:
+def register(token: str, names: Names, password_hash: str) -> tuple[User, invites.Taken]:
     """Make an account with an invite: both happen, or neither.
 
     An invite that is bound to an address gives it to the account; verified only by the link that was

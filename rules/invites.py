@@ -7,6 +7,7 @@ found out afterwards, by reading the row.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -94,6 +95,19 @@ class Invitation:
     role: str
     plan: str
     expires_at: datetime | None
+    redirect_url: str | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An invite of which one use has been taken, and what is needed of it now."""
+
+    id: str
+    email: str | None
+    project_id: str | None
+    role: str
+    makes_admin: bool
+    mail_token_hash: str | None
     redirect_url: str | None
 
 
@@ -228,7 +242,7 @@ def mail_token(invite: Invite) -> str:
     return tokens.mail_token_shown_again(invite.nonce, invite.mail_token_hash or "")
 
 
-def proves_mailbox(invite: Invite, token: str) -> bool:
+def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
     """Whether whoever has this token has read the mail to the invite's address."""
     return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
@@ -354,7 +368,7 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def accept(token: str, user: User) -> Invite:
+def accept(token: str, user: User) -> Taken:
     """Let an account that exists use an invite; raises whatever stands in the way.
 
     An invite that is bound to an address is only for the account that has verified that address,
@@ -381,35 +395,41 @@ def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
     return None
 
 
-def has_used(invite: Invite, user: User) -> bool:
+def has_used(invite: Invite | Taken, user: User) -> bool:
     """Whether this account has used this invite."""
     return connection().scalar(_USED, {"invite_id": invite.id, "user_id": user.id}) is not None
 
 
-def take(token: str) -> Invite:
+def take(token: str) -> Taken:
     """Take one use of an invite, for `settle` to give to an account; raises what stands in the way.
 
     Call it first in the unit of work. A refusal later in the unit gives the use back.
     """
-    taken: Invite | None = session().scalar(_TAKE, {"now": clock.now(), "digest": tokens.digest(token)})
+    taken = connection().execute(_TAKE, {"now": clock.now(), "digest": tokens.digest(token)}).first()
     if taken is None:
         find_open(token)
         raise InviteNotFound
-    return taken
+    return Taken(*taken)
 
 
-def take_one(which: ColumnElement[bool]) -> Invite | None:
+def take_one(which: ColumnElement[bool]) -> Taken | None:
     """The guarded UPDATE: take one use of the invite that is meant if it is open, or nothing."""
-    taken: Invite | None = session().scalar(_take(which), {"now": clock.now()})
-    return taken
+    taken = connection().execute(_take(which), {"now": clock.now()}).first()
+    return Taken(*taken) if taken else None
 
 
 def _take(which: ColumnElement[bool]) -> Any:
-    taken = update(Invite).where(which, is_open(bindparam("now"))).values(uses=Invite.uses + 1).returning(Invite)
-    return taken.execution_options(synchronize_session=False, populate_existing=True)
+    facts = (getattr(Invite, each.name) for each in dataclass_fields(Taken))
+    return update(Invite).where(which, is_open(bindparam("now"))).values(uses=Invite.uses + 1).returning(*facts)
 
 
-def settle(invite: Invite, user: User) -> None:
+def leads_to(invite: Taken) -> tuple[str | None, str | None]:
+    """The slug of the project that somebody has joined with an invite, and where they may go now."""
+    slug = connection().scalar(_SLUG, {"id": invite.project_id}) if invite.project_id else None
+    return slug, redirect(invite.redirect_url)
+
+
+def settle(invite: Taken, user: User) -> None:
     """Let the account have what the invite that it took promises, and write down that it did.
 
     Raises AlreadyMember for a second use by the same account.
@@ -475,6 +495,7 @@ def _revoke_all(*which: ColumnElement[bool]) -> int:
 _HAS = or_(Invite.token_hash == bindparam("digest"), Invite.mail_token_hash == bindparam("digest"))
 _FIND = select(Invite).where(_HAS)
 _TAKE = _take(_HAS)
+_SLUG = select(Project.slug).where(Project.id == bindparam("id"))
 _USED = select(Redemption.id).where(
     Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
 )
@@ -497,7 +518,7 @@ _SHOWN = _WITH_NAMES.where(_HAS)
 _TOLD = _WITH_NAMES.where(Invite.id == bindparam("id"))
 
 
-def _is_yet_to_prove(invite: Invite, user: User, token: str) -> bool:
+def _is_yet_to_prove(invite: Invite | Taken, user: User, token: str) -> bool:
     """Whether using this token proves the invite's address to be this account's; raises EmailMismatch."""
     if invite.email is None or (invite.email == user.email and user.email_verified_at):
         return False
@@ -506,7 +527,7 @@ def _is_yet_to_prove(invite: Invite, user: User, token: str) -> bool:
     return True
 
 
-def _refuse_again(invite: Invite, user: User) -> None:
+def _refuse_again(invite: Invite | Taken, user: User) -> None:
     theirs = {"project_id": invite.project_id, "user_id": user.id}
     if has_used(invite, user) or (invite.project_id and connection().scalar(_BELONGS, theirs)):
         raise AlreadyMember
