@@ -238,14 +238,15 @@ _PROJECT: Mapping[str, Callable[[Any], Any]] = {
 def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:
     """The form with what was typed."""
     named = [(each.slug, each.name) for each in projects.newest(200)]
-    return partial(page, "admin/invite_new.html", given=given, projects=named, lifetime=settings().invite_ttl)
+    return partial(page, "admin/invite_new.html", given=given, projects=named, lifetime=_usual_lifetime())
 
 
 def _invite_page(invite_id: str) -> Callable[..., str]:
     invite = listing.one(invite_id)
     events = history.of(invites.find_by_id(invite_id))
     link = invites.link(invite.token) if invite.token else None
-    return partial(page, "admin/invite.html", invite=invite, events=events, link=link, done=_what_was_done())
+    shown = {"invite": invite, "events": events, "link": link, "lifetime": _usual_lifetime()}
+    return partial(page, "admin/invite.html", **shown, done=_what_was_done())
 
 
 def _key_page(given: Mapping[str, str]) -> Callable[..., str]:
@@ -286,6 +287,10 @@ def _person(user: Any) -> SimpleNamespace:
 def _kept(row: Any, *names: str) -> SimpleNamespace:
     """What a page needs of a row."""
     return SimpleNamespace(**{name: getattr(row, name) for name in names})
+
+
+def _usual_lifetime() -> str:
+    return clock.spell(settings().invite_ttl)
 
 
 def _what_was_done() -> str | None:
