@@ -46,4 +46,3 @@ def start() -> None:
     # What no line says need not be found out for each: a third of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # as the standard library's manual has it
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)

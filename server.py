@@ -9,6 +9,8 @@ import resource
 import select
 import signal
 from collections.abc import Set
+from queue import SimpleQueue
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -16,7 +18,7 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ThreadedTaskDispatcher, WSGITask
+from waitress.task import WSGITask
 
 import clock
 
@@ -32,10 +34,22 @@ REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is
 class _Task(WSGITask):
     """A request to the application. While the server stops, the last one of a connection closes it."""
 
+    wrote_header: bool
+
     def build_response_header(self) -> Any:
         if self.channel.server.stopping and not self._has_more():
             self.set_close_on_finish()
         return super().build_response_header()
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the answer; if it is all of it, together with the header, in one piece."""
+        if not self.wrote_header and self.complete and self.has_body and len(data) == self.content_length:
+            self.content_bytes_written = len(data)
+            data = self.build_response_header() + data
+            self.wrote_header = True
+            self.channel.write_soon(data)
+        else:
+            super().write(data)
 
     def _has_more(self) -> bool:
         """Whether this connection has sent more than the request that is being answered."""
@@ -51,32 +65,109 @@ class _Channel(HTTPChannel):
 
 
 class Lanes:
-    """Waitress's threads, and others for requests that take long, so that those hold up nobody else.
+    """Threads that answer, and others for requests that take long, so that those hold up nobody else.
 
     Each of `others` says which requests, by method and path, and how many threads they have.
     """
 
     def __init__(self, threads: int, *others: tuple[Requests, int]) -> None:
         self._requests = [requests for requests, _ in others]
-        self._lanes = [_dispatcher(count) for count in (threads, *(count for _, count in others))]
+        self._lanes = [_Lane(count) for count in (threads, *(count for _, count in others))]
 
     def add_task(self, channel: HTTPChannel) -> None:
         """Have the first request of a connection answered."""
         request = channel.requests[0]
         asked = None if request.error else (request.command, request.path.rstrip("/"))
         lane = next((number for number, each in enumerate(self._requests, 1) if asked in each), 0)
-        self._lanes[lane].add_task(channel)
+        self._lanes[lane].waiting.put(channel)
 
     def shutdown(self) -> None:
         """Let the threads end."""
         for lane in self._lanes:
-            lane.shutdown()
+            lane.end()
 
 
-def _dispatcher(threads: int) -> ThreadedTaskDispatcher:
-    dispatcher = ThreadedTaskDispatcher()
-    dispatcher.set_thread_count(threads)
-    return dispatcher
+class _Lane:
+    def __init__(self, threads: int) -> None:
+        self.waiting: SimpleQueue[HTTPChannel | None] = SimpleQueue()
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for each in self._threads:
+            each.start()
+
+    def end(self) -> None:
+        for _ in self._threads:
+            self.waiting.put(None)
+        deadline = clock.ticks() + PATIENCE / 2
+        for each in self._threads:
+            each.join(max(0, deadline - clock.ticks()))
+
+    def _work(self) -> None:
+        while (channel := self.waiting.get()) is not None:
+            try:
+                channel.service()
+            except Exception:
+                channel.logger.exception("an answer could not be given")
+
+
+class _Doors(dict[int, wasyncore.dispatcher]):
+    """What is open, by its file's number, and what is watched of it.
+
+    Waitress's own loop asks each connection at each turn what it waits for: with a thousand of them open
+    that takes longer than an answer. Here those are asked to which something happened, those with a
+    request in a thread, which may be done with it, and who takes new ones in. All are asked once a second,
+    since waitress ends the idle ones so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poll: Any = select.epoll() if hasattr(select, "epoll") else select.poll()  # macOS has no epoll
+        self._second = 1 if hasattr(select, "epoll") else 1000
+        self._watched: dict[int, int] = {}
+        self._ask: set[int] = set()
+        self._all_at = 0.0
+
+    def __setitem__(self, number: int, each: wasyncore.dispatcher) -> None:
+        super().__setitem__(number, each)
+        self._ask.add(number)
+
+    def __delitem__(self, number: int) -> None:
+        super().__delitem__(number)
+        self._ask.discard(number)
+        self._watch(number, 0)
+
+    def turn(self, timeout: float) -> None:
+        """Wait until something happens, and have it dealt with."""
+        if (now := clock.ticks()) >= self._all_at:
+            self._all_at = now + 1
+            self._ask.update(self)
+        for number in list(self._ask):
+            self._ask_for(number, self[number])
+        for number, happened in self._poll.poll(timeout * self._second):
+            if number in self:
+                self._ask.add(number)
+                wasyncore.readwrite(self[number], happened)
+
+    def _ask_for(self, number: int, each: wasyncore.dispatcher) -> None:
+        busy = each.accepting or bool(getattr(each, "requests", ()))  # asked first: a thread may empty them meanwhile
+        wanted = select.POLLIN | select.POLLPRI if each.readable() else 0
+        if each.writable() and not each.accepting:
+            wanted |= select.POLLOUT
+        self._watch(number, wanted)
+        if not busy:
+            self._ask.discard(number)
+
+    def _watch(self, number: int, wanted: int) -> None:
+        watched = self._watched.get(number, 0)
+        if wanted == watched:
+            return
+        self._watched[number] = wanted
+        if not wanted:  # it would be told of a hang-up on and on
+            self._poll.unregister(number)
+            del self._watched[number]
+        elif watched:
+            self._poll.modify(number, wanted)
+        else:
+            self._poll.register(number, wanted)
 
 
 class Server:
@@ -84,7 +175,7 @@ class Server:
 
     def __init__(self, app: Flask, host: str, port: int, lanes: Lanes) -> None:
         """Listen; raises OSError if that cannot be done there."""
-        self._map: dict[int, wasyncore.dispatcher] = {}
+        self._map = _Doors()
         self._stopping = False
         self._lanes = lanes
         create_server(
@@ -102,7 +193,6 @@ class Server:
             outbuf_high_watermark=MOST_UNSENT,
             max_request_header_size=64 * 1024,
             clear_untrusted_proxy_headers=False,
-            asyncore_use_poll=True,  # select() knows no file beyond the 1,024th
         )
         for each in self._listeners():
             each.channel_class = _Channel
@@ -132,7 +222,7 @@ class Server:
         self._listeners()[0].pull_trigger()
 
     def _turn(self, timeout: float) -> None:
-        wasyncore.loop(timeout=timeout, map=self._map, use_poll=True, count=1)
+        self._map.turn(timeout)
 
     def _drain(self) -> None:
         """Take what stands in the door, shut it, and answer what is inside."""

@@ -88,6 +88,30 @@ def test_a_half_sent_request_makes_nothing(served, good_key):
     assert count(served, "invites") == 0
 
 
+def test_who_hangs_up_is_let_go(served):
+    assert served.get("/health").status == 200
+    before = open_files(served)
+    hashing = request("POST", "/register", form(token="none", user="anne", password="a-rather-long-password"), **FORM)
+    for sent in [b"", HALF_A_HEADER, HALF_A_BODY, request("GET", "/health"), hashing] * 10:
+        connect(served, sent).close()
+    deadline = time.monotonic() + PATIENCE
+    while open_files(served) > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert open_files(served) <= before
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_no_request_is_overlooked_until_all_connections_are_looked_after(served):
+    taken = []
+    with closing(HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        for _ in range(200):
+            started = time.monotonic()
+            connection.request("GET", "/health")
+            assert json.loads(connection.getresponse().read()) == {"status": "ok"}
+            taken.append(time.monotonic() - started)
+    assert sum(each > 0.4 for each in taken) < 8  # it would be every tenth; a busy machine may halt for a moment
+
+
 def test_a_header_without_end_is_refused(served, good_key):
     huge = {"Authorization": f"Bearer {good_key}", "X-Padding": "x" * KIB * KIB}
     assert converse(served, request("GET", "/invites_api", **huge)).status == 431
@@ -362,6 +386,10 @@ def stop(served: Served, sent: signal.Signals = signal.SIGTERM) -> int:
 def is_refused(served: Served) -> bool:
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", served.port)) != 0
+
+
+def open_files(served: Served) -> int:
+    return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
 
 
 def requests_logged(served: Served) -> Iterator[dict[str, object]]:
