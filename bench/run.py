@@ -24,6 +24,7 @@ from load import Call, Result, commits, load
 from prosody import missing, prosody
 
 import database
+from config import Settings
 from rules import accounts, invites, keys, sessions, tokens
 
 HERE = Path(__file__).resolve().parent
@@ -74,29 +75,31 @@ Runner = Callable[[int], Result]
 def ours(stored: int) -> Iterator[tuple[Served, dict[str, Call]]]:
     """Our server with so many invites stored, and the calls to be made."""
     with instance() as settings:
-        admin = fill(settings, stored)
-        house = database.open_database(settings)
-        with house.writing():
-            key = keys.create("bench")
-            token = invites.token(invites.create(invites.Draft(), invites.SHELL))
-            guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
-        with house.writing():
-            spent = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(ACCEPTS)]
-            invites.add(spent)
-        accept = [f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent]
+        calls = furnish(settings, stored, ACCEPTS)
         with serving(settings) as served:
-            yield (
-                served,
-                {
-                    "create by key": Call([f"/invites_api?key={key}"]),
-                    "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
-                    "view": Call([f"/invites/{token}"]),
-                    "accept": Call(accept, "POST", guest),
-                    "the invitation's page": Call([f"/invite?{token}"]),
-                    "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
-                    "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
-                },
-            )
+            yield served, calls
+
+
+def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
+    """Make a database with so many invites, and so many to be accepted; the calls to be made."""
+    admin = fill(settings, stored)
+    house = database.open_database(settings)
+    with house.writing():
+        key = keys.create("bench")
+        token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+        guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
+    with house.writing():
+        spent = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(accepts)]
+        invites.add(spent)
+    return {
+        "create by key": Call([f"/invites_api?key={key}"]),
+        "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
+        "view": Call([f"/invites/{token}"]),
+        "accept": Call([f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent], "POST", guest),
+        "the invitation's page": Call([f"/invite?{token}"]),
+        "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
+        "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
+    }
 
 
 @contextmanager
