@@ -133,7 +133,9 @@ class Findings:
 def running(name: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """A server, and its port."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, __file__, "--serve", name, str(port)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, __file__, "--serve", name, str(port)]
+    silent = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=silent, stderr=silent, start_new_session=True)
     try:
         wait_until_it_listens(port)
         yield process, port
@@ -141,7 +143,8 @@ def running(name: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        process.kill()
+        with suppress(ProcessLookupError):  # granian may leave its worker behind
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
