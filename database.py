@@ -49,8 +49,8 @@ class Unit:
         return Session(self.connection, autoflush=self._writes, expire_on_commit=False)
 
     def flush(self) -> None:
-        """Write what has been changed in objects."""
-        if "session" in vars(self):
+        """Write what has been changed in objects, if this unit may write: a reading one forgets it."""
+        if self._writes and "session" in vars(self):
             self.session.flush()
 
     def close(self) -> None:

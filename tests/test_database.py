@@ -191,3 +191,11 @@ def test_without_a_unit_there_is_neither_session_nor_connection():
     for each in (database.session, database.connection):
         with pytest.raises(RuntimeError, match="no unit of work is open"):
             each()
+
+
+def test_what_is_changed_in_a_reading_is_forgotten_by_statements_too(house):
+    with house.reading():
+        database.session().add(User(id="u", username="anne", created_at=clock.now()))
+        assert database.connection().scalar(select(User.username)) is None
+    with house.reading():
+        assert database.connection().scalar(select(User.username)) is None
