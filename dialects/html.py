@@ -68,9 +68,9 @@ _BESIDE = {
 
 def page(template: str, **facts: Any) -> str:
     """A page in the language that its reader asks for."""
-    facts = {"problems": {}, "language": language.named(reads()), **facts}
-    with language.using(reads()):
-        return render_template(template, **facts)
+    code = reads()
+    with language.using(code):
+        return render_template(template, **{"problems": {}, "language": language.named(code), **facts})
 
 
 def reads() -> str:
