@@ -14,9 +14,9 @@ from werkzeug.exceptions import HTTPException
 from clock import iso, now
 from config import settings
 from dialects import wire
-from rules import accounts, fields, invites, passwords, projects, refusals, registration, sessions
+from rules import accounts, fields, invites, passwords, projects, redemption, refusals, registration, sessions
 from rules.accounts import Attempt, Names
-from rules.invites import Taken
+from rules.redemption import Taken
 from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
 from rules.sessions import SignedIn, Tokens
 
@@ -103,7 +103,7 @@ def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
 
 def accept_invite(caller: SignedIn, token: str) -> Body:
     """Let the account that is signed in use an invite."""
-    return _joined(invites.accept(token, caller.user))
+    return _joined(redemption.accept(token, caller.user))
 
 
 def read_registration() -> Registration:
@@ -283,7 +283,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 
 def _joined(invite: Taken) -> Body:
-    slug, url = invites.leads_to(invite)
+    slug, url = redemption.leads_to(invite)
     return {"project_slug": slug, "redirect_url": url}
 
 

@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from config import settings
 from dialects import html, wire
 from dialects.html import page, see_other
-from rules import accounts, fields, invites, legacy, passwords, registration, sessions, tokens
+from rules import accounts, fields, invites, legacy, passwords, redemption, registration, sessions, tokens
 from rules.accounts import Attempt, Names
 from rules.refusals import (
     EmailMismatch,
@@ -100,10 +100,10 @@ def invitation(caller: SignedIn | None) -> Response | str:
     try:
         told = invites.shown(token)
     except InviteUsed:
-        if caller and invites.has_used(invites.find(token), caller.user):
+        if caller and redemption.has_used(invites.find(token), caller.user):
             return see_other(f"/welcome?{token}")
         raise
-    hindrance = invites.hindrance(invites.find(token), caller.user, token) if caller else None
+    hindrance = redemption.hindrance(invites.find(token), caller.user, token) if caller else None
     return page("invitation.html", invitation=told, token=token, hindrance=_hindered(hindrance, told.email, caller))
 
 
@@ -119,8 +119,8 @@ def accept(caller: SignedIn | None) -> Response:
     token = wire.form_field("token")
     if caller is None:
         return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
-    if not invites.has_used(invites.find(token), caller.user):
-        invites.accept(token, caller.user)
+    if not redemption.has_used(invites.find(token), caller.user):
+        redemption.accept(token, caller.user)
     return see_other(f"/welcome?{token}")
 
 
@@ -128,7 +128,7 @@ def welcome(caller: SignedIn | None) -> Response | str:
     """What follows for somebody who has used an invite; for anybody else, the invitation."""
     token = _token_in_link()
     invite = invites.find(token)
-    if caller is None or not invites.has_used(invite, caller.user):
+    if caller is None or not redemption.has_used(invite, caller.user):
         return _to_invitation(token)
     return page(
         "welcome.html",

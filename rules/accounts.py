@@ -11,7 +11,7 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import addresses, counters, ids, invites, passwords, sessions, tokens
+from rules import addresses, counters, ids, invites, passwords, redemption, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
@@ -51,19 +51,19 @@ class Attempt:
     is_unfinished: bool = False
 
 
-def register(token: str, names: Names, password_hash: str) -> tuple[User, invites.Taken]:
+def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Taken]:
     """Make an account with an invite: both happen, or neither.
 
     An invite that is bound to an address gives it to the account; verified only by the link that was
     mailed there, since another can be seen without access to that mailbox. Raises whatever stands
     in the way.
     """
-    invite = invites.take(token)
+    invite = redemption.take(token)
     if invite.email and names.email not in (None, invite.email):
         raise EmailMismatch
-    proven = invites.proves_mailbox(invite, token)
+    proven = redemption.proves_mailbox(invite, token)
     user = create(replace(names, email=invite.email or names.email), password_hash, proven)
-    invites.settle(invite, user)
+    redemption.settle(invite, user)
     return user, invite
 
 

@@ -1,35 +1,19 @@
-"""The life of an invite: made, shown, redeemed, revoked.
-
-A use is taken by one guarded UPDATE, first in its transaction; everything that follows from it is
-in the same transaction, and a refusal after it gives the use back. Why nothing could be taken is
-found out afterwards, by reading the row.
-"""
+"""The life of an invite but for its use (rules/redemption.py): made, mailed, shown, revoked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from dataclasses import fields as dataclass_fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 import clock
 from config import settings
 from database import connection, session
-from models import Invite, Member, Project, Redemption, User, called, state_of
-from rules import addresses, fields, ids, outbox, tokens
+from models import Invite, Project, Redemption, User, called, state_of
+from rules import fields, ids, outbox, tokens
 from rules.keys import Known
-from rules.refusals import (
-    AlreadyMember,
-    EmailMismatch,
-    Invalid,
-    InviteExpired,
-    InviteNotFound,
-    InviteUsed,
-    Refusal,
-    problem,
-)
+from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
@@ -98,19 +82,6 @@ class Invitation:
     redirect_url: str | None
 
 
-@dataclass(frozen=True)
-class Taken:
-    """An invite of which one use has been taken, and what is needed of it now."""
-
-    id: str
-    email: str | None
-    project_id: str | None
-    role: str
-    makes_admin: bool
-    mail_token_hash: str | None
-    redirect_url: str | None
-
-
 READERS: Mapping[str, Callable[[object], Any]] = {
     "name": fields.name,
     "email": fields.email,
@@ -154,12 +125,10 @@ def prepare(
 
     So that nobody waits for the database while thousands of them are prepared.
     """
-    values = _values(draft, maker, project_of or project)
-    if mailed and draft.email is None:
-        raise Invalid.at("email", "required", "is needed for an invite to be mailed")
+    invite = Invite(**_values(draft, maker, project_of or project))
     if mailed:
-        values["mail_token_hash"] = tokens.digest(tokens.mail_token(values["nonce"]))
-    return Invite(**values)
+        _give_mail_token(invite)
+    return invite
 
 
 def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) -> dict[str, Any]:
@@ -202,12 +171,18 @@ def add(prepared: Sequence[Invite]) -> None:
 
 def post(invite: Invite) -> None:
     """Have an invite mailed to its address, with a token of its own; raises Invalid without an address."""
+    address = _give_mail_token(invite)
+    session().flush()
+    if not outbox.has_untried(invite):
+        outbox.queue("invite", address, invite=invite)
+
+
+def _give_mail_token(invite: Invite) -> str:
+    """Have the link that is mailed be good; the address it goes to."""
     if invite.email is None:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
-    session().flush()
-    if not outbox.has_untried(invite):
-        outbox.queue("invite", invite.email, invite=invite)
+    return invite.email
 
 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
@@ -240,11 +215,6 @@ def rotate(invite: Invite) -> None:
 def mail_token(invite: Invite) -> str:
     """The secret of the link in the mail; raises LinkLost."""
     return tokens.mail_token_shown_again(invite.nonce, invite.mail_token_hash or "")
-
-
-def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
-    """Whether whoever has this token has read the mail to the invite's address."""
-    return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
 
 def token(invite: Invite) -> str:
@@ -368,86 +338,6 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def accept(token: str, user: User) -> Taken:
-    """Let an account that exists use an invite; raises whatever stands in the way.
-
-    An invite that is bound to an address is only for the account that has verified that address,
-    or does so now, by using the link that was mailed there.
-    """
-    try:
-        invite = take(token)
-    except (InviteUsed, InviteExpired):
-        _refuse_again(find(token), user)
-        raise
-    settle(invite, user)
-    if _is_yet_to_prove(invite, user, token):
-        addresses.prove(user, str(invite.email))
-    return invite
-
-
-def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
-    """What would keep this account from using an open invite with this token, if anything."""
-    try:
-        _refuse_again(invite, user)
-        _is_yet_to_prove(invite, user, token)
-    except (AlreadyMember, EmailMismatch) as refusal:
-        return refusal
-    return None
-
-
-def has_used(invite: Invite | Taken, user: User) -> bool:
-    """Whether this account has used this invite."""
-    return connection().scalar(_USED, {"invite_id": invite.id, "user_id": user.id}) is not None
-
-
-def take(token: str) -> Taken:
-    """Take one use of an invite, for `settle` to give to an account; raises what stands in the way.
-
-    Call it first in the unit of work. A refusal later in the unit gives the use back.
-    """
-    taken = connection().execute(_TAKE, {"now": clock.now(), "digest": tokens.digest(token)}).first()
-    if taken is None:
-        find_open(token)
-        raise InviteNotFound
-    return Taken(*taken)
-
-
-def take_one(which: ColumnElement[bool]) -> Taken | None:
-    """The guarded UPDATE: take one use of the invite that is meant if it is open, or nothing."""
-    taken = connection().execute(_take(which), {"now": clock.now()}).first()
-    return Taken(*taken) if taken else None
-
-
-def _take(which: ColumnElement[bool]) -> Any:
-    facts = (getattr(Invite, each.name) for each in dataclass_fields(Taken))
-    return update(Invite).where(which, is_open(bindparam("now"))).values(uses=Invite.uses + 1).returning(*facts)
-
-
-def leads_to(invite: Taken) -> tuple[str | None, str | None]:
-    """The slug of the project that somebody has joined with an invite, and where they may go now."""
-    slug = connection().scalar(_SLUG, {"id": invite.project_id}) if invite.project_id else None
-    return slug, redirect(invite.redirect_url)
-
-
-def settle(invite: Taken, user: User) -> None:
-    """Let the account have what the invite that it took promises, and write down that it did.
-
-    Raises AlreadyMember for a second use by the same account.
-    """
-    _refuse_again(invite, user)
-    now = clock.now()
-    whose = {"id": clock.new_id(), "user_id": user.id}
-    try:
-        connection().execute(_REDEEM, {**whose, "invite_id": invite.id, "redeemed_at": now})
-        if invite.project_id:
-            joins = {"project_id": invite.project_id, "role": invite.role, "joined_at": now}
-            connection().execute(_JOIN, whose | joins)
-    except IntegrityError:  # the same account, at the same moment
-        raise AlreadyMember from None
-    if invite.makes_admin:
-        user.admin_at = user.admin_at or now
-
-
 def is_open(now: Any) -> ColumnElement[bool]:
     """The state ``active``, as the database sees it; `Invite.state` is its other half."""
     return and_(
@@ -492,15 +382,9 @@ def _revoke_all(*which: ColumnElement[bool]) -> int:
 
 
 # What is asked for again and again is built once: building it takes as long as SQLite does.
-_HAS = or_(Invite.token_hash == bindparam("digest"), Invite.mail_token_hash == bindparam("digest"))
-_FIND = select(Invite).where(_HAS)
-_TAKE = _take(_HAS)
-_SLUG = select(Project.slug).where(Project.id == bindparam("id"))
-_USED = select(Redemption.id).where(
-    Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
-)
-_BELONGS = select(Member.id).where(Member.project_id == bindparam("project_id"), Member.user_id == bindparam("user_id"))
-_INSERT, _REDEEM, _JOIN = (insert(each) for each in (Invite, Redemption, Member))
+WITH_TOKEN = or_(Invite.token_hash == bindparam("digest"), Invite.mail_token_hash == bindparam("digest"))
+_FIND = select(Invite).where(WITH_TOKEN)
+_INSERT = insert(Invite)
 _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
@@ -514,20 +398,5 @@ _WITH_NAMES = (
     .outerjoin(Project, Project.id == Invite.project_id)
     .outerjoin(User, User.id == Invite.maker_id)
 )
-_SHOWN = _WITH_NAMES.where(_HAS)
+_SHOWN = _WITH_NAMES.where(WITH_TOKEN)
 _TOLD = _WITH_NAMES.where(Invite.id == bindparam("id"))
-
-
-def _is_yet_to_prove(invite: Invite | Taken, user: User, token: str) -> bool:
-    """Whether using this token proves the invite's address to be this account's; raises EmailMismatch."""
-    if invite.email is None or (invite.email == user.email and user.email_verified_at):
-        return False
-    if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
-        raise EmailMismatch
-    return True
-
-
-def _refuse_again(invite: Invite | Taken, user: User) -> None:
-    theirs = {"project_id": invite.project_id, "user_id": user.id}
-    if has_used(invite, user) or (invite.project_id and connection().scalar(_BELONGS, theirs)):
-        raise AlreadyMember

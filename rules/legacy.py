@@ -12,7 +12,7 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Redemption
-from rules import counters, invites, tokens
+from rules import counters, invites, redemption, tokens
 from rules.refusals import InviteNotFound, LegacyCodesOff, RateLimited
 
 TTL = 7 * clock.DAY
@@ -64,7 +64,7 @@ def find_open(code: str) -> Invite:
 
 def spend(code: str) -> None:
     """Use the invite with this short code, for nobody known; raises what stands in the way."""
-    invite = invites.take_one(Invite.legacy_hash.in_(tokens.legacy_hashes(code)))
+    invite = redemption.take_one(Invite.legacy_hash.in_(tokens.legacy_hashes(code)))
     if invite is None:
         find_open(code)
         raise InviteNotFound

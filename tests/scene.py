@@ -15,7 +15,7 @@ import config
 import database
 from chromium import Window
 from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
-from rules import accounts, addresses, invites, keys, projects, sessions
+from rules import accounts, addresses, invites, keys, projects, redemption, sessions
 
 CALLED = {"SITE_NAME": "Garden Club"}
 # Who was invited, and how many weeks ago; most have come.
@@ -129,7 +129,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "used": _make(name="Bob"),
             "revoked": _make(name="Ted", ttl="2 weeks"),
         }
-        invites.accept(made["used"], accounts.named("bob"))
+        redemption.accept(made["used"], accounts.named("bob"))
         invites.revoke(invites.find(made["revoked"]))
     with house.writing():
         made |= {
@@ -139,8 +139,8 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "charlies": _make(name="Charlie", email="charlie@example.org", project="tea-garden"),
             "noras": _make(name="Nora", email="nora@example.org"),
         }
-        invites.accept(made["shared"], accounts.named("bob"))
-        invites.accept(made["shared"], accounts.named("nora"))
+        redemption.accept(made["shared"], accounts.named("bob"))
+        redemption.accept(made["shared"], accounts.named("nora"))
         reset = accounts.reset_link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}

@@ -25,7 +25,7 @@ import config
 import database
 from conftest import Served, make_settings
 from models import User
-from rules import accounts, invites
+from rules import accounts, invites, redemption
 from rules.refusals import InviteUsed
 
 RACERS = 64
@@ -57,7 +57,7 @@ def test_the_race_catches_a_check_before_an_act(settings, house, make_invite):
                 invite.uses = uses + 1
                 user = User(id=clock.new_id(), username=f"user{number}", created_at=clock.now())
                 unit.session.add(user)
-                invites.settle(invite, user)
+                redemption.settle(invite, user)
 
     with pytest.raises(AssertionError):
         assert_redeemed(house, token, 1, race(register_carelessly))

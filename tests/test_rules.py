@@ -11,7 +11,7 @@ import config
 from conftest import make_settings
 from database import file_of, session
 from models import ApiKey, Invite, Member, Project, User
-from rules import accounts, fields, invites, keys, listing, passwords, projects, tokens
+from rules import accounts, fields, invites, keys, listing, passwords, projects, redemption, tokens
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -141,7 +141,7 @@ def test_the_same_account_cannot_redeem_one_invite_twice(house, make_invite, acc
     token = make_invite(uses="5")
     user_id = accept(token)
     with pytest.raises(AlreadyMember), house.writing() as unit:
-        invites.settle(invites.take(token), unit.session.get(User, user_id))
+        redemption.settle(redemption.take(token), unit.session.get(User, user_id))
     assert reload(token)[0].uses == reload(token)[1] == 1
 
 
