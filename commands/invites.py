@@ -13,7 +13,7 @@ from commands.base import Group, Note, completed, house, json_option, limit_opti
 from commands.making import create
 from commands.projects import any_project
 from models import Invite, Redemption
-from rules import fields, history, ids, invites, listing
+from rules import fields, history, ids, invites, listing, places
 from rules.history import Event
 from rules.listing import STATES, Filter, Listed
 from rules.refusals import LinkLost
@@ -176,8 +176,7 @@ def _filter(given: dict[str, str | None], after: str | None = None) -> Filter:
     wanted = listing.read(given)
     if after is None:
         return wanted
-    last = invites.named(after)
-    return replace(wanted, after=(last.created_at, last.id))
+    return replace(wanted, after=places.of(invites.named(after)))
 
 
 def _link(invite: Invite) -> str | None:

@@ -19,7 +19,7 @@ import clock
 from config import settings
 from dialects import html, wire
 from dialects.html import page, see_other
-from rules import accounts, fields, history, invites, keys, listing, projects, statistics, tokens
+from rules import accounts, fields, history, invites, keys, listing, places, projects, statistics, tokens
 from rules.projects import Plan
 from rules.refusals import Invalid, NotSignedIn, Refusal
 from rules.sessions import SignedIn
@@ -137,7 +137,7 @@ def list_people(caller: SignedIn) -> str:  # noqa: ARG001
     g.again = partial(show, rows=[], older=None)
     wanted = listing.read(given)
     rows = accounts.search(wanted.text, wanted.after, ROWS + 1)
-    older = (rows[ROWS - 1].created_at, rows[ROWS - 1].id) if len(rows) > ROWS else None
+    older = places.of(rows[ROWS - 1]) if len(rows) > ROWS else None
     return show(rows=[_person(each) for each in rows[:ROWS]], older=_older(given, older))
 
 
@@ -303,9 +303,9 @@ def _once(text: str) -> str:
     return text
 
 
-def _older(given: Mapping[str, str], place: listing.Place | None) -> str | None:
+def _older(given: Mapping[str, str], place: places.Place | None) -> str | None:
     """The address of the next page of a list."""
-    return f"{settings().root}{request.path}?{urlencode({**given, 'cursor': listing.cursor(place)})}" if place else None
+    return f"{settings().root}{request.path}?{urlencode({**given, 'cursor': places.cursor(place)})}" if place else None
 
 
 def _done(path: str, what: str) -> Response:

@@ -16,7 +16,7 @@ from werkzeug.http import http_date
 from clock import iso
 from config import settings
 from dialects import wire
-from rules import accounts, fields, invites, legacy, listing, refusals, tokens
+from rules import accounts, fields, invites, legacy, listing, places, refusals, tokens
 from rules.invites import Maker
 from rules.listing import Filter, Listed
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
@@ -117,7 +117,7 @@ def _page(wanted: Filter, given: dict[str, str]) -> Response:
     body: dict[str, Any] = {"invites": [_listed(each) for each in rows[:limit]], **listing.counts()}
     response = Response(mimetype="application/json")
     if len(rows) > limit:
-        body["next"] = listing.cursor(rows[limit - 1].place)
+        body["next"] = places.cursor(places.of(rows[limit - 1]))
         query = urlencode({**given, "cursor": body["next"]})
         response.headers["Link"] = f'<{settings().public_url}/api/admin/invites?{query}>; rel="next"'
     response.set_data(wire.dumps(body) + "\n")

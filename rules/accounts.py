@@ -11,7 +11,7 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import addresses, counters, ids, invites, passwords, redemption, sessions, tokens
+from rules import addresses, counters, ids, invites, passwords, places, redemption, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
@@ -159,16 +159,13 @@ def beginning(text: str, limit: int) -> Sequence[User]:
     return session().scalars(select(User).where(User.deleted_at.is_(None), or_(*names)).limit(limit)).all()
 
 
-def search(text: str | None, after: tuple[datetime, str] | None, limit: int) -> Sequence[User]:
+def search(text: str | None, after: places.Place | None, limit: int) -> Sequence[User]:
     """At most `limit` accounts, the newest first, with a text in one of their names, after a place in the list."""
-    query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id.desc())
+    query = select(User).where(User.deleted_at.is_(None)).order_by(*places.newest(User))
     if text:
         names = (User.username, User.email, User.display_name)
         query = query.where(or_(*(each.icontains(text, autoescape=True) for each in names)))
-    if after:
-        created_at, id_ = after
-        query = query.where(User.created_at <= created_at, or_(User.created_at < created_at, User.id < id_))
-    return session().scalars(query.limit(limit)).all()
+    return session().scalars(places.after(query, User, after).limit(limit)).all()
 
 
 def used_by(user: User) -> Sequence[Invite]:

@@ -1,13 +1,8 @@
-"""The admin's list of invites: the newest first, filtered, a page at a time.
+"""The admin's list of invites: the newest first, filtered, a page at a time."""
 
-A page starts after the last row of the one before (never at an offset), so that it costs the same
-however many rows there are.
-"""
-
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,14 +12,13 @@ from sqlalchemy.orm import aliased
 import clock
 from database import session
 from models import Invite, Project, Redemption, User, called, state_of
-from rules import accounts, fields, invites, tokens
+from rules import accounts, fields, invites, places, tokens
+from rules.places import Place
 from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
 
 LOOKED_AT = 50_000  # rows that one search goes through
-
-Place = tuple[datetime, str]  # created_at and id of a row: the list's order
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Filter:
 
     def following(self, row: "Listed") -> "Filter":
         """The same from the row after this one on."""
-        return replace(self, after=row.place)
+        return replace(self, after=places.of(row))
 
 
 @dataclass(frozen=True)
@@ -78,11 +72,6 @@ class Listed:
     used_at: datetime | None
     user_id: str | None
     used_by: str | None
-
-    @property
-    def place(self) -> Place:
-        """Where in the list this row is."""
-        return self.created_at, self.id
 
 
 @dataclass(frozen=True)
@@ -116,16 +105,16 @@ def search(wanted: Filter, limit: int) -> Found:
     now = clock.now()
     query, last = _query(wanted, now), None
     if wanted.narrows:
-        places: Any = select(Invite.created_at, Invite.id).order_by(*_NEWEST)
-        last = session().execute(_after(places, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
+        looked_at: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
+        last = session().execute(places.after(looked_at, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
     if last:
         query = query.where(
             Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
         )
     rows = [_listed(row, now) for row in session().execute(query.limit(limit + 1))]
     if len(rows) > limit:
-        return Found(rows[:limit], rows[limit - 1].place)
-    return Found(rows, (last.created_at, last.id) if last else None)
+        return Found(rows[:limit], places.of(rows[limit - 1]))
+    return Found(rows, places.of(last) if last else None)
 
 
 def one(invite_id: str) -> Listed:
@@ -134,12 +123,6 @@ def one(invite_id: str) -> Listed:
     if row is None:
         raise InviteNotFound
     return _listed(row, clock.now())
-
-
-def cursor(place: Place) -> str:
-    """What to ask for the rows after this place with."""
-    written = f"{clock.iso(place[0])} {place[1]}"
-    return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
 def counts() -> dict[str, int]:
@@ -169,14 +152,7 @@ def _query(wanted: Filter, now: datetime) -> Select[Any]:
     if wanted.text:
         searched = (Invite.name, Invite.email, Invite.note)
         query = query.where(or_(*(each.icontains(wanted.text, autoescape=True) for each in searched)))
-    return _after(query, wanted.after)
-
-
-def _after(query: Select[Any], place: Place | None) -> Select[Any]:
-    if place is None:
-        return query
-    created_at, id_ = place
-    return query.where(Invite.created_at <= created_at, or_(Invite.created_at < created_at, Invite.id < id_))
+    return places.after(query, Invite, wanted.after)
 
 
 def _in_state(state: str, now: datetime) -> ColumnElement[bool]:
@@ -203,25 +179,15 @@ def _states(states: Mapping[str, Sequence[str]], word: object) -> Sequence[str]:
     return states[str(word)]
 
 
-def _place(cursor: str) -> Place:
-    try:
-        written = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, _, id_ = written.partition(" ")
-        return datetime.fromisoformat(moment).astimezone(UTC), id_
-    except (ValueError, OverflowError):
-        raise Invalid.at("cursor", "format", "must be the `next` of a page before") from None
-
-
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "q": lambda value: fields.text(value, "q", 200),
     "project": lambda value: fields.text(value, "project", 100),
     "maker": lambda value: fields.text(value, "maker", 254),
     "email": fields.email,
-    "cursor": _place,
+    "cursor": places.read,
 }
 _FIELDS = {"status": "states", "q": "text", "cursor": "after"}
 
-_NEWEST = (Invite.created_at.desc(), Invite.id.desc())
 _latest = (
     select(Redemption.id)
     .where(Redemption.invite_id == Invite.id)
@@ -246,7 +212,7 @@ _LISTED = (
     .outerjoin(Project, Project.id == Invite.project_id)
     .outerjoin(_Use, _Use.id == _latest)
     .outerjoin(User, User.id == _Use.user_id)
-    .order_by(*_NEWEST)
+    .order_by(*places.newest(Invite))
 )
 
 

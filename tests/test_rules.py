@@ -11,7 +11,7 @@ import config
 from conftest import make_settings
 from database import file_of, session
 from models import ApiKey, Invite, Member, Project, User
-from rules import accounts, fields, invites, keys, listing, passwords, projects, redemption, tokens
+from rules import accounts, fields, invites, keys, listing, passwords, places, projects, redemption, tokens
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -185,7 +185,7 @@ def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite)
         whole = listing.page(wanted, 100)
         while page := listing.page(wanted, 2):
             pages += page
-            wanted = listing.read({"cursor": listing.cursor(page[-1].place)})
+            wanted = listing.read({"cursor": places.cursor(places.of(page[-1]))})
     assert pages == whole
     assert {each.token for each in whole} == set(made)
 
