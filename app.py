@@ -1,5 +1,6 @@
 """The Flask application: the map of the API, and `answer`, which every request passes."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
@@ -199,10 +200,21 @@ _STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatu
 # Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
 PUBLIC = (anyone, maybe, visitor, own_form, any_form)
 
-# Requests that have threads of their own: those that hash a password, and those whose answer may be slowly read.
-_ROWS = [row for rows in ROUTES.values() for row in rows]
-HASHING = {(method, row.path) for row in _ROWS if row.prepare for method in row.methods.split()}
-STREAMING = {(method, row.path) for row in _ROWS if row.unit is STREAMS for method in row.methods.split()}
+
+def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
+    """What matches ``METHOD /path`` of the rows that are chosen."""
+
+    def written(row: Route) -> str:
+        return f"(?:{row.methods.replace(' ', '|')}) {re.sub('<[a-z_]+>', '[^/]+', re.escape(row.path))}"
+
+    return re.compile("|".join(written(row) for rows in ROUTES.values() for row in rows if chosen(row)))
+
+
+# Requests that have threads of their own: those that hash a password, those whose answer may be slowly
+# read, and those that write, which they do one after the other: they have one, and wait for no lock.
+HASHING = _requests(lambda row: row.prepare)
+STREAMING = _requests(lambda row: row.unit is STREAMS)
+WRITING = _requests(lambda row: row.unit is WRITES or row.spend)
 
 
 class House(NamedTuple):

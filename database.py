@@ -5,6 +5,7 @@ inside, `session()` is the session of the unit that is open, and `connection()` 
 statements that need no objects. Units do not nest.
 """
 
+import math
 import os
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -86,11 +88,12 @@ class Database:
 
     def __init__(self, engine: Engine, path: Path) -> None:
         event.listen(engine, "connect", teach_manners)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", self._begin)
         self.engine = engine
         self._writer = engine.execution_options(writing=True)
         self._turn = threading.Lock()
         self._turn_began: float | None = None
+        self._in_vain_at = -math.inf
         self._path = path
         self._file = _identity(path)
 
@@ -154,6 +157,32 @@ class Database:
             if clock.ticks() > deadline or (began is not None and clock.ticks() - began > STUCK):
                 raise Unavailable(f"{self._path}: is locked, or too much is being written")
         self._turn_began = clock.ticks()
+
+    def _begin(self, connection: Connection) -> None:
+        """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
+        cursor = connection.connection.cursor()
+        if connection.get_execution_options().get("writing"):
+            self._lock(cursor)
+        else:
+            cursor.execute("BEGIN")
+        cursor.close()
+
+    def _lock(self, cursor: DBAPICursor) -> None:
+        """Wait for another process's lock, but not long if somebody has just waited for it in vain.
+
+        Else each of those who queue would wait as long as the first, one after the other.
+        """
+        in_vain = clock.ticks() - self._in_vain_at < PATIENCE
+        if in_vain:
+            cursor.execute(f"PRAGMA busy_timeout = {STUCK / 4 * 1000:.0f}")
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            self._in_vain_at = self._in_vain_at if in_vain else clock.ticks()
+            raise
+        finally:
+            if in_vain:
+                cursor.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
@@ -276,14 +305,6 @@ def teach_manners(connection: sqlite3.Connection, record: object = None) -> None
         "wal_autocheckpoint = 4000",  # pages: whose commit copies them into the file waits, so that be seldom
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
-    writing = connection.get_execution_options().get("writing")
-    cursor = connection.connection.cursor()
-    cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-    cursor.close()
 
 
 @contextmanager

@@ -5,10 +5,10 @@ answers what it has received, and ends.
 """
 
 import errno
+import re
 import resource
 import select
 import signal
-from collections.abc import Set
 from queue import SimpleQueue
 from threading import Thread
 from types import FrameType
@@ -21,8 +21,6 @@ from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
 
 import clock
-
-Requests = Set[tuple[str, str]]
 
 MOST_CONNECTIONS = 2000
 OTHER_FILES = 100  # the database's, the log, ...
@@ -65,20 +63,20 @@ class _Channel(HTTPChannel):
 
 
 class Lanes:
-    """Threads that answer, and others for requests that take long, so that those hold up nobody else.
+    """Threads that answer, and others for requests that take long or wait, so that those hold up nobody else.
 
-    Each of `others` says which requests, by method and path, and how many threads they have.
+    Each of `others` says which requests, by what ``METHOD /path`` matches, and how many threads they have.
     """
 
-    def __init__(self, threads: int, *others: tuple[Requests, int]) -> None:
+    def __init__(self, threads: int, *others: tuple[re.Pattern[str], int]) -> None:
         self._requests = [requests for requests, _ in others]
         self._lanes = [_Lane(count) for count in (threads, *(count for _, count in others))]
 
     def add_task(self, channel: HTTPChannel) -> None:
         """Have the first request of a connection answered."""
         request = channel.requests[0]
-        asked = None if request.error else (request.command, request.path.rstrip("/"))
-        lane = next((number for number, each in enumerate(self._requests, 1) if asked in each), 0)
+        asked = "" if request.error else f"{request.command} {request.path.rstrip('/') or '/'}"
+        lane = next((number for number, each in enumerate(self._requests, 1) if each.fullmatch(asked)), 0)
         self._lanes[lane].waiting.put(channel)
 
     def shutdown(self) -> None:

@@ -280,6 +280,22 @@ def test_a_locked_database_is_unavailable_until_it_is_released(served, good_key)
     assert count(served, "invites") == 1
 
 
+def test_who_queues_behind_a_locked_database_is_refused_soon_and_readers_are_not_kept(served, good_key):
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(8) as at_once:
+            started = time.monotonic()
+            answers = [at_once.submit(create, served, good_key) for _ in range(8)]
+            for _ in range(5):
+                asked = time.monotonic()
+                assert served.get("/").status == 200
+                assert time.monotonic() - asked < 1
+            assert [each.result().status for each in answers] == [503] * 8
+            assert time.monotonic() - started < 12
+        other.execute("ROLLBACK")
+    assert create(served, good_key).status == 201
+
+
 def test_a_database_that_cannot_be_written_is_still_read(tmp_path, invite_api):
     key = invite_api("create", "test").stdout
     with read_only(tmp_path / "instance" / "invites.db"):
