@@ -210,6 +210,8 @@ def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
     return re.compile("|".join(written(row) for rows in ROUTES.values() for row in rows if chosen(row)))
 
 
+# Requests that the server answers at once: what looks something up, but for the lists and searches of admins.
+QUICK = _requests(lambda row: row.unit in (READS, ALONE) and row.guard not in (admin_visitor, admin_form))
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly
 # read, and those that write, which they do one after the other: they have one, and wait for no lock.
 HASHING = _requests(lambda row: row.prepare)

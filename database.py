@@ -31,7 +31,8 @@ SCHEMA = config.CHECKOUT / "schema.sql"
 VERSION = 1
 PATIENCE = 5.0  # seconds that a writer waits for its turn
 STUCK = 1.0  # seconds after which a turn must be waiting for another process
-ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": PATIENCE}}
+# As many connections as there are threads: one that waits for another's would hold up more than itself.
+ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "pool_size": 0, "connect_args": {"timeout": PATIENCE}}
 
 
 class Unavailable(Exception):

@@ -1,7 +1,8 @@
 """The server under `invite-api serve`: waitress, which reads requests in one thread and answers in others.
 
-So neither slow nor half-sent requests keep a worker. Told to stop, it takes no new connections,
-answers what it has received, and ends.
+So neither slow nor half-sent requests keep a worker. What only looks something up is answered where it
+was read: Python runs one thread at a time, so that handing it over only takes longer. Told to stop, it
+takes no new connections, answers what it has received, and ends.
 """
 
 import errno
@@ -9,8 +10,11 @@ import re
 import resource
 import select
 import signal
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, get_ident
 from types import FrameType
 from typing import Any
 
@@ -63,21 +67,35 @@ class _Channel(HTTPChannel):
 
 
 class Lanes:
-    """Threads that answer, and others for requests that take long or wait, so that those hold up nobody else.
+    """Who answers which requests: the loop that reads them those that are quick, threads the others.
 
-    Each of `others` says which requests, by what ``METHOD /path`` matches, and how many threads they have.
+    `quick` is what ``METHOD /path`` of the first matches. Each of `others` says which have threads to
+    themselves, and how many, so that those which wait hold up nobody else.
     """
 
-    def __init__(self, threads: int, *others: tuple[re.Pattern[str], int]) -> None:
+    def __init__(self, threads: int, quick: re.Pattern[str], *others: tuple[re.Pattern[str], int]) -> None:
+        self._quick = quick
+        self._here: deque[HTTPChannel] = deque()
         self._requests = [requests for requests, _ in others]
         self._lanes = [_Lane(count) for count in (threads, *(count for _, count in others))]
 
     def add_task(self, channel: HTTPChannel) -> None:
-        """Have the first request of a connection answered."""
+        """Have the first request of a connection answered.
+
+        Not here if a former answer waits for its reader: only the loop sends it, and would wait for itself.
+        """
         request = channel.requests[0]
         asked = "" if request.error else f"{request.command} {request.path.rstrip('/') or '/'}"
+        if self._quick.fullmatch(asked) and not channel.total_outbufs_len:
+            self._here.append(channel)
+            return
         lane = next((number for number, each in enumerate(self._requests, 1) if each.fullmatch(asked)), 0)
         self._lanes[lane].waiting.put(channel)
+
+    def answer_here(self) -> None:
+        """Answer what is quick."""
+        while self._here:
+            _answer(self._here.popleft())
 
     def shutdown(self) -> None:
         """Let the threads end."""
@@ -101,10 +119,14 @@ class _Lane:
 
     def _work(self) -> None:
         while (channel := self.waiting.get()) is not None:
-            try:
-                channel.service()
-            except Exception:
-                channel.logger.exception("an answer could not be given")
+            _answer(channel)
+
+
+def _answer(channel: HTTPChannel) -> None:
+    try:
+        channel.service()
+    except Exception:
+        channel.logger.exception("an answer could not be given")
 
 
 class _Doors(dict[int, wasyncore.dispatcher]):
@@ -176,6 +198,7 @@ class Server:
         self._map = _Doors()
         self._stopping = False
         self._lanes = lanes
+        self._loop = get_ident()
         create_server(
             app,
             map=self._map,
@@ -195,6 +218,7 @@ class Server:
         for each in self._listeners():
             each.channel_class = _Channel
             each.stopping = False
+            each.pull_trigger = partial(self._wake, each.trigger.pull_trigger)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
@@ -217,10 +241,16 @@ class Server:
         self._stopping = True
         for each in self._listeners():
             each.stopping = True
-        self._listeners()[0].pull_trigger()
+        self._listeners()[0].trigger.pull_trigger()
+
+    def _wake(self, pull: Callable[[], None]) -> None:
+        """Let the loop see what a thread has done; what was done in the loop it sees by itself."""
+        if get_ident() != self._loop:
+            pull()
 
     def _turn(self, timeout: float) -> None:
         self._map.turn(timeout)
+        self._lanes.answer_here()
 
     def _drain(self) -> None:
         """Take what stands in the door, shut it, and answer what is inside."""

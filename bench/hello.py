@@ -3,6 +3,7 @@
 Run it with `python bench/hello.py PORT THREADS`.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def main() -> None:
     logs.start()
     app = Flask("hello")
     app.add_url_rule("/", view_func=lambda: Response("hello", 201), methods=["GET", "POST"])
-    Server(app, "127.0.0.1", int(sys.argv[1]), Lanes(int(sys.argv[2]))).run()
+    Server(app, "127.0.0.1", int(sys.argv[1]), Lanes(int(sys.argv[2]), re.compile("(GET|POST) /"))).run()
 
 
 if __name__ == "__main__":

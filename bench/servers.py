@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -62,7 +63,7 @@ def ours(port: int) -> None:
     """Ours, as `invite-api serve` has it."""
     from server import Lanes, Server
 
-    Server(application(), "127.0.0.1", port, Lanes(THREADS)).run()
+    Server(application(), "127.0.0.1", port, Lanes(THREADS, re.compile("(GET|POST) /"))).run()
 
 
 def waitress(port: int) -> None:

@@ -45,7 +45,7 @@ def routes(as_json: bool) -> None:
 def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     import logs
-    from app import HASHING, STREAMING, WRITING, create_app
+    from app import HASHING, QUICK, STREAMING, WRITING, create_app
     from delivery.outbox import Postman
     from rules import passwords
     from server import Lanes, Server
@@ -54,7 +54,8 @@ def serve(host: str, port: int) -> None:
     settings = config.load()
     logs.start()
     app = create_app(settings)
-    lanes = Lanes(settings.threads, (HASHING, passwords.ROOM + 1), (STREAMING, settings.threads), (WRITING, 1))
+    threads = settings.threads
+    lanes = Lanes(threads, QUICK, (HASHING, passwords.ROOM + 1), (STREAMING, threads), (WRITING, 1))
     try:
         server = Server(app, host, port, lanes)
     except (OSError, ValueError) as error:
