@@ -89,9 +89,8 @@ class Database:
 
     def __init__(self, engine: Engine, path: Path) -> None:
         event.listen(engine, "connect", teach_manners)
-        event.listen(engine, "begin", self._begin)
         self.engine = engine
-        self._writer = engine.execution_options(writing=True)
+        self._held = threading.local()
         self._turn = threading.Lock()
         self._turn_began: float | None = None
         self._in_vain_at = -math.inf
@@ -102,7 +101,7 @@ class Database:
     def reading(self) -> Iterator[Unit]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
         self._refuse_if_replaced()
-        with _translated(self._path), _opened(self.engine, writes=False) as unit:
+        with self._opened(writes=False) as unit:
             yield unit
 
     @contextmanager
@@ -114,7 +113,7 @@ class Database:
         self._refuse_if_replaced()
         self._take_turn()
         try:
-            with _translated(self._path), _opened(self._writer, writes=True) as unit:
+            with self._opened(writes=True) as unit:
                 yield unit
                 unit.flush()
                 unit.connection.commit()
@@ -159,10 +158,41 @@ class Database:
                 raise Unavailable(f"{self._path}: is locked, or too much is being written")
         self._turn_began = clock.ticks()
 
-    def _begin(self, connection: Connection) -> None:
+    @contextmanager
+    def _opened(self, writes: bool) -> Iterator[Unit]:
+        """A unit on this thread's connection; what is not committed in it is rolled back."""
+        if _current.get() is not None:
+            raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
+        with _translated(self._path):
+            connection = self._connection()
+            unit = Unit(connection, writes)
+            before = _current.set(unit)
+            try:
+                self._begin(connection, writes)
+                yield unit
+            finally:
+                _current.reset(before)
+                unit.close()
+                _roll_back(connection)
+
+    def _connection(self) -> Connection:
+        """This thread's own: to take one from the engine for each unit costs as much as a query."""
+        held: Connection | None = getattr(self._held, "connection", None)
+        if held is None or held.closed:
+            held = self._held.connection = self.engine.connect()
+        return held
+
+    def close(self) -> None:
+        """Let go of this thread's connection, and of those whose threads have ended."""
+        if held := getattr(self._held, "connection", None):
+            held.close()
+        self.engine.dispose()
+
+    def _begin(self, connection: Connection, writes: bool) -> None:
         """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
+        connection.begin()
         cursor = connection.connection.cursor()
-        if connection.get_execution_options().get("writing"):
+        if writes:
             self._lock(cursor)
         else:
             cursor.execute("BEGIN")
@@ -308,20 +338,13 @@ def teach_manners(connection: sqlite3.Connection, record: object = None) -> None
         connection.execute(f"PRAGMA {pragma}")
 
 
-@contextmanager
-def _opened(engine: Engine, writes: bool) -> Iterator[Unit]:
-    """A unit on a connection of its own; what is not committed in it is rolled back."""
-    if _current.get() is not None:
-        raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
-    with engine.connect() as connection:
-        connection.begin()  # takes SQLite's write lock now, if it is to write
-        unit = Unit(connection, writes)
-        before = _current.set(unit)
-        try:
-            yield unit
-        finally:
-            _current.reset(before)
-            unit.close()
+def _roll_back(connection: Connection) -> None:
+    """Forget what is not committed; give up a connection that cannot even do that."""
+    try:
+        connection.rollback()
+    except (SQLAlchemyError, sqlite3.Error):
+        connection.invalidate()
+        connection.close()
 
 
 @contextmanager

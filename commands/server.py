@@ -64,11 +64,13 @@ def serve(host: str, port: int) -> None:
     click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
     if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
-    postman = Postman(app.extensions["invite_api"].database, settings)
+    opened = app.extensions["invite_api"].database
+    postman = Postman(opened, settings)
     postman.start()
     _keep_what_is_loaded()
     server.run()
     postman.stop()
+    opened.close()
 
 
 def _keep_what_is_loaded() -> None:

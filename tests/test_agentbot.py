@@ -326,7 +326,7 @@ def test_verify_fails_closed_when_the_database_cannot_answer(client, house, sett
     path, other = file_of(settings), sqlite3.connect(file_of(settings))
     assert client.post("/api/invites/verify", json={"token": token}).status_code == 200
     for each in (house, client.application.extensions["invite_api"].database):
-        each.engine.dispose()
+        each.close()
     if harm == "gone":
         path.rename(path.with_suffix(".away"))
     if harm == "replaced":

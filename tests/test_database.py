@@ -81,6 +81,16 @@ def test_a_unit_that_fails_changes_nothing(house):
         assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 0
 
 
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+def test_a_connection_that_broke_is_replaced(house, kind):
+    with pytest.raises(sqlite3.ProgrammingError), getattr(house, kind)() as unit:
+        unit.connection.connection.dbapi_connection.close()
+        unit.connection.connection.dbapi_connection.execute("SELECT 1")
+    for _ in range(2):
+        with getattr(house, kind)() as unit:
+            assert unit.connection.scalar(text("SELECT max(version) FROM schema_version")) == 1
+
+
 @pytest.mark.parametrize("outer", ["reading", "writing"])
 @pytest.mark.parametrize("inner", ["reading", "writing"])
 def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):

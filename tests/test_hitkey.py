@@ -313,7 +313,7 @@ def test_sessions_and_tokens_that_are_over_are_not_kept_for_ever(house, alice):
 
 
 def test_no_token_of_a_session_is_in_the_database(house, settings, alice):
-    house.engine.dispose()
+    house.close()
     stored = b"".join(each.read_bytes() for each in settings.instance.glob("invites.db*"))
     for secret in (alice.pair.access, alice.pair.refresh, PASSWORD):
         assert secret.encode() not in stored

@@ -178,7 +178,7 @@ def test_no_link_and_no_code_lies_in_the_outbox(house, settings, mailbox, delive
     shown = mail_invite()
     client.post("/auth/register/start", json={"email": "new@example.org"})
     deliver()
-    house.engine.dispose()
+    house.close()
     stored = b"".join(each.read_bytes() for each in settings.instance.glob("invites.db*"))
     for secret in (shown, token_of(mailbox.link(0)), mailbox.digits(1).join(("'", "'"))):
         assert secret.encode() not in stored

@@ -273,7 +273,7 @@ def test_no_secret_is_in_the_database(house, settings, make_invite):
     token = make_invite()
     with house.writing():
         key = keys.create("test")
-    house.engine.dispose()
+    house.close()
     stored = b"".join(each.read_bytes() for each in file_of(settings).parent.glob("invites.db*"))
     for secret in (token, key.partition("/")[2], settings.secrets[0].decode()):
         assert secret.encode() not in stored
