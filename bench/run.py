@@ -35,16 +35,17 @@ ACCEPTS = 60_000  # invites that one run may spend
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how often, with how many connections and stored invites."""
+    """How long, how often, with how many connections and stored invites; how many requests it is weighed after."""
 
     seconds: int
     rounds: int
     connections: tuple[int, ...]
     stored: tuple[int, ...]
+    weighed: int
 
 
-FULL = Plan(2, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000))
-SMOKE = Plan(1, 1, (8,), (0, 1000))
+FULL = Plan(2, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000), 200_000)
+SMOKE = Plan(1, 1, (8,), (0, 1000), 1000)
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,17 @@ def report(plan: Plan, results: Measured) -> Iterator[str]:
         yield row(name, f"{stored:,}", connections, spread, f"{p99:.1f}", f"{slowest:.0f}")
 
 
+def weigh(plan: Plan) -> Iterator[str]:
+    """What the server weighs when it has started, and after so many requests of all kinds."""
+    with ours(1000) as (served, calls):
+        idle, asked = served.memory(), 0.0
+        while asked < plan.weighed:
+            for name in ("create by key", "verify", "view", "the invitation's page", "a wrong key"):
+                asked += load(served.port, calls[name], 8, plan.seconds).rate * plan.seconds
+        yield "\n## Memory\n"
+        yield f"{idle:.0f} MB when it has started, {served.memory() - idle:+.0f} MB after {asked:,.0f} requests."
+
+
 def row(*cells: object) -> str:
     """A line of a table."""
     return f"| {' | '.join(str(each) for each in cells)} |"
@@ -216,7 +228,7 @@ def main() -> None:
     if absent := missing():
         raise SystemExit(f"apt-get install {' '.join(absent)}")
     plan = SMOKE if smoke else FULL
-    text = "\n".join(report(plan, measure(plan))) + "\n"
+    text = "\n".join([*report(plan, measure(plan)), *weigh(plan)]) + "\n"
     print(text)
     if not smoke:
         (HERE / "RESULTS.md").write_text(text)

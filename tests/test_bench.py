@@ -1,0 +1,26 @@
+"""The benchmarks still run. What they measure is for people to read: nothing is timed here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+def test_a_glance_at_all_that_is_compared():
+    done = subprocess.run(
+        [sys.executable, BENCH / "run.py", "--smoke"], check=False, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("Prosody on SQLite: create", "Prosody's default storage: create", "commit", "hello"):
+        assert f"| {name} | 1,000 | 8 |" in done.stdout
+    assert " MB when it has started" in done.stdout
+
+
+def test_an_answer_that_is_an_error_ends_the_run(serve):
+    wrong = f"from load import Call, load; load({serve().port}, Call(['/nothing/here']), 1, 1)"
+    done = subprocess.run(
+        [sys.executable, "-c", wrong], check=False, cwd=BENCH, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "answers were errors" in done.stderr
