@@ -26,7 +26,7 @@ import database
 import flood
 import logs
 from config import CHECKOUT, Settings
-from dialects import admin_pages, agentbot, hitkey, html, ops, pages, prosody, wire
+from dialects import admin_pages, agentbot, contract, hitkey, html, ops, pages, prosody, wire
 from guards import (
     admin,
     admin_form,
@@ -84,8 +84,13 @@ class Route(NamedTuple):
     guard: Callable[[], Any]
     limit: str | None
     unit: Unit
-    spend: Callable[[Any], Any] | None = None
+    spend: Callable[..., Any] | None = None
     prepare: Callable[..., Any] | None = None
+
+    def fed(self) -> "Route":
+        """The same row, each of its steps given what its signature names of the request."""
+        spend, prepare = (contract.fed(step) if step else None for step in (self.spend, self.prepare))
+        return self._replace(view=contract.fed(self.view), spend=spend, prepare=prepare)
 
 
 READS, WRITES, STREAMS, ALONE = Unit.READS, Unit.WRITES, Unit.STREAMS, Unit.ALONE
@@ -358,7 +363,7 @@ def _draw(app: Flask, house: House) -> None:
     spoken: dict[str, Dialect] = {}
     for dialect, routes in ROUTES.items():
         for route in routes:
-            spoken[_add(app, route, answer(house, dialect, route))] = dialect
+            spoken[_add(app, route, answer(house, dialect, route.fed()))] = dialect
 
     def stray(error: Exception) -> Response:
         """What goes wrong before a row of the map is found: told by the dialect it was meant for."""

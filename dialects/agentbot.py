@@ -6,7 +6,7 @@ answers ``{valid: true, plan}`` and nothing else, 410 for a used token. Where th
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
@@ -15,7 +15,8 @@ from werkzeug.http import http_date
 
 from clock import iso
 from config import settings
-from dialects import wire
+from dialects import shapes, wire
+from dialects.contract import Answer, Created, Deprecated, refuses
 from rules import accounts, fields, invites, legacy, listing, places, refusals, tokens
 from rules.invites import Maker
 from rules.listing import Filter, Listed
@@ -32,46 +33,45 @@ DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 CHUNK = 500
 STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked")}
 
-Created = tuple[dict[str, Any], int]
-Headed = tuple[dict[str, Any], dict[str, str]]
+Listing = Annotated[Response | Iterator[str], Answer(200, shapes.InviteList)]
 
 _NO_GOOD_CODE = (Invalid, InviteNotFound, InviteExpired, InviteUsed)
 
 
-def create_invite(caller: SignedIn) -> Created:
+def create_invite(caller: SignedIn, body: shapes.Named) -> Created[shapes.Made]:
     """Invite a person by name, as whoever is signed in."""
-    name = fields.name(wire.required(wire.json_object(), "name"))
+    name = body["name"]
     token = invites.mint(invites.Draft(name=name), accounts.as_maker(caller.user))
     return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(name, safe='')}", "token": token}, 201
 
 
-def verify(caller: None) -> dict[str, Any]:  # noqa: ARG001
+@refuses(InviteNotFound, InviteExpired, InviteUsed)
+def verify(caller: None, body: shapes.TokenOrCode) -> shapes.Verified:  # noqa: ARG001
     """Whether a token is good; it stays so."""
-    body = wire.json_object()
-    token = wire.required(body, "token" if body.get("token") is not None else "code")
+    token = body.get("token") or body.get("code") or ""
     if not tokens.is_token(token):
         raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")
     return {"valid": True, "plan": invites.shown(token).plan}
 
 
-def create_for_address(caller: SignedIn) -> Created:
+def create_for_address(caller: SignedIn, body: shapes.Addressed) -> Created[shapes.MadeForAddress]:
     """Invite an address, as an admin. No mail is sent."""
-    email = fields.email(wire.required(wire.json_object(), "email"))
+    email = body["email"]
     token = invites.mint(invites.Draft(email=email), accounts.as_maker(caller.user))
     return {"success": True, "code": token, "email": email, "inviteUrl": _link(token)}, 201
 
 
-def list_invites(caller: SignedIn) -> Response | Iterator[str]:  # noqa: ARG001
+def list_invites(caller: SignedIn, query: shapes.ListQuery) -> Listing:  # noqa: ARG001
     """All invites, the newest first, streamed; with ``?limit=`` a page, and where the next one starts.
 
     ``?status=`` and ``?q=`` filter; ``total`` and ``active`` always count all.
     """
-    given = wire.query(("limit", "cursor", "status", "q"))
-    wanted = listing.read(given, STATES)
-    return _page(wanted, given) if "limit" in given else _stream(wanted)
+    wanted = listing.read(query, STATES)
+    return _page(wanted, query) if "limit" in query else _stream(wanted)
 
 
-def generate(caller: Maker) -> Headed:
+@refuses(refusals.LegacyCodesOff)
+def generate(caller: Maker) -> Deprecated[shapes.ShortCode]:
     """Make an invite with a short code. Deprecated."""
     return {"code": legacy.create(caller)}, _deprecated()
 
@@ -81,9 +81,11 @@ def spend_try(caller: None) -> None:  # noqa: ARG001
     legacy.count_try(wire.neighbourhood())
 
 
-def validate(caller: None, spent: None) -> Headed:  # noqa: ARG001
+@refuses(Invalid, InviteNotFound, InviteExpired, InviteUsed, at=400, shape=shapes.NotValid)
+@refuses(refusals.LegacyCodesOff, shape=shapes.NotValid)
+def validate(caller: None, spent: None, body: shapes.ShortCode) -> Deprecated[shapes.Spent]:  # noqa: ARG001
     """Spend the invite that has this short code. Deprecated."""
-    legacy.spend(wire.required(wire.json_object(), "code"))
+    legacy.spend(body["code"])
     legacy.forgive_try(wire.neighbourhood())
     return {"valid": True}, _deprecated()
 
@@ -111,10 +113,12 @@ def _deprecated() -> dict[str, str]:
     }
 
 
-def _page(wanted: Filter, given: dict[str, str]) -> Response:
+def _page(wanted: Filter, given: shapes.ListQuery) -> Response:
     limit = fields.count(given["limit"], "limit", 1000)
     rows = listing.page(wanted, limit + 1)
-    body: dict[str, Any] = {"invites": [_listed(each) for each in rows[:limit]], **listing.counts()}
+    counts = listing.counts()
+    invites_ = [_listed(each) for each in rows[:limit]]
+    body: shapes.InviteList = {"invites": invites_, "total": counts["total"], "active": counts["active"]}
     response = Response(mimetype="application/json")
     if len(rows) > limit:
         body["next"] = places.cursor(places.of(rows[limit - 1]))
@@ -134,8 +138,8 @@ def _stream(wanted: Filter) -> Iterator[str]:
     yield ("" if start == "," else start) + "]," + wire.dumps(listing.counts())[1:] + "\n"
 
 
-def _listed(row: Listed) -> dict[str, Any]:
-    shown = {
+def _listed(row: Listed) -> shapes.ListedInvite:
+    shown: shapes.ListedInvite = {
         "id": row.id,
         "code": row.token,
         "email": row.email or "",
@@ -149,10 +153,15 @@ def _listed(row: Listed) -> dict[str, Any]:
         "createdAt": iso(row.created_at),
         "expiresAt": iso(row.expires_at) if row.expires_at else None,
     }
-    moments = {"usedAt": row.used_at, "revokedAt": row.revoked_at}
-    shown |= {name: iso(moment) for name, moment in moments.items() if moment}
-    texts = {"userId": row.user_id, "legacyCode": row.legacy_code}
-    return shown | {name: text for name, text in texts.items() if text}
+    if row.used_at:
+        shown["usedAt"] = iso(row.used_at)
+    if row.revoked_at:
+        shown["revokedAt"] = iso(row.revoked_at)
+    if row.user_id:
+        shown["userId"] = row.user_id
+    if row.legacy_code:
+        shown["legacyCode"] = row.legacy_code
+    return shown
 
 
 def _link(token: str) -> str:

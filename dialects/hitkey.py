@@ -4,20 +4,34 @@ The platform's promise: errors are ``{"error": TEXT, "code": CODE}``, with ``err
 are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from flask import Response, jsonify
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from clock import iso, now
 from config import settings
-from dialects import wire
-from rules import accounts, fields, invites, passwords, projects, redemption, refusals, registration, sessions
+from dialects import shapes, wire
+from dialects.contract import Created, refuses
+from rules import accounts, invites, passwords, projects, redemption, refusals, registration, sessions
 from rules.accounts import Attempt, Names
 from rules.redemption import Taken
-from rules.refusals import InviteExpired, InviteNotFound, InviteUsed, NotSignedIn, Refusal
+from rules.refusals import (
+    AlreadyMember,
+    EmailInUse,
+    EmailMismatch,
+    InviteExpired,
+    InviteNotFound,
+    InviteUsed,
+    MemberNotFound,
+    NotAllowed,
+    NotProjectMember,
+    NotSignedIn,
+    ProjectNotFound,
+    Refusal,
+)
 from rules.sessions import SignedIn, Tokens
 
 HEADERS: Mapping[str, str] = wire.HEADERS
@@ -29,22 +43,7 @@ STATUS = {
     refusals.InviteUsed: 400,
 }
 
-Body = dict[str, Any]
-Created = tuple[Body, int]
-
-_REGISTRATION: Mapping[str, Callable[[Any], Any]] = {
-    "invite_token": lambda value: fields.text(value, "invite_token", 100),
-    "email": fields.email,
-    "password": passwords.check,
-    "username": fields.username,
-    "displayName": lambda value: fields.name(value, "displayName"),
-}
-
-_PROJECT: Mapping[str, Callable[[Any], Any]] = {
-    "name": lambda value: fields.text(value, "name", 100),
-    "description": lambda value: fields.text(value, "description", 1000),
-    "is_public": lambda value: fields.boolean(value, "is_public"),
-}
+DEAD = InviteNotFound, InviteExpired, InviteUsed
 
 
 @dataclass(frozen=True)
@@ -82,65 +81,56 @@ class Reset:
     password_hash: str = field(repr=False)
 
 
-def view_invite(caller: None, token: str) -> Body | Response:  # noqa: ARG001
+@refuses(*DEAD, at=404)
+def view_invite(caller: None, token: shapes.Token) -> shapes.Invitation | Response:  # noqa: ARG001
     """What whoever has the link may know; 404 where it cannot be used any more."""
     try:
-        told = invites.shown(token)
-    except (InviteNotFound, InviteExpired, InviteUsed) as dead:
+        return _invitation(invites.shown(token))
+    except DEAD as dead:
         answer = refusal(dead)
         answer.status_code = 404
         return answer
-    return {
-        "id": told.id,
-        "email": told.email,
-        "role": told.role,
-        "project": {"name": told.to, "slug": told.project} if told.project else None,
-        "invitedBy": {"displayName": told.inviter},
-        "expiresAt": iso(told.expires_at) if told.expires_at else None,
-        "is_expired": False,
-    }
 
 
-def accept_invite(caller: SignedIn, token: str) -> Body:
+@refuses(*DEAD, AlreadyMember, EmailMismatch)
+def accept_invite(caller: SignedIn, token: shapes.Token) -> shapes.Joined:
     """Let the account that is signed in use an invite."""
     return _joined(redemption.accept(token, caller.user))
 
 
-def read_registration() -> Registration:
-    """Read a registration, saying all that is wrong with it, and hash its password."""
-    body = wire.json_object()
-    wire.require(body, "invite_token", "email", "password")
-    username = str(body.get("username") or "").lower()
-    given = fields.read({**_REGISTRATION, "password": lambda value: passwords.check(value, username)}, body)
-    names = Names(given.get("username"), given["email"], given.get("displayName"))
-    return Registration(given["invite_token"], names, passwords.hash(given["password"]))
+def read_registration(body: shapes.Registration) -> Registration:
+    """Hash the password of a registration."""
+    names = Names(body.get("username"), body["email"], body.get("displayName"))
+    password = passwords.check(body["password"], names.username)
+    return Registration(body["invite_token"], names, passwords.hash(password))
 
 
-def register_with_invite(caller: None, registration: Registration) -> Body:  # noqa: ARG001
+@refuses(*DEAD, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken)
+def register_with_invite(caller: None, registration: Registration) -> shapes.JoinedSession:  # noqa: ARG001
     """Make an account and accept the invite, both or neither, and sign in."""
     user, invite = accounts.register(registration.token, registration.names, registration.password_hash)
-    return _signed_in(sessions.start(user), user) | _joined(invite)
+    return {**_signed_in(sessions.start(user), user), **_joined(invite)}
 
 
-def begin_login(caller: None) -> Attempt:  # noqa: ARG001
+def begin_login(caller: None, body: shapes.Credentials) -> Attempt:  # noqa: ARG001
     """Count the try to sign in, before its password is looked at."""
-    body = wire.json_object()
-    return accounts.begin_login(wire.required(body, "email"), wire.required(body, "password"))
+    return accounts.begin_login(body["email"], body["password"])
 
 
-def login(caller: None, attempt: Attempt) -> Body:  # noqa: ARG001
+@refuses(refusals.InvalidCredentials, refusals.EmailNotVerified)
+def login(caller: None, attempt: Attempt) -> shapes.Session:  # noqa: ARG001
     """Sign in with an address or a user name, and a password."""
     user = accounts.finish_login(attempt)
     return _signed_in(sessions.start(user), user)
 
 
-def logout(caller: SignedIn) -> Body:
+def logout(caller: SignedIn) -> shapes.Said:
     """End the session: all its tokens are dead at once."""
     sessions.end(caller.session)
     return {"message": "Signed out."}
 
 
-def me(caller: SignedIn) -> Body:
+def me(caller: SignedIn) -> shapes.Me:
     """The account that is signed in."""
     user = caller.user
     return {
@@ -152,36 +142,38 @@ def me(caller: SignedIn) -> Body:
     }
 
 
-def refresh_token(caller: None) -> Body | Response:  # noqa: ARG001
+@refuses(NotSignedIn)
+def refresh_token(caller: None, body: shapes.RefreshToken) -> shapes.Pair | Response:  # noqa: ARG001
     """A new pair of tokens for a refresh token. One that comes a second time, too late, ends the session."""
-    pair = sessions.refresh(wire.required(wire.json_object(), "refresh_token"))
+    pair = sessions.refresh(body["refresh_token"])
     return _pair(pair) if pair else refusal(NotSignedIn())
 
 
-def start_registration(caller: None) -> Body:  # noqa: ARG001
+@refuses(refusals.RegistrationClosed)
+def start_registration(caller: None, body: shapes.Addressed) -> shapes.Said:  # noqa: ARG001
     """Send a code to an address, whoever has it; the first of three steps to an account without an invite."""
-    registration.start(_email(wire.json_object()))
+    registration.start(body["email"])
     return {"message": "If this address can be used, a code has been sent to it."}
 
 
-def resend_code(caller: SignedIn | None) -> Body:
+@refuses(refusals.RegistrationClosed, refusals.EmailAlreadyVerified, refusals.NoCode)
+def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.Said:
     """Send another code: to begin with, or to prove the address of the account that is signed in."""
-    body = wire.json_object()
     if caller is None:
-        registration.start(_email(body))
+        wire.require(body, "email")
+        registration.start(body["email"])
     else:
         registration.start_proof(caller.user)
     return {"message": "If this address can be used, a code has been sent to it."}
 
 
-def count_code(caller: SignedIn | None) -> Try:
+def count_code(caller: SignedIn | None, body: shapes.MailedCode) -> Try:
     """Count a try at a code, before it is looked at. With a session it is about that account's address."""
-    body = wire.json_object()
-    email, digits = _email(body), wire.required(body, "code")
-    return Try(*registration.count_try(email, caller.user if caller else None), digits)
+    return Try(*registration.count_try(body["email"], caller.user if caller else None), body["code"])
 
 
-def verify_code(caller: SignedIn | None, tried: Try) -> Body:
+@refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts, EmailInUse)
+def verify_code(caller: SignedIn | None, tried: Try) -> shapes.Ticketed:
     """The second step: the code that was mailed. With a session it proves that account's address."""
     code = registration.check(tried.code_id, tried.number, tried.digits, wire.neighbourhood())
     if caller is None:
@@ -190,88 +182,85 @@ def verify_code(caller: SignedIn | None, tried: Try) -> Body:
     return {"message": "This address is yours."}
 
 
-def read_password() -> Chosen:
-    """Read a first password and hash it, while no unit of work is open."""
-    body = wire.json_object()
-    wire.require(body, "email", "password")
-    given = fields.read({"email": fields.email, "password": passwords.check}, body)
-    ticket = wire.required(body, "registration_token") if "registration_token" in body else None
-    return Chosen(given["email"], passwords.hash(given["password"]), ticket)
+def read_password(body: shapes.FirstPassword) -> Chosen:
+    """Hash a first password, while no unit of work is open."""
+    return Chosen(body["email"], passwords.hash(body["password"]), body.get("registration_token"))
 
 
-def choose_password(caller: None, chosen: Chosen) -> Body:  # noqa: ARG001
+@refuses(refusals.NoCode, EmailInUse)
+def choose_password(caller: None, chosen: Chosen) -> shapes.FirstSession:  # noqa: ARG001
     """The third step: make the account, and sign in."""
     user = registration.complete(chosen.email, chosen.password_hash, wire.neighbourhood(), chosen.ticket)
     return {"message": "Your account is ready.", **_signed_in(sessions.start(user), user)}
 
 
-def forgot_password(caller: None) -> Body:  # noqa: ARG001
+def forgot_password(caller: None, body: shapes.Addressed) -> shapes.Said:  # noqa: ARG001
     """Mail a link for a new password, if the address has an account; the answer is the same if not."""
-    registration.send_reset(_email(wire.json_object()))
+    registration.send_reset(body["email"])
     return {"message": "If this address has an account, a link has been sent to it."}
 
 
-def read_reset() -> Reset:
-    """Read a new password and hash it, while no unit of work is open."""
-    body = wire.json_object()
-    wire.require(body, "token", "password")
-    return Reset(wire.required(body, "token"), passwords.hash(passwords.check(body["password"])))
+def read_reset(body: shapes.NewPassword) -> Reset:
+    """Hash a new password, while no unit of work is open."""
+    return Reset(body["token"], passwords.hash(body["password"]))
 
 
-def reset_password(caller: None, wanted: Reset) -> Body:  # noqa: ARG001
+@refuses(refusals.ResetInvalid, refusals.ResetExpired)
+def reset_password(caller: None, wanted: Reset) -> shapes.Said:  # noqa: ARG001
     """Set a new password with the link that was mailed, once; every session of the account ends."""
     accounts.reset(wanted.token, wanted.password_hash)
     return {"message": "Your new password is set. Sign in with it."}
 
 
-def create_project(caller: SignedIn) -> Created:
+def create_project(caller: SignedIn, body: shapes.NewProject) -> Created[shapes.Project]:
     """Make a project of one's own."""
-    body = wire.json_object()
-    wire.require(body, "name")
-    made = projects.create(caller.user, projects.Plan(**fields.read(_PROJECT, body)))
-    return _project(made), 201
+    return _project(projects.create(caller.user, projects.Plan(**body))), 201
 
 
-def list_projects(caller: SignedIn) -> Response:
+def list_projects(caller: SignedIn) -> list[shapes.Project]:
     """The projects one belongs to."""
-    return jsonify([_project(each) for each in projects.of_user(caller.user)])
+    return [_project(each) for each in projects.of_user(caller.user)]
 
 
-def show_project(caller: SignedIn, slug: str) -> Body:
+@refuses(ProjectNotFound, NotProjectMember)
+def show_project(caller: SignedIn, slug: shapes.Slug) -> shapes.Project:
     """A project one belongs to, or a public one."""
     return _project(projects.visible(slug, caller.user))
 
 
-def list_members(caller: SignedIn, slug: str) -> Response:
+@refuses(ProjectNotFound, NotProjectMember)
+def list_members(caller: SignedIn, slug: shapes.Slug) -> list[shapes.Member]:
     """Who belongs to a project, for those who do."""
     project = projects.of_member(slug, caller.user).project
-    return jsonify([_member(each) for each in projects.members(project)])
+    return [_member(each) for each in projects.members(project)]
 
 
-def remove_member(caller: SignedIn, slug: str, member_id: str) -> Body:
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
+def remove_member(caller: SignedIn, slug: shapes.Slug, member_id: shapes.Id) -> shapes.Said:
     """Remove a member; the open invites it made there are withdrawn."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
 
 
-def invite_to_project(caller: SignedIn, slug: str) -> Created:
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, refusals.InviteAlreadyExists)
+def invite_to_project(caller: SignedIn, slug: shapes.Slug, body: shapes.ProjectInvite) -> Created[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
-    member = projects.of_manager(slug, caller.user)
-    body = wire.json_object()
-    wire.require(body, "email")
-    given = {name: body.get(name) for name in ("email", "role", "redirect_url")}
-    made = projects.invite(member, invites.read({**given, "project": slug}))
-    link = {} if settings().smtp_url else {"inviteUrl": invites.link(invites.token(made))}
-    return {**_invite(made), **link}, 201
+    made = projects.invite(projects.of_manager(slug, caller.user), invites.Draft(project=slug, **body))
+    sent = cast(shapes.SentInvite, _invite(made))
+    if not settings().smtp_url:
+        sent["inviteUrl"] = invites.link(invites.token(made))
+    return sent, 201
 
 
-def list_project_invites(caller: SignedIn, slug: str) -> Response:
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed)
+def list_project_invites(caller: SignedIn, slug: shapes.Slug) -> list[shapes.StatedInvite]:
     """All invites to a project, for its owner and admins; without what would let somebody in."""
     project = projects.of_manager(slug, caller.user).project
-    return jsonify([{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)])
+    return [{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)]
 
 
-def cancel_invite(caller: SignedIn, slug: str, invite_id: str) -> Body:
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
+def cancel_invite(caller: SignedIn, slug: shapes.Slug, invite_id: shapes.Id) -> shapes.Said:
     """Withdraw an invite to a project."""
     projects.cancel(projects.of_manager(slug, caller.user), invite_id)
     return {"message": "Invite cancelled."}
@@ -282,16 +271,28 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return wire.refusal(error, STATUS)
 
 
-def _joined(invite: Taken) -> Body:
+def _invitation(told: invites.Invitation) -> shapes.Invitation:
+    return {
+        "id": told.id,
+        "email": told.email,
+        "role": told.role,
+        "project": {"name": told.to, "slug": told.project} if told.project else None,
+        "invitedBy": {"displayName": told.inviter},
+        "expiresAt": iso(told.expires_at) if told.expires_at else None,
+        "is_expired": False,
+    }
+
+
+def _joined(invite: Taken) -> shapes.Joined:
     slug, url = redemption.leads_to(invite)
     return {"project_slug": slug, "redirect_url": url}
 
 
-def _signed_in(pair: Tokens, user: Any) -> Body:
+def _signed_in(pair: Tokens, user: Any) -> shapes.Session:
     return {**_pair(pair), "user": _user(user)}
 
 
-def _pair(pair: Tokens) -> Body:
+def _pair(pair: Tokens) -> shapes.Pair:
     return {
         "type": "bearer",
         "token": pair.access,
@@ -300,11 +301,11 @@ def _pair(pair: Tokens) -> Body:
     }
 
 
-def _user(user: Any) -> Body:
+def _user(user: Any) -> shapes.Person:
     return {"id": user.id, "email": user.email, "displayName": user.called}
 
 
-def _project(project: Any) -> Body:
+def _project(project: Any) -> shapes.Project:
     return {
         "id": project.id,
         "name": project.name,
@@ -316,7 +317,7 @@ def _project(project: Any) -> Body:
     }
 
 
-def _member(member: Any) -> Body:
+def _member(member: Any) -> shapes.Member:
     user = member.user
     return {
         "id": member.id,
@@ -328,7 +329,7 @@ def _member(member: Any) -> Body:
     }
 
 
-def _invite(invite: Any) -> Body:
+def _invite(invite: Any) -> shapes.OpenInvite:
     return {
         "id": invite.id,
         "email": invite.email,
@@ -337,7 +338,3 @@ def _invite(invite: Any) -> Body:
         "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
         "created_at": iso(invite.created_at),
     }
-
-
-def _email(body: Body) -> str:
-    return fields.email(wire.required(body, "email"))

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from dialects import wire
+from dialects import shapes, wire
+from dialects.contract import Empty, Linked
 from rules import invites
 from rules.refusals import Refusal
 
@@ -25,20 +26,21 @@ HEADERS: Mapping[str, str] = {
     "Access-Control-Max-Age": "7200",
 }
 
+STATUS = wire.STATUS
 
-def create_invite(caller: invites.Maker) -> Response:
+
+def create_invite(caller: invites.Maker, asked: shapes.InviteParameters) -> Linked:
     """Make an invite; 201, or 303 with ``redirect``, and the link in Location."""
-    draft = invites.read(wire.query_or_body(invites.READERS))
-    link = invites.link(invites.mint(draft, caller))
+    link = invites.link(invites.mint(invites.read(asked), caller))
     status = 303 if "redirect" in request.args else 201
     return Response(status=status, headers={"Location": link}, mimetype="text/plain")
 
 
-def preflight(caller: None) -> Response:  # noqa: ARG001
+def preflight(caller: None) -> Empty:  # noqa: ARG001
     """Tell a browser that it may call; nothing is made and no key is needed."""
     return Response(status=200, mimetype="text/plain")
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """The status as Prosody has it, and a JSON body that says why."""
-    return wire.refusal(error)
+    return wire.refusal(error, STATUS)

@@ -1,14 +1,15 @@
 """What the dialects share: reading requests strictly, and shaping answers."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from flask import Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
 from config import settings
-from rules import refusals
+from dialects.shapes import Refused
+from rules import fields, refusals
 from rules.refusals import N_, Invalid, Refusal, problem
 
 T = TypeVar("T")
@@ -76,12 +77,17 @@ def dumps(value: Any) -> str:
 
 def refusal(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int] = STATUS) -> Response:
     """The JSON answer ``{"error": TEXT, "code": CODE}``, with ``errors`` for invalid fields."""
-    body: dict[str, Any] = {"error": sentence(error), "code": code(error)}
+    return with_status(jsonify(told(error)), error, statuses)
+
+
+def told(error: Refusal | HTTPException) -> Refused:
+    """What programs are told of an error."""
+    body: Refused = {"error": sentence(error), "code": code(error)}
     if isinstance(error, Invalid):
         body["errors"] = [
             {"message": f"{p.field}: {p.message}", "rule": p.rule, "field": p.field} for p in error.problems
         ]
-    return with_status(jsonify(body), error, statuses)
+    return body
 
 
 def with_status(response: Response, error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int]) -> Response:
@@ -138,14 +144,11 @@ def query(names: Iterable[str]) -> dict[str, str]:
     return given
 
 
-def required(body: Mapping[str, Any], name: str) -> str:
-    """A member that must be there and be text; raises Invalid."""
-    value = body.get(name)
-    if value is None:
-        raise Invalid.at(name, "required", "is missing")
-    if not isinstance(value, str):
-        raise Invalid.at(name, "string", "must be text")
-    return value
+def body(readers: Mapping[str, Callable[[Any], Any]], required: Sequence[str]) -> dict[str, Any]:
+    """The JSON object that was sent, each of its fields read by its reader; raises Invalid with all that is wrong."""
+    given = json_object()
+    require(given, *required)
+    return fields.read(readers, given)
 
 
 def require(body: Mapping[str, Any], *names: str) -> None:
@@ -184,6 +187,11 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
 def form_field(name: str) -> str:
     """One field of a posted form, "" where it is missing; raises Invalid for one given twice."""
     return _only(name, request.form.getlist(name)) or ""
+
+
+def form(names: Iterable[str]) -> dict[str, str]:
+    """The named fields of a posted form; raises Invalid for one given twice."""
+    return {name: form_field(name) for name in names}
 
 
 def look_over() -> None:

@@ -22,9 +22,16 @@ _URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
 _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 
+def plain(value: object, field: str) -> str:
+    """Text, as it came."""
+    if not isinstance(value, str):
+        _refuse(field, "string", "must be text")
+    return value
+
+
 def text(value: object, field: str, longest: int) -> str:
     """Printable text of at most `longest` characters, NFC, without white space at its ends."""
-    raw = _string(value, field)
+    raw = plain(value, field)
     if len(raw) > 4 * longest:  # to normalise takes time that grows with the square of the length
         _refuse(field, "maxLength", "is longer than %(longest)s characters", longest=longest)
     kept = unicodedata.normalize("NFC", raw).strip()
@@ -49,7 +56,7 @@ def name(value: object, field: str = "name") -> str:
 
 def email(value: object) -> str:
     """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
-    address = _string(value, "email").strip(" ")
+    address = plain(value, "email").strip(" ")
     if len(address) > LONGEST_ADDRESS:
         _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=LONGEST_ADDRESS)
     if "=?" in address:  # a mail program would read it as something else
@@ -122,7 +129,7 @@ def boolean(value: object, field: str) -> bool:
 
 def role(value: object) -> str:
     """What somebody becomes in the project: ``member`` or ``admin``."""
-    kept = _string(value, "role")
+    kept = plain(value, "role")
     if kept not in ("member", "admin"):
         _refuse("role", "enum", "must be member or admin")
     return kept
@@ -130,7 +137,7 @@ def role(value: object) -> str:
 
 def redirect_url(value: object) -> str:
     """Where somebody may go after accepting: https (http on this machine), to a permitted origin."""
-    url = _string(value, "redirect_url")
+    url = plain(value, "redirect_url")
     if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
         _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
     try:
@@ -169,13 +176,7 @@ def _validator() -> Any:
 
 def _digits(value: object, field: str) -> str:
     """A number as it is written, whether it came as text or as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _string(value, field)
-
-
-def _string(value: object, field: str) -> str:
-    if not isinstance(value, str):
-        _refuse(field, "string", "must be text")
-    return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else plain(value, field)
 
 
 def _refuse(field: str, rule: str, text: str, **facts: object) -> NoReturn:

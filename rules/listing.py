@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import aliased
@@ -125,7 +125,14 @@ def one(invite_id: str) -> Listed:
     return _listed(row, clock.now())
 
 
-def counts() -> dict[str, int]:
+class Counts(TypedDict):
+    """How many invites there are."""
+
+    total: int
+    active: int
+
+
+def counts() -> Counts:
     """How many invites there are in all, and how many of them are active: exactly, at this moment."""
     count = select(func.count()).select_from(Invite)
     unspent = and_(Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None))

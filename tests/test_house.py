@@ -10,7 +10,7 @@ import clock
 import guards
 from app import ROUTES, Unit
 from config import CHECKOUT
-from dialects import wire
+from dialects import contract, wire
 from rules import refusals
 
 ROWS = [(dialect, row) for dialect, rows in ROUTES.items() for row in rows]
@@ -75,7 +75,7 @@ def test_modules_import_only_what_lies_beneath_them(part, path):
 
 
 def test_the_dialects_do_not_know_each_other():
-    names = {path.stem for part, path in modules() if part == "dialects"} - {"wire", "html"}
+    names = {path.stem for part, path in modules() if part == "dialects"} - {"wire", "html", "contract", "shapes"}
     for part, path in modules():
         if part == "dialects" and path.stem != "__init__":
             assert not {each.removeprefix("dialects.") for each in imported(path)} & names
@@ -91,7 +91,7 @@ def test_the_routes_are_one_map_and_nothing_else():
 )
 def test_a_view_takes_its_caller_what_was_prepared_and_the_names_in_its_path(dialect, row):
     in_path = [part[1:-1].split(":")[-1] for part in row.path.split("/") if part.startswith("<")]
-    parameters = list(inspect.signature(row.view).parameters)
+    parameters = [each for each in inspect.signature(row.view).parameters if each not in contract.SOURCES]
     assert parameters[0] == "caller"
     assert parameters[2 if row.spend or row.prepare else 1 :] == in_path
 
