@@ -25,8 +25,9 @@ import config
 import database
 import flood
 import logs
+import openapi
 from config import CHECKOUT, Settings
-from dialects import admin_pages, agentbot, contract, hitkey, html, ops, pages, prosody, wire
+from dialects import admin_pages, agentbot, contract, hitkey, html, manual, ops, pages, prosody, wire
 from guards import (
     admin,
     admin_form,
@@ -167,6 +168,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/password/reset",                      pages.show_reset,              visitor,       "120/minute", READS),
         Route("POST",     "/password/reset",                      pages.reset,                   visitor,       "10/minute",  WRITES,
               prepare=pages.read_reset),
+        Route("GET",      "/docs",                                manual.show,                   visitor,       "120/minute", READS),
     ],
     admin_pages: [
         Route("GET",      "/admin",                               admin_pages.list_invites,      admin_visitor, "120/minute", READS),
@@ -194,6 +196,8 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/admin/projects/<slug>/delete",        admin_pages.delete_project,    admin_form,    "120/minute", WRITES),
     ],
     ops: [
+        Route("GET",      "/openapi.json",                        manual.document,               anyone,        "120/minute", ALONE),
+        Route("GET",      "/swagger.json",                        manual.document,               anyone,        "120/minute", ALONE),
         Route("GET",      "/health",                              ops.health,                    anyone,        None,         ALONE),
     ],
 }
@@ -216,7 +220,11 @@ def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
 
 
 # Requests that the server answers at once: what looks something up, but for the lists and searches of admins.
-QUICK = _requests(lambda row: row.unit in (READS, ALONE) and row.guard not in (admin_visitor, admin_form))
+QUICK = _requests(
+    lambda row: (
+        row.unit in (READS, ALONE) and row.guard not in (admin_visitor, admin_form) and row.view not in manual.VIEWS
+    )
+)
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly
 # read, and those that write, which they do one after the other: they have one, and wait for no lock.
 HASHING = _requests(lambda row: row.prepare)
@@ -256,6 +264,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     house = House(settings, database.open_database(settings, lambda: _engine(app)), flood.Flood(settings.limits))
     app.extensions["invite_api"] = house
+    app.extensions["openapi"] = openapi.Description(lambda: openapi.describe(ROUTES, settings))
     _draw(app, house)
     return app
 

@@ -1,15 +1,17 @@
 """How a view says what it takes, what it answers, and what it may refuse.
 
 What it takes and answers stands in its signature, as shapes: of a `body` (a JSON object, read by who reads
-its fields), a `form`, a `query`, or what is `asked` in any of the three. What it may refuse is noted on it.
-openapi.py reads all of that; a row's steps get what they name by way of `fed`.
+its fields), a `form`, a `query`, what is `asked` in any of these, or `flags` that are in the query or not.
+What it may refuse is noted on it. openapi.py reads all of that; a row's steps get what they name by way of
+`fed`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import get_annotations
-from typing import Annotated, Any, Literal, NotRequired, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, NotRequired, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from flask import Response
 
@@ -41,6 +43,7 @@ class Refused:
 
 
 DEPRECATED = "deprecated"
+_UNIONS = Union, UnionType
 
 Created = tuple[T, Literal[201]]
 Deprecated = Annotated[tuple[T, dict[str, str]], DEPRECATED]
@@ -84,6 +87,21 @@ def fed(step: Step) -> Step:
     return taking
 
 
+def answers(view: Step) -> list[Answer]:
+    """What a view's return type promises; a Response beside a shape is a refusal."""
+    return list(_answers(get_annotations(view)["return"]))
+
+
+def pages(view: Step) -> list[Answer]:
+    """Likewise of a page: text is one, and a Response leads on to another."""
+    return list(_pages(get_annotations(view)["return"]))
+
+
+def is_deprecated(view: Step) -> bool:
+    """Whether a view is for old programs only."""
+    return DEPRECATED in getattr(get_annotations(view)["return"], "__metadata__", ())
+
+
 def _body(shape: Any) -> Callable[[], Any]:
     readers = _readers(shape)
     return partial(wire.body, readers, [name for name in readers if name in shape.__required_keys__])
@@ -101,10 +119,44 @@ def _reader(hint: Any) -> Read | None:
     return next((each for each in getattr(hint, "__metadata__", ()) if callable(each)), None)
 
 
+def _answers(hint: Any) -> Iterator[Answer]:
+    noted, bare = _notes(hint)
+    if noted:
+        yield from noted
+    elif get_origin(bare) in _UNIONS:
+        for each in get_args(bare):
+            yield from () if each is Response else _answers(each)
+    elif get_origin(bare) is tuple:
+        shape, beside = get_args(bare)
+        yield Answer(get_args(beside)[0] if get_origin(beside) is Literal else 200, shape)
+    else:
+        yield Answer(200, hint)
+
+
+def _pages(hint: Any) -> Iterator[Answer]:
+    noted, bare = _notes(hint)
+    kinds = get_args(bare) if get_origin(bare) in _UNIONS else (bare,)
+    if noted:
+        yield from noted
+    elif str in kinds:
+        yield Answer(200, str, "text/html")
+    if not noted and Response in kinds:
+        yield Answer(303, header="Location")
+
+
+def _notes(hint: Any) -> tuple[list[Answer], Any]:
+    """The answers that are noted on a type, and the type without any notes."""
+    if get_origin(hint) is not Annotated:
+        return [], hint
+    bare, *notes = get_args(hint)
+    return [each for each in notes if isinstance(each, Answer)], bare
+
+
 # Where a step's arguments come from, by their names: from a shape to what reads it.
 SOURCES: Mapping[str, Callable[[Any], Callable[[], Any]]] = {
     "body": _body,
     "form": lambda shape: partial(wire.form, list(shape.__annotations__)),
+    "flags": lambda shape: partial(wire.flags, list(shape.__annotations__)),
     "query": lambda shape: partial(wire.query, list(shape.__annotations__)),
     "asked": lambda shape: partial(wire.query_or_body, list(shape.__annotations__)),
 }

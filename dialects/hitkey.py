@@ -15,6 +15,7 @@ from clock import iso, now
 from config import settings
 from dialects import shapes, wire
 from dialects.contract import Created, refuses
+from dialects.members import Id, Slug, Token
 from rules import accounts, invites, passwords, projects, redemption, refusals, registration, sessions
 from rules.accounts import Attempt, Names
 from rules.redemption import Taken
@@ -82,7 +83,7 @@ class Reset:
 
 
 @refuses(*DEAD, at=404)
-def view_invite(caller: None, token: shapes.Token) -> shapes.Invitation | Response:  # noqa: ARG001
+def view_invite(caller: None, token: Token) -> shapes.Invitation | Response:  # noqa: ARG001
     """What whoever has the link may know; 404 where it cannot be used any more."""
     try:
         return _invitation(invites.shown(token))
@@ -93,7 +94,7 @@ def view_invite(caller: None, token: shapes.Token) -> shapes.Invitation | Respon
 
 
 @refuses(*DEAD, AlreadyMember, EmailMismatch)
-def accept_invite(caller: SignedIn, token: shapes.Token) -> shapes.Joined:
+def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined:
     """Let the account that is signed in use an invite."""
     return _joined(redemption.accept(token, caller.user))
 
@@ -172,7 +173,8 @@ def count_code(caller: SignedIn | None, body: shapes.MailedCode) -> Try:
     return Try(*registration.count_try(body["email"], caller.user if caller else None), body["code"])
 
 
-@refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts, EmailInUse)
+@refuses(refusals.RegistrationClosed, EmailInUse)
+@refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts)
 def verify_code(caller: SignedIn | None, tried: Try) -> shapes.Ticketed:
     """The second step: the code that was mailed. With a session it proves that account's address."""
     code = registration.check(tried.code_id, tried.number, tried.digits, wire.neighbourhood())
@@ -187,7 +189,7 @@ def read_password(body: shapes.FirstPassword) -> Chosen:
     return Chosen(body["email"], passwords.hash(body["password"]), body.get("registration_token"))
 
 
-@refuses(refusals.NoCode, EmailInUse)
+@refuses(refusals.RegistrationClosed, refusals.NoCode, EmailInUse)
 def choose_password(caller: None, chosen: Chosen) -> shapes.FirstSession:  # noqa: ARG001
     """The third step: make the account, and sign in."""
     user = registration.complete(chosen.email, chosen.password_hash, wire.neighbourhood(), chosen.ticket)
@@ -223,27 +225,27 @@ def list_projects(caller: SignedIn) -> list[shapes.Project]:
 
 
 @refuses(ProjectNotFound, NotProjectMember)
-def show_project(caller: SignedIn, slug: shapes.Slug) -> shapes.Project:
+def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
     """A project one belongs to, or a public one."""
     return _project(projects.visible(slug, caller.user))
 
 
 @refuses(ProjectNotFound, NotProjectMember)
-def list_members(caller: SignedIn, slug: shapes.Slug) -> list[shapes.Member]:
+def list_members(caller: SignedIn, slug: Slug) -> list[shapes.Member]:
     """Who belongs to a project, for those who do."""
     project = projects.of_member(slug, caller.user).project
     return [_member(each) for each in projects.members(project)]
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
-def remove_member(caller: SignedIn, slug: shapes.Slug, member_id: shapes.Id) -> shapes.Said:
+def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
     """Remove a member; the open invites it made there are withdrawn."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, refusals.InviteAlreadyExists)
-def invite_to_project(caller: SignedIn, slug: shapes.Slug, body: shapes.ProjectInvite) -> Created[shapes.SentInvite]:
+def invite_to_project(caller: SignedIn, slug: Slug, body: shapes.ProjectInvite) -> Created[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
     made = projects.invite(projects.of_manager(slug, caller.user), invites.Draft(project=slug, **body))
     sent = cast(shapes.SentInvite, _invite(made))
@@ -253,14 +255,14 @@ def invite_to_project(caller: SignedIn, slug: shapes.Slug, body: shapes.ProjectI
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)
-def list_project_invites(caller: SignedIn, slug: shapes.Slug) -> list[shapes.StatedInvite]:
+def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvite]:
     """All invites to a project, for its owner and admins; without what would let somebody in."""
     project = projects.of_manager(slug, caller.user).project
     return [{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)]
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
-def cancel_invite(caller: SignedIn, slug: shapes.Slug, invite_id: shapes.Id) -> shapes.Said:
+def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
     """Withdraw an invite to a project."""
     projects.cancel(projects.of_manager(slug, caller.user), invite_id)
     return {"message": "Invite cancelled."}

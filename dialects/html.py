@@ -68,9 +68,12 @@ _BESIDE = {
 
 def page(template: str, **facts: Any) -> str:
     """A page in the language that its reader asks for."""
-    code = reads()
-    with language.using(code):
-        return render_template(template, **{"problems": {}, "language": language.named(code), **facts})
+    return _rendered(reads(), template, facts)
+
+
+def english(template: str, **facts: Any) -> str:
+    """A page in English, whoever reads it."""
+    return _rendered("en", template, facts)
 
 
 def reads() -> str:
@@ -147,6 +150,11 @@ def _set_apart(name: str) -> Markup:
 def _icon(accent: str) -> str:
     """The picture of this place, as an address of its own: one request less for every first visit."""
     return f"data:image/svg+xml,{quote(_asset('icon.svg').replace('#2f6f5e', accent))}"
+
+
+def _rendered(code: str, template: str, facts: Mapping[str, Any]) -> str:
+    with language.using(code):
+        return render_template(template, **{"problems": {}, "language": language.named(code), **facts})
 
 
 def _told(error: Refusal | HTTPException) -> str:

@@ -20,7 +20,8 @@ from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from config import settings
-from dialects import html, wire
+from dialects import html, shapes, wire
+from dialects.contract import Picture, Style
 from dialects.html import page, see_other
 from rules import accounts, fields, invites, legacy, passwords, redemption, registration, sessions, tokens
 from rules.accounts import Attempt, Names
@@ -60,7 +61,7 @@ class Try:
     number: int
 
 
-def style(caller: None) -> Response:  # noqa: ARG001
+def style(caller: None) -> Style:  # noqa: ARG001
     """The style sheet. Its address changes with it, so browsers may keep it."""
     kept = {"Cache-Control": "public, max-age=31536000, immutable"}
     return Response(html.style(), headers=kept, mimetype="text/css")
@@ -107,7 +108,7 @@ def invitation(caller: SignedIn | None) -> Response | str:
     return page("invitation.html", invitation=told, token=token, hindrance=_hindered(hindrance, told.email, caller))
 
 
-def picture(caller: None) -> Response:  # noqa: ARG001
+def picture(caller: None) -> Picture:  # noqa: ARG001
     """The link of an invitation that can be used as a QR code, for a phone's camera."""
     token = _token_in_link()
     invites.shown(token)
@@ -150,9 +151,9 @@ def show_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG00
     return page("register.html", invitation=told, token=token, user=told.email or "")
 
 
-def read_registration() -> Typed:
-    """Read the form and hash its password, while no unit of work is open."""
-    return _typed(wire.form_field("token").strip() or _token_in_link(), wire.form_field("user").strip())
+def read_registration(form: shapes.RegistrationForm) -> Typed:
+    """Hash the form's password, while no unit of work is open."""
+    return _typed(form["token"].strip() or _token_in_link(), form["user"].strip())
 
 
 def register(caller: bool, typed: Typed) -> Response | str:

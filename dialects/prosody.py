@@ -10,7 +10,7 @@ https://modules.prosody.im/mod_invites_api
 
 from collections.abc import Mapping
 
-from flask import Response, request
+from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from dialects import shapes, wire
@@ -29,10 +29,10 @@ HEADERS: Mapping[str, str] = {
 STATUS = wire.STATUS
 
 
-def create_invite(caller: invites.Maker, asked: shapes.InviteParameters) -> Linked:
+def create_invite(caller: invites.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters) -> Linked:
     """Make an invite; 201, or 303 with ``redirect``, and the link in Location."""
     link = invites.link(invites.mint(invites.read(asked), caller))
-    status = 303 if "redirect" in request.args else 201
+    status = 303 if flags["redirect"] else 201
     return Response(status=status, headers={"Location": link}, mimetype="text/plain")
 
 

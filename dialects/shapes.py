@@ -1,4 +1,4 @@
-"""What the dialects take and answer, as types: each field with who reads it, what it means, and an example.
+"""What the dialects take and answer, as types.
 
 A view names in its signature which of them it gets and answers. What comes in is read by them (contract.py),
 mypy holds the answers to them, and openapi.py describes them.
@@ -9,80 +9,32 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from rules import fields, passwords
+from dialects.members import (
+    TOKEN,
+    Access,
+    AnyCode,
+    Digits,
+    DisplayName,
+    Email,
+    Id,
+    InviteRole,
+    Link,
+    Message,
+    Moment,
+    Name,
+    Password,
+    Plan,
+    RedirectUrl,
+    Refresh,
+    Slug,
+    State,
+    Ticket,
+    Token,
+    Username,
+    one_of,
+)
+from rules import fields
 from rules.invites import MOST_USES
-
-_LINKED = "5d0b4c1f7d7e3cf1c9b9f0a6fd3b9d1b3c84c1f1cbb2e9a2f2b7c7a3d1e0f945"
-_CODE = "3f9a0c27be51"
-_PERSON = "Anne-Marie"
-
-
-def one_of(*words: str) -> Meta:
-    """That a text is one of these; for types whose values come from elsewhere as texts."""
-    return Meta(extra_json_schema={"enum": words})
-
-
-Id = Annotated[str, Meta(examples=["5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"])]
-Moment = Annotated[
-    str, Meta(examples=["2026-03-25T21:00:00.000Z"], extra_json_schema={"format": "date-time"}, description="UTC.")
-]
-Token = Annotated[
-    str, Meta(pattern="^[0-9a-f]{64}$", examples=[_LINKED], description="The secret of an invite's link.")
-]
-AnyCode = Annotated[str, Meta(examples=[_CODE], description="A short code: 12 hexadecimal digits.")]
-Link = Annotated[str, Meta(examples=[f"https://invite.example.org/invite?{_LINKED}"], description="The invite's link.")]
-Email = Annotated[
-    str, fields.email, Meta(max_length=fields.LONGEST_ADDRESS, examples=["anne@example.org"], description="An address.")
-]
-Name = Annotated[
-    str,
-    fields.name,
-    Meta(examples=[_PERSON], description="What a person is called: letters, digits, spaces and . ' ’ -, at most 100."),
-]
-DisplayName = Annotated[
-    str,
-    partial(fields.name, field="displayName"),
-    Meta(examples=[_PERSON], description="What to call the person; else the user name or what is before the @."),
-]
-Username = Annotated[
-    str, fields.username, Meta(examples=["anne"], description="2 to 30 of a-z 0-9 . _ -; capitals are lowered.")
-]
-Password = Annotated[
-    str,
-    passwords.check,
-    Meta(
-        max_length=passwords.LONGEST,
-        examples=["correct horse battery"],
-        description="None that is short, or that anybody would guess.",
-    ),
-]
-InviteRole = Annotated[
-    str, fields.role, one_of("member", "admin"), Meta(description="What one becomes in the project.")
-]
-Plan = Annotated[
-    str, partial(fields.text, field="plan", longest=100), Meta(examples=["solo"], description="A label for programs.")
-]
-RedirectUrl = Annotated[
-    str,
-    fields.redirect_url,
-    Meta(
-        max_length=2000,
-        examples=["https://app.example.org/start"],
-        description="Where one may go on after accepting: https, or http on this machine.",
-    ),
-]
-Slug = Annotated[str, Meta(examples=["tea-garden"], description="What a project is called in addresses.")]
-Access = Annotated[
-    str, Meta(examples=["hitkey_Wm1vX0pJcVQ2bT9y"], description="For `Authorization: Bearer`, for an hour.")
-]
-Refresh = Annotated[
-    str, Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Good for one `/auth/token/refresh`.")
-]
-Ticket = Annotated[str, Meta(examples=["eyJh.aGk"], description="What allows to choose the first password.")]
-Digits = Annotated[str, Meta(examples=["408213"], description="The six digits that were mailed.")]
-Message = Annotated[str, Meta(examples=["Done."], description="A sentence for people.")]
-State = Annotated[str, one_of("active", "used", "expired"), Meta(description="A withdrawn invite counts as expired.")]
-
 
 # What every dialect answers when it refuses
 
@@ -110,6 +62,12 @@ class NotValid(Refused):
 
 
 # Prosody
+
+
+class Redirecting(TypedDict):
+    """What is there or not, whatever its value."""
+
+    redirect: Annotated[bool, Meta(description="Whatever its value: 303 instead of 201.")]
 
 
 class InviteParameters(TypedDict, total=False):
@@ -145,7 +103,7 @@ class TokenOrCode(TypedDict, total=False):
     """A token, under either name; if both are there, `token` counts."""
 
     token: Token
-    code: Token
+    code: Annotated[Token, Meta(description="The same, as older programs call it.")]
 
 
 class ShortCode(TypedDict):
@@ -443,14 +401,7 @@ class RegistrationForm(TypedDict):
 
     user: Annotated[str, Meta(examples=["anne"], description="The user name.")]
     password: Annotated[str, Meta(examples=["correct horse battery"])]
-    token: NotRequired[Annotated[str, Meta(examples=[_LINKED], description="The invite's; else it is in the query.")]]
-
-
-class LinkQuery(TypedDict, total=False):
-    """A token can also be the whole query: ``?TOKEN``."""
-
-    token: Token
-    t: Token
+    token: Annotated[str, Meta(examples=[TOKEN], description="The invite's. It may be the query instead.")]
 
 
 # Operations

@@ -144,6 +144,11 @@ def query(names: Iterable[str]) -> dict[str, str]:
     return given
 
 
+def flags(names: Iterable[str]) -> dict[str, bool]:
+    """Which of the named parameters are in the query, whatever their values."""
+    return {name: name in request.args for name in names}
+
+
 def body(readers: Mapping[str, Callable[[Any], Any]], required: Sequence[str]) -> dict[str, Any]:
     """The JSON object that was sent, each of its fields read by its reader; raises Invalid with all that is wrong."""
     given = json_object()

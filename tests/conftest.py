@@ -17,6 +17,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import NoReturn
 
+import flask
 import pytest
 from aiosmtpd.controller import Controller
 from selenium import webdriver
@@ -25,10 +26,13 @@ import axe
 import clock
 import config
 import database
+import described
 from app import create_app
 from chromium import Window, started
 from models import ApiKey, Invite
 from rules import accounts, invites, keys, passwords, projects, sessions, tokens
+
+flask.Flask.test_client_class = described.Client
 
 COMMAND = Path(sys.executable).parent / "invite-api"
 

@@ -229,6 +229,7 @@ PAGES = {
     "verify-open": Page("/verify"),
     "first-password": Page("/register", then=_confirmed),
     "first-password-refused": Page("/register", then=_unwise),
+    "docs": Page("/docs"),
     "not-found": Page("/nothing"),
     "forbidden": Page("/admin", "bob"),
     "admin": Page("/admin", "root"),

@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "guards": {"dialects", "rules", "config"},
     "dialects": {"dialects", "rules", "language", "config", "clock"},
     "delivery": {"delivery", "language", "rules", "models", "database", "config", "clock", "logs"},
-    "app": {"dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
+    "schemas": {"dialects"},
+    "openapi": {"schemas", "dialects", "guards", "rules", "config"},
+    "app": {"openapi", "dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
     "server": {"clock"},
     "terminal": {"clock"},
     "commands": {
@@ -75,7 +77,13 @@ def test_modules_import_only_what_lies_beneath_them(part, path):
 
 
 def test_the_dialects_do_not_know_each_other():
-    names = {path.stem for part, path in modules() if part == "dialects"} - {"wire", "html", "contract", "shapes"}
+    names = {path.stem for part, path in modules() if part == "dialects"} - {
+        "wire",
+        "html",
+        "contract",
+        "shapes",
+        "members",
+    }
     for part, path in modules():
         if part == "dialects" and path.stem != "__init__":
             assert not {each.removeprefix("dialects.") for each in imported(path)} & names
