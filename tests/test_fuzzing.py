@@ -1,0 +1,133 @@
+"""Every call of the API with what schemathesis makes up from its description, good and bad.
+
+`CALLS=100000 python -m pytest tests/test_fuzzing.py` makes so many calls, with the same made-up values
+whenever it is run; without it there are a few hundred.
+"""
+
+import os
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+import config
+import described
+from app import create_app
+from conftest import Person, make_settings
+from database import open_database
+from dialects import hitkey
+from rules import invites, keys, projects, sessions
+from rules.accounts import named
+
+OPERATIONS = [
+    (method, path) for path, operations in described.ours().document["paths"].items() for method in operations
+]
+CALLS = int(os.environ.get("CALLS", "400"))
+EACH = max(1, CALLS // len(OPERATIONS))
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+
+
+class Service:
+    """A service with people and invites in it, and what one may show it."""
+
+    def __init__(self, folder):
+        self.settings = make_settings(folder / "instance", REGISTRATION="open", ADMIN_EMAILS="root@example.org")
+        with config.using(self.settings):
+            self.house = open_database(self.settings)
+            self.root = Person(self.house, "root")
+            self.root.verify_address()
+            with self.house.writing():
+                self.key = keys.create("fuzz")
+                projects.create(named("root"), projects.Plan("Tea Garden"))
+                self.token = invites.token(invites.create(invites.Draft(uses=1000), invites.SHELL))
+        self.app = create_app(self.settings)
+        self.schema = schemathesis.openapi.from_wsgi("/openapi.json", self.app)
+
+    def credentials(self, path):
+        """What one may show, as headers and cookies: mostly what is asked for, else nothing, or nonsense."""
+        with config.using(self.settings):
+            token = self.root.sign_in(), {}
+        with config.using(self.settings), self.house.writing():
+            cookie = {}, {self.settings.cookie_name: sessions.start_in_browser(named("root"))}
+        key = {"Authorization": f"Bearer {self.key}"}, {}
+        good = {"key": key, "token": token, "cookie": cookie}[asked_for(path)]
+        return st.sampled_from([good] * 8 + [cookie] * 2 + [({}, {}), ({"Authorization": "nonsense"}, {}), key])
+
+    def facts(self):
+        """Now and then what there is, in the path and in the body."""
+        return st.sampled_from([{}, {"token": self.token, "slug": "tea-garden", "invite_token": self.token}])
+
+
+def asked_for(path):
+    """The first thing that a path wants to be shown: key, token or cookie."""
+    operation = next(iter(described.ours().document["paths"][path].values()))
+    return next((name for shown in operation["security"] for name in shown), "token")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    return Service(tmp_path_factory.mktemp("fuzzed"))
+
+
+def fuzz(service, method, path, calls):
+    """Make so many calls; the failures that schemathesis finds are raised."""
+    operation = service.schema[path][method.upper()]
+    cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode))
+
+    @settings(
+        max_examples=calls,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases, shown=service.credentials(path), facts=service.facts())
+    def call(case, shown, facts):
+        headers, cookies = shown
+        case.headers.update(headers)
+        case.cookies.update(cookies)
+        for values in (case.path_parameters, case.body if isinstance(case.body, dict) else {}):
+            values.update({name: fact for name, fact in facts.items() if name in values})
+        case.validate_response(case.call(), checks=CHECKS)
+
+    call()
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_whatever_is_sent_the_answer_is_as_described(service, method, path):
+    fuzz(service, method, path, EACH)
+
+
+def test_a_status_that_is_not_described_is_noticed(service, monkeypatch):
+    monkeypatch.setattr(hitkey, "STATUS", dict.fromkeys(hitkey.STATUS, 418))
+    with pytest.raises(FailureGroup, match="Undocumented status code"):
+        fuzz(service, "post", "/projects/", 20)
+
+
+def test_a_body_that_is_not_described_is_noticed(service, monkeypatch):
+    monkeypatch.setattr(hitkey, "_project", lambda project: {"id": project.id})
+    with pytest.raises(FailureGroup, match="violates schema"):
+        fuzz(service, "post", "/projects/", 40)
+
+
+def test_an_error_nobody_foresaw_is_noticed(service, monkeypatch):
+    monkeypatch.setattr(hitkey, "_project", lambda project: 1 / 0)
+    with pytest.raises(FailureGroup, match="Server error"):
+        fuzz(service, "post", "/projects/", 40)
