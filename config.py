@@ -1,7 +1,8 @@
 """Every setting: its name, its default, what it means. Read once, and nonsense is refused by name.
 
-A setting is the environment variable ``INVITE_API_`` and the field's name in capitals. Nothing
-needs setting. Inside the service `settings()` gives those in force.
+A setting is the environment variable ``INVITE_API_`` and the field's name in capitals, or a line of
+the file of settings; the environment goes first. Nothing needs setting. Inside the service `settings()`
+gives those in force.
 """
 
 import difflib
@@ -20,12 +21,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import clock
+import envfile
+from envfile import Given
 
+VERSION = "0.1.0"
 PREFIX = "INVITE_API_"
 CHECKOUT = Path(__file__).resolve().parent
 TRANSLATIONS = CHECKOUT / "translations"
 LANGUAGES = ("en", *sorted(path.stem for path in TRANSLATIONS.glob("*.po")))
 SHORTEST_SECRET = 16
+LOCAL_URL = "http://127.0.0.1:8080"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _ORIGIN = re.compile(
@@ -196,13 +201,16 @@ def _database_url(value: str) -> str:
 class Settings:
     """The settings in force. Make one with `load`."""
 
+    settings: Path | None = _setting(
+        _path,
+        "",
+        "A file with the settings below, a line `NAME=value` for each. Unset: `INSTANCE/settings.env`, if any.",
+    )
     instance: Path = _setting(_instance, str(CHECKOUT / "instance"), "The folder for the database and the key file.")
     database_url: str = _setting(
         _database_url, "", "Where the invites live: `sqlite:////path/to/file.db`. Unset: `invites.db` in `INSTANCE`."
     )
-    public_url: str = _setting(
-        _public_url, "http://127.0.0.1:8080", "Where people reach the service; every link starts with it."
-    )
+    public_url: str = _setting(_public_url, LOCAL_URL, "Where people reach the service; every link starts with it.")
     site_name: str = _setting(_text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
     language: str = _setting(
         _one_of(*LANGUAGES), "en", "The language of mail, and of pages for browsers that ask for none we know."
@@ -274,14 +282,16 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raise ConfigError naming every one that is nonsense or unknown."""
+    """Read the settings; raise ConfigError naming every one that is nonsense or unknown, and its line."""
+    given, wrong = _given(environ)
+    wrong += [_said(each, _unknown(name)) for name, each in given.items() if name not in _NAMES]
     values: dict[str, Any] = {}
-    wrong = [_unknown(name) for name in sorted(environ) if name.startswith(PREFIX) and name not in _NAMES]
     for each in fields(Settings):
+        told = given.get(_name(each), Given(""))
         try:
-            values[each.name] = each.metadata["read"](_utf8(environ.get(_name(each)) or each.metadata["default"]))
+            values[each.name] = each.metadata["read"](_utf8(told.value or each.metadata["default"]))
         except ValueError as error:
-            wrong.append(f"{_name(each)}: {error}")
+            wrong.append(_said(told, f"{_name(each)}: {error}"))
     if not wrong and values["invite_ttl"] > values["invite_ttl_max"]:
         wrong.append(f"{PREFIX}INVITE_TTL: is longer than {PREFIX}INVITE_TTL_MAX")
     if wrong:
@@ -323,11 +333,59 @@ def _name(each: "Field[Any]") -> str:
 
 
 _NAMES = [_name(each) for each in fields(Settings)]
+_FILE = f"{PREFIX}SETTINGS"
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, _NAMES, 1, 0.8)
+    near = difflib.get_close_matches(PREFIX + name.removeprefix(PREFIX), _NAMES, 1, 0.8)
     return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _said(told: Given, sentence: str) -> str:
+    return f"{told.where}: {sentence}" if told.where else sentence
+
+
+def _given(environ: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
+    """What is set, by name, and what is wrong with the lines of the file."""
+    found, wrong = _from_file(environ)
+    if misplaced := found.pop(_FILE, None):
+        wrong.append(_said(misplaced, f"{_FILE}: only the environment can name the file"))
+    return found | {name: Given(environ[name]) for name in sorted(environ) if name.startswith(PREFIX)}, wrong
+
+
+def _from_file(environ: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
+    named = environ.get(_FILE)
+    usual = Path(environ.get(f"{PREFIX}INSTANCE") or CHECKOUT / "instance") / "settings.env"
+    path = Path(named or usual).expanduser().absolute()
+    try:
+        return envfile.read(path)
+    except FileNotFoundError as error:
+        if named:
+            raise ConfigError(f"{_FILE}: there is no file {path}") from error
+        return {}, []
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "is not UTF-8"
+        raise ConfigError(f"{path}: the settings cannot be read: {why}{as_owner(path)}") from error
+
+
+def as_owner(path: Path) -> str:
+    """What to add to a complaint about a file that is another user's: how to act as that user; else ``""``."""
+    for each in (path, *path.parents):
+        try:
+            owner = each.stat().st_uid
+        except OSError:
+            continue
+        return "" if owner == os.geteuid() else f"; run this as its owner: sudo -u {_user_name(owner)} invite-api …"
+    return ""
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"'#{uid}'"
 
 
 def _read_secret(path: Path) -> str:

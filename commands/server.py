@@ -62,7 +62,7 @@ def serve(host: str, port: int) -> None:
         why = getattr(error, "strerror", None) or "there is no such address"
         raise Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
     click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
-    if not os.environ.get("INVITE_API_PUBLIC_URL") and server.address != settings.public_url:
+    if settings.public_url == config.LOCAL_URL != server.address:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
     opened = app.extensions["invite_api"].database
     postman = Postman(opened, settings)

@@ -110,3 +110,92 @@ def test_a_secret_file_that_is_not_there_is_named(tmp_path):
     settings = config.load({"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "nothing")})
     with pytest.raises(ConfigError, match="nothing: the master secret cannot be read"):
         _ = settings.secrets
+
+
+@pytest.fixture
+def settings_file(tmp_path):
+    """Write a file of settings where it is looked for; the environment that leads there."""
+
+    def write(text, name="settings.env"):
+        (tmp_path / name).write_text(text)
+        return {"INVITE_API_INSTANCE": str(tmp_path)}
+
+    return write
+
+
+def test_a_file_of_settings_is_read_as_systemd_reads_it(settings_file):
+    environ = settings_file(
+        "\ufeff# ours\n; also a remark\n\nINVITE_API_SITE_NAME=Tea Garden\r\n"
+        'INVITE_API_PUBLIC_URL = "https://example.org"\nINVITE_API_ACCENT=#102030\nINVITE_API_SMTP_URL=\n'
+        "INVITE_API_SECRET_KEY='with a # and a \" in it'"
+    )
+    settings = config.load(environ)
+    assert (settings.site_name, settings.public_url, settings.accent) == (
+        "Tea Garden",
+        "https://example.org",
+        "#102030",
+    )
+    assert settings.secret_key == 'with a # and a " in it'
+    assert settings.smtp_url == ""
+
+
+def test_the_environment_goes_before_the_file(settings_file):
+    environ = settings_file("INVITE_API_THREADS=7\nINVITE_API_SITE_NAME=Tea\nINVITE_API_SMTP_URL=smtp://localhost")
+    settings = config.load(environ | {"INVITE_API_THREADS": "9", "INVITE_API_SMTP_URL": ""})
+    assert (settings.threads, settings.site_name, settings.smtp_url) == (9, "Tea", "")
+
+
+def test_the_file_may_be_elsewhere_and_may_say_where_the_instance_is(settings_file, tmp_path):
+    settings_file("INVITE_API_INSTANCE=/srv/invites", "env")
+    settings = config.load({"INVITE_API_SETTINGS": str(tmp_path / "env")})
+    assert settings.database_url == "sqlite:////srv/invites/invites.db"
+
+
+def test_a_file_of_settings_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"INVITE_API_SETTINGS: there is no file .*nothing"):
+        config.load({"INVITE_API_SETTINGS": str(tmp_path / "nothing")})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("INVITE_API_THREADS=0", "INVITE_API_THREADS: write a whole number"),
+        ("INVITE_API_PUBLICURL=x", "did you mean INVITE_API_PUBLIC_URL"),
+        ("PUBLIC_URL=https://example.org", "did you mean INVITE_API_PUBLIC_URL"),
+        ("export INVITE_API_THREADS=4", "write NAME=value"),
+        ("INVITE_API_THREADS", "write NAME=value"),
+        ('INVITE_API_SITE_NAME="Tea', "has a quote that is not around"),
+        ("INVITE_API_SITE_NAME=O'Brien", "has a quote that is not around"),
+        ("INVITE_API_SITE_NAME='O'Brien'", "has a quote that is not around"),
+        ("INVITE_API_SITE_NAME=a\\", "has a backslash"),
+        ("INVITE_API_SITE_NAME=Tea # ours", "has a remark behind the value"),
+        ("INVITE_API_LIMITS=off", "INVITE_API_LIMITS is set before, at line 1"),
+        ("INVITE_API_SETTINGS=/etc/other", "only the environment can name the file"),
+    ],
+)
+def test_a_line_with_nonsense_is_refused_by_its_number(settings_file, tmp_path, line, words):
+    with pytest.raises(ConfigError) as refused:
+        config.load(settings_file(f"INVITE_API_LIMITS=on\n\n{line}\n"))
+    assert str(refused.value).startswith(f"{tmp_path}/settings.env, line 3: ")
+    assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_file_of_settings_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "settings.env").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"settings\.env: the settings cannot be read: is not UTF-8"):
+        config.load({"INVITE_API_INSTANCE": str(tmp_path)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+def test_whoever_may_not_look_into_the_instance_is_told_who_may(tmp_path):
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o755)
+    instance = tmp_path / "instance"
+    instance.mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match="Permission denied; run this as its owner: sudo -u root invite-api …"):
+            config.load({"INVITE_API_INSTANCE": str(instance)})
+    finally:
+        os.seteuid(0)

@@ -1,0 +1,57 @@
+"""A file of settings: lines of ``NAME=value``, read as systemd's EnvironmentFile= reads them.
+
+What systemd, Docker and a person would read differently (a backslash, half a pair of quotes, a
+remark behind a value) is refused, by its line.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.DOTALL)
+_QUOTES = ("'", '"')
+
+
+class Given(NamedTuple):
+    """The text of a setting, and where it stands: ``""`` for the environment."""
+
+    value: str
+    where: str = ""
+
+
+def read(path: Path) -> tuple[dict[str, Given], list[str]]:
+    """What a file sets, by name, and a sentence for every line that is wrong. Raises OSError, UnicodeError."""
+    found: dict[str, Given] = {}
+    wrong: list[str] = []
+    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+        where = f"{path}, line {number}"
+        try:
+            _take(line.strip(), where, found)
+        except ValueError as error:
+            wrong.append(f"{where}: {error}")
+    return found, wrong
+
+
+def _take(line: str, where: str, found: dict[str, Given]) -> None:
+    if not line or line[0] in "#;":
+        return
+    match = _LINE.fullmatch(line)
+    if not match:
+        raise ValueError("write NAME=value")
+    name, value = match.groups()
+    if name in found:
+        raise ValueError(f"{name} is set before, at {found[name].where.rpartition(', ')[2]}")
+    found[name] = Given(_plain(value), where)
+
+
+def _plain(value: str) -> str:
+    """The value without the quotes around it."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in _QUOTES
+    bare = value[1:-1] if quoted else value
+    if "\\" in bare:
+        raise ValueError("has a backslash, which means something else to every reader")
+    if any(each in bare for each in _QUOTES if not quoted or each == value[0]):
+        raise ValueError("has a quote that is not around the whole value")
+    if not quoted and re.search(r"\s#", bare):
+        raise ValueError("has a remark behind the value: give it a line of its own, or quote the value")
+    return bare
