@@ -31,8 +31,16 @@ COMMANDS = {
 }
 
 
+def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
+    if wanted and not ctx.resilient_parsing:
+        import config
+
+        click.echo(f"invite-api {config.VERSION}")
+        ctx.exit()
+
+
 @click.group(cls=Lazy, found_in=COMMANDS, context_settings=HELP)
-@click.version_option(package_name="invite-api", message="%(prog)s %(version)s")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Make invites, and see who used them.

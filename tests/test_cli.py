@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import config
+
 LINK = re.compile(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}\n")
 
 
@@ -160,3 +162,19 @@ def test_every_command_has_help_with_an_example(path, command, invite_api):
     assert shown.returncode == 0
     assert f"$ invite-api {' '.join(path)}" in shown.stdout
     assert command.help
+
+
+def test_the_command_says_its_version(invite_api):
+    assert invite_api("--version").stdout == f"invite-api {config.VERSION}\n"
+
+
+def test_the_changelog_is_kept_and_its_newest_release_is_this_one():
+    text = (config.CHECKOUT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.*)$", text, re.M)
+    assert headings[0] == "[Unreleased]"
+    released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d", each)[1] for each in headings[1:]]
+    numbers = [tuple(map(int, each.split("."))) for each in released]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert released[:1] in ([], [config.VERSION])
+    kinds = set(re.findall(r"^### (.*)$", text, re.M))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
