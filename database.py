@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -131,20 +131,12 @@ class Database:
                     connection.exec_driver_sql(statement)
             version = connection.scalar(text("SELECT max(version) FROM schema_version"))
         if version != VERSION:
-            raise Unavailable(
-                f"{self._path}: its schema is version {version}, this invite-api needs {VERSION}: "
-                "run the version of invite-api that made it"
-            )
+            raise Unavailable(f"{self._path}: {misfit(version)}")
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file, and rows that refer to rows that are not there; [] for nothing."""
         with self.reading() as unit:
-            found = unit.connection.scalars(text("PRAGMA integrity_check")).all()
-            dangling = unit.connection.execute(text("PRAGMA foreign_key_check")).all()
-        lost = [
-            f"{table}, row {row}: refers to a row of {parent} that is not there" for table, row, parent, _ in dangling
-        ]
-        return [each for each in found if each != "ok"] + lost
+            return faults(unit.connection.exec_driver_sql)
 
     def _take_turn(self) -> None:
         """Wait for one's turn to write, but not behind a writer who waits for another process.
@@ -227,9 +219,7 @@ def open_database(settings: config.Settings, make_engine: Callable[[], Engine] |
     `make_engine` gives the engine where somebody else (Flask-SQLAlchemy) keeps it. Raises
     Unavailable with a sentence that names the file and what to do.
     """
-    path = file_of(settings)
-    config.make_private(settings.instance)
-    _make_file(path)
+    path = made_file(settings)
     with _translated(path):
         _make_ours(path)
     engine = make_engine() if make_engine else create_engine(settings.database_url, **ENGINE_OPTIONS)
@@ -250,6 +240,49 @@ def file_of(settings: config.Settings) -> Path:
     return Path(make_url(settings.database_url).database or "").absolute()
 
 
+def made_file(settings: config.Settings) -> Path:
+    """The SQLite file these settings name, made, empty and private, if it is not there; raises Unavailable."""
+    path = file_of(settings)
+    config.make_private(settings.instance)
+    _make_file(path)
+    return path
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse to touch another user's file; raises Unavailable, or OSError if it is not there."""
+    if path.stat().st_uid != os.geteuid():
+        raise Unavailable(f"{path}: belongs to another user{config.as_owner(path)}")
+
+
+@contextmanager
+def connect(path: Path) -> Iterator[sqlite3.Connection]:
+    """SQLite's own connection to a file that is there, for work on the file as a whole.
+
+    Raises Unavailable, also for what goes wrong inside.
+    """
+    uri = f"{path.as_uri()}?mode=rw"
+    with _translated(path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+        teach_manners(connection)
+        yield connection
+
+
+def faults(execute: Callable[[str], Iterable[Any]]) -> list[str]:
+    """What SQLite finds wrong with the file on which `execute` works, and references to nothing; [] for nothing."""
+    found = [each for (each,) in execute("PRAGMA integrity_check") if each != "ok"]
+    return found + [
+        f"{table}, row {row}: refers to a row of {parent} that is not there"
+        for table, row, parent, _ in execute("PRAGMA foreign_key_check")
+    ]
+
+
+def misfit(version: int) -> str:
+    """What to say, and what to do, about a schema of another version than ours."""
+    what = f"its schema is version {version}, this invite-api needs {VERSION}"
+    if version < VERSION:
+        return f"{what}: stop the server and run invite-api db migrate"
+    return f"{what}: install the invite-api that it was used with, or restore a backup from before"
+
+
 def statements(script: str) -> Iterator[str]:
     """The statements of an SQL script, one by one (`executescript` would commit behind our back)."""
     statement = ""
@@ -260,6 +293,8 @@ def statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement.strip()
             statement = ""
+    if statement.strip():
+        raise ValueError(f"a statement without its end: {statement.strip()}")
 
 
 def _is_current(database: Database) -> bool:
@@ -280,13 +315,10 @@ def _make_file(path: Path) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             config.sync_folder(path.parent)
-        owner = path.stat().st_uid
+        refuse_foreign(path)
     except OSError as error:
-        raise Unavailable(f"{path}: cannot be opened: {error.strerror}") from error
-    if owner != os.geteuid():
-        raise Unavailable(
-            f"{path}: belongs to another user; run this as its owner: sudo -u {_user_name(owner)} invite-api …"
-        )
+        hint = config.as_owner(path.parent) if isinstance(error, PermissionError) else ""
+        raise Unavailable(f"{path}: cannot be opened: {error.strerror}{hint}") from error
 
 
 def _make_ours(path: Path) -> None:
@@ -315,15 +347,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"'#{uid}'"
 
 
 def teach_manners(connection: sqlite3.Connection, record: object = None) -> None:  # noqa: ARG001
