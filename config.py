@@ -419,7 +419,7 @@ def _own_secret(instance: Path) -> Path:
         pass
     finally:
         os.unlink(draft)
-    sync_folder(instance)
+    sync(instance)
     return path
 
 
@@ -433,9 +433,9 @@ def make_private(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be made a private folder: {error.strerror}") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the folder's list of files on disk, so that a power cut does not take a new file back."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file on disk, or a folder's list of files, so that a power cut does not take a new one back."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -248,6 +248,18 @@ def made_file(settings: config.Settings) -> Path:
     return path
 
 
+def found_file(settings: config.Settings) -> Path:
+    """The SQLite file these settings name, which must be there and ours; raises Unavailable."""
+    path = file_of(settings)
+    try:
+        refuse_foreign(path)
+    except FileNotFoundError as error:
+        raise Unavailable(f"{path}: there is no database yet; the first start of invite-api makes it") from error
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be opened: {error.strerror}{config.as_owner(path)}") from error
+    return path
+
+
 def refuse_foreign(path: Path) -> None:
     """Refuse to touch another user's file; raises Unavailable, or OSError if it is not there."""
     if path.stat().st_uid != os.geteuid():
@@ -255,13 +267,13 @@ def refuse_foreign(path: Path) -> None:
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[sqlite3.Connection]:
+def connect(path: Path, called: Path | None = None) -> Iterator[sqlite3.Connection]:
     """SQLite's own connection to a file that is there, for work on the file as a whole.
 
-    Raises Unavailable, also for what goes wrong inside.
+    Raises Unavailable, also for what goes wrong inside, which names the file as it is `called`.
     """
     uri = f"{path.as_uri()}?mode=rw"
-    with _translated(path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+    with _translated(called or path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
         teach_manners(connection)
         yield connection
 
@@ -314,7 +326,7 @@ def _make_file(path: Path) -> None:
     try:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            config.sync_folder(path.parent)
+            config.sync(path.parent)
         refuse_foreign(path)
     except OSError as error:
         hint = config.as_owner(path.parent) if isinstance(error, PermissionError) else ""

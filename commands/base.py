@@ -25,6 +25,7 @@ from rules.refusals import (
     Refusal,
     UserNotFound,
 )
+from upkeep import lock
 
 MOST_COMPLETIONS = 100
 
@@ -97,7 +98,7 @@ class Group(click.Group):
 def house() -> Iterator[database.Database]:
     """The database of the settings in the environment, with these settings in force."""
     os.umask(0o077)
-    with config.using(config.load()) as settings:
+    with config.using(config.load()) as settings, lock.using(database.made_file(settings)):
         yield database.open_database(settings)
 
 

@@ -12,6 +12,7 @@ import database
 import terminal
 from commands.base import Examples, Refused, json_option, say
 from terminal import Cell, Facts, Kind
+from upkeep import lock
 
 
 def _row(route: Any) -> list[Cell]:
@@ -44,14 +45,19 @@ def routes(as_json: bool) -> None:
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for any.")
 def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
+    os.umask(0o077)
+    settings = config.load()
+    with lock.using(database.made_file(settings)):
+        _serve(settings, host, port)
+
+
+def _serve(settings: config.Settings, host: str, port: int) -> None:
     import logs
     from app import HASHING, QUICK, STREAMING, WRITING, create_app
     from delivery.outbox import Postman
     from rules import passwords
     from server import Lanes, Server
 
-    os.umask(0o077)
-    settings = config.load()
     logs.start()
     app = create_app(settings)
     threads = settings.threads
