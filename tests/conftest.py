@@ -31,6 +31,7 @@ from app import create_app
 from chromium import Window, started
 from models import ApiKey, Invite
 from rules import accounts, invites, keys, passwords, projects, sessions, tokens
+from upkeep import backup
 
 flask.Flask.test_client_class = described.Client
 
@@ -235,6 +236,7 @@ def seeded(house, tmp_path):
         made.id = SOME_ID
         invites.add([made])
         invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")))
+    backup.make(database.file_of(config.settings()), tmp_path / "yesterday.db")
     (tmp_path / "guests.csv").write_text(GUESTS)
     (tmp_path / "prosody" / "chat%2eexample").mkdir(parents=True)
     (tmp_path / "prosody" / "chat%2eexample" / "invite_api_keys.dat").write_text(STORE)

@@ -1,0 +1,383 @@
+"""What was backed up is back: links, keys and people; and what was shut since then stays shut."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+import clock
+import config
+import database
+from app import create_app
+from conftest import HASH, PASSWORD, make_settings
+from database import Unavailable
+from models import User
+from rules import accounts, invites, keys, tokens
+from upkeep import backup, lock, restore
+
+GARBAGE = b"dear diary\n" * 1000
+
+
+def ruin(source):
+    """As a failing disk does it; what is in the journal could else be read from there."""
+    source.write_bytes(GARBAGE)
+    source.with_name("invites.db-wal").unlink()
+
+
+@pytest.fixture
+def source(house, settings):
+    return database.file_of(settings)
+
+
+@pytest.fixture
+def copy(source, tmp_path):
+    """Back the house up, and the file of that."""
+    return lambda: backup.make(source, tmp_path / "copy.db")
+
+
+@pytest.fixture
+def put_back(settings, tmp_path):
+    """Restore the backup; all that was said of it."""
+
+    def put(reopen=False, **elsewhere):
+        with restore.prepared(settings, tmp_path / "copy.db", reopen) as ready:
+            ready.finish()
+        return {each.heading.partition(" since")[0]: each.things for each in ready.named} | dict.fromkeys(ready.notes)
+
+    return put
+
+
+@pytest.fixture
+def reopened(settings):
+    """Work in the database as it is now, in a unit of its own."""
+
+    def work(look):
+        with database.open_database(settings).writing():
+            return look()
+
+    return work
+
+
+def test_links_keys_and_people_are_as_they_were(copy, put_back, make_invite, key, alice, source, settings):
+    token = make_invite(name="Anne")
+    copy()
+    ruin(source)
+    put_back()
+    client = create_app(settings).test_client()
+    assert "Anne" in client.get(f"/invite?{token}").text
+    assert client.post("/invites_api", headers={"Authorization": f"Bearer {key}"}).status_code == 201
+    assert client.post("/auth/login", json={"email": "alice", "password": PASSWORD}).status_code == 200
+
+
+def test_nobody_is_signed_in_by_a_restore(copy, put_back, alice, settings):
+    copy()
+    put_back()
+    client = create_app(settings).test_client()
+    assert client.get("/auth/me", headers=alice.bearer).status_code == 401
+    refresh = {"refresh_token": alice.pair.refresh}
+    assert client.post("/auth/token/refresh", json=refresh).status_code == 401
+
+
+def test_a_spent_invite_stays_spent(copy, put_back, make_invite, use, settings, reopened):
+    once, thrice = make_invite(email="anne@example.org"), make_invite(uses=3)
+    use(thrice, "first")
+    copy()
+    use(once, "second")
+    use(thrice, "third")
+    said = put_back()
+    assert [whose for _, whose in said["invites were used"]] == ["anne@example.org", None]
+    assert [whose for _, whose in said["accounts were made"]] == ["anne@example.org", "third"]
+    client = create_app(settings).test_client()
+    assert client.get(f"/invite?{once}").status_code == 410
+    assert reopened(lambda: invites.find(thrice).uses) == 2
+    assert reopened(lambda: list(invites.miscounted())) == []
+
+
+def test_who_used_it_is_remembered_if_the_backup_knows_them(copy, put_back, make_invite, house, alice, reopened):
+    from rules import redemption
+
+    token = make_invite()
+    copy()
+    with house.writing():
+        redemption.accept(token, accounts.named("alice"))
+    put_back()
+    assert reopened(lambda: [each.user.username for each in invites.find(token).redemptions]) == ["alice"]
+
+
+def test_two_pasts_do_not_give_an_invite_more_uses_than_it_has(copy, put_back, make_invite, use, settings, reopened):
+    token = make_invite(uses=2)
+    first = copy()
+    use(token, "one")
+    use(token, "two")
+    backup.make(database.file_of(settings), first.with_name("later.db"))
+    put_back(reopen=True)
+    reopened(lambda: accounts.register(token, accounts.Names("three"), HASH))
+    with restore.prepared(settings, first.with_name("later.db")) as ready:
+        ready.finish()
+    assert reopened(lambda: invites.find(token).uses) == 2
+    assert reopened(lambda: list(invites.miscounted())) == []
+
+
+def test_what_was_shut_stays_shut(copy, put_back, make_invite, house, alice, charlie, settings, reopened):
+    token = make_invite(name="Anne")
+    copy()
+    with house.writing():
+        invites.revoke(invites.find(token))
+        accounts.disable(accounts.named("alice"))
+        accounts.remove(accounts.named("charlie"))
+    said = put_back()
+    assert [whose for _, whose in said["invites were withdrawn"]] == ["Anne"]
+    assert len(said["accounts were disabled or deleted"]) == 2
+    client = create_app(settings).test_client()
+    assert client.get(f"/invite?{token}").status_code == 404
+    for name in ("alice", "charlie"):
+        assert client.post("/auth/login", json={"email": name, "password": PASSWORD}).status_code == 401
+
+
+def test_what_was_shut_by_mistake_is_open_again_if_asked_for(copy, put_back, make_invite, use, house, alice, settings):
+    used, withdrawn = make_invite(), make_invite()
+    copy()
+    use(used)
+    with house.writing():
+        invites.revoke(invites.find(withdrawn))
+        accounts.disable(accounts.named("alice"))
+    put_back(reopen=True)
+    client = create_app(settings).test_client()
+    assert [client.get(f"/invite?{each}").status_code for each in (used, withdrawn)] == [200, 200]
+    assert client.post("/auth/login", json={"email": "alice", "password": PASSWORD}).status_code == 200
+
+
+def test_what_was_made_since_is_named_and_kept_aside(copy, put_back, make_invite, house, key, settings, source):
+    copy()
+    token = make_invite(email="dora@example.org")
+    with house.writing():
+        later = keys.create("later").partition("/")[0]
+        keys.delete(key.partition("/")[0])
+    said = put_back()
+    assert [whose for _, whose in said["invites were made"]] == ["dora@example.org"]
+    assert said["API keys were made"] == [(later, "later")]
+    assert said["API keys were deleted"] == [(key.partition("/")[0], "test")]
+    (kept,) = source.parent.glob("invites-before-restore-*.db")
+    former = database.open_database(make_settings(settings.instance, DATABASE_URL=f"sqlite:///{kept}"))
+    with former.reading():
+        assert invites.find(token).email == "dora@example.org"
+
+
+def test_on_a_new_machine_nothing_is_compared(copy, make_invite, key, tmp_path):
+    make_invite()
+    copy()
+    elsewhere = make_settings(tmp_path / "new")
+    with database.open_database(elsewhere).writing():  # a server was started there too early
+        pass
+    with restore.prepared(elsewhere, tmp_path / "copy.db") as ready:
+        ready.finish()
+    assert (ready.notes, ready.named) == ([], [])
+    assert oct(database.file_of(elsewhere).stat().st_mode & 0o777) == "0o600"
+
+
+def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, house, reopened):
+    from models import Letter
+
+    copy()
+    with house.writing() as unit:
+        for each in unit.session.query(Letter):
+            each.sent_at, each.due_at = clock.now(), None
+    put_back()
+    assert reopened(lambda: [each.due_at for each in database.session().query(Letter)]) == [None]
+
+
+def test_a_database_that_cannot_be_read_is_replaced_and_that_is_said(copy, put_back, make_invite, source):
+    make_invite()
+    copy()
+    ruin(source)
+    (note,) = put_back()
+    assert note.startswith("the present database cannot be compared (file is not a database)")
+    (kept,) = source.parent.glob("invites-before-restore-*.db")
+    assert kept.read_bytes() == GARBAGE
+
+
+def test_the_journal_of_the_former_database_does_not_get_into_the_next(copy, put_back, serve, settings, tmp_path):
+    copy()
+    served = serve()
+    served.run("invite", "create", "--name", "Anne")
+    served.process.kill()
+    served.process.wait()
+    assert database.file_of(settings).with_name("invites.db-wal").stat().st_size
+    assert [len(each) for each in put_back().values()] == [1]
+    with closing(sqlite3.connect(database.file_of(settings))) as file:
+        assert file.execute("SELECT count(*) FROM invites").fetchone() == (0,)
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_copy_with_a_journal_beside_it_is_restored_whole(house, source, make_invite, tmp_path, settings):
+    make_invite(name="Anne")
+    for end in ("", "-wal"):
+        (tmp_path / f"copy.db{end}").write_bytes(source.with_name(source.name + end).read_bytes())
+    before = (tmp_path / "copy.db").read_bytes()
+    elsewhere = make_settings(tmp_path / "new")
+    with restore.prepared(elsewhere, tmp_path / "copy.db") as ready:
+        ready.finish()
+    with database.open_database(elsewhere).reading() as unit:
+        assert [each.name for each in unit.session.query(invites.Invite)] == ["Anne"]
+    assert (tmp_path / "copy.db").read_bytes() == before
+
+
+def truncated(file):
+    file.write_bytes(file.read_bytes()[:8192])
+    return r"copy\.db: is not whole: its checksum is not the one in copy\.db\.sha256"
+
+
+def truncated_without_its_checksum(file):
+    backup.sums_of(file).unlink()
+    file.write_bytes(file.read_bytes()[:8192])
+    return r"copy\.db: .*(malformed|damaged)"
+
+
+def of_another_program(file):
+    backup.sums_of(file).unlink()
+    file.unlink()
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE recipes (id INTEGER)")
+    return r"copy\.db: this is no database of invite-api"
+
+
+def newer(file):
+    backup.sums_of(file).unlink()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("UPDATE schema_version SET version = 99")
+    return r"copy\.db: its schema is version 99, this invite-api needs \d+: install"
+
+
+def no_database(file):
+    backup.sums_of(file).unlink()
+    file.write_bytes(GARBAGE)
+    return r"copy\.db: file is not a database"
+
+
+def nothing(file):
+    file.unlink()
+    return r"copy\.db: No such file or directory; nothing was changed"
+
+
+@pytest.mark.parametrize(
+    "spoil", [truncated, truncated_without_its_checksum, of_another_program, newer, no_database, nothing]
+)
+def test_what_is_no_good_backup_changes_nothing(copy, put_back, make_invite, source, spoil):
+    token = make_invite()
+    words = spoil(copy())
+    there = {each.name for each in source.parent.iterdir()}
+    with pytest.raises(Unavailable, match=words):
+        put_back()
+    assert {each.name for each in source.parent.iterdir()} - there <= {"invites.db.lock"}
+    with closing(sqlite3.connect(source)) as file:
+        assert file.execute("SELECT token_hash FROM invites").fetchall() == [(tokens.digest(token),)]
+
+
+def test_a_backup_without_its_checksum_is_taken_with_a_warning(copy, put_back):
+    backup.sums_of(copy()).unlink()
+    assert list(put_back()) == ["there is no copy.db.sha256 beside it to compare it with"]
+
+
+def test_while_a_server_runs_nothing_is_restored_and_one_that_was_killed_is_no_hindrance(serve, invite_api, tmp_path):
+    served = serve()
+    served.run("db", "backup", str(tmp_path / "copy.db"))
+    refused = invite_api("db", "restore", "copy.db", "--yes")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.endswith("invites.db: is in use: stop the server (and other invite-api commands) first\n")
+    assert "is in use" in invite_api("db", "migrate").stderr
+    served.process.kill()
+    served.process.wait()
+    done = invite_api("db", "restore", "copy.db", "--yes")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/instance/invites.db\n")
+    assert invite_api("db", "check").stdout == "ok\n"
+
+
+def test_during_a_restore_neither_server_nor_command_starts(house, source, invite_api):
+    with lock.alone(source):
+        for arguments in (["list"], ["serve", "--port", "0"]):
+            done = invite_api(*arguments)
+            assert done.returncode == 1
+            assert "is being restored or migrated: try again" in done.stderr
+
+
+def test_another_program_that_has_the_database_open_is_in_the_way(copy, put_back, make_invite, source, monkeypatch):
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    make_invite()
+    copy()
+    with closing(sqlite3.connect(source, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM invites").fetchone()
+        make_invite()
+        with pytest.raises(Unavailable, match="another program has it open; nothing was changed"):
+            put_back()
+
+
+def test_without_yes_nothing_is_restored(invite_api, tmp_path):
+    invite_api("invite", "create")
+    invite_api("db", "backup", "copy.db")
+    invite_api("invite", "create", "--email", "dora@example.org")
+    done = invite_api("db", "restore", "copy.db")
+    assert done.returncode == 1
+    assert "Warning: 1 invites were made since the backup; their links will be dead:\n" in done.stderr
+    assert "  dora@example.org\n" in done.stderr
+    assert done.stderr.endswith("Error: nothing was changed: give --yes\n")
+    assert len(json.loads(invite_api("invite", "list", "--json").stdout)) == 2
+
+
+KILLED = """
+import os, signal, sys
+import config, database
+from pathlib import Path
+from upkeep import restore
+
+left = int(sys.argv[2])
+watched = ("open", "os.rename", "os.link", "os.remove", "sqlite3.connect", "shutil.copyfile", "tempfile.mkstemp")
+
+def count(event, arguments):
+    global left
+    if event in watched and "restoring" in str(arguments) or event in ("os.link", "os.rename", "os.remove"):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+settings = config.load()
+sys.addaudithook(count)
+with restore.prepared(settings, Path(sys.argv[1])) as ready:
+    ready.finish()
+"""
+
+
+def test_killed_anywhere_a_restore_has_happened_or_has_not(copy, make_invite, settings, source, tmp_path):
+    before = make_invite()
+    file = copy()
+    after = make_invite()
+    old = {tokens.digest(each) for each in (before, after)}
+    environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance), "PYTHONPATH": str(config.CHECKOUT)}
+    found = []
+    for step in range(1, 100):
+        call = [sys.executable, "-c", KILLED, str(file), str(step)]
+        ended = subprocess.run(call, env=environ, check=False).returncode
+        with closing(sqlite3.connect(source)) as present:
+            assert present.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            found.append({each for (each,) in present.execute("SELECT token_hash FROM invites")})
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    assert step > 6
+    assert found[0] == old
+    assert found[-1] == {tokens.digest(before)}
+    assert all(each in (old, found[-1]) for each in found)
+    assert not list(source.parent.glob("*.restoring*"))
+
+
+def test_a_user_of_the_backup_is_as_the_backup_says(copy, put_back, alice, house, reopened):
+    copy()
+    with house.writing():
+        accounts.named("alice").display_name = "Alice the Second"
+    put_back()
+    assert reopened(lambda: [each.display_name for each in database.session().query(User)]) == [None]
