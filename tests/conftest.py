@@ -424,3 +424,32 @@ def _environ(instance: Path, environ: dict[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
     given = {"INSTANCE": str(instance), "LIMITS": "off", **environ}
     return inherited | {f"{config.PREFIX}{name}": value for name, value in given.items()}
+
+
+@dataclass
+class Checkout:
+    """A copy of this checkout, and the command that runs what is in it."""
+
+    folder: Path
+    bin: Path
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run its command, which reads its own `instance/` unless told otherwise."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+        call = [self.bin / "invite-api", *arguments]
+        return subprocess.run(
+            call, capture_output=True, text=True, timeout=60, cwd=self.folder, env=inherited | environ, check=False
+        )
+
+
+@pytest.fixture
+def checkout_copy(tmp_path) -> Checkout:
+    """A checkout of this test's own, with the packages of the environment that the tests run in."""
+    copy = Checkout(tmp_path / "invite-api", tmp_path / "bin")
+    shutil.copytree(config.CHECKOUT, copy.folder, ignore=shutil.ignore_patterns(".*", "instance", "__pycache__"))
+    copy.bin.mkdir()
+    command = copy.bin / "invite-api"
+    start = f"import sys; sys.path.insert(0, {str(copy.folder)!r})\nfrom cli import main\nmain()\n"
+    command.write_text(f"#!{sys.executable}\n{start}")
+    command.chmod(0o755)
+    return copy

@@ -1,0 +1,81 @@
+"""Write down a database as this version makes it, with rows in every table: VERSION.sql and VERSION.json."""
+
+import json
+import sqlite3
+import sys
+import tempfile
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import time_machine
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent.parent))
+
+import clock
+import config
+import database
+from rules import accounts, counters, invites, keys, legacy, passwords, projects, redemption, registration, sessions
+
+SECRET = "the master secret of databases that are not secret"
+PASSWORD = "correct horse battery"
+MOMENT = datetime(2026, 3, 25, 21, tzinfo=UTC)
+
+
+def fill() -> dict[str, str]:
+    """Make some of everything, inside a unit of work; what opens it."""
+    hashed = passwords.hash(PASSWORD)
+    alice = accounts.create(accounts.Names("alice", "alice@example.org"), hashed, proven=True)
+    bob, charlie, dora = (accounts.create(accounts.Names(name), hashed) for name in ("bob", "charlie", "dora"))
+    garden = projects.create(alice, projects.Plan("Tea Garden"))
+    to_garden = invites.Draft(project=garden.slug, uses=2)
+    joined = invites.create(to_garden, accounts.as_maker(alice))
+    redemption.accept(invites.token(joined), bob)
+    mailed = invites.create(invites.Draft(email="erin@example.org"), invites.SHELL, mailed=True)
+    withdrawn, spent = (invites.create(invites.Draft(name=name), invites.SHELL) for name in ("Anne", "José"))
+    invites.revoke(withdrawn)
+    redemption.accept(invites.token(spent), charlie)
+    accounts.disable(charlie)
+    accounts.remove(dora)
+    registration.start_proof(bob_with_an_address(bob))
+    counters.spend("login", alice.id)
+    pair = sessions.start(alice)
+    return {
+        "key": keys.create("laptop"),
+        "joined": invites.token(joined),
+        "mailed": invites.token(mailed),
+        "mailed as a letter": invites.mail_token(mailed),
+        "withdrawn": invites.token(withdrawn),
+        "spent": invites.token(spent),
+        "forever": invites.token(invites.create(invites.Draft(ttl=None, name="李小龙"), invites.SHELL)),
+        "short code": legacy.create(invites.SHELL),
+        "access": pair.access,
+        "refresh": pair.refresh,
+        "password": PASSWORD,
+        "secret": SECRET,
+        "moment": clock.iso(MOMENT),
+    }
+
+
+def bob_with_an_address(bob):
+    bob.email = "bob@example.org"
+    return bob
+
+
+def dump(folder: Path) -> tuple[str, dict[str, str]]:
+    """The SQL text of such a database, made in a folder, and what opens it."""
+    settings = config.load({"INVITE_API_INSTANCE": str(folder), "INVITE_API_SECRET_KEY": SECRET})
+    with time_machine.travel(MOMENT, tick=False), config.using(settings):
+        house = database.open_database(settings)
+        with house.writing():
+            opens = fill()
+    with closing(sqlite3.connect(database.file_of(settings))) as file:
+        return "\n".join(file.iterdump()) + "\n", opens
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        text, opens = dump(Path(folder))
+    (FOLDER / f"{config.VERSION}.sql").write_text(text)
+    (FOLDER / f"{config.VERSION}.json").write_text(json.dumps(opens, indent=4, ensure_ascii=False) + "\n")
