@@ -159,3 +159,11 @@ def test_a_checksum_is_that_of_the_whole_file(source, tmp_path):
     file = backup.make(source, tmp_path / "copy.db")
     sums = f"{hashlib.sha256(file.read_bytes()).hexdigest()}  copy.db\n"
     assert backup.sums_of(file).read_text() == sums
+
+
+def test_a_server_that_was_stopped_leaves_all_in_one_file(serve):
+    served = serve()
+    served.run("invite", "create")
+    served.process.terminate()
+    assert served.process.wait(20) == 0
+    assert not list(served.instance.glob("invites.db-*"))

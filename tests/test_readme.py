@@ -45,9 +45,9 @@ class Reader:
 
     END = "the end of what was printed"
 
-    def __init__(self, served, folder=None):
+    def __init__(self, served, folder=None, bin=COMMAND.parent):
         self.meant = {ADDRESS: served.url}
-        environ = served.environ | {"PATH": f"{COMMAND.parent}:{os.environ['PATH']}"}
+        environ = served.environ | {"PATH": f"{bin}:{os.environ['PATH']}"}
         self.shell = subprocess.Popen(
             ["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, cwd=folder
         )

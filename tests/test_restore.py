@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import clock
 import config
 import database
 from app import create_app
-from conftest import HASH, PASSWORD, make_settings
+from conftest import COMMAND, HASH, PASSWORD, make_settings
 from database import Unavailable
 from models import User
 from rules import accounts, invites, keys, tokens
@@ -327,6 +328,23 @@ def test_without_yes_nothing_is_restored(invite_api, tmp_path):
     assert "  dora@example.org\n" in done.stderr
     assert done.stderr.endswith("Error: nothing was changed: give --yes\n")
     assert len(json.loads(invite_api("invite", "list", "--json").stdout)) == 2
+
+
+@pytest.mark.parametrize(("typed", "ended", "left"), [("y", 0, 0), ("n", 1, 1)])
+def test_at_a_terminal_it_asks(invite_api, tmp_path, typed, ended, left):
+    invite_api("create")
+    invite_api("db", "backup", "copy.db")
+    invite_api("invite", "create")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{typed}\n".encode())
+    environ = os.environ | {"INVITE_API_INSTANCE": str(tmp_path / "instance")}
+    call = [COMMAND, "db", "restore", str(tmp_path / "copy.db")]
+    done = subprocess.run(call, stdin=theirs, capture_output=True, text=True, env=environ, check=False)
+    for each in (ours, theirs):
+        os.close(each)
+    assert done.returncode == ended
+    assert f"Replace {tmp_path}/instance/invites.db by {tmp_path}/copy.db? [y/N]: " in done.stderr
+    assert len(invite_api("invite", "list").stdout.splitlines()) == left
 
 
 KILLED = """

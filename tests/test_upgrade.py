@@ -62,7 +62,7 @@ def old(settings, house, use, make_invite):
     """A database of version 1 with rows in it, that nobody has open."""
     use(make_invite(), "anne")
     use(make_invite(), "bob")
-    house.engine.dispose()
+    house.close()
     return database.file_of(settings)
 
 
