@@ -59,7 +59,7 @@ def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Ite
             _end_sessions(connection)
             if database.is_there(settings):
                 _compare(connection, made, reopen)
-            connection.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            connection.execute("PRAGMA main.journal_mode = DELETE")  # one file, with nothing beside it
         config.sync(draft)
         yield made
 

@@ -71,8 +71,8 @@ def settle(connection: sqlite3.Connection, present: Path, reopen: bool) -> list[
     database cannot be compared.
     """
     connection.execute("ATTACH ? AS present", [str(present)])
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         named = [_named(connection, *each) for each in _LOST]
         if not _is_new(connection):
             named.append(_named(connection, *_BACK))
