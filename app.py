@@ -43,6 +43,7 @@ from guards import (
     visitor,
 )
 from models import Base
+from readiness import Readiness
 from rules import accounts, passwords
 from rules.refusals import RateLimited, Refusal
 
@@ -199,6 +200,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/openapi.json",                        manual.document,               anyone,        "120/minute", ALONE),
         Route("GET",      "/swagger.json",                        manual.document,               anyone,        "120/minute", ALONE),
         Route("GET",      "/health",                              ops.health,                    anyone,        None,         ALONE),
+        Route("GET",      "/ready",                               ops.ready,                     anyone,        None,         ALONE),
     ],
 }
 # fmt: on
@@ -238,6 +240,7 @@ class House(NamedTuple):
     settings: Settings
     database: database.Database
     flood: flood.Flood
+    readiness: Readiness
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -262,7 +265,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
-    house = House(settings, database.open_database(settings, lambda: _engine(app)), flood.Flood(settings.limits))
+    opened = database.open_database(settings, lambda: _engine(app))
+    house = House(settings, opened, flood.Flood(settings.limits), Readiness(opened, settings))
     app.extensions["invite_api"] = house
     app.extensions["openapi"] = openapi.Description(lambda: openapi.describe(ROUTES, settings))
     _draw(app, house)

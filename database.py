@@ -155,17 +155,28 @@ class Database:
         """A unit on this thread's connection; what is not committed in it is rolled back."""
         if _current.get() is not None:
             raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
-        with _translated(self._path):
-            connection = self._connection()
-            unit = Unit(connection, writes)
-            before = _current.set(unit)
-            try:
-                self._begin(connection, writes)
-                yield unit
-            finally:
-                _current.reset(before)
-                unit.close()
-                _roll_back(connection)
+        try:
+            with _translated(self._path):
+                connection = self._connection()
+                unit = Unit(connection, writes)
+                before = _current.set(unit)
+                try:
+                    self._begin(connection, writes)
+                    yield unit
+                finally:
+                    _current.reset(before)
+                    unit.close()
+                    _roll_back(connection)
+        except Unavailable:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Have a new connection after trouble: one that was opened when the file could only be read stays so."""
+        held: Connection | None = getattr(self._held, "connection", None)
+        if held and not held.closed:
+            held.invalidate()
+            held.close()
 
     def _connection(self) -> Connection:
         """This thread's own: to take one from the engine for each unit costs as much as a query."""

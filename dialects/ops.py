@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from flask import Response
+from flask import Response, current_app, jsonify
 from werkzeug.exceptions import HTTPException
 
 from dialects import shapes, wire
 from rules.refusals import Refusal
 
 HEADERS: Mapping[str, str] = wire.HEADERS
+RETRY_AFTER = 5  # seconds
 
 STATUS = wire.STATUS
 
@@ -16,6 +17,17 @@ STATUS = wire.STATUS
 def health(caller: None) -> shapes.Health:  # noqa: ARG001
     """The process answers. It says nothing about the database."""
     return {"status": "ok"}
+
+
+def ready(caller: None) -> Response:  # noqa: ARG001
+    """Whether the service can do its work; if not 503, with what is wrong by the name of each check."""
+    checks = current_app.extensions["invite_api"].readiness.look()
+    well = all(each == "ok" for each in checks.values())
+    answer = jsonify(status="ready" if well else "not ready", checks=checks)
+    if not well:
+        answer.status_code = 503
+        answer.headers["Retry-After"] = str(RETRY_AFTER)
+    return answer
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

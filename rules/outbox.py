@@ -4,14 +4,18 @@ A row has no link and no code in it: they are derived when it is delivered (deli
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 
 import clock
 from database import session
 from models import Code, Invite, Letter, User
 from rules import ids
 from rules.refusals import LetterNotFound
+
+_WAITS = Letter.due_at.is_not(None)
 
 
 def queue(
@@ -43,7 +47,7 @@ def write(
 def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:
     """At most `limit` letters, the newest first; perhaps only those that still wait."""
     query = select(Letter).order_by(Letter.created_at.desc(), Letter.id).limit(limit)
-    return session().scalars(query.where(Letter.due_at.is_not(None)) if waiting else query).all()
+    return session().scalars(query.where(_WAITS) if waiting else query).all()
 
 
 def of_invite(invite: Invite) -> Sequence[Letter]:
@@ -53,8 +57,36 @@ def of_invite(invite: Invite) -> Sequence[Letter]:
 
 def has_untried(invite: Invite) -> bool:
     """Whether a letter with this invite waits that nobody has tried to send yet."""
-    waiting = Letter.invite_id == invite.id, Letter.due_at.is_not(None), Letter.attempts == 0
+    waiting = Letter.invite_id == invite.id, _WAITS, Letter.attempts == 0
     return session().scalar(select(Letter.id).where(*waiting).limit(1)) is not None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many letters wait, how many of them have been tried in vain, and when the oldest was written."""
+
+    waiting: int
+    failed: int
+    oldest: datetime | None
+
+
+def standing() -> Standing:
+    """What waits at this moment."""
+    tried = func.count().filter(Letter.last_error.is_not(None))
+    query = select(func.count(), tried, func.min(Letter.created_at)).where(_WAITS)
+    return Standing(*session().execute(query).one())
+
+
+def stuck_since(late: datetime) -> datetime | None:
+    """When the oldest letter was written that should have gone by `late`, if none written after it has gone either.
+
+    A letter whose recipient the mail server does not know waits alone, and holds up nothing.
+    """
+    last_sent = session().scalar(select(func.max(Letter.created_at)).where(Letter.sent_at.is_not(None)))
+    known = or_(Letter.last_error.is_(None), ~Letter.last_error.startswith("SMTPRecipientsRefused"))
+    query = select(func.min(Letter.created_at)).where(_WAITS, known)
+    oldest = session().scalar(query.where(Letter.created_at > last_sent) if last_sent else query)
+    return oldest if oldest and oldest <= late else None
 
 
 def retry(letter_id: str | None = None) -> int:
@@ -63,7 +95,7 @@ def retry(letter_id: str | None = None) -> int:
     Returns how many; raises LetterNotFound.
     """
     if letter_id is None:
-        letters = list(session().scalars(select(Letter).where(Letter.due_at.is_not(None))))
+        letters = list(session().scalars(select(Letter).where(_WAITS)))
     else:
         found = ids.find(Letter, letter_id)
         if found is None or found.sent_at:

@@ -453,3 +453,28 @@ def checkout_copy(tmp_path) -> Checkout:
     command.write_text(f"#!{sys.executable}\n{start}")
     command.chmod(0o755)
     return copy
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until something is so, but not for ever."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.1)
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """Have a file that nobody may write, not even root."""
+    if os.geteuid():
+        path.chmod(0o400)
+        yield
+        path.chmod(0o600)
+        return
+    chattr = require("chattr", "e2fsprogs")
+    if subprocess.run([chattr, "+i", path], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this file system knows no immutable files; run the tests as another user than root")
+    try:
+        yield
+    finally:
+        subprocess.run([chattr, "-i", path], check=True)

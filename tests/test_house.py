@@ -32,7 +32,10 @@ MAY_IMPORT = {
     "delivery": {"delivery", "language", "rules", "models", "database", "config", "clock", "logs"},
     "schemas": {"dialects"},
     "openapi": {"schemas", "dialects", "guards", "rules", "config"},
-    "app": {"openapi", "dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"},
+    "readiness": {"rules", "database", "config", "clock", "logs"},
+    "app": {
+        "openapi", "readiness", "dialects", "guards", "flood", "rules", "models", "database", "config", "clock", "logs"
+    },
     "server": {"clock"},
     "terminal": {"clock"},
     "commands": {
@@ -114,7 +117,7 @@ def test_every_row_says_who_may_call_and_has_a_docstring(dialect, row):
     assert row.guard in vars(guards).values()
     assert row.unit in Unit
     assert row.view.__doc__
-    assert row.limit or row.path == "/health"
+    assert row.limit or row.path in ("/health", "/ready")
 
 
 def all_refusals(parent=refusals.Refusal):

@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-import time
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from aiosmtpd.controller import Controller
 
 import clock
 import config
-from conftest import PASSWORD, free_port, make_settings
+from conftest import PASSWORD, free_port, make_settings, wait_for
 from delivery import mail
 from delivery.outbox import backoff, deliver_one
 from models import Letter
@@ -412,10 +411,3 @@ def knock(port, secretly):
         wrap = ssl._create_unverified_context().wrap_socket
         connection = held.enter_context(wrap(plain)) if secretly else plain
         connection.recv(100)
-
-
-def wait_for(happened, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)

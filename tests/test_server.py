@@ -1,7 +1,6 @@
 """The real server, in a process of its own, over real sockets."""
 
 import json
-import os
 import re
 import select
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -19,7 +18,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from conftest import Answer, Served, free_port, require
+from conftest import Answer, Served, free_port, read_only
 
 PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
@@ -436,20 +435,3 @@ def assert_refused(done: "subprocess.CompletedProcess[str]", named: str) -> None
     assert done.returncode == 1
     assert named in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-@contextmanager
-def read_only(path: Path) -> Iterator[None]:
-    """Have a file that nobody may write, not even root."""
-    if os.geteuid():
-        path.chmod(0o400)
-        yield
-        path.chmod(0o600)
-        return
-    chattr = require("chattr", "e2fsprogs")
-    if subprocess.run([chattr, "+i", path], stderr=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("this file system knows no immutable files; run the tests as another user than root")
-    try:
-        yield
-    finally:
-        subprocess.run([chattr, "-i", path], check=True)
