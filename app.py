@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -42,6 +43,7 @@ from guards import (
     signed_in,
     visitor,
 )
+from metrics import Metrics
 from models import Base
 from readiness import Readiness
 from rules import accounts, passwords
@@ -201,6 +203,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/swagger.json",                        manual.document,               anyone,        "120/minute", ALONE),
         Route("GET",      "/health",                              ops.health,                    anyone,        None,         ALONE),
         Route("GET",      "/ready",                               ops.ready,                     anyone,        None,         ALONE),
+        Route("GET",      "/metrics",                             ops.metrics,                   key_or_admin,  "120/minute", READS),
     ],
 }
 # fmt: on
@@ -221,10 +224,13 @@ def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
     return re.compile("|".join(written(row) for rows in ROUTES.values() for row in rows if chosen(row)))
 
 
-# Requests that the server answers at once: what looks something up, but for the lists and searches of admins.
+# Requests that the server answers at once: what looks something up, but for the lists and searches of admins,
+# what counts whole tables, and what waits for the disk.
 QUICK = _requests(
     lambda row: (
-        row.unit in (READS, ALONE) and row.guard not in (admin_visitor, admin_form) and row.view not in manual.VIEWS
+        row.unit in (READS, ALONE)
+        and row.guard not in (admin_visitor, admin_form)
+        and row.view not in (ops.metrics, ops.ready, *manual.VIEWS)
     )
 )
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly
@@ -241,6 +247,7 @@ class House(NamedTuple):
     database: database.Database
     flood: flood.Flood
     readiness: Readiness
+    metrics: Metrics
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -266,7 +273,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     opened = database.open_database(settings, lambda: _engine(app))
-    house = House(settings, opened, flood.Flood(settings.limits), Readiness(opened, settings))
+    readiness = Readiness(opened, settings)
+    house = House(settings, opened, flood.Flood(settings.limits), readiness, Metrics(readiness))
     app.extensions["invite_api"] = house
     app.extensions["openapi"] = openapi.Description(lambda: openapi.describe(ROUTES, settings))
     _draw(app, house)
@@ -282,7 +290,7 @@ def answer(house: House, dialect: Dialect, route: Route) -> Callable[..., Respon
                 _refuse_size()
                 return _finish(dialect, _work(house, route, path))
             except Exception as error:
-                return _finish(dialect, dialect.refusal(_explained(error)))
+                return _finish(dialect, dialect.refusal(_explained(house, error)))
 
     return respond
 
@@ -347,9 +355,12 @@ def _chunks(house: House, made: Iterator[str]) -> Iterator[str]:
         yield chunk
 
 
-def _explained(error: Exception) -> Refusal | HTTPException:
+def _explained(house: House, error: Exception) -> Refusal | HTTPException:
     """An error that a dialect can put into words; what nobody foresaw is logged, and only there."""
-    if isinstance(error, Refusal | HTTPException):
+    if isinstance(error, Refusal):
+        house.metrics.refused(error)
+        return error
+    if isinstance(error, HTTPException):
         return error
     if isinstance(error, database.Unavailable):
         logs.log.error("the database cannot be used: %s", error, extra={"facts": {"route": _template()}})
@@ -382,11 +393,11 @@ def _draw(app: Flask, house: House) -> None:
         """What goes wrong before a row of the map is found: told by the dialect it was meant for."""
         dialect = spoken.get(_meant(app, error), pages if _browser() else ops)
         with config.using(house.settings):
-            return _finish(dialect, dialect.refusal(_explained(error)))
+            return _finish(dialect, dialect.refusal(_explained(house, error)))
 
     app.register_error_handler(Exception, stray)
     app.before_request(lambda: _arrive(house.settings))
-    app.after_request(_depart)
+    app.after_request(partial(_depart, house))
 
 
 def _add(app: Flask, route: Route, respond: Callable[..., Response]) -> str:
@@ -435,13 +446,15 @@ def _template() -> str:
     return g.get("template") or (request.url_rule.rule if request.url_rule else "unknown")
 
 
-def _depart(response: Response) -> Response:
+def _depart(house: House, response: Response) -> Response:
     response.status = _STATUS_LINES[response.status_code]  # Werkzeug writes 201 CREATED
+    route, seconds = _template(), clock.ticks() - g.started
+    house.metrics.answered(request.method, route, response.status_code, seconds)
     facts = {
         "method": request.method,
-        "route": _template(),
+        "route": route,
         "status": response.status_code,
-        "ms": round((clock.ticks() - g.started) * 1000, 1),
+        "ms": round(seconds * 1000, 1),
         "client": g.client,
     }
     logs.access.info("request", extra={"facts": facts})

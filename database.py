@@ -44,16 +44,16 @@ class Unit:
 
     def __init__(self, connection: Connection, writes: bool) -> None:
         self.connection = connection
-        self._writes = writes
+        self.writes = writes
 
     @cached_property
     def session(self) -> Session:
         """Objects for rows. It costs as much as a query, so that many a unit does without."""
-        return Session(self.connection, autoflush=self._writes, expire_on_commit=False)
+        return Session(self.connection, autoflush=self.writes, expire_on_commit=False)
 
     def flush(self) -> None:
         """Write what has been changed in objects, if this unit may write: a reading one forgets it."""
-        if self._writes and "session" in vars(self):
+        if self.writes and "session" in vars(self):
             self.session.flush()
 
     def close(self) -> None:
@@ -82,6 +82,11 @@ def connection() -> Connection:
     unit = _unit()
     unit.flush()
     return unit.connection
+
+
+def may_write() -> bool:
+    """Whether what is changed in the unit of work that is open here will be kept."""
+    return _unit().writes
 
 
 class Database:

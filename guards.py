@@ -77,8 +77,9 @@ def admin() -> SignedIn:
 
 def key_or_admin() -> Maker:
     """A program with an API key (it has a slash, which no access token has), or an admin of the site."""
+    header = request.headers.get("Authorization")
     try:
-        if "/" in request.headers.get("Authorization", ""):
+        if "/" in header if header is not None else "key" in request.args:
             return api_key()
         return accounts.as_maker(admin().user)
     except (KeyRefused, Forbidden):

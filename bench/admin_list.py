@@ -72,7 +72,12 @@ def main() -> None:
 def apart(size: int, house: database.Database) -> None:
     """The page and the counts each alone, without HTTP."""
     wanted = listing.Filter(after=(clock.now() - 300 * clock.MINUTE, ""))
-    for name, work in (("page alone", lambda: listing.page(wanted, 100)), ("counts alone", listing.counts)):
+    works = (
+        ("page alone", lambda: listing.page(wanted, 100)),
+        ("counts alone", listing.counts),
+        ("a scrape's counts by state", listing.by_state),
+    )
+    for name, work in works:
         taken = []
         for _ in range(PAGES):
             began = time.perf_counter()

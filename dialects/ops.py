@@ -30,6 +30,12 @@ def ready(caller: None) -> Response:  # noqa: ARG001
     return answer
 
 
+def metrics(caller: object) -> Response:  # noqa: ARG001
+    """What the service counts, in Prometheus' text format."""
+    page = current_app.extensions["invite_api"].metrics.page()
+    return Response(page, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``"""
     return wire.refusal(error, STATUS)

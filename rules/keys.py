@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 import clock
+import database
 from database import connection, session
 from models import ApiKey
 from rules import fields, tokens
@@ -101,7 +102,8 @@ def delete(key_id: str) -> None:
 def authenticate(combined: str) -> Known:
     """The key that ``ID/SECRET`` is, split at its first slash; raises KeyRefused.
 
-    No length is assumed: keys that came from Prosody are 12 and 36 characters long.
+    No length is assumed: keys that came from Prosody are 12 and 36 characters long. That it was used is
+    noted where something may be written: a reading would have to wait for its turn, and forget it again.
     """
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
@@ -112,7 +114,7 @@ def authenticate(combined: str) -> Known:
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
-    if key.last_used_at is None or now - key.last_used_at >= clock.MINUTE:
+    if database.may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
         connection().execute(_USED, {"key_id": key_id, "now": now})
     return Known(key.id, key.name)
 

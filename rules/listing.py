@@ -146,6 +146,14 @@ def counts() -> Counts:
     }
 
 
+def by_state() -> dict[str, int]:
+    """How many invites there are in each state: exactly, at this moment."""
+    now, count = clock.now(), select(func.count()).select_from(Invite)
+    found = {each: session().scalar(count.where(_in_state(each, now))) or 0 for each in ("expired", "revoked")}
+    known = counts()
+    return {"active": known["active"], "used": known["total"] - known["active"] - sum(found.values()), **found}
+
+
 def _query(wanted: Filter, now: datetime) -> Select[Any]:
     query = _LISTED
     if wanted.states:

@@ -1,4 +1,4 @@
-"""How many invites were made and used, week by week."""
+"""How many invites were made and used: week by week, and ever."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,11 @@ def weeks(count: int) -> Sequence[Week]:
     starts = [tomorrow - clock.WEEK * number for number in range(count, 0, -1)]
     made, used = _counts(Invite.created_at, starts), _counts(Redemption.redeemed_at, starts)
     return [Week(*each) for each in zip(starts, made, used, strict=True)]
+
+
+def redemptions() -> int:
+    """How often an invite was used, ever."""
+    return session().scalar(select(func.count()).select_from(Redemption)) or 0
 
 
 def _counts(moment: Any, starts: Sequence[datetime]) -> Sequence[int]:
