@@ -45,8 +45,8 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None: 
 def main(ctx: click.Context) -> None:
     """Make invites, and see who used them.
 
-    create, list and delete manage the API keys of programs, as prosodyctl's mod_invites_api does;
-    the groups do the rest.
+    An invite is made by `invite-api invite create`. The commands create, list and delete are about the
+    API keys of programs, as those of prosodyctl's mod_invites_api are.
     """
     if os.environ.get("NO_COLOR"):  # see no-color.org
         ctx.color = False

@@ -32,7 +32,7 @@ def path() -> None:
 
 @db.command(example="invite-api db check")
 def check() -> None:
-    """Look for damage, and print ok: the file is whole, all references hold, every use is accounted for."""
+    """Look for damage, and print ok. Then the file is whole, all references hold, every use is accounted for."""
     with house() as open_house:
         problems = open_house.check()
         with open_house.reading():

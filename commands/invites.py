@@ -99,7 +99,7 @@ invite.add_command(create)
 @json_option
 @reads
 def list_invites(after: str | None, limit: int, as_json: bool, **given: str | None) -> Iterable[str]:
-    """List the newest invites: id, state, uses, for whom, until when, made by."""
+    """List the newest invites. The columns: id, state, uses, for whom, until when, made by."""
     found = listing.page(_filter(given, after), limit + 1)
     shown = terminal.listing(found[:limit], LISTED, as_json)
     more = [Note(f"Note: there are more; go on with --after {found[limit - 1].id}")] if len(found) > limit else []
@@ -112,7 +112,7 @@ def list_invites(after: str | None, limit: int, as_json: bool, **given: str | No
 @json_option
 @reads
 def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
-    """Show all about an invite, its link again, and what has happened to it."""
+    """Show all about an invite, its link, and what has happened to it."""
     found = facts(invites.named(which))
     yield from terminal.details(found, as_json)
     if qr and found["link"]:
@@ -133,7 +133,7 @@ def delete(which: str) -> list[str]:
 @click.argument("ttl")
 @writes
 def extend(which: str, ttl: str) -> list[str]:
-    """Let an invite live for so long from now: 3d, 12h, 2 weeks, or never."""
+    """Let an invite live for so long from now. TTL is 3d, 12h, 2 weeks, or never."""
     invites.extend(invites.named(which), fields.ttl(ttl))
     return []
 
@@ -142,7 +142,7 @@ def extend(which: str, ttl: str) -> list[str]:
 @which_argument
 @writes
 def resend(which: str) -> list[str]:
-    """Mail an invite once more, with the same link, and let it live as long as a new one."""
+    """Mail an invite once more, with the same link. It lives as long as a new one from then on."""
     invites.resend(invites.named(which))
     return []
 
@@ -162,7 +162,7 @@ def rotate(which: str) -> list[str]:
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="CSV, or a JSON line each.")
 @click.option("--with-links", is_flag=True, help="With the links, which let people in.")
 def export(form: str, with_links: bool, **given: str | None) -> None:
-    """Print all invites, the newest first, for spreadsheets and programs."""
+    """Print the invites, the newest first, as CSV or JSON lines."""
     from commands import exporting
 
     with house() as open_house:

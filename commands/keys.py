@@ -64,6 +64,6 @@ def list_keys(at_length: bool, as_json: bool) -> Iterable[str]:
 @click.argument("key_id", shell_complete=any_key)
 @writes
 def delete(key_id: str) -> list[str]:
-    """Delete an API key: programs that use it are refused from now on. What it made stays."""
+    """Delete an API key. Programs that use it are refused from now on; what it made stays."""
     keys.delete(key_id)
     return []

@@ -60,7 +60,7 @@ invite-api invite create --from guests.csv --project tea-garden > links.txt
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.option("--keep-going", is_flag=True, help="Make those of good rows, and print an empty line for each other.")
 def create(source: BinaryIO | None, count: int | None, admin: bool, mail: bool, **given: Any) -> None:
-    """Make an invite and print its link; or many, all of them or, if something is wrong, none.
+    """Make an invite, or many, and print the links. If something is wrong with one of many, none is made.
 
     The columns of a file are the options name, email, project, role, plan, ttl, uses, redirect_url
     and note; an option says it for rows that do not.

@@ -60,7 +60,7 @@ def outbox() -> None:
 @json_option
 @reads
 def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest mail: id, state, kind, to whom, tries, what went wrong last."""
+    """List the newest mail. The columns: id, state, kind, to whom, tries, what went wrong last."""
     return terminal.listing(letters.newest(limit, waiting), LETTERS, as_json)
 
 

@@ -89,7 +89,7 @@ def list_projects(limit: int, as_json: bool) -> Iterable[str]:
 @json_option
 @reads
 def list_members(slug: str, as_json: bool) -> Iterable[str]:
-    """List who belongs to a project: account's id, role, user name, address, since when."""
+    """List who belongs to a project. The columns: account's id, role, user name, address, since when."""
     return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
 
 
@@ -98,7 +98,7 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @click.argument("who", shell_complete=any_user)
 @writes
 def hand_over(slug: str, who: str) -> list[str]:
-    """Make somebody else the owner of a project; who was it becomes an admin of it."""
+    """Make somebody else the owner of a project. Who was it becomes an admin of it."""
     projects.hand_over(projects.find(slug), accounts.named(who))
     return []
 
@@ -107,5 +107,5 @@ def hand_over(slug: str, who: str) -> list[str]:
 @slug_argument
 @writes
 def delete(slug: str) -> list[str]:
-    """Delete a project and withdraw its open invites; what happened stays in the history."""
+    """Delete a project and withdraw its open invites. What happened stays in the history."""
     return withdrawn(projects.remove_all(projects.find(slug)))

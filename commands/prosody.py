@@ -20,9 +20,10 @@ from rules import keys, prosody
 @click.option("--host", help="Only the keys of this host.")
 @writes
 def import_keys(folder: Path, host: str | None) -> list[str]:
-    """Take over the API keys of a Prosody's mod_invites_api, so that they go on working here.
+    """Take over the API keys of a Prosody.
 
-    Keys that are here already stay as they are: it can be done again at any time.
+    Those of its mod_invites_api go on working here. Keys that are here already stay as they are: it can be
+    done again at any time.
     """
     new: Counter[str] = Counter()
     known = 0

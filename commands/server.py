@@ -31,7 +31,7 @@ def _facts(route: Any) -> Facts:
 @click.command(cls=Examples, example="invite-api routes")
 @json_option
 def routes(as_json: bool) -> None:
-    """Print the map of the API: methods, path, who may call, how often."""
+    """Print the map of the API. Its columns: methods, path, who may call, how often."""
     from app import ROUTES
 
     rows = [row for rows in ROUTES.values() for row in rows]

@@ -18,7 +18,7 @@ _PLAIN = str.maketrans({"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", '"'
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands, options, ids and names: put it into its start-up file.
+    """Print what makes a shell complete commands and names. Put it into the shell's start-up file.
 
     For fish: invite-api completion fish > ~/.config/fish/completions/invite-api.fish
     """
@@ -32,7 +32,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 @click.command(cls=Examples, example="invite-api man > invite-api.1")
 @click.pass_context
 def man(ctx: click.Context) -> None:
-    """Print the manual, made from the help of all commands, as a page for man."""
+    """Print the manual of this command, for man. It is made from the help of all commands."""
     for line in _manual(ctx.find_root()):
         click.echo(line)
 

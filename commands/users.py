@@ -59,7 +59,7 @@ def user() -> None:
 @click.option("--admin", is_flag=True, help="Make it an admin of this site.")
 @writes
 def create(username: str | None, email: str | None, admin: bool) -> list[str]:
-    """Make an account without an invite, and print the link with which its password is set."""
+    """Make an account without an invite. Prints the link with which its password is set."""
     if not (username or email):
         raise click.UsageError("Give a user name, --email, or both.")
     made = accounts.create(
@@ -74,7 +74,7 @@ def create(username: str | None, email: str | None, admin: bool) -> list[str]:
 @json_option
 @reads
 def list_users(limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest accounts: id, admin or user or disabled, user name, address, since when."""
+    """List the newest accounts. The columns: id, what it may do, user name, address, since when."""
     return terminal.listing(accounts.newest(limit), ACCOUNTS, as_json)
 
 
@@ -102,7 +102,7 @@ def make_admin(who: str, off: bool) -> list[str]:
 @click.option("--off", is_flag=True, help="Let the account in again.")
 @writes
 def disable(who: str, off: bool) -> list[str]:
-    """Shut an account out: its sessions end, the open invites it made are withdrawn."""
+    """Shut an account out. Its sessions end, the open invites it made are withdrawn."""
     found = accounts.named(who)
     if off:
         accounts.enable(found)
@@ -114,7 +114,7 @@ def disable(who: str, off: bool) -> list[str]:
 @who_argument
 @writes
 def delete(who: str) -> list[str]:
-    """Delete an account and withdraw the open invites it made; what it did stays in the history."""
+    """Delete an account and withdraw the open invites it made. What it did stays in the history."""
     return withdrawn(accounts.remove(accounts.named(who)))
 
 
@@ -122,5 +122,5 @@ def delete(who: str) -> list[str]:
 @who_argument
 @writes
 def reset(who: str) -> list[str]:
-    """Print a link with which a new password can be set, once and within a day."""
+    """Print a link to set a new password with, once and within a day."""
     return [accounts.reset_link(accounts.named(who))]

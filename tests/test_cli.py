@@ -178,3 +178,10 @@ def test_the_changelog_is_kept_and_its_newest_release_is_this_one():
     assert released[:1] in ([], [config.VERSION])
     kinds = set(re.findall(r"^### (.*)$", text, re.M))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+@pytest.mark.parametrize("group", ["", *sorted({path[0] for path, _ in commands() if len(path) > 1})])
+def test_no_summary_of_a_command_is_cut_off(group, invite_api):
+    shown = invite_api(*group.split(), "--help").stdout
+    assert "Commands:" in shown
+    assert "..." not in shown.partition("Commands:")[2]
