@@ -10,7 +10,7 @@ import pytest
 import config
 from conftest import free_port, require
 from test_cli import commands
-from test_readme import Reader
+from reader import Reader
 
 PAGE = (config.CHECKOUT / "docs" / "OPERATING.md").read_text()
 PAGES = sorted((config.CHECKOUT / "docs").glob("*.md"))

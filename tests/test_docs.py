@@ -1,0 +1,159 @@
+"""What the README and the pages of docs/ say is so: their transcripts are executed, what they name is there."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+import documents
+from app import ROUTES
+from conftest import free_port, require
+from dialects import agentbot, hitkey, prosody
+from reader import Reader, steps
+from test_side_by_side import CASES, DIFFERENCES
+
+DIALECTS = {"PROSODY": prosody, "AGENTBOT": agentbot, "HITKEY": hitkey}
+SERVED = {"HITKEY": {"REGISTRATION": "open"}}  # what a page says it is served with
+TYPED = [each for each in documents.PAGES if list(steps(each.read_text()))]
+
+
+def by_name(paths):
+    return [pytest.param(each, id=each.stem) for each in paths]
+
+
+@pytest.fixture
+def mail_server(tmp_path):
+    """The one that the pages have write down what it gets."""
+    port = free_port()
+    command = [sys.executable, "-u", "-m", "aiosmtpd", "-n", "-l", f"127.0.0.1:{port}"]
+    with (tmp_path / "mails.txt").open("wb") as mails:
+        process = subprocess.Popen(command, stdout=mails)
+    yield f"smtp://127.0.0.1:{port}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.mark.parametrize("path", by_name(TYPED))
+def test_the_transcript_of_a_page_happens_as_it_is_written(path, serve, tmp_path, mail_server):
+    require("curl", "curl")
+    served = serve(SMTP_URL=mail_server, **SERVED.get(path.stem, {}))
+    with closing(Reader(served, tmp_path)) as reader:
+        for command, expected in steps(path.read_text()):
+            printed = reader.type(command)
+            missing = reader.misses(expected, printed)
+            assert not missing, f"{command}\nprinted {printed}\nand not {missing}"
+    if path.stem in DIALECTS:
+        rows = {(method, row.path) for row in ROUTES[DIALECTS[path.stem]] for method in row.methods.split()}
+        assert rows <= well_called(served)
+
+
+def well_called(served):
+    """(method, path as in the map) of all calls that the server's log says were answered well."""
+    time.sleep(0.2)  # the line of the last call may be on its way
+    lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
+    return {(line["method"], line["route"]) for line in lines if line.get("status", 500) < 400}
+
+
+@pytest.mark.parametrize("path", by_name(documents.PAGES))
+def test_what_a_page_names_is_there(path):
+    assert documents.complaints(documents.read(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("`invite-api frobnicate`", "no command invite-api frobnicate"),
+        ("`invite-api invite frobnicate`", "no command invite-api invite frobnicate"),
+        ("`invite-api list --frob`", "invite-api list has no --frob"),
+        ("```sh\n.venv/bin/invite-api list --frob=1 | wc -l\n```\n", "invite-api list has no --frob"),
+        ("```console\n$ invite-api invite show $(invite-api create --frob)\n```\n", "invite-api create has no --frob"),
+        ("| `invite-api list` | all keys (`--long`, `--frob`) |", "invite-api list has no --frob"),
+        ("`GET /frob`", "no GET /frob in the map"),
+        ("`DELETE /api/invite`", "no DELETE /api/invite in the map"),
+        ("`GET POST /auth/login`", "no GET POST /auth/login in the map"),
+        ("`/invites/{token}/frob`", "no /invites/{token}/frob in the map"),
+        ("```sh\ncurl http://127.0.0.1:8080/frob?x=y\n```\n", "no /frob in the map"),
+        ("INVITE_API_FROB", "no setting INVITE_API_FROB"),
+        ("`rules/frob.py`", "no file rules/frob.py"),
+        ("`frob.py`", "no file frob.py"),
+        ("```sh\npython bench/frob.py\n```\n", "no file bench/frob.py"),
+        ("`frobnicate()`", "no function frobnicate()"),
+        ("`test_that_nobody_wrote`", "no function test_that_nobody_wrote"),
+        ("`FROB_NOT_FOUND`", "no code FROB_NOT_FOUND"),
+        ("[frob](FROB.md)", "no FROB.md"),
+        ("[frob](#frob)\n\n# Bar\n", "no #frob"),
+        ("[frob](../README.md#frob)", "no ../README.md#frob"),
+        ('<img src="screenshots/frob.png">', "no screenshots/frob.png"),
+        ("## What is not here\n\n`POST /auth/login`", "there is POST /auth/login, after all"),
+    ],
+)
+def test_what_is_not_there_is_complained_of(text, complaint):
+    page = documents.Page(documents.README.parent / "docs" / "MADE_UP.md", text)
+    assert documents.complaints(page) == [complaint]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`invite-api`, `invite-api --version` and `invite-api invite create --mail/--no-mail --ttl 3d`",
+        "```sh\nsudo -u invite-api .venv/bin/invite-api list --json\n```\n",
+        "`GET POST /invites_api`, `/invites/{token}`, `/invite?TOKEN`, `/var/lib/prosody`, `/`",
+        "`rules/invites.py`, `invites.py`, `schema.sql`, `tests/*.py`, `answer()`, `database.writing()`",
+        "[up](../README.md#start) [here](#a-bcs-d) [away](https://example.org/x)\n\n# A `b`'c's d\n",
+        "`INVITE_USED` INVITE_API_INSTANCE\n\n## What is not here\n\n`GET /users/search`",
+    ],
+)
+def test_what_is_there_is_not_complained_of(text):
+    page = documents.Page(documents.README.parent / "docs" / "MADE_UP.md", text)
+    assert documents.complaints(page) == []
+
+
+def test_the_reader_notices_what_was_not_printed(serve):
+    key, other = "HTwALnKL/73UUylA-2ZJbu9x1XMATuIbjWpip8ow1", "AAwALnKL/73UUylA-2ZJbu9x1XMATuIbjWpip8ow1"
+    with closing(Reader(serve())) as reader:
+        assert reader.misses(["one", "…"], ["two"]) == ["one"]
+        assert reader.misses(["one"], ["one", "two"]) == ["two"]
+        assert reader.misses(["two", "one"], ["one", "two"]) == ["one"]
+        assert reader.misses([f"key {key}"], [other]) == [f"key {key}"]
+        assert reader.misses([key], [other]) == []
+        assert reader.misses([key], [key]) == [key]  # it is the other one now
+        assert reader.type("echo $((20 + 22))") == ["42"]
+
+
+def test_every_call_of_a_dialect_is_on_its_page():
+    for name, dialect in DIALECTS.items():
+        page = documents.read(documents.README.parent / "docs" / f"{name}.md")
+        spans = [re.sub(r"\{\w+\}", "<>", span) for span in page.spans]
+        for row in ROUTES[dialect]:
+            for method in row.methods.split():
+                path = re.sub(r"<\w+>", "<>", row.path)
+                assert any(method in span.split() and path in span.split() for span in spans), f"{method} {row.path}"
+
+
+# | what | here | Prosody | why |, in docs/PROSODY.md
+ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.M)
+STATUSES = re.compile(r"answer: (\d+) .*, not (\d+) ")
+
+
+def differing():
+    """The statuses, ours and Prosody's, by the reason why they may differ."""
+    found = {}
+    for why, *lines in DIFFERENCES.values():
+        ours, theirs = found.setdefault(why, (set(), set()))
+        for our, their in STATUSES.findall("\n".join(lines)):
+            ours.add(our)
+            theirs.add(their)
+    return found
+
+
+def test_the_differences_from_prosody_are_those_that_the_comparison_finds():
+    text = (documents.README.parent / "docs" / "PROSODY.md").read_text().partition("## What is different")[2]
+    listed = {}
+    for _, *sides, why in ROW.findall(text)[1:]:
+        listed[why] = tuple(set(re.findall(r"\b[2345]\d\d\b", side)) for side in sides)
+    assert listed == differing()
+    assert len(CASES) > 80
