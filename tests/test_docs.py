@@ -58,6 +58,13 @@ def well_called(served):
     return {(line["method"], line["route"]) for line in lines if line.get("status", 500) < 400}
 
 
+def test_a_call_that_was_refused_is_none_that_a_page_shows(serve):
+    served = serve()
+    served.get("/health")
+    served.get("/auth/me")
+    assert well_called(served) == {("GET", "/health")}
+
+
 @pytest.mark.parametrize("path", by_name(documents.PAGES))
 def test_what_a_page_names_is_there(path):
     assert documents.complaints(documents.read(path)) == []
