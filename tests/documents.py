@@ -19,12 +19,13 @@ from rules import refusals
 
 README = config.CHECKOUT / "README.md"
 PAGES = [README, *sorted((config.CHECKOUT / "docs").glob("*.md"))]
-FOLDERS = "bench|commands|delivery|dialects|docs|migrations|rules|static|templates|tests|translations"
-ELSEWHERE = ("dev", "etc", "home", "opt", "path", "proc", "run", "srv", "tmp", "usr", "var")
+FOLDERS = "bench|commands|delivery|deploy|dialects|docs|migrations|rules|static|templates|tests|translations|upkeep"
+# Where paths begin that are not those of the API: files' on some machine, and those that a proxy takes away.
+ELSEWHERE = ("data", "dev", "etc", "home", "join", "opt", "path", "proc", "run", "srv", "tmp", "usr", "var")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_COMMAND = re.compile(r"(?:(?<=bin/)|(?<![\w./-]))(?<!-u )(?<!systemctl )invite-api((?: [^\s|;&<>`()]+)*)")
+_COMMAND = re.compile(r"(?:(?<=bin/)|(?<![\w./-]))(?<!-[ug] )(?<!exec )invite-api((?: [^\s|;&<>`()]+)*)")
 _CALL = re.compile(r"((?:(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) )*)(/[^\s`]*)")
 _FILE = re.compile(rf"(?:{FOLDERS})/[\w./*-]*|[\w-]+\.(?:py|sql|md|toml|po)")
 _HEADING = re.compile(r"^(#+) (.+)$", re.M)

@@ -18,7 +18,8 @@ from test_side_by_side import CASES, DIFFERENCES
 
 DIALECTS = {"PROSODY": prosody, "AGENTBOT": agentbot, "HITKEY": hitkey}
 SERVED = {"HITKEY": {"REGISTRATION": "open"}}  # what a page says it is served with
-TYPED = [each for each in documents.PAGES if list(steps(each.read_text()))]
+OWN = {"OPERATING"}  # is typed in a checkout of its own, by a test of its own
+TYPED = [each for each in documents.PAGES if list(steps(each.read_text())) and each.stem not in OWN]
 
 
 def by_name(paths):
@@ -107,7 +108,7 @@ def test_what_is_not_there_is_complained_of(text, complaint):
     "text",
     [
         "`invite-api`, `invite-api --version` and `invite-api invite create --mail/--no-mail --ttl 3d`",
-        "```sh\nsudo -u invite-api .venv/bin/invite-api list --json\n```\n",
+        "```sh\nsudo -u invite-api .venv/bin/invite-api list --json\ninstall -g invite-api /dev/null /etc/env\n```\n",
         "`GET POST /invites_api`, `/invites/{token}`, `/invite?TOKEN`, `/var/lib/prosody`, `/`",
         "`rules/invites.py`, `invites.py`, `schema.sql`, `tests/*.py`, `answer()`, `database.writing()`",
         "[up](../README.md#start) [here](#a-bcs-d) [away](https://example.org/x)\n\n# A `b`'c's d\n",
