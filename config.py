@@ -252,7 +252,7 @@ class Settings:
         _date, "", "The day (`2027-06-30`) on which they will be switched off, for the `Sunset` header."
     )
     limits: bool = _setting(_switch, "on", "Flood limits: how many calls a minute one caller may make.")
-    threads: int = _setting(_number(1, 64), "4", "How many requests are worked on at once.")
+    threads: int = _setting(_number(1, 64), "4", "How many threads answer what takes longer, such as lists.")
 
     @cached_property
     def secrets(self) -> tuple[bytes, ...]:

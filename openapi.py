@@ -42,7 +42,7 @@ TITLES = {
 }
 
 NOTHING: Object = {}
-KEY, TOKEN, COOKIE = ({name: list[str]()} for name in ("key", "token", "cookie"))
+KEY, KEY_IN_QUERY, TOKEN, COOKIE = ({name: list[str]()} for name in ("key", "key_in_query", "token", "cookie"))
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Who:
 _SESSION = (TOKEN, COOKIE)
 WHO: Mapping[Callable[[], Any], Who] = {
     guards.anyone: Who("anybody"),
-    guards.api_key: Who("a program with an API key", (KEY, {"key_in_query": []}), (refusals.KeyRefused,)),
+    guards.api_key: Who("a program with an API key", (KEY, KEY_IN_QUERY), (refusals.KeyRefused,)),
     guards.signed_in: Who("whoever is signed in", _SESSION, (refusals.NotSignedIn,)),
     guards.maybe: Who(
         "anybody; who is signed in, for their own address", (NOTHING, *_SESSION), (refusals.NotSignedIn,)
@@ -65,7 +65,9 @@ WHO: Mapping[Callable[[], Any], Who] = {
     guards.known: Who("whoever is signed in", _SESSION, (refusals.NotSignedIn, refusals.UserNotFound)),
     guards.admin: Who("an admin of the site", _SESSION, (refusals.Forbidden,)),
     guards.key_or_admin: Who(
-        "a program with an API key, or an admin of the site", (KEY, *_SESSION), (refusals.NotSignedIn,)
+        "a program with an API key, or an admin of the site",
+        (KEY, KEY_IN_QUERY, *_SESSION),
+        (refusals.NotSignedIn,),
     ),
     guards.visitor: Who("anybody", (NOTHING, COOKIE)),
     guards.own_form: Who("anybody, with a form of ours", (NOTHING, COOKIE)),
@@ -87,6 +89,9 @@ _HEADERS = {
     429: ("Retry-After", "In how many seconds to try again."),
     503: ("Retry-After", "In how many seconds to try again."),
 }
+
+
+_FORMATS = {"Location": {"type": "string", "format": "uri"}, "Retry-After": {"type": "string"}}
 
 
 def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:
@@ -214,7 +219,7 @@ class Call:
     def _answered(self, answer: Answer) -> Object:
         told: Object = {"description": _phrase(answer.status)}
         if answer.header:
-            told["headers"] = {answer.header: {"required": True, "schema": {"type": "string", "format": "uri"}}}
+            told["headers"] = {answer.header: {"required": True, "schema": _FORMATS[answer.header]}}
         if answer.shape:
             schema = self.schemas.of(answer.shape)
             example = {} if answer.media != "application/json" else {"example": self.schemas.example(schema)}

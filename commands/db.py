@@ -21,7 +21,7 @@ MOST_NAMED = 50
 
 @click.group(cls=Group)
 def db() -> None:
-    """The database file: where it is, whether it is whole, its copies, its version."""
+    """The database file: back it up, restore it, check it."""
 
 
 @db.command(example="invite-api db path")
@@ -52,9 +52,10 @@ def check() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing if all went well, for cron.")
 def backup(file: Path, quiet: bool) -> None:
-    """Copy the database into one new FILE, checked, with its checksum beside it; the server may run meanwhile.
+    """Copy the database into one new FILE.
 
-    In a folder the copy is named after the moment. The master secret is not in it.
+    It is checked, and its checksum put beside it; the server may run meanwhile. In a folder
+    the copy is named after the moment. The master secret is not in it.
     """
     settings = config.load()
     made = copies.make(database.found_file(settings), file)
@@ -68,10 +69,11 @@ def backup(file: Path, quiet: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--reopen", is_flag=True, help="Let what was used, withdrawn or shut out since be open again.")
 def restore(file: Path, yes: bool, reopen: bool) -> None:
-    """Make a backup the database again, while the server is stopped; the present one is kept beside it.
+    """Make a backup the database again.
 
-    API keys and links are good as they were; everybody has to sign in again. Invites that were used or
-    withdrawn since stay so, and what was made since is named.
+    The server must be stopped. The present database is kept beside it. API keys and links are
+    good as they were; everybody has to sign in again. Invites that were used or withdrawn since stay
+    so, and what was made since is named.
     """
     os.umask(0o077)
     with restoring.prepared(config.load(), file.expanduser().absolute(), reopen) as ready:
@@ -87,7 +89,10 @@ def restore(file: Path, yes: bool, reopen: bool) -> None:
 
 @db.command(example="invite-api db migrate")
 def migrate() -> None:
-    """Bring the database to the schema of this version, while the server is stopped; a backup is made first."""
+    """Bring the database to this version's schema.
+
+    The server must be stopped; a backup is made first.
+    """
     os.umask(0o077)
     file = database.found_file(config.load())
     with lock.alone(file), database.connect(file) as connection:
