@@ -29,6 +29,7 @@ import database
 import described
 from app import create_app
 from chromium import Window, started
+from faults import figures
 from models import ApiKey, Invite
 from rules import accounts, invites, keys, passwords, projects, sessions, tokens
 from upkeep import backup
@@ -48,6 +49,17 @@ def missing(what: str, package: str) -> NoReturn:
     """Say what is not installed here, as `require` does."""
     tell = pytest.fail if os.environ.get("CI") else pytest.skip
     tell(f"{what} is not installed here: apt-get install {package}")
+
+
+def pytest_addoption(parser):
+    """The long profile of tests/faults, which is written down in docs/ROBUSTNESS.md."""
+    parser.addoption("--full", action="store_true", help="tests/faults: the long profile, for docs/ROBUSTNESS.md")
+
+
+def pytest_configure(config):
+    """Gather what a full run shows, in the process that sees all of it."""
+    if config.getoption("full") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(figures.Recorder())
 
 
 def pytest_terminal_summary(terminalreporter):

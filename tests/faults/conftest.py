@@ -1,0 +1,19 @@
+"""How often, and what is written down of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from faults.figures import Row
+
+
+@pytest.fixture(scope="session")
+def profile(pytestconfig) -> Callable[[int, int], int]:
+    """``profile(quick, full)``: the count of the profile that runs, full with ``--full``."""
+    return lambda quick, full: full if pytestconfig.getoption("full") else quick
+
+
+@pytest.fixture
+def figures(request) -> Callable[[str], Row]:
+    """``figures(fault)``: the row of that fault in docs/ROBUSTNESS.md, written after a full run alone."""
+    return lambda fault: Row(request.node, fault)

@@ -1,0 +1,99 @@
+"""What the harnesses have shown, as the table in docs/ROBUSTNESS.md."""
+
+import os
+import platform
+import re
+import sqlite3
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import clock
+from config import CHECKOUT
+
+PAGE = CHECKOUT / "docs" / "ROBUSTNESS.md"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+HEAD = "| fault | how often | result | control | seconds | when, commit |\n|---|---|---|---|---:|---|\n"
+
+
+class Row:
+    """The row of one fault. Whoever asks for it and then says nothing has failed."""
+
+    def __init__(self, node: pytest.Item, fault: str) -> None:
+        self._node, self._fault = node, fault
+        self._note("fault", "")
+
+    def shows(self, often: str, result: str) -> None:
+        """What was done, how often, and what came of it."""
+        self._note("often", often)
+        self._note("result", result)
+
+    def catches(self, control: str) -> None:
+        """What was wrong on purpose, and how the harness saw it."""
+        self._note("control", control)
+
+    def _note(self, column: str, words: str) -> None:
+        self._node.user_properties.append((column, (self._fault, words)))
+
+
+@dataclass
+class Recorder:
+    """Gathers the rows of a full run, from whichever process ran each harness, and writes them at its end."""
+
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call":
+            return
+        for column, (fault, words) in report.user_properties:
+            row = self.rows.setdefault(fault, {})
+            row[column] = words
+            if column == "fault":
+                self.seconds[fault] = self.seconds.get(fault, 0) + report.duration
+                row |= {"failed": "FAILED"} if report.failed else {}
+
+    def pytest_sessionfinish(self) -> None:
+        if self.rows:
+            PAGE.write_text(replaced(PAGE.read_text(), machine(), self.lines()))
+
+    def lines(self) -> dict[str, str]:
+        """The table's line of each fault that was tried."""
+        stamp = f"{clock.now():%Y-%m-%d}, {commit()}"
+        return {fault: self._line(fault, stamp) for fault in self.rows}
+
+    def _line(self, fault: str, stamp: str) -> str:
+        row = self.rows[fault]
+        result = row.get("failed") or row.get("result", "")
+        cells = (fault, row.get("often", ""), result, row.get("control", ""), f"{self.seconds[fault]:,.0f}", stamp)
+        return "| " + " | ".join(cells) + " |\n"
+
+
+def replaced(page: str, where: str, lines: dict[str, str]) -> str:
+    """The page with these rows in its table, by fault. Rows of other faults stay if they are of this machine."""
+    before, rest = page.split(BEGIN)
+    table, after = rest.split(END)
+    kept = dict(re.findall(r"^(?=\| (.+?) \|)(.*\n)", table.partition(HEAD)[2], re.M)) if where in table else {}
+    rows = kept | lines
+    return "".join([before, BEGIN, where, "\n", HEAD, *(rows[fault] for fault in sorted(rows)), END, after])
+
+
+def machine() -> str:
+    """What it was run on, in a line; no names and no paths."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores ({model[1] if model else 'unknown'}), "
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}.\n"
+    )
+
+
+def commit() -> str:
+    """The commit that was tested, and whether something was changed since."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+
+    changed = git("status", "--porcelain", "--", ".", ":!docs/ROBUSTNESS.md").strip()
+    return git("rev-parse", "--short", "HEAD").strip() + (" and changes" if changed else "")

@@ -1,0 +1,47 @@
+"""The table in docs/ROBUSTNESS.md is what was run, and the text around it is left alone."""
+
+import socket
+
+import pytest
+
+from config import CHECKOUT
+from faults import figures
+
+PAGE = f"What it means.\n{figures.BEGIN}{figures.END}What else.\n"
+HERE, ELSEWHERE = "Linux, 2 cores.\n", "Linux, 64 cores.\n"
+
+
+def test_a_row_replaces_that_of_its_fault_and_no_other_text():
+    page = figures.replaced(PAGE, HERE, {"kill -9": "| kill -9 | 8 |\n", "fire": "| fire | 1 |\n"})
+    page = figures.replaced(page, HERE, {"kill -9": "| kill -9 | 300 |\n"})
+    table = f"{HERE}\n{figures.HEAD}| fire | 1 |\n| kill -9 | 300 |\n"
+    assert page == PAGE.replace(figures.BEGIN, figures.BEGIN + table)
+
+
+def test_rows_of_another_machine_are_not_mixed_in():
+    page = figures.replaced(PAGE, ELSEWHERE, {"fire": "| fire | 1 |\n"})
+    assert "fire" not in figures.replaced(page, HERE, {"kill -9": "| kill -9 | 300 |\n"})
+
+
+def test_the_page_has_a_place_for_the_table():
+    assert figures.replaced(figures.PAGE.read_text(), HERE, {"fire": "| fire | 1 |\n"}).count("| fire | 1 |\n") == 1
+
+
+def test_what_a_machine_is_called_and_where_its_files_are_is_not_written_down():
+
+    told = figures.machine() + figures.commit()
+    assert socket.gethostname() not in told
+    assert str(CHECKOUT) not in told
+
+
+def test_a_harness_that_fails_says_so_in_its_row():
+    recorder = figures.Recorder()
+    for outcome in ("passed", "failed"):
+        recorder.pytest_runtest_logreport(_report(outcome))
+    assert recorder.lines()["fire"].startswith("| fire | 9 times | FAILED | an oven, caught | 3 | ")
+
+
+def _report(outcome):
+    said = [("fault", ""), ("often", "9 times"), ("result", "0 burnt"), ("control", "an oven, caught")]
+    properties = [(column, ("fire", words)) for column, words in said]
+    return pytest.TestReport("x", ("x", 1, "x"), {}, outcome, None, "call", duration=1.5, user_properties=properties)
