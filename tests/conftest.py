@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -388,17 +388,20 @@ def axe_source() -> str:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Callable[..., Served]]:
-    """Start real servers over one instance, in this folder; they end with the block."""
+    """Start real servers over one instance, in this folder; they end with the block.
+
+    `command` is what runs ``serve``: the real command, unless that is wrapped or tampered with.
+    """
     running: list[Served] = []
 
-    def start(**environ: str) -> Served:
+    def start(command: Sequence[str | Path] = (COMMAND,), **environ: str) -> Served:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         instance = folder / "instance"
         full = _environ(instance, {"PUBLIC_URL": url, **environ})
         log = folder / f"server-{port}.log"
         with log.open("wb") as stderr:
-            process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=stderr, env=full)
+            process = subprocess.Popen([*command, "serve", "--port", str(port)], stderr=stderr, env=full)
         served = Served(process, url, port, log, instance, full)
         running.append(served)
         _wait_until_it_listens(served)

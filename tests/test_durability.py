@@ -3,17 +3,11 @@
 Each checker is shown something that it must catch.
 """
 
-import random
-import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from hashlib import sha256
-from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,14 +17,12 @@ from sqlalchemy import text
 import clock
 import config
 import database
-from conftest import Served, make_settings
+from conftest import make_settings
 from models import User
 from rules import accounts, invites, redemption
 from rules.refusals import InviteUsed
 
 RACERS = 64
-CLIENTS = 8
-ROUNDS = 5
 
 
 @pytest.mark.parametrize("uses", [1, 10])
@@ -101,31 +93,6 @@ def test_an_opening_waits_for_one_that_is_under_way(tmp_path):
             release.join()
 
 
-def test_what_was_acknowledged_survives_kill_9(serve):
-    acknowledged: set[str] = set()
-    for _ in range(ROUNDS):
-        served = serve()
-        acknowledged |= rush(served, signal.SIGKILL)
-        assert lost(served.instance, acknowledged) == set()
-
-
-def test_the_search_for_what_was_lost_finds_it(serve):
-    served = serve()
-    acknowledged = rush(served, signal.SIGKILL)
-    gone = acknowledged.copy().pop()
-    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as file:
-        file.execute("DELETE FROM invites WHERE token_hash = ?", [digest(gone)])
-    assert lost(served.instance, acknowledged) == {gone}
-
-
-def test_sigterm_ends_the_server_however_many_go_on_calling(serve):
-    served = serve()
-    acknowledged = rush(served, signal.SIGTERM)
-    assert served.process.returncode == 0
-    assert lost(served.instance, acknowledged) == set()
-    assert "Traceback" not in served.log.read_text()
-
-
 def race(run: Callable[[int], Any], racers: int = RACERS) -> list[Any]:
     """What each racer got, all started at once: the result of `run(number)`, or its exception."""
     start = threading.Barrier(racers)
@@ -151,53 +118,3 @@ def assert_redeemed(house: database.Database, token: str, times: int, outcomes: 
         assert unit.session.scalar(text("SELECT count(*) FROM users")) == unit.session.scalar(
             text("SELECT sum(uses) FROM invites")
         )
-
-
-def rush(served: Served, ending: signal.Signals) -> set[str]:
-    """Have clients make invites as fast as they can, and signal the server in the midst of it.
-
-    Returns the tokens of the invites that they were told are made.
-    """
-    key = served.run("create", "test")
-    acknowledged: list[str] = []
-    begun = threading.Event()
-    deadline = time.monotonic() + 25
-
-    def make_invites(keeps_its_connection: bool) -> None:
-        with closing(HTTPConnection("127.0.0.1", served.port, timeout=10)) as connection:
-            while time.monotonic() < deadline:
-                try:
-                    connection.request("GET", f"/invites_api?key={key}")
-                    answer = connection.getresponse()
-                    answer.read()
-                except (OSError, HTTPException):
-                    return
-                assert answer.status == 201
-                acknowledged.append(answer.headers["Location"].partition("?")[2])
-                begun.set()
-                if not keeps_its_connection:
-                    connection.close()
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        clients: list[Future[None]] = [pool.submit(make_invites, bool(number % 2)) for number in range(CLIENTS)]
-        try:
-            assert begun.wait(20)
-            time.sleep(random.uniform(0.1, 0.5))
-        finally:
-            served.process.send_signal(ending)
-            served.process.wait(8)
-    for each in clients:
-        each.result()
-    return set(acknowledged)
-
-
-def lost(instance: Path, acknowledged: set[str]) -> set[str]:
-    """The tokens whose invites are not in the file, which must be sound."""
-    with closing(sqlite3.connect(instance / "invites.db")) as file:
-        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        kept = {each for (each,) in file.execute("SELECT token_hash FROM invites")}
-    return {token for token in acknowledged if digest(token) not in kept}
-
-
-def digest(token: str) -> str:
-    return sha256(token.encode()).hexdigest()

@@ -15,6 +15,7 @@ from config import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "ROBUSTNESS.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+SERVICE = ("*.py", "*.sql", "requirements.txt", ":!tests", ":!bench", ":!docs")
 HEAD = "| fault | how often | result | control | seconds | when, commit |\n|---|---|---|---|---:|---|\n"
 
 
@@ -90,10 +91,10 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that was tested, and whether something was changed since."""
+    """The last commit that changed the service itself, and whether something was changed since."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
 
-    changed = git("status", "--porcelain", "--", ".", ":!docs/ROBUSTNESS.md").strip()
-    return git("rev-parse", "--short", "HEAD").strip() + (" and changes" if changed else "")
+    changed = git("status", "--porcelain", "--", *SERVICE).strip()
+    return git("log", "-1", "--format=%h", "--", *SERVICE).strip() + (" and changes" if changed else "")

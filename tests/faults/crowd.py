@@ -1,0 +1,199 @@
+"""Eight clients that use a server as fast as it answers, and remember what they were told is done."""
+
+import json
+import random
+import sqlite3
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conftest import PASSWORD, Served
+
+CLIENTS = 8
+# What there must be none of, in a database in which every account was made with an invite.
+WRONG = {
+    "used more often than written down": """
+        SELECT id FROM invites WHERE uses > max_uses
+        OR uses <> (SELECT count(*) FROM redemptions WHERE invite_id = invites.id)""",
+    "registered without an invite": "SELECT id FROM users WHERE id NOT IN (SELECT user_id FROM redemptions)",
+    "invited without a letter": """
+        SELECT id FROM invites WHERE email IS NOT NULL
+        AND id NOT IN (SELECT invite_id FROM outbox WHERE invite_id IS NOT NULL)""",
+    "letters both due and done with, or neither": """
+        SELECT id FROM outbox WHERE (due_at IS NULL) <> (sent_at IS NOT NULL OR dropped_at IS NOT NULL)""",
+}
+JSON = {"Content-Type": "application/json"}
+
+
+class Fact(NamedTuple):
+    """What a client was told is done: to which invite, and by whom. ``at`` is when, as time.time() has it."""
+
+    what: str  # made, accepted, registered, cancelled, mailed
+    invite: str  # a token; of an invite to a project, its id
+    by: str = ""
+    at: float = 0
+
+
+@dataclass
+class Books:
+    """What the clients know."""
+
+    facts: list[Fact] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    rude: list[str] = field(default_factory=list)  # answers that say 5xx, and not when to come again
+    shared: deque[str] = field(default_factory=lambda: deque(maxlen=24), repr=False)  # tokens that anybody may use
+
+    @property
+    def told(self) -> set[Fact]:
+        """All that was said to be done, whenever."""
+        return {each._replace(at=0) for each in self.facts}
+
+
+@dataclass
+class Place:
+    """What a crowd needs to know of the instance it calls at."""
+
+    key: str
+    slug: str
+    bearers: list[tuple[str, str]]  # a user's id, and the header that says it is them
+
+    @classmethod
+    def furnish(cls, served: Served) -> "Place":
+        """Make a key, an account for each client, and a project of the first."""
+        token = served.run("invite", "create", "--uses", str(CLIENTS)).partition("?")[2]
+        bearers = [_account(served, token, number) for number in range(CLIENTS)]
+        body = json.dumps({"name": "Tea Garden"}).encode()
+        project = served.get("/projects/", "POST", body, Authorization=bearers[0][1], **JSON)
+        return cls(served.run("create", "test"), json.loads(project.body)["slug"], bearers)
+
+
+def _account(served: Served, token: str, number: int) -> tuple[str, str]:
+    body = {"invite_token": token, "email": f"client{number}@example.org", "password": PASSWORD}
+    answer = json.loads(served.get("/auth/register/with-invite", "POST", json.dumps(body).encode(), **JSON).body)
+    return answer["user"]["id"], f"Bearer {answer['token']}"
+
+
+class Client:
+    """One of the crowd: it makes invites, uses its own and others', registers with them, and withdraws some."""
+
+    def __init__(self, number: int, port: int, place: Place, books: Books) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        self._place, self._books, self._shared = place, books, books.shared
+        self._user, self._bearer = place.bearers[number]
+        self._cancellable: list[str] = []
+
+    def work(self, over: threading.Event) -> None:
+        """Go on until it is over, or the server is."""
+        wants = [self._make] * 4 + [self._accept] * 3 + [self._register, self._invite, self._cancel]
+        with closing(self._connection):
+            while not over.is_set():
+                try:
+                    random.choice(wants)()
+                except (OSError, HTTPException):
+                    return
+
+    def _make(self) -> None:
+        answer, _ = self._ask("GET", f"/invites_api?key={self._place.key}")
+        if answer.status == 201:
+            token = answer.headers["Location"].partition("?")[2]
+            self._note("made", token)
+            self._shared.append(token)
+
+    def _accept(self) -> None:
+        if not self._shared:
+            return
+        token = random.choice(self._shared)  # two may choose the same: one of them gets it
+        answer, _ = self._ask("POST", f"/invites/{token}/accept", {})
+        if answer.status == 200:
+            self._note("accepted", token, self._user)
+
+    def _register(self) -> None:
+        if not self._shared:
+            return
+        token, email = random.choice(self._shared), f"{random.getrandbits(64):x}@example.org"
+        body = {"invite_token": token, "email": email, "password": PASSWORD}
+        answer, made = self._ask("POST", "/auth/register/with-invite", body)
+        if answer.status == 200:
+            self._note("registered", token, made["user"]["id"])
+
+    def _invite(self) -> None:
+        body = {"email": f"{random.getrandbits(64):x}@example.org"}
+        answer, made = self._ask("POST", f"/projects/{self._place.slug}/invites", body, self._place.bearers[0][1])
+        if answer.status == 201:
+            self._note("mailed", made["id"])
+            self._cancellable.append(made["id"])
+
+    def _cancel(self) -> None:
+        if not self._cancellable:
+            return
+        invite = self._cancellable.pop()
+        path = f"/projects/{self._place.slug}/invites/{invite}"
+        answer, _ = self._ask("DELETE", path, bearer=self._place.bearers[0][1])
+        if answer.status == 200:
+            self._note("cancelled", invite)
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, str] | None = None, bearer: str | None = None
+    ) -> tuple[HTTPResponse, Any]:
+        """An answer and, if it is JSON, what it says."""
+        sent = None if body is None else json.dumps(body)
+        headers = {} if "key=" in path else {**JSON, "Authorization": bearer or self._bearer}
+        self._connection.request(method, path, sent, headers)
+        answer = self._connection.getresponse()
+        text = answer.read()
+        self._books.statuses[answer.status] += 1
+        if answer.status >= 500 and not (answer.status == 503 and int(answer.headers["Retry-After"] or 0) > 0):
+            self._books.rude.append(f"{method} {path}: {answer.status} {text[:200]!r}")
+        return answer, json.loads(text) if text and answer.status < 500 else None
+
+    def _note(self, what: str, invite: str, by: str = "") -> None:
+        self._books.facts.append(Fact(what, invite, by, time.time()))
+
+
+@contextmanager
+def crowd(served: Served, place: Place) -> Iterator[Books]:
+    """Let eight clients work during the block, or until the server ends."""
+    books, over = Books(), threading.Event()
+    clients = [Client(number, served.port, place, books) for number in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        working = [pool.submit(each.work, over) for each in clients]
+        try:
+            yield books
+        finally:
+            over.set()
+    for each in working:
+        each.result()
+
+
+def lost(instance: Path, told: set[Fact]) -> set[Fact]:
+    """What was told but is not in the database. It must be sound, and nothing in it done by half."""
+    with closing(sqlite3.connect(instance / "invites.db")) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert file.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert {what: rows for what, query in WRONG.items() if (rows := file.execute(query).fetchall())} == {}
+        return told - kept(file, told)
+
+
+def kept(file: sqlite3.Connection, told: set[Fact]) -> set[Fact]:
+    """Those of the facts that are in the database."""
+    ids = dict(file.execute("SELECT token_hash, id FROM invites"))
+    written = {
+        "mailed": {(each, "") for (each,) in file.execute("SELECT invite_id FROM outbox")},
+        "cancelled": {(each, "") for (each,) in file.execute("SELECT id FROM invites WHERE revoked_at IS NOT NULL")},
+        "made": {(each, "") for each in ids.values()},
+    }
+    written["accepted"] = written["registered"] = set(file.execute("SELECT invite_id, user_id FROM redemptions"))
+
+    def is_written(fact: Fact) -> bool:
+        invite = ids.get(sha256(fact.invite.encode()).hexdigest(), fact.invite)
+        return (invite, fact.by) in written[fact.what]
+
+    return {each for each in told if is_written(each)}

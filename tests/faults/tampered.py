@@ -1,0 +1,107 @@
+"""The real command, in a process in which something has been tampered with: `python tampered.py HOW invite-api's…`.
+
+HOW names functions of this module, separated by commas: some kill the process at a named place, at the
+n-th time that it gets there (``kill_before_commit=7``), others are wrong in a way that a harness must catch.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+from sqlalchemy import Connection
+
+import database
+from database import Database, Unit
+from rules import redemption
+
+
+def _dying(run: Callable[..., Any], times: str, *, before: bool) -> Callable[..., Any]:
+    """A function that runs as ever, until it kills the process before or after it has run so many times."""
+    left = int(times)
+
+    def run_or_die(*given: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if before and left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = run(*given, **named)
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return run_or_die
+
+
+def kill_after_begin(times: str) -> None:
+    """A transaction has begun and nothing is done in it."""
+    Database._lock = _dying(Database._lock, times, before=False)  # type: ignore[method-assign]
+
+
+def kill_after_update(times: str) -> None:
+    """One use of an invite is taken, and nobody has got it."""
+    redemption.take = _dying(redemption.take, times, before=False)
+
+
+def kill_before_commit(times: str) -> None:
+    """All is done, and not committed."""
+    Connection.commit = _dying(Connection.commit, times, before=True)  # type: ignore[method-assign]
+
+
+def kill_after_commit(times: str) -> None:
+    """All is committed, and nobody has been told."""
+    Connection.commit = _dying(Connection.commit, times, before=False)  # type: ignore[method-assign]
+
+
+def checkpoint(pages: str) -> None:
+    """The journal is copied into the file so often that it happens in the midst of everything."""
+    _tell(f"PRAGMA wal_autocheckpoint = {int(pages)}")
+
+
+def synchronous(mode: str) -> None:
+    """As so many SQLite databases are run."""
+    _tell(f"PRAGMA synchronous = {mode}")
+
+
+def answer_first(seconds: str) -> None:
+    """Who writes is answered, and a moment later it is committed."""
+
+    @contextmanager
+    def writing(self: Database) -> Iterator[Unit]:
+        self._turn.acquire()
+        connection = self.engine.connect()
+        unit, finish = Unit(connection, writes=True), connection.rollback
+        before = database._current.set(unit)
+        try:
+            self._begin(connection, writes=True)
+            yield unit
+            unit.flush()
+            finish = connection.commit
+        finally:
+            database._current.reset(before)
+            Timer(float(seconds), lambda: (finish(), connection.close(), self._turn.release())).start()
+
+    Database.writing = writing  # type: ignore[method-assign]
+
+
+def _tell(pragma: str) -> None:
+    """Tell it every connection, after what else they are told."""
+    teach = database.teach_manners
+
+    def teach_and_tell(connection: Any, record: object = None) -> None:
+        teach(connection, record)
+        connection.execute(pragma)
+
+    database.teach_manners = teach_and_tell
+
+
+if __name__ == "__main__":
+    for each in sys.argv.pop(1).split(","):
+        name, _, value = each.partition("=")
+        globals()[name](value)
+    from cli import main
+
+    main()
