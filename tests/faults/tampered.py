@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 import database
 from database import Database, Unit
@@ -85,6 +86,17 @@ def answer_first(seconds: str) -> None:
             Timer(float(seconds), lambda: (finish(), connection.close(), self._turn.release())).start()
 
     Database.writing = writing  # type: ignore[method-assign]
+
+
+def shrug(_: str) -> None:
+    """A commit that fails is taken for done."""
+    commit = Connection.commit
+
+    def try_to_commit(self: Connection) -> None:
+        with suppress(DBAPIError):
+            commit(self)
+
+    Connection.commit = try_to_commit  # type: ignore[method-assign]
 
 
 def _tell(pragma: str) -> None:
