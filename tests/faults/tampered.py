@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+import clock
 import database
 from database import Database, Unit
 from rules import redemption
@@ -97,6 +98,19 @@ def shrug(_: str) -> None:
             commit(self)
 
     Connection.commit = try_to_commit  # type: ignore[method-assign]
+
+
+def blunt(_: str) -> None:
+    """That the database cannot be used is an error like any other."""
+    import app
+
+    app.ServiceUnavailable = lambda **_: app.InternalServerError()  # type: ignore[assignment, misc]
+
+
+def stopped_clock(_: str) -> None:
+    """It is always the moment at which the server started."""
+    started = clock.now()
+    clock.now = lambda: started
 
 
 def _tell(pragma: str) -> None:
