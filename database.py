@@ -405,10 +405,13 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise Unavailable(f"{path}: all connections are busy") from error
+    except UnicodeDecodeError as error:  # in the very words in which SQLite says what is damaged
+        raise Unavailable(f"{path}: is damaged: {error.reason}") from error
     except (DBAPIError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         if isinstance(error, SQLAlchemyError) and not isinstance(cause, sqlite3.DatabaseError):
             raise
         if isinstance(cause, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise
-        raise Unavailable(f"{path}: {cause}") from error
+        said, _, _ = str(cause).partition(" with text ")  # a cell that cannot be read, word for word
+        raise Unavailable(f"{path}: {said}") from error

@@ -3,7 +3,9 @@
 schema.sql is the truth; a test compares the two. No query is made here.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from sqlite3 import DatabaseError
 from typing import Any, ClassVar
 
 from sqlalchemy import TIMESTAMP, Boolean, Dialect, ForeignKey, Text, UniqueConstraint
@@ -20,8 +22,18 @@ class Moment(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else value.replace(tzinfo=UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """Read what is in a cell; raises DatabaseError for what is no moment: somebody else wrote there."""
+        read = self.impl_instance.result_processor(dialect, coltype) or (lambda value: value)
+
+        def process(value: Any) -> datetime | None:
+            try:
+                moment: datetime | None = read(value)
+                return moment and moment.replace(tzinfo=UTC)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise DatabaseError("a cell that should have a moment has none") from error
+
+        return process
 
 
 class Base(DeclarativeBase):

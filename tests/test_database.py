@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from sqlalchemy import Text, create_engine, inspect, select, text
@@ -9,7 +10,7 @@ import clock
 import database
 from conftest import make_settings
 from database import Unavailable
-from models import Base, User
+from models import Base, Invite, User
 
 
 def test_models_and_schema_do_not_drift_apart(tmp_path, house):
@@ -209,3 +210,29 @@ def test_what_is_changed_in_a_reading_is_forgotten_by_statements_too(house):
         assert database.connection().scalar(select(User.username)) is None
     with house.reading():
         assert database.connection().scalar(select(User.username)) is None
+
+
+def test_a_moment_that_somebody_else_wrote_is_damage(house, make_invite):
+    make_invite()
+    with house.writing() as unit:
+        unit.connection.execute(text("UPDATE invites SET created_at = 'soon'"))
+    with pytest.raises(Unavailable, match="should have a moment"), house.reading() as unit:
+        unit.session.query(Invite).all()
+
+
+def test_what_stands_in_a_damaged_cell_is_not_told(house, make_invite):
+    make_invite()
+    with house.writing() as unit:
+        unit.connection.execute(text("UPDATE invites SET name = CAST(x'416e6e65ff' AS TEXT)"))
+    with pytest.raises(Unavailable, match="decode") as told, house.reading() as unit:
+        unit.session.query(Invite).all()
+    assert "Anne" not in str(told.value)
+
+
+def test_a_schema_that_cannot_even_be_quoted_is_damage(settings, house):
+    house.close()
+    with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        file.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'nonsense' WHERE name = 'codes'")
+    with pytest.raises(Unavailable):
+        database.open_database(settings)
