@@ -386,6 +386,10 @@ def axe_source() -> str:
     return axe.source(lambda: require("npm", "npm"))
 
 
+class DiedAtItsStart(AssertionError):
+    """A server ended before it listened; what it had logged."""
+
+
 @contextmanager
 def servers(folder: Path) -> Iterator[Callable[..., Served]]:
     """Start real servers over one instance, in this folder; they end with the block.
@@ -423,7 +427,8 @@ def serve(tmp_path) -> Iterator[Callable[..., Served]]:
 def _wait_until_it_listens(served: Served) -> None:
     deadline = time.monotonic() + 30
     while "listens on" not in served.log.read_text():
-        assert served.process.poll() is None, served.log.read_text()
+        if served.process.poll() is not None:
+            raise DiedAtItsStart(served.log.read_text())
         assert time.monotonic() < deadline, "the server does not start"
         time.sleep(0.02)
 
