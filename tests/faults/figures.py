@@ -61,9 +61,11 @@ class Recorder:
             PAGE.write_text(replaced(PAGE.read_text(), machine(), self.lines()))
 
     def lines(self) -> dict[str, str]:
-        """The table's line of each fault that was tried."""
+        """The table's line of each fault that was tried. A control alone is none."""
         stamp = f"{clock.now():%Y-%m-%d}, {commit()}"
-        return {fault: self._line(fault, stamp) for fault in self.rows}
+        return {
+            fault: self._line(fault, stamp) for fault, row in self.rows.items() if "result" in row or "failed" in row
+        }
 
     def _line(self, fault: str, stamp: str) -> str:
         row = self.rows[fault]
