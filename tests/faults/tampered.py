@@ -5,6 +5,7 @@ n-th time that it gets there (``kill_before_commit=7``), others are wrong in a w
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +106,13 @@ def blunt(_: str) -> None:
     import app
 
     app.ServiceUnavailable = lambda **_: app.InternalServerError()  # type: ignore[assignment, misc]
+
+
+def one_lane(_: str) -> None:
+    """Every request is answered where it was read, those too that take long."""
+    import app
+
+    app.QUICK = re.compile("(?s).*")
 
 
 def stopped_clock(_: str) -> None:
