@@ -89,14 +89,14 @@ def test_a_half_sent_request_makes_nothing(served, good_key):
 
 def test_who_hangs_up_is_let_go(served):
     assert served.get("/health").status == 200
-    before = open_files(served)
+    before = open_sockets(served)
     hashing = request("POST", "/register", form(token="none", user="anne", password="a-rather-long-password"), **FORM)
     for sent in [b"", HALF_A_HEADER, HALF_A_BODY, request("GET", "/health"), hashing] * 10:
         connect(served, sent).close()
     deadline = time.monotonic() + PATIENCE
-    while open_files(served) > before and time.monotonic() < deadline:
+    while open_sockets(served) > before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert open_files(served) <= before
+    assert open_sockets(served) <= before
     assert "Traceback" not in served.log.read_text()
 
 
@@ -403,8 +403,9 @@ def is_refused(served: Served) -> bool:
         return connection.connect_ex(("127.0.0.1", served.port)) != 0
 
 
-def open_files(served: Served) -> int:
-    return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+def open_sockets(served: Served) -> int:
+    files = Path(f"/proc/{served.process.pid}/fd").iterdir()
+    return sum(each.readlink().name.startswith("socket:") for each in files if each.is_symlink())
 
 
 def requests_logged(served: Served) -> Iterator[dict[str, object]]:
