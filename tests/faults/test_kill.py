@@ -53,7 +53,7 @@ def at_any_moment(instance: Path) -> Sequence[str | Path]:
 
 def answering_first(instance: Path) -> Sequence[str | Path]:
     """The control: who writes is answered, and only then it is committed."""
-    return (*TAMPERED, "answer_first=0.05")
+    return (*TAMPERED, "answer_first=1")
 
 
 def rounds(folder: Path, commands: Sequence[Command]) -> tuple[int, int]:
