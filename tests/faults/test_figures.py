@@ -1,5 +1,6 @@
 """The table in docs/ROBUSTNESS.md is what was run, and the text around it is left alone."""
 
+import re
 import socket
 
 import pytest
@@ -45,3 +46,11 @@ def _report(outcome):
     said = [("fault", ""), ("often", "9 times"), ("result", "0 burnt"), ("control", "an oven, caught")]
     properties = [(column, ("fire", words)) for column, words in said]
     return pytest.TestReport("x", ("x", 1, "x"), {}, outcome, None, "call", duration=1.5, user_properties=properties)
+
+
+def test_what_the_page_names_is_there():
+    named = re.findall(r"\btests/[\w/]+(?:\.py\b)?", figures.PAGE.read_text())
+    assert len(named) > 5
+    assert [each for each in named if not (CHECKOUT / each).exists()] == []
+    packages = (CHECKOUT / ".ci" / "run").read_text()
+    assert all(each in packages for each in ("faketime", "fiu-utils", "strace", "wrk"))
