@@ -62,9 +62,10 @@ def told(taken: list[float]) -> str:
 @contextmanager
 def half_open(port: int) -> Iterator[None]:
     """A thousand connections that have said half of what they want."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as held:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         for number in range(HALF):
             each = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             each.sendall(HALVES[number % 2])
