@@ -51,9 +51,15 @@ def ended(served: Served, trace: Path) -> list[Event]:
     """Kill a server that was traced; what it has written."""
     served.process.kill()
     served.process.wait()
-    wait_for(lambda: re.search(rf"^{served.process.pid} .*\+\+\+ killed by SIGKILL", trace.read_text(), re.M))
+    wait_for(lambda: re.search(rf"^{served.process.pid} .*\+\+\+ killed by SIGKILL".encode(), _end(trace), re.M))
     with trace.open() as lines:
         return list(_events(lines))
+
+
+def _end(trace: Path) -> bytes:
+    with trace.open("rb") as file:
+        file.seek(max(0, trace.stat().st_size - 100_000))
+        return file.read()
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:
