@@ -303,8 +303,10 @@ def faults(execute: Callable[[str], Iterable[Any]]) -> list[str]:
     ]
 
 
-def misfit(version: int) -> str:
-    """What to say, and what to do, about a schema of another version than ours."""
+def misfit(version: object) -> str:
+    """What to say, and what to do, about a schema of another version than ours, or of none."""
+    if not isinstance(version, int):
+        return "it no longer says which version its schema is: it is damaged, go back to a backup"
     what = f"its schema is version {version}, this invite-api needs {VERSION}"
     if version < VERSION:
         return f"{what}: stop the server and run invite-api db migrate"

@@ -236,3 +236,13 @@ def test_a_schema_that_cannot_even_be_quoted_is_damage(settings, house):
         file.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'nonsense' WHERE name = 'codes'")
     with pytest.raises(Unavailable):
         database.open_database(settings)
+
+
+def test_a_database_that_has_forgotten_its_version_is_damaged(settings, house, invite_api):
+    with house.writing() as unit:
+        unit.connection.execute(text("DELETE FROM schema_version"))
+    with pytest.raises(Unavailable, match="no longer says which version"):
+        database.open_database(settings)
+    migrated = invite_api("db", "migrate")
+    assert "no longer says which version" in migrated.stderr
+    assert "Traceback" not in migrated.stderr

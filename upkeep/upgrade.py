@@ -15,7 +15,10 @@ def version_of(connection: sqlite3.Connection) -> int:
     """The version of a database's schema; raises Unavailable if it is none of ours."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
         raise Unavailable("this is no database of invite-api")
-    return int(connection.execute("SELECT max(version) FROM schema_version").fetchone()[0])
+    version = connection.execute("SELECT max(version) FROM schema_version").fetchone()[0]
+    if not isinstance(version, int):
+        raise Unavailable(database.misfit(version))
+    return version
 
 
 def steps(version: int, folder: Path = FOLDER, to: int = database.VERSION) -> list[Path]:
