@@ -6,13 +6,13 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, Served, missing, wait_for
+from conftest import COMMAND, Served, missing, read_only, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
 
@@ -119,6 +119,38 @@ def test_a_server_that_does_not_say_when_to_come_again_is_caught(serve, fault, f
         pass
     figures(fault).catches(f"does not know that error: {len(books.rude)} answers 500")
     assert books.rude != []
+
+
+def begin_read_only(start: Callable[..., Served], times: int, command: Sequence[str | Path] = (COMMAND,)) -> list[int]:
+    """Start a server on a file that nobody may write: what those were told who wanted it to. Later it must write."""
+    first = start()
+    place, answers = Place.furnish(first), []
+    token = make(first, place)
+    first.process.terminate()
+    first.process.wait(30)
+    for _ in range(times):
+        with read_only(first.instance / "invites.db"):
+            served = start(command)
+            assert served.get(f"/invites/{token}").status == 200
+            answer = served.get(f"/invites_api?key={place.key}")
+            answers.append(answer.status if "Retry-After" in answer.headers else 500)
+        wait_for(lambda served=served: make(served, place))
+        served.process.terminate()
+        served.process.wait(30)
+    return answers
+
+
+def test_a_server_that_begins_on_a_read_only_file_writes_when_it_may(serve, profile, figures):
+    row, times = figures("file read-only"), profile(1, 20)
+    assert begin_read_only(serve, times) == [503] * times
+    row.shows(
+        f"{times} starts", "503 with Retry-After for who writes; reads go on, and by itself all of it when it may"
+    )
+
+
+def test_a_server_on_a_read_only_file_that_does_not_say_when_to_come_again_is_caught(serve, figures):
+    assert begin_read_only(serve, 1, (*TAMPERED, "blunt")) == [500]
+    figures("file read-only").catches("does not know that error: 500")
 
 
 class Clock:
