@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from threading import Timer
 from typing import Any
 
@@ -19,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 import clock
 import database
 from database import Database, Unit
+from delivery import outbox
+from models import Letter
 from rules import redemption
 
 
@@ -119,6 +122,30 @@ def stopped_clock(_: str) -> None:
     """It is always the moment at which the server started."""
     started = clock.now()
     clock.now = lambda: started
+
+
+def hasty(times: str) -> None:
+    """Letters are tried again so many times as soon, so that hours of it take a minute."""
+    backoff = outbox.backoff
+    outbox.backoff, outbox.PAUSE = lambda attempts: backoff(attempts) / int(times), 0.05
+
+
+def lease(seconds: str) -> None:
+    """A letter is put off so long while it is sent; if that is less than nothing, not at all."""
+    outbox.LEASE = timedelta(seconds=float(seconds))
+
+
+def mark_first(_: str) -> None:
+    """A letter is marked as sent when it is taken up."""
+    claim = outbox._claim
+
+    def claim_and_mark() -> Letter | None:
+        letter = claim()
+        if letter:
+            outbox._mark(letter, None)
+        return letter
+
+    outbox._claim = claim_and_mark
 
 
 def _tell(pragma: str) -> None:
