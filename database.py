@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -29,6 +29,7 @@ import config
 
 SCHEMA = config.CHECKOUT / "schema.sql"
 VERSION = 1
+OURS = {"schema_version", "invites"}  # a schema_version alone many programs have
 PATIENCE = 5.0  # seconds that a writer waits for its turn
 STUCK = 1.0  # seconds after which a turn must be waiting for another process
 # As many connections as there are threads: one that waits for another's would hold up more than itself.
@@ -130,11 +131,10 @@ class Database:
         """Make the tables where there are none; raise Unavailable if they are of another version."""
         with self.writing() as unit:
             connection = unit.connection
-            tables = _tables(connection)
-            if not tables:
+            if not _tables(connection.exec_driver_sql):
                 for statement in statements(SCHEMA.read_text()):
                     connection.exec_driver_sql(statement)
-            version = connection.scalar(text("SELECT max(version) FROM schema_version"))
+            version = version_of(connection.exec_driver_sql)
         if version != VERSION:
             raise Unavailable(f"{self._path}: {misfit(version)}")
 
@@ -303,9 +303,19 @@ def faults(execute: Callable[[str], Iterable[Any]]) -> list[str]:
     ]
 
 
-def misfit(version: object) -> str:
+def version_of(execute: Callable[[str], Iterable[Any]]) -> int | None:
+    """The version of the schema on which `execute` works; 0 if it no longer says, None if it is none of ours."""
+    if not _tables(execute) >= OURS:
+        return None
+    ((version,),) = execute("SELECT max(version) FROM schema_version")
+    return version if isinstance(version, int) and version > 0 else 0
+
+
+def misfit(version: int | None) -> str:
     """What to say, and what to do, about a schema of another version than ours, or of none."""
-    if not isinstance(version, int):
+    if version is None:
+        return "has tables, but not ours: name another file in INVITE_API_DATABASE_URL"
+    if not version:
         return "it no longer says which version its schema is: it is damaged, go back to a backup"
     what = f"its schema is version {version}, this invite-api needs {VERSION}"
     if version < VERSION:
@@ -330,13 +340,11 @@ def statements(script: str) -> Iterator[str]:
 def _is_current(database: Database) -> bool:
     """Whether the schema is there and ours, found without waiting for a turn to write."""
     with database.reading() as unit:
-        return "schema_version" in _tables(unit.connection) and (
-            unit.connection.scalar(text("SELECT max(version) FROM schema_version")) == VERSION
-        )
+        return version_of(unit.connection.exec_driver_sql) == VERSION
 
 
-def _tables(connection: Connection) -> set[str]:
-    return set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+def _tables(execute: Callable[[str], Iterable[Any]]) -> set[str]:
+    return {name for (name,) in execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def _make_file(path: Path) -> None:
@@ -357,9 +365,8 @@ def _make_ours(path: Path) -> None:
     SQLite does not wait for a lock when the journal is changed, so that is done here.
     """
     with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and "schema_version" not in tables:
-            raise Unavailable(f"{path}: has tables, but not ours: name another file in INVITE_API_DATABASE_URL")
+        if _tables(connection.execute) and version_of(connection.execute) is None:
+            raise Unavailable(f"{path}: {misfit(None)}")
         deadline = clock.ticks() + PATIENCE
         while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             try:

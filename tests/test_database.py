@@ -145,14 +145,17 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(settings):
     assert path.read_text() == "dear diary\n" * 100
 
 
-def test_somebody_elses_database_is_left_alone(settings):
+@pytest.mark.parametrize("table", ["recipes (id INTEGER)", "schema_version (version TEXT)"])
+def test_somebody_elses_database_is_left_alone(settings, table):
     path = database.file_of(settings)
     path.parent.mkdir(parents=True)
     with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE recipes (id INTEGER)")
+        other.execute(f"CREATE TABLE {table}")
     other.close()
+    before = path.read_bytes()
     with pytest.raises(Unavailable, match="not ours"):
         database.open_database(settings)
+    assert path.read_bytes() == before
 
 
 def test_a_schema_of_another_version_is_refused(house, settings):

@@ -13,10 +13,10 @@ FOLDER = config.CHECKOUT / "migrations"
 
 def version_of(connection: sqlite3.Connection) -> int:
     """The version of a database's schema; raises Unavailable if it is none of ours."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone():
+    version = database.version_of(connection.execute)
+    if version is None:
         raise Unavailable("this is no database of invite-api")
-    version = connection.execute("SELECT max(version) FROM schema_version").fetchone()[0]
-    if not isinstance(version, int):
+    if not version:
         raise Unavailable(database.misfit(version))
     return version
 
