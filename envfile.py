@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.DOTALL)
+_MARK = "\ufeff"
 _QUOTES = ("'", '"')
 
 
@@ -23,7 +24,7 @@ def read(path: Path) -> tuple[dict[str, Given], list[str]]:
     """What a file sets, by name, and a sentence for every line that is wrong. Raises OSError, UnicodeError."""
     found: dict[str, Given] = {}
     wrong: list[str] = []
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         where = f"{path}, line {number}"
         try:
             _take(line.strip(), where, found)
@@ -33,6 +34,8 @@ def read(path: Path) -> tuple[dict[str, Given], list[str]]:
 
 
 def _take(line: str, where: str, found: dict[str, Given]) -> None:
+    if line.startswith(_MARK):
+        raise ValueError("begins with a byte order mark, for which systemd would skip the line: save it without one")
     if not line or line[0] in "#;":
         return
     match = _LINE.fullmatch(line)

@@ -125,7 +125,7 @@ def settings_file(tmp_path):
 
 def test_a_file_of_settings_is_read_as_systemd_reads_it(settings_file):
     environ = settings_file(
-        "\ufeff# ours\n; also a remark\n\nINVITE_API_SITE_NAME=Tea Garden\r\n"
+        "# ours\n; also a remark\n\nINVITE_API_SITE_NAME=Tea Garden\r\n"
         'INVITE_API_PUBLIC_URL = "https://example.org"\nINVITE_API_ACCENT=#102030\nINVITE_API_SMTP_URL=\n'
         "INVITE_API_SECRET_KEY='with a # and a \" in it'"
     )
@@ -169,6 +169,7 @@ def test_a_file_of_settings_that_is_not_there_is_named(tmp_path):
         ("INVITE_API_SITE_NAME='O'Brien'", "has a quote that is not around"),
         ("INVITE_API_SITE_NAME=a\\", "has a backslash"),
         ("INVITE_API_SITE_NAME=Tea # ours", "has a remark behind the value"),
+        ("\ufeffINVITE_API_THREADS=4", "begins with a byte order mark"),
         ("INVITE_API_LIMITS=off", "INVITE_API_LIMITS is set before, at line 1"),
         ("INVITE_API_SETTINGS=/etc/other", "only the environment can name the file"),
     ],
