@@ -58,7 +58,9 @@ def backup(file: Path, quiet: bool) -> None:
     the copy is named after the moment. The master secret is not in it.
     """
     settings = config.load()
-    made = copies.make(database.found_file(settings), file)
+    source = database.found_file(settings)
+    with lock.using(source):
+        made = copies.make(source, file)
     if not quiet:
         say(str(made))
         say(Note(f"Note: {_secret(settings)}; without it old links are not shown again, but go on working"))

@@ -247,6 +247,26 @@ def of_another_program(file):
     return r"copy\.db: this is no database of invite-api"
 
 
+def of_another_program_that_counts_its_schemas_too(file):
+    of_another_program(file)
+    with closing(sqlite3.connect(file)) as other:
+        other.executescript("CREATE TABLE schema_version (version TEXT); INSERT INTO schema_version VALUES ('1');")
+    return r"copy\.db: this is no database of invite-api"
+
+
+def of_no_version(file):
+    backup.sums_of(file).unlink()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("DELETE FROM schema_version")
+    return r"copy\.db: it no longer says which version"
+
+
+def a_pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+    return r"copy\.db: is no file; nothing was changed"
+
+
 def newer(file):
     backup.sums_of(file).unlink()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -266,7 +286,11 @@ def nothing(file):
 
 
 @pytest.mark.parametrize(
-    "spoil", [truncated, truncated_without_its_checksum, of_another_program, newer, no_database, nothing]
+    "spoil",
+    [
+        *(truncated, truncated_without_its_checksum, newer, no_database, nothing, a_pipe),
+        *(of_another_program, of_another_program_that_counts_its_schemas_too, of_no_version),
+    ],
 )
 def test_what_is_no_good_backup_changes_nothing(copy, put_back, make_invite, source, spoil):
     token = make_invite()
@@ -300,7 +324,7 @@ def test_while_a_server_runs_nothing_is_restored_and_one_that_was_killed_is_no_h
 
 def test_during_a_restore_neither_server_nor_command_starts(house, source, invite_api):
     with lock.alone(source):
-        for arguments in (["list"], ["serve", "--port", "0"]):
+        for arguments in (["list"], ["serve", "--port", "0"], ["db", "backup", "copy.db"]):
             done = invite_api(*arguments)
             assert done.returncode == 1
             assert "is being restored or migrated: try again" in done.stderr

@@ -37,12 +37,12 @@ def make(source: Path, target: Path) -> Path:
     return file
 
 
-def verify(file: Path) -> bool:
-    """Whether there is a checksum beside a backup; raises Unavailable if it is that of something else."""
+def verify(file: Path, copy: Path) -> bool:
+    """Whether there is a checksum beside a backup; raises Unavailable if the copy of it has another."""
     sums = sums_of(file)
     if not sums.exists():
         return False
-    if sums.read_text(errors="replace").split()[:1] != [digest(file)]:
+    if sums.read_text(errors="replace").split()[:1] != [digest(copy)]:
         raise Unavailable(f"{file}: is not whole: its checksum is not the one in {sums.name}; use another backup")
     return True
 

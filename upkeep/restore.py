@@ -52,7 +52,7 @@ def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Ite
     _refuse_strangers(path)
     with lock.alone(path), _copied(file, path) as draft:
         made = Restore(path, draft)
-        if not backup.verify(file):
+        if not backup.verify(file, draft):
             made.notes.append(f"there is no {backup.sums_of(file).name} beside it to compare it with")
         with database.connect(draft, file) as connection:
             _bring_up_to_date(connection, file, made)
@@ -76,6 +76,8 @@ def _copied(file: Path, path: Path) -> Iterator[Path]:
     """A private copy in the database's folder, which is deleted if it is still there at the end."""
     draft = path.with_name(f"{path.name}.restoring")
     backup.discard(draft)  # one that was killed has left it
+    if file.exists() and not file.is_file():  # a pipe or a device may never end
+        raise Unavailable(f"{file}: is no file; nothing was changed")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         for end in ("", "-wal"):  # a file that was copied by other means may have a journal
