@@ -5,21 +5,15 @@ import os
 import sqlite3
 import stat
 import subprocess
-import threading
 from contextlib import closing
 
 import pytest
 
-import config
 import database
-from conftest import COMMAND, make_settings
+from conftest import COMMAND
 from database import Unavailable
-from rules import invites
-from test_durability import digest, lost
-from upkeep import backup, restore
-
-WRITERS = 4
-BACKUPS = 10
+from rules import tokens
+from upkeep import backup
 
 
 @pytest.fixture
@@ -34,7 +28,7 @@ def test_the_server_is_backed_up_while_it_runs(serve, tmp_path):
     assert served.run("db", "backup", str(file)) == str(file)
     assert served.process.poll() is None
     with closing(sqlite3.connect(file)) as copy:
-        assert copy.execute("SELECT name, token_hash FROM invites").fetchall() == [("Anne", digest(token))]
+        assert copy.execute("SELECT name, token_hash FROM invites").fetchall() == [("Anne", tokens.digest(token))]
     assert subprocess.run(["sha256sum", "-c", "copy.db.sha256"], cwd=tmp_path, check=False).returncode == 0
     assert sorted(each.name for each in tmp_path.glob("copy*")) == ["copy.db", "copy.db.sha256"]
 
@@ -124,35 +118,6 @@ def test_a_damaged_database_is_not_backed_up_as_if_it_were_whole(source, tmp_pat
     with pytest.raises(Unavailable, match="is damaged, so that its copy is no backup: members"):
         backup.make(source, tmp_path / "copy.db")
     assert list(tmp_path.glob("copy*")) == []
-
-
-def test_backups_under_steady_writing_have_all_that_was_acknowledged_before(settings, house, source, tmp_path):
-    acknowledged, stop = [], threading.Event()
-
-    def write():
-        while not stop.is_set():
-            with config.using(settings):
-                with house.writing():
-                    token = invites.token(invites.create(invites.Draft(), invites.SHELL))
-                acknowledged.append(token)
-
-    writers = [threading.Thread(target=write) for _ in range(WRITERS)]
-    for each in writers:
-        each.start()
-    try:
-        for number in range(BACKUPS):
-            before = set(acknowledged)
-            file = backup.make(source, tmp_path / f"{number}.db")
-            elsewhere = make_settings(tmp_path / str(number))
-            with restore.prepared(elsewhere, file) as ready:
-                ready.finish()
-            assert lost(elsewhere.instance, before) == set()
-    finally:
-        stop.set()
-        for each in writers:
-            each.join()
-    assert len(acknowledged) > BACKUPS
-    assert lost(tmp_path / "0", set(acknowledged)), "nothing was written meanwhile, so that nothing was shown"
 
 
 def test_a_checksum_is_that_of_the_whole_file(source, tmp_path):

@@ -3,16 +3,13 @@
 import json
 import os
 import pty
-import signal
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 
 import pytest
 
 import clock
-import config
 import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
@@ -369,52 +366,6 @@ def test_at_a_terminal_it_asks(invite_api, tmp_path, typed, ended, left):
     assert done.returncode == ended
     assert f"Replace {tmp_path}/instance/invites.db by {tmp_path}/copy.db? [y/N]: " in done.stderr
     assert len(invite_api("invite", "list").stdout.splitlines()) == left
-
-
-KILLED = """
-import os, signal, sys
-import config, database
-from pathlib import Path
-from upkeep import restore
-
-left = int(sys.argv[2])
-watched = ("open", "os.rename", "os.link", "os.remove", "sqlite3.connect", "shutil.copyfile", "tempfile.mkstemp")
-
-def count(event, arguments):
-    global left
-    if event in watched and "restoring" in str(arguments) or event in ("os.link", "os.rename", "os.remove"):
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-settings = config.load()
-sys.addaudithook(count)
-with restore.prepared(settings, Path(sys.argv[1])) as ready:
-    ready.finish()
-"""
-
-
-def test_killed_anywhere_a_restore_has_happened_or_has_not(copy, make_invite, settings, source, tmp_path):
-    before = make_invite()
-    file = copy()
-    after = make_invite()
-    old = {tokens.digest(each) for each in (before, after)}
-    environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance), "PYTHONPATH": str(config.CHECKOUT)}
-    found = []
-    for step in range(1, 100):
-        call = [sys.executable, "-c", KILLED, str(file), str(step)]
-        ended = subprocess.run(call, env=environ, check=False).returncode
-        with closing(sqlite3.connect(source)) as present:
-            assert present.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            found.append({each for (each,) in present.execute("SELECT token_hash FROM invites")})
-        if ended == 0:
-            break
-        assert ended == -signal.SIGKILL
-    assert step > 6
-    assert found[0] == old
-    assert found[-1] == {tokens.digest(before)}
-    assert all(each in (old, found[-1]) for each in found)
-    assert not list(source.parent.glob("*.restoring*"))
 
 
 def test_a_user_of_the_backup_is_as_the_backup_says(copy, put_back, alice, house, reopened):

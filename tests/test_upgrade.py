@@ -2,13 +2,8 @@
 
 import importlib.util
 import json
-import os
 import re
-import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -199,54 +194,6 @@ def test_a_step_that_is_missing_is_named(steps):
     (steps / "0002_name_every_plan.sql").unlink()
     with pytest.raises(Unavailable, match="there is no step to version 2 in"):
         upgrade.steps(1, steps, 3)
-
-
-KILLED = """
-import os, signal, sys
-import database
-from pathlib import Path
-from upkeep import upgrade
-
-left = int(sys.argv[3])
-
-def count(statement):
-    global left
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-with database.connect(Path(sys.argv[1])) as connection:
-    connection.set_trace_callback(count)
-    steps = upgrade.steps(upgrade.version_of(connection), Path(sys.argv[2]), 3)
-    list(upgrade.migrate(connection, steps))
-"""
-
-
-def test_killed_at_any_statement_an_upgrade_ends_as_the_same_database(old, steps, tmp_path):
-    whole = tmp_path / "whole.db"
-    shutil.copy(old, whole)
-    assert migrated_but_killed_at(0, whole, steps) == 0
-    stages = [dump(old)]
-    for step in range(1, 100):
-        file = tmp_path / f"{step}.db"
-        shutil.copy(old, file)
-        ended = migrated_but_killed_at(step, file, steps)
-        if ended == 0:
-            break
-        assert ended == -signal.SIGKILL
-        if dump(file) not in stages:
-            stages.append(dump(file))
-        with database.connect(file) as connection:
-            list(upgrade.migrate(connection, upgrade.steps(upgrade.version_of(connection), steps, 3)))
-        assert dump(file) == dump(whole)
-    assert step > 15
-    assert len(stages) == 3  # as it was, after the first step, and after both: nothing between
-
-
-def migrated_but_killed_at(step, file, steps):
-    call = [sys.executable, "-c", KILLED, str(file), str(steps), str(step)]
-    environ = os.environ | {"PYTHONPATH": str(config.CHECKOUT)}
-    return subprocess.run(call, env=environ, check=False).returncode
 
 
 @pytest.fixture
