@@ -54,6 +54,7 @@ def serve(host: str, port: int) -> None:
 def _serve(settings: config.Settings, host: str, port: int) -> None:
     import logs
     from app import HASHING, QUICK, STREAMING, WRITING, create_app
+    from caretaker import Caretaker
     from delivery.outbox import Postman
     from rules import passwords
     from server import Lanes, Server
@@ -71,11 +72,13 @@ def _serve(settings: config.Settings, host: str, port: int) -> None:
     if settings.public_url == config.LOCAL_URL != server.address:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
     opened = app.extensions["invite_api"].database
-    postman = Postman(opened, settings)
-    postman.start()
+    helpers: list[Postman | Caretaker] = [Postman(opened, settings), Caretaker(opened)]
+    for each in helpers:
+        each.start()
     _keep_what_is_loaded()
     server.run()
-    postman.stop()
+    for each in helpers:
+        each.stop()
     opened.close()
 
 

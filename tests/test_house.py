@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "schemas": {"dialects"},
     "openapi": {"schemas", "dialects", "guards", "rules", "config"},
     "readiness": {"rules", "database", "config", "clock", "logs"},
+    "caretaker": {"rules", "database", "logs"},
     "metrics": {"readiness", "rules", "clock"},
     "app": {
         "metrics",
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "server": {"clock"},
     "terminal": {"clock"},
     "commands": {
-        *("commands", "delivery", "terminal", "app", "server", "upkeep"),
+        *("commands", "caretaker", "delivery", "terminal", "app", "server", "upkeep"),
         *("rules", "models", "database", "config", "clock", "logs"),
     },
     "cli": {"commands", "config"},
