@@ -225,6 +225,27 @@ def test_a_copy_with_a_journal_beside_it_is_restored_whole(house, source, make_i
     assert (tmp_path / "copy.db").read_bytes() == before
 
 
+def test_a_database_behind_a_link_is_replaced_where_it_is(tmp_path, make_invite, house, settings):
+    make_invite(name="Anne")
+    house.close()
+    path = database.file_of(settings)
+    behind = tmp_path / "big disk" / "invites.db"
+    behind.parent.mkdir()
+    path.rename(behind)
+    path.symlink_to(behind)
+    file = backup.make(path, tmp_path / "copy.db")
+    with lock.using(behind), pytest.raises(Unavailable, match="is in use"), restore.prepared(settings, file):
+        pass
+    with database.open_database(settings).writing() as unit:
+        unit.session.query(invites.Invite).one().name = "Bob"
+    with restore.prepared(settings, file) as ready:
+        ready.finish()
+    assert path.readlink() == behind
+    with database.open_database(settings).reading() as unit:
+        assert unit.session.query(invites.Invite).one().name == "Anne"
+    assert len(list(behind.parent.glob("invites-before-restore-*.db"))) == 1
+
+
 def truncated(file):
     file.write_bytes(file.read_bytes()[:8192])
     return r"copy\.db: is not whole: its checksum is not the one in copy\.db\.sha256"

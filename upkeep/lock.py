@@ -29,7 +29,8 @@ def alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, kind: int, otherwise: str) -> Iterator[None]:
-    file = path.with_name(f"{path.name}.lock")
+    real = path.resolve()  # by whatever name it is opened
+    file = real.with_name(f"{real.name}.lock")
     try:
         descriptor = os.open(file, os.O_CREAT | os.O_RDONLY, 0o600)
     except OSError as error:

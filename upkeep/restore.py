@@ -47,7 +47,7 @@ def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Ite
     `reopen` lets invites that were used or withdrawn since open again, and accounts come back. Raises
     Unavailable if the backup is not whole or newer than we are, or the database in use.
     """
-    path = database.file_of(settings)
+    path = database.file_of(settings).resolve()
     config.make_private(settings.instance)
     _refuse_strangers(path)
     with lock.alone(path), _copied(file, path) as draft:
