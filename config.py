@@ -337,8 +337,9 @@ _FILE = f"{PREFIX}SETTINGS"
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(PREFIX + name.removeprefix(PREFIX), _NAMES, 1, 0.8)
-    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+    bare = [each.removeprefix(PREFIX) for each in _NAMES]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, 1, 0.75)
+    return f"{name}: there is no such setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def _said(told: Given, sentence: str) -> str:
