@@ -21,6 +21,7 @@ from typing import Any
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
 
@@ -29,6 +30,7 @@ import clock
 MOST_CONNECTIONS = 2000
 OTHER_FILES = 100  # the database's, the log, ...
 PATIENCE = 10  # seconds for what is still being answered at the end
+IDLE = 30  # seconds of silence, until a connection is ended
 MOST_UNSENT = 4 * 1024 * 1024  # of an answer, before its thread waits for the reader
 REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
 
@@ -62,8 +64,29 @@ class _Task(WSGITask):
         return bool(unread.poll(0))
 
 
+class Parser(HTTPRequestParser):
+    """What reads a request."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Raises ParsingError also for what waitress does not foresee: a length that Python makes no number of."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("A header cannot be read") from error
+
+
 class _Channel(HTTPChannel):
     task_class = _Task
+    parser_class = Parser
+
+    def writable(self) -> Any:
+        """Whether there is something to send, or to end: also for who has read nothing of it for so long.
+
+        Waitress ends idle connections, but not those that have asked for more than they read.
+        """
+        if self.total_outbufs_len and self.last_activity < clock.now().timestamp() - IDLE:
+            self.will_close = True
+        return super().writable()
 
 
 class Lanes:
@@ -76,26 +99,35 @@ class Lanes:
     def __init__(self, threads: int, quick: re.Pattern[str], *others: tuple[re.Pattern[str], int]) -> None:
         self._quick = quick
         self._here: deque[HTTPChannel] = deque()
+        self._unsent: deque[HTTPChannel] = deque()
         self._requests = [requests for requests, _ in others]
         self._lanes = [_Lane(count) for count in (threads, *(count for _, count in others))]
 
     def add_task(self, channel: HTTPChannel) -> None:
-        """Have the first request of a connection answered.
+        """Have the first request of a connection answered, once the answers before it are sent.
 
-        Not here if a former answer waits for its reader: only the loop sends it, and would wait for itself.
+        Else whoever asks for much and reads nothing would fill the memory, and halt one thread after the other.
         """
+        if channel.total_outbufs_len:
+            self._unsent.append(channel)
+            return
         request = channel.requests[0]
         asked = "" if request.error else f"{request.command} {request.path.rstrip('/') or '/'}"
-        if self._quick.fullmatch(asked) and not channel.total_outbufs_len:
+        if self._quick.fullmatch(asked):
             self._here.append(channel)
             return
         lane = next((number for number, each in enumerate(self._requests, 1) if each.fullmatch(asked)), 0)
         self._lanes[lane].waiting.put(channel)
 
-    def answer_here(self) -> None:
-        """Answer what is quick."""
-        while self._here:
+    def answer_here(self) -> bool:
+        """Answer what is quick, one request of each connection; whether there are more."""
+        for _ in range(len(self._unsent)):
+            channel = self._unsent.popleft()
+            if channel.requests:
+                self.add_task(channel)
+        for _ in range(len(self._here)):
             _answer(self._here.popleft())
+        return bool(self._here)
 
     def shutdown(self) -> None:
         """Let the threads end."""
@@ -196,7 +228,7 @@ class Server:
     def __init__(self, app: Flask, host: str, port: int, lanes: Lanes) -> None:
         """Listen; raises OSError if that cannot be done there."""
         self._map = _Doors()
-        self._stopping = False
+        self._stopping = self._has_more = False
         self._lanes = lanes
         self._loop = get_ident()
         create_server(
@@ -208,7 +240,7 @@ class Server:
             ident=None,
             backlog=1024,
             connection_limit=_connections(),
-            channel_timeout=30,
+            channel_timeout=IDLE,
             cleanup_interval=10,
             max_request_body_size=REFUSED_UNREAD,
             outbuf_high_watermark=MOST_UNSENT,
@@ -249,8 +281,8 @@ class Server:
             pull()
 
     def _turn(self, timeout: float) -> None:
-        self._map.turn(timeout)
-        self._lanes.answer_here()
+        self._map.turn(0 if self._has_more else timeout)
+        self._has_more = self._lanes.answer_here()
 
     def _drain(self) -> None:
         """Take what stands in the door, shut it, and answer what is inside."""

@@ -29,6 +29,7 @@ GARBAGE = [
     b"GET\r\n\r\n",
     b"GET /health HTTP/1.1\r\nno header at all\r\n\r\n",
     b"GET /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",  # no number for Python
     b"POST /invites_api HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nso long\r\n",
 ]
 HALF_A_HEADER = b"GET /invites_api?key="

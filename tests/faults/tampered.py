@@ -21,6 +21,7 @@ import clock
 import database
 from database import Database, Unit
 from delivery import outbox
+from dialects import wire
 from models import Letter
 from rules import redemption
 
@@ -146,6 +147,25 @@ def mark_first(_: str) -> None:
         return letter
 
     outbox._claim = claim_and_mark
+
+
+def idle(seconds: str) -> None:
+    """Who neither says nor reads anything is given up sooner."""
+    import server
+
+    server.IDLE = float(seconds)  # type: ignore[assignment]
+
+
+def chokes_on_one_byte(_: str) -> None:
+    """Who reads a text cannot bear a [ in it."""
+    look_at = wire._refuse_unspeakable
+
+    def look_or_choke(value: object, name: str) -> None:
+        if isinstance(value, str) and "[" in value:
+            raise KeyError(value)
+        look_at(value, name)
+
+    wire._refuse_unspeakable = look_or_choke
 
 
 def _tell(pragma: str) -> None:
