@@ -230,7 +230,8 @@ class Sender:
         said = []
         with socket.create_connection(("127.0.0.1", self.served.port), 30) as connection, suppress(ConnectionError):
             connection.sendall(written)
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it has hung up already
+                connection.shutdown(socket.SHUT_WR)
             said.extend(iter(lambda: connection.recv(65536), b""))
         return b"".join(said)
 

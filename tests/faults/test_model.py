@@ -1,0 +1,283 @@
+"""Programs made up of all that can happen to invites, in three dialects: each answer is the model's."""
+
+import shutil
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from argon2 import PasswordHasher
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import bindparam, or_, update
+from sqlalchemy.orm import selectinload
+
+import app
+import clock
+import config
+from conftest import HASH, PASSWORD, make_settings
+from database import open_database
+from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
+from models import Invite as Row
+from rules import accounts, addresses, invites, keys, passwords, projects, redemption, sessions
+from rules.refusals import Refusal
+
+FAULT = "the life of invites, against a model"
+START = "2026-03-25T21:00:00Z"
+SECRET = {"SECRET_KEY": "model" * 8}
+WHO = st.sampled_from([*ADDRESSES])
+TTL = st.sampled_from(["1h", "1d"])
+MOVES = st.sampled_from([timedelta(milliseconds=1), clock.MINUTE, clock.HOUR, clock.DAY])
+NEW = st.sampled_from(["zoe@example.org", "yann@example.org", *ADDRESSES.values()])
+# What each dialect makes of an invite: the call that uses it, one that views it, one that verifies it, its page.
+ACCEPT = {GOOD: 200, "UNAUTHORIZED": 401, "INVITE_NOT_FOUND": 404} | dict.fromkeys(
+    ["ALREADY_MEMBER", "INVITE_USED", "INVITE_EXPIRED", "EMAIL_MISMATCH", "EMAIL_ALREADY_IN_USE"], 400
+)
+VIEW = {GOOD: 200, "INVITE_USED": 404, "INVITE_EXPIRED": 404, "INVITE_NOT_FOUND": 404}
+VERIFY = VIEW | {"INVITE_USED": 410}
+
+
+class Life(RuleBasedStateMachine):
+    """One program: what happens, in which order, to which invites."""
+
+    folder: Path  # with `first`, an instance that has accounts, a project and a key
+    key: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = ExitStack()
+        self.clock = self.held.enter_context(time_machine.travel(START, tick=False))
+        self.model = Model()
+        shutil.rmtree(self.folder / "life", ignore_errors=True)
+        shutil.copytree(self.folder / "first", self.folder / "life")
+        self.settings = make_settings(self.folder / "life", **SECRET)
+        self.held.enter_context(config.using(self.settings))
+        self.open()
+
+    def open(self) -> None:
+        self.service = app.create_app(self.settings)
+        self.client, self.house = self.service.test_client(), self.service.extensions["invite_api"].database
+
+    def teardown(self) -> None:
+        self.house.close()
+        self.held.close()
+
+    def pick(self, data) -> Invite:
+        return data.draw(st.sampled_from(self.model.invites))
+
+    @rule()
+    def restart(self):
+        self.house.close()
+        self.open()
+
+    @initialize(uses=st.integers(1, 3), ttl=TTL)
+    def begin(self, uses, ttl):
+        self.make_as_prosody(uses, None, False, ttl)
+
+    @rule(uses=st.integers(1, 3), email=st.none() | NEW, project=st.booleans(), ttl=TTL)
+    def make_as_prosody(self, uses, email, project, ttl):
+        asked = {"uses": str(uses), "ttl": ttl} | ({"email": email} if email else {})
+        asked |= {"project": "tea-garden"} if project else {}
+        made = self.client.get("/invites_api", query_string=asked, headers=self.bearer(self.key))
+        assert made.status_code == (201 if self.model.has_key else 403)
+        if self.model.has_key:
+            token = made.headers["Location"].partition("?")[2]
+            self.made(Invite(token, uses, clock.now() + clock.duration(ttl), email, project))
+
+    @rule(who=WHO)
+    def make_as_agentbot(self, who):
+        made = self.client.post("/api/invite", json={"name": "Dora"}, headers=self.session(who))
+        assert made.status_code == (401 if who in self.model.gone else 201)
+        if made.status_code == 201:
+            self.made(Invite(made.json["token"], 1, clock.now() + clock.WEEK, maker=who))
+
+    @rule()
+    def make_with_a_code(self):
+        made = self.client.post("/api/invite/generate", headers=self.bearer(self.key))
+        assert made.status_code == (200 if self.model.has_key else 401)
+        if self.model.has_key:
+            known = {each.token for each in self.model.invites}
+            with self.house.reading() as unit:
+                tokens = [invites.token(each) for each in unit.session.query(Row)]
+            (token,) = [each for each in tokens if each not in known]
+            self.made(Invite(token, 1, clock.now() + clock.WEEK, code=made.json["code"]))
+
+    def made(self, invite: Invite) -> None:
+        self.model.invites.append(invite)
+
+    @rule(by=MOVES)
+    def time_passes(self, by):
+        self.clock.shift(by)
+
+    @rule(data=st.data(), off=st.sampled_from([-1, 0, 1]))
+    def the_moment_of_expiry_comes(self, data, off):
+        moment = self.pick(data).expires_at + timedelta(milliseconds=off)
+        if moment > clock.now():
+            self.clock.move_to(moment)
+
+    @rule(data=st.data())
+    def revoke(self, data):
+        invite = self.pick(data)
+        self.do(invites.revoke, invite)
+        invite.revoked = True
+
+    @rule(data=st.data(), ttl=TTL)
+    def extend(self, data, ttl):
+        invite, length = self.pick(data), clock.duration(ttl)
+        assert self.do(invites.extend, invite, length) == self.model.extend(invite, clock.now() + length, clock.now())
+
+    @rule(data=st.data())
+    def rotate(self, data):
+        invite = self.pick(data)
+        assert self.do(invites.rotate, invite) == self.model.rotate(invite, clock.now())
+        if invite.rotated and invite.rotated[-1] == invite.token:
+            with self.house.reading() as unit:
+                known = {each.token for each in self.model.invites}
+                (invite.token,) = {invites.token(each) for each in unit.session.query(Row)} - known
+
+    @rule(data=st.data(), who=WHO)
+    def accept(self, data, who):
+        invite = self.pick(data)
+        answer = self.client.post(f"/invites/{invite.token}/accept", headers=self.session(who))
+        self.assert_says(answer, self.model.accept(invite, who, clock.now()))
+
+    @rule(data=st.data(), email=NEW)
+    def register(self, data, email):
+        invite = self.pick(data)
+        body = {"invite_token": invite.token, "email": email, "password": PASSWORD}
+        answer = self.client.post("/auth/register/with-invite", json=body)
+        self.assert_says(answer, self.model.register(invite, email, clock.now()))
+
+    @precondition(lambda self: any(each.code for each in self.model.invites))
+    @rule(data=st.data())
+    def validate(self, data):
+        self.clock.shift(61)  # ten wrong codes a minute are too many
+        invite = data.draw(st.sampled_from([each for each in self.model.invites if each.code]))
+        answer = self.client.post("/api/invite/validate", json={"code": invite.code})
+        assert answer.status_code == (200 if self.model.validate(invite, clock.now()) == GOOD else 400)
+
+    @precondition(lambda self: any(each.rotated for each in self.model.invites))
+    @rule(data=st.data(), who=WHO)
+    def use_an_old_link(self, data, who):
+        old = data.draw(st.sampled_from([token for each in self.model.invites for token in each.rotated]))
+        answer = self.client.post(f"/invites/{old}/accept", headers=self.session(who))
+        self.assert_says(answer, "UNAUTHORIZED" if who in self.model.gone else "INVITE_NOT_FOUND")
+        assert self.client.post("/api/invites/verify", json={"token": old}).status_code == 404
+
+    @rule(data=st.data())
+    def look(self, data):
+        invite = self.pick(data)
+        said = invite.dead(clock.now())
+        assert self.client.get(f"/invites/{invite.token}").status_code == VIEW[said]
+        assert self.client.post("/api/invites/verify", json={"token": invite.token}).status_code == VERIFY[said]
+        for page in (f"/invite?{invite.token}", f"/register?t={invite.token}", f"/welcome?{invite.token}"):
+            assert self.client.get(page).status_code < 500
+
+    @rule(who=WHO)
+    def delete_account(self, who):
+        if who not in self.model.gone:
+            with self.house.writing():
+                accounts.remove(accounts.named(who))
+            self.model.delete(who)
+
+    @rule()
+    def delete_key(self):
+        if self.model.has_key and len(self.model.invites) > 3:
+            with self.house.writing():
+                keys.delete(self.key.partition("/")[0])
+            self.model.has_key = False
+
+    @invariant()
+    def everything_is_as_the_model_says(self):
+        with self.house.reading() as unit:
+            rows = unit.session.query(Row).options(selectinload(Row.redemptions)).all()
+            found = {each.token_hash: self.seen(each) for each in rows}
+        assert found == {invites.tokens.digest(each.token): self.expected(each) for each in self.model.invites}
+
+    def seen(self, row: Row) -> tuple[object, ...]:
+        return row.state(clock.now()), row.uses, row.max_uses, len(row.redemptions), row.expires_at
+
+    def expected(self, invite: Invite) -> tuple[object, ...]:
+        uses = len(invite.redeemed)
+        assert uses <= invite.max_uses
+        return invite.state(clock.now()), uses, invite.max_uses, uses, invite.expires_at
+
+    def do(self, what, invite: Invite, *given: object) -> str:
+        """Do this to an invite as the command does; the code of its refusal, or that it went well."""
+        try:
+            with self.house.writing():
+                what(invites.find(invite.token), *given)
+        except Refusal as refusal:
+            return refusal.code
+        return GOOD
+
+    def session(self, who: str) -> dict[str, str]:
+        """The header of somebody who has just signed in, or was before the account went."""
+        if who in self.model.gone:
+            return self.bearer("hitkey_gone")
+        with self.house.writing():
+            return self.bearer(sessions.start(accounts.named(who)).access)
+
+    def bearer(self, shown: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {shown}"}
+
+    def assert_says(self, answer, code: str) -> None:
+        """It has the status of this code, and names it if it is a refusal."""
+        assert (answer.status_code, answer.json.get("code", GOOD)) == (ACCEPT[code], code)
+
+
+@pytest.fixture
+def life(tmp_path, monkeypatch):
+    """The machine, with an instance for each of its programs to begin with."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    chosen = make_settings(tmp_path / "first", **SECRET)
+    with time_machine.travel(START, tick=False), config.using(chosen):
+        house = open_database(chosen)
+        with house.writing():
+            for name, address in {**ADDRESSES, "owner": "owner@example.org"}.items():
+                user = accounts.create(accounts.Names(name, address), HASH)
+                if name in VERIFIED:
+                    addresses.prove(user, address)
+            projects.create(user, projects.Plan("Tea Garden"))
+            key = keys.create("model")
+        house.close()
+    return type("Life", (Life,), {"folder": tmp_path, "key": key})
+
+
+def live(life: type[Life], programs: int, steps: int, *phases: Phase) -> None:
+    """Run so many programs of so many steps, the same whenever it is done."""
+    chosen = settings(
+        max_examples=programs,
+        stateful_step_count=steps,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, *phases],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(life, settings=chosen)
+
+
+def test_every_answer_is_the_models(life, profile, figures):
+    row, programs, steps = figures(FAULT), profile(30, 5000), profile(25, 50)
+    live(life, programs, steps, Phase.shrink)
+    row.shows(f"{programs:,} programs × {steps} steps, in three dialects", "every answer and every row as in the model")
+
+
+def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
+    forgetful = update(Row).where(invites.WITH_TOKEN, Row.uses < Row.max_uses, Row.revoked_at.is_(None))
+    taken = [getattr(Row, each.name) for each in redemption.fields(redemption.Taken)]
+    unconcerned = or_(bindparam("now").is_not(None), Row.uses == 0)
+    monkeypatch.setattr(redemption, "_TAKE", forgetful.where(unconcerned).values(uses=Row.uses + 1).returning(*taken))
+    with pytest.raises(AssertionError, match="INVITE_EXPIRED"):
+        live(life, 200, 30)
+    figures(FAULT).catches("accepting does not look at the clock: an expired invite is used")
