@@ -9,7 +9,7 @@ from app import create_app
 from config import ConfigError
 from conftest import make_settings, seen
 from database import session
-from models import Invite, Project, User
+from models import Project, User
 from rules import invites
 
 PASSWORD = "correct horse battery"
@@ -41,17 +41,6 @@ def test_a_link_opens_in_every_form_and_shows_who_it_is_for(client, make_invite,
     assert "Anne, you are invited" in seen(page)
     assert "anne@example.org" in page.text
     assert "Eve" not in page.text
-
-
-def test_opening_a_link_changes_nothing(client, house, make_invite):
-    token = make_invite()
-    with house.reading() as unit:
-        before = unit.session.execute(Invite.__table__.select()).all()
-    for method in ("GET", "HEAD") * 20:
-        assert client.open(f"/invite?{token}", method=method).status_code == 200
-        assert client.open(f"/register?t={token}", method=method, headers={"Purpose": "prefetch"}).status_code == 200
-    with house.reading() as unit:
-        assert unit.session.execute(Invite.__table__.select()).all() == before
 
 
 def test_the_story_of_an_invite(client, make_invite, register, users):
