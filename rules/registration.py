@@ -57,11 +57,17 @@ def start_proof(user: User) -> None:
 
 
 def send_reset(email: str) -> None:
-    """Mail a link for a new password to an address, if it belongs to an account. Raises RateLimited."""
+    """Mail a link for a new password to an address, if it belongs to an account. Raises RateLimited.
+
+    For any other the letter is written too, and taken back: the time it takes should not tell who is here.
+    """
     limit_mails("reset", email)
     user = addresses.holder(email)
-    if user and user.may_sign_in:
+    with session().begin_nested() as written:
         outbox.queue("reset", email, user=user)
+        session().flush()
+        if user is None or not user.may_sign_in:
+            written.rollback()
 
 
 def limit_mails(purpose: str, email: str) -> None:
