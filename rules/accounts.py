@@ -11,7 +11,7 @@ import clock
 from config import settings
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import addresses, counters, ids, invites, passwords, places, redemption, sessions, tokens
+from rules import addresses, counters, fields, ids, invites, passwords, places, redemption, sessions, tokens
 from rules.refusals import (
     EmailInUse,
     EmailMismatch,
@@ -257,7 +257,7 @@ def _read_reset(token: str) -> tuple[User, str | None]:
 
 
 def _by_name(name: str) -> User | None:
-    name = name.strip().lower()
+    name = fields.typed_name(name)
     return session().scalar(select(User).where(or_(User.username == name, User.email == name)))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Code, User
-from rules import sessions
+from rules import fields, sessions
 from rules.refusals import EmailInUse
 
 
@@ -26,8 +26,8 @@ def verified_holder(email: str) -> User | None:
 
 def is_awaited(email: str) -> bool:
     """Whether somebody has begun to register with this address in the last day, and has no password yet."""
-    begun = Code.purpose == "register", Code.email == email.strip().lower(), Code.created_at > clock.now() - clock.DAY
-    return session().scalar(select(Code.id).where(*begun)) is not None
+    begun = Code.purpose == "register", Code.email == fields.typed_name(email)
+    return session().scalar(select(Code.id).where(*begun, Code.created_at > clock.now() - clock.DAY)) is not None
 
 
 def prove(user: User, email: str) -> None:

@@ -67,7 +67,19 @@ def email(value: object) -> str:
         checked = _validate(address)
     except ValueError:
         _refuse("email", "email", "is no e-mail address such as anne@example.org")
+    # IDNA takes "。" for a dot, and drops letters that nobody sees.
+    if address.rpartition("@")[2].lower() not in (checked.domain, checked.ascii_domain):
+        _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
+
+
+def typed_name(value: str) -> str:
+    """A user name or address as it is looked up: without spaces at its ends, ASCII capitals lowered.
+
+    No other letter is: the Kelvin sign, lowered, is a k.
+    """
+    kept = value.strip(" ")
+    return kept.lower() if kept.isascii() else kept
 
 
 def read(readers: Mapping[str, Callable[[Any], Any]], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Mail, to a real SMTP server: what it says, that it arrives, and that nothing is mailed that is not so."""
 
-import re
 import socket
 import ssl
 from contextlib import ExitStack
@@ -19,20 +18,6 @@ from delivery.outbox import backoff, deliver_one
 from models import Letter
 from rules import accounts, invites, outbox, projects
 from rules.refusals import InviteExpired
-
-HOSTILE = [
-    '<a href="https://evil.example">x</a>',
-    "https://evil.example/x",
-    "www.evil.example evil.example/x mailto:eve@evil.example",
-    "evil.example?a=b&c=d",
-    "eve@evil.example",
-    "\u202emoc.live//:sptth",
-    "&#104;ttps://evil.example",
-    "{{ 7*7 }} %s ${x}",
-    "[x](https://evil.example)",
-    "Tea\u2028Garden\u2029x",
-]
-LINK = re.compile(r"[a-z]+://[^\s\"<>]+|www\.\S+|\S+@\S+|\S+\.\w{2,}(?=[/?\s]|$)")
 
 
 @pytest.fixture
@@ -113,25 +98,6 @@ def test_only_the_mailed_link_proves_the_mailbox(client, mailbox, deliver, mail_
         bearer = {"Authorization": f"Bearer {answer['token']}"}
         assert client.get("/auth/me", headers=bearer).json["emailVerified"] is verified
     assert client.get(f"/invites/{token_of(mailbox.link())}").json["code"] == "INVITE_USED"
-
-
-def test_who_registered_somebodys_address_first_loses_it_to_who_reads_its_mail(
-    client, house, mailbox, deliver, make_invite, mail_invite
-):
-    """CVE-2026-53516: an attacker registers the victim's address beforehand."""
-    body = {"invite_token": make_invite(), "email": "victim@example.org", "password": "attackers horse battery"}
-    attacker = client.post("/auth/register/with-invite", json=body).json
-    mail_invite("victim@example.org")
-    deliver()
-    body = {"invite_token": token_of(mailbox.link()), "email": "victim@example.org", "password": PASSWORD}
-    victim = client.post("/auth/register/with-invite", json=body)
-    assert victim.status_code == 200
-    assert client.get("/auth/me", headers={"Authorization": f"Bearer {attacker['token']}"}).status_code == 401
-    refused = client.post("/auth/login", json={"email": "victim@example.org", "password": "attackers horse battery"})
-    assert refused.status_code == 401
-    assert client.post("/auth/login", json={"email": "victim@example.org", "password": PASSWORD}).status_code == 200
-    with house.reading():
-        assert accounts.named(attacker["user"]["id"]).disabled_at
 
 
 def test_accepting_with_the_mailed_link_proves_the_accounts_own_address_and_no_other(
@@ -250,28 +216,6 @@ def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailb
     assert mailbox.mails == []
     with house.reading() as unit:
         assert "STARTTLS" in unit.session.query(Letter).one().last_error
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_a_mail_has_our_link_in_it_and_nobody_elses(house, alice, mailbox, deliver, words):
-    with house.writing():
-        user = accounts.named("alice")
-        user.display_name = words
-        project = projects.create(user, projects.Plan(words))
-        draft = invites.read({"email": "dora@example.org", "project": project.slug})
-        projects.invite(projects.of_manager(project.slug, user), draft)
-    deliver()
-    (letter,) = mailbox.mails
-    ours = mailbox.link()
-    for part in (
-        letter.get_body(("plain",)).get_content(),
-        letter.get_body(("html",)).get_content(),
-        letter["Subject"],
-    ):
-        rest = re.sub(r"</?\w+[^>]*>", lambda tag: tag[0] if "href" in tag[0] else " ", part.replace(ours, ""))
-        assert [each for each in LINK.findall(rest) if "127.0.0.1" not in each] == []
-        assert "<a" not in rest.replace('<a href="">', "")
-    assert letter["To"] == "dora@example.org"
 
 
 def test_a_server_delivers_by_itself_and_says_what_went_wrong(serve, smtp, mailbox):
