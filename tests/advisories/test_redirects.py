@@ -1,9 +1,12 @@
 """Where somebody is sent after accepting: only where the operator permits, whatever a URL looks like."""
 
+import re
+
 import pytest
 
 import config
-from conftest import make_settings
+from app import create_app
+from conftest import PASSWORD, Browser, make_settings
 from database import session
 from models import Invite
 from rules import fields, invites
@@ -64,6 +67,7 @@ def test_the_corpus_is_large_and_says_nothing_twice():
 
 @pytest.mark.parametrize("url", CORPUS)
 def test_a_url_that_leads_elsewhere_is_refused_when_it_is_given_and_when_it_is_used(permitted, url):
+    """CVE-2021-23401: what a browser takes for another host was taken for a path of ours."""
     with pytest.raises(Invalid):
         fields.redirect_url(url)
     assert invites.redirect(url) is None
@@ -84,3 +88,36 @@ def test_a_bad_url_in_the_table_is_never_shown_or_answered(client, house, alice,
     page = client.post("/register", data=form)
     assert page.status_code == 200
     assert "javascript:" not in page.text
+
+
+@pytest.fixture
+def strict(tmp_path, house):
+    return create_app(make_settings(tmp_path / "instance", REDIRECT_ORIGINS=PERMITTED)).test_client()
+
+
+def test_no_door_takes_a_url_that_leads_elsewhere(strict, house, key, alice, rows):
+    """CVE-2026-25779: one of several ways in did not check where it sent people."""
+    strict.post("/projects/", headers=alice.bearer, json={"name": "Tea"})
+    bearer = {"Authorization": f"Bearer {key}"}
+    for url in filter(None, CORPUS):
+        asked = {"redirect_url": url, "email": "dora@example.org"}
+        assert strict.post("/invites_api", headers=bearer, json=asked).status_code == 400, url
+        assert strict.post("/invites_api", headers=bearer, data=asked).status_code == 400, url
+        assert strict.get("/invites_api", headers=bearer, query_string=asked).status_code == 400, url
+        assert strict.post("/projects/tea/invites", headers=alice.bearer, json=asked).status_code == 422, url
+    assert rows("invites") == {"invites": []}
+
+
+@pytest.mark.parametrize("field", ["then", "token", "next", "redirect", "redirect_url", "url", "return_to", "continue"])
+def test_signing_in_leads_to_a_page_of_ours_whatever_it_is_told(strict, alice, field):
+    """CVE-2023-49438: after signing in one was sent wherever the link said, if it began with a slash."""
+    browser = Browser(strict)
+    csrf = browser.csrf()
+    for url in CORPUS[:: 1 if field == "then" else 8]:
+        form = browser.client.get("/login", query_string={field: url})
+        assert set(re.findall('name="(?:then|token)" value="([^"]*)"', form.text)) <= {""}
+        assert browser.post("/logout", csrf=csrf, **{field: url}).location == "http://127.0.0.1:8080/"
+    for url in CORPUS[::12]:
+        signed_in = Browser(strict.application.test_client())
+        there = signed_in.post("/login", user="alice", password=PASSWORD, **{field: url})
+        assert there.location == "http://127.0.0.1:8080/"

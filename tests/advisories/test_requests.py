@@ -1,0 +1,216 @@
+"""Requests: what headers may say, what bodies may set, and what every answer has in its headers."""
+
+import random
+
+import pytest
+import time_machine
+from sqlalchemy import text
+
+import clock
+from app import ROUTES, Unit, create_app
+from conftest import PASSWORD, Browser, make_settings
+from dialects import admin_pages, agentbot, hitkey, ops, pages, prosody
+from rules import accounts, invites, projects
+
+ROWS = [(dialect, row, method) for dialect, rows in ROUTES.items() for row in rows for method in row.methods.split()]
+NAMES = [f"{method} {row.path}" for _, row, method in ROWS]
+
+SPOOFS = [
+    *("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "Client-IP", "True-Client-IP"),
+    *("CF-Connecting-IP", "X-Cluster-Client-IP", "X-Originating-IP", "Via"),
+]
+
+
+@pytest.mark.parametrize("proxies", ["", "127.0.0.0/8, 10.0.0.0/8"])
+def test_ten_thousand_invented_addresses_share_one_limit(tmp_path, house, proxies):
+    """CVE-2026-29794, CVE-2026-21881: who wrote another X-Forwarded-For each time was never stopped.
+
+    Behind a proxy the address that the proxy saw is the last; what stands before it is the caller's own word.
+    """
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on", TRUSTED_PROXIES=proxies)).test_client()
+    statuses = []
+    with time_machine.travel(clock.now(), tick=False):
+        for number in range(5000):
+            invented = f"203.0.{number // 250}.{number % 250}"
+            header = SPOOFS[number % len(SPOOFS)] if not proxies or number % 2 else "X-Forwarded-For"
+            value = f"for={invented}" if header == "Forwarded" else invented
+            if proxies and header == "X-Forwarded-For":
+                value = f"{value}, 198.51.100.7"
+            sent = {header: value} if not proxies else {"X-Forwarded-For": "198.51.100.7", header: value}
+            body = {"refresh_token": f"{number}.x"}
+            statuses.append(client.post("/auth/token/refresh", headers=sent, json=body).status_code)
+    assert statuses == [401] * 120 + [429] * 4880
+
+
+def test_those_behind_a_proxy_that_is_trusted_have_limits_of_their_own(tmp_path, house):
+    """CVE-2026-29794: the control of the test above."""
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on", TRUSTED_PROXIES="127.0.0.0/8")).test_client()
+    sent = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(200)]
+    answers = [client.post("/auth/token/refresh", headers=each, json={"refresh_token": "x"}) for each in sent]
+    assert {each.status_code for each in answers} == {401}
+
+
+@pytest.fixture
+def place(house, root, alice, key, make_invite):
+    """What the names in paths stand for, and how to call as whom a row asks for."""
+    with house.writing():
+        project = projects.create(accounts.named("root"), projects.Plan("Tea"))
+        member = projects.members(project)[0].id
+        invite = invites.create(invites.read({"project": "tea", "email": "dora@example.org"}), invites.SHELL)
+        facts = {"<token>": invites.token(invite), "<slug>": "tea", "<invite_id>": invite.id}
+        return facts | {"<member_id>": member, "<key_id>": key[:8], "<user_id>": accounts.named("alice").id}
+
+
+def filled(path, place):
+    for name, fact in place.items():
+        path = path.replace(name, fact)
+    return path + (f"?{place['<token>']}" if path in ("/invite", "/qr", "/welcome") else "")
+
+
+def credentials(row, root, key):
+    """What lets a program in at this row, as far as a header can."""
+    by_key = row.guard.__name__ in ("api_key", "key_or_admin")
+    return {"Authorization": f"Bearer {key}"} if by_key else root.bearer
+
+
+PRIVILEGES = ["makes_admin", "is_admin", "verified", "email_verified"]
+MISSPELT = {"isAdmin": True, "admin": True, "emailVerified": True, "email_verified_at": "2020-01-01", "role_": "owner"}
+
+
+@pytest.mark.parametrize("privilege", PRIVILEGES)
+def test_nobody_gives_themselves_a_privilege(client, house, key, alice, root, place, rows, privilege):
+    """CVE-2026-27946: a user set the own address verified by sending the field along."""
+    browser = Browser(client.application.test_client())
+    browser.sign_in("root")
+    before = rows("users", "invites", "members", "redemptions")
+    for _, row, method in ROWS:
+        if method == "GET" or row.unit is Unit.ALONE:
+            continue
+        path, headers = filled(row.path, place), credentials(row, root, key)
+        for value in (True, False, None, "yes", 1):
+            answer = client.open(path, method=method, headers=headers, json={privilege: value})
+            assert answer.status_code in (400, 403, 422), (path, value, answer.text)
+        if method == "POST":
+            assert browser.post(path, **{privilege: "on"}).status_code in (400, 403, 415, 422), path
+    assert rows("users", "invites", "members", "redemptions") == before
+
+
+def test_what_is_called_like_a_privilege_gives_none(client, house, key, alice, make_invite):
+    """CVE-2026-27946: likewise for other spellings, and for fields within fields."""
+    token = make_invite()
+    body = {"invite_token": token, "email": "eve@example.org", "password": PASSWORD, **MISSPELT}
+    body |= {"user": {"is_admin": True, "email_verified": True}, "role": "owner"}
+    assert client.post("/auth/register/with-invite", json=body).status_code == 200
+    query = "&".join(f"{name}=true" for name in (*PRIVILEGES, "admin"))
+    assert client.get(f"/invites_api?key={key}&{query}").status_code == 201
+    client.post("/api/invite", headers=alice.bearer, json={"name": "Eve", "ttl": "never", **MISSPELT})
+    with house.reading() as unit:
+        for table, column in (("users", "admin_at"), ("users", "email_verified_at"), ("members", "role")):
+            assert not unit.session.scalar(text(f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL"))
+        assert not unit.session.scalar(text("SELECT count(*) FROM invites WHERE makes_admin OR expires_at IS NULL"))
+
+
+def malformed(count):
+    """Authorization headers that are none: hand-made ones, and ones out of any bytes."""
+    chance = random.Random(7)
+    yield from (
+        *("", " ", "Bearer", "Bearer ", "Bearer  ", "Bearer\t", "bearer", "Bearer null", "Bearer undefined"),
+        *("Bearer a b", "Bearer a,b", "Bearer /", "Bearer a/", "Bearer /b", "Bearer //", "Bearer " + "/" * 500),
+        *("Basic", "Basic Og==", "Basic ====", "Basic \xff", "Digest a=b", "Negotiate x", "Token x", "null"),
+        *("Bearer " + "x" * 8000, "Bearer \u00e9", "Bearer \x00", "Bearer \x7f", "Bearer ..", "Bearer hitkey_"),
+        *("Bearer Bearer x", "Bearer: x", "Bearer=x", '"Bearer x"', "Bearer %00", "Bearer x\r\ny: z", ","),
+    )
+    for _ in range(count):
+        value = "".join(chr(chance.randrange(1, 256)) for _ in range(chance.randrange(40)))
+        yield chance.choice(["", "Bearer ", "bearer ", "Basic ", "Bearer hitkey_", "Bearer AAAAAAAA/"]) + value
+
+
+GUARDED = [
+    "GET /auth/me",
+    "GET /invites_api",
+    "GET /api/admin/invites",
+    "POST /api/invite",
+    "POST /api/invite/generate",
+]
+
+
+@pytest.mark.parametrize("call", GUARDED)
+def test_no_header_is_so_malformed_that_it_throws(client, house, rows, call):
+    """GHSA-xmf8-cvqr-rfgj: a malformed Bearer header ended in an unhandled exception."""
+    method, _, path = call.partition(" ")
+    for value in malformed(600):
+        answer = client.open(path, method=method, environ_overrides={"HTTP_AUTHORIZATION": value})
+        assert answer.status_code in (401, 403), value
+    assert rows("invites") == {"invites": []}
+
+
+SHARED = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Authorization, Cookie",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+ON_PAGES = {
+    **SHARED,
+    "Vary": "Authorization, Cookie, Accept-Language",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+SNAPSHOT = {
+    agentbot: SHARED,
+    hitkey: SHARED,
+    ops: SHARED,
+    pages: ON_PAGES,
+    admin_pages: ON_PAGES,
+    prosody: {
+        **SHARED,
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Content-Type, Authorization",
+        "Access-Control-Max-Age": "7200",
+    },
+}
+KEPT = {  # what is the same for everybody
+    "/style.css": "public, max-age=31536000, immutable",
+    "/openapi.json": "public, max-age=300",
+    "/swagger.json": "public, max-age=300",
+}
+DEPRECATED = {"/api/invite/generate", "/api/invite/validate"}
+OF_THE_ANSWER = {"Content-Type", "Content-Length", "Location", "Allow", "WWW-Authenticate", "Retry-After"}
+ASKED = {
+    "Origin": "https://evil.example",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization",
+    "Access-Control-Request-Private-Network": "true",
+    "Cookie": "invite-session=x",
+}
+
+
+@pytest.mark.parametrize(("dialect", "row", "method"), ROWS, ids=NAMES)
+def test_every_answer_has_the_headers_of_its_dialect_and_no_others(client, key, root, place, dialect, row, method):
+    """CVE-2023-30861, CVE-2024-6221: a missing Vary had caches share sessions; a private network was opened to all."""
+    expected = dict(SNAPSHOT[dialect])
+    expected["Cache-Control"] = KEPT.get(row.path, "no-store")
+    for headers in ({}, ASKED, credentials(row, root, key) | ASKED, {"Authorization": "Basic x"}):
+        answer = client.open(filled(row.path, place), method=method, headers=headers)
+        sent = {name: value for name, value in answer.headers.items() if name not in OF_THE_ANSWER}
+        if row.path in DEPRECATED:
+            assert sent.pop("Deprecation").startswith("@")
+            assert sent.pop("Link").endswith('rel="successor-version"')
+        assert sent == expected
+
+
+def test_a_cookie_is_set_only_where_somebody_signs_in_and_is_never_cached(browser, make_invite):
+    """CVE-2023-30861: the answer that renewed a session was kept by a cache, and given to somebody else."""
+    quiet = [browser.client.get(path) for path in ("/", "/login", "/register", "/admin", "/health", "/nothing")]
+    assert all("Set-Cookie" not in each.headers for each in quiet)
+    for answer in (browser.sign_in("alice"), browser.post("/logout")):
+        assert "Set-Cookie" in answer.headers
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Cookie" in answer.headers["Vary"]
+    browser.sign_in("alice")
+    assert "Set-Cookie" not in browser.client.get("/").headers  # not renewed by being used
