@@ -27,6 +27,7 @@ from rules.refusals import Invalid, Refusal
 HEADERS: Mapping[str, str] = {
     **wire.HEADERS,
     "Vary": "Authorization, Cookie, Accept-Language",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"

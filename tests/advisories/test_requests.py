@@ -155,6 +155,7 @@ SHARED = {
 ON_PAGES = {
     **SHARED,
     "Vary": "Authorization, Cookie, Accept-Language",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
@@ -214,3 +215,44 @@ def test_a_cookie_is_set_only_where_somebody_signs_in_and_is_never_cached(browse
         assert "Cookie" in answer.headers["Vary"]
     browser.sign_in("alice")
     assert "Set-Cookie" not in browser.client.get("/").headers  # not renewed by being used
+
+
+MARKUP = '"><x-evil onclick=1 style="x">\'</title></script><script>alert(1)</script>{{7*7}}'
+
+
+def test_markup_in_names_is_text_on_every_page(house, browser, root, place):
+    """CVE-2022-31127: likewise on pages: a name is shown as it was written, and makes no element."""
+    browser.sign_in("root")
+    with house.writing() as unit:
+        unit.session.execute(text("UPDATE users SET display_name = :words"), {"words": MARKUP})
+        unit.session.execute(text("UPDATE projects SET name = :words, description = :words"), {"words": MARKUP})
+        unit.session.execute(
+            text("UPDATE invites SET note = :words, plan = :words, made_by = :words"), {"words": MARKUP}
+        )
+        unit.session.execute(text("UPDATE api_keys SET name = :words"), {"words": MARKUP})
+    shown = 0
+    for dialect, row, method in ROWS:
+        if dialect in (pages, admin_pages) and method == "GET":
+            answer = browser.client.get(
+                filled(row.path, place), query_string={"q": MARKUP} if row.path[-1] == "s" else None
+            )
+            assert "<x-evil" not in answer.text, row.path
+            assert "<script>" not in answer.text, row.path
+            shown += "&lt;x-evil" in answer.text
+    assert shown > 5
+
+
+@pytest.mark.parametrize(
+    "words", ["' OR 1=1 --", "'; DROP TABLE invites; --", "%", "_", "\\", "* FROM users", '" OR ""="']
+)
+def test_what_is_searched_for_is_never_part_of_the_question(client, browser, root, place, rows, words):
+    """ASVS V1.2.4: what somebody types is compared, and not executed."""
+    browser.sign_in("root")
+    before = rows("invites", "users", "projects")
+    for name in ("q", "cursor", "status", "limit"):
+        answer = client.get("/api/admin/invites", headers=root.bearer, query_string={name: words})
+        assert answer.status_code == (200 if name == "q" else 400)
+        assert name != "q" or answer.json["invites"] == []
+    for path in ("/admin", "/admin/people"):
+        assert browser.client.get(path, query_string={"q": words}).status_code == 200
+    assert rows("invites", "users", "projects") == before
