@@ -189,7 +189,7 @@ def _refusals(parent: type[refusals.Refusal] = refusals.Refusal) -> Iterator[typ
 def _defined() -> set[str]:
     """The names of all functions, classes and constants of the project."""
     names = set()
-    for path in [*config.CHECKOUT.glob("*.py"), *config.CHECKOUT.glob("[a-z]*/*.py")]:
+    for path in (path for each in ("*.py", "[a-z]*/*.py", "tests/*/*.py") for path in config.CHECKOUT.glob(each)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names.add(node.name)
