@@ -65,14 +65,19 @@ class _Task(WSGITask):
 
 
 class Parser(HTTPRequestParser):
-    """What reads a request."""
+    """What reads a request, about whose end all readers agree."""
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Raises ParsingError also for what waitress does not foresee: a length that Python makes no number of."""
+        """Raises ParsingError also for a length that Python makes no number of, and for two lengths.
+
+        Of two a proxy may have taken the other (RFC 9112, 6.1).
+        """
         try:
             super().parse_header(header_plus)
         except ValueError as error:
             raise ParsingError("A header cannot be read") from error
+        if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Send a Content-Length, or with HTTP/1.1 a Transfer-Encoding, and not both.")
 
 
 class _Channel(HTTPChannel):

@@ -1,6 +1,8 @@
 """Requests: what headers may say, what bodies may set, and what every answer has in its headers."""
 
 import random
+import re
+import socket
 
 import pytest
 import time_machine
@@ -256,3 +258,40 @@ def test_what_is_searched_for_is_never_part_of_the_question(client, browser, roo
     for path in ("/admin", "/admin/people"):
         assert browser.client.get(path, query_string={"q": words}).status_code == 200
     assert rows("invites", "users", "projects") == before
+
+
+AFTER_IT = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+# Where such a request ends, a proxy in front could see otherwise than we do.
+TWO_ENDS = {
+    "two ways": b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 36\r\n\r\n",
+    "a list": b"Content-Length: 0, 36\r\n\r\n",
+    "a sign": b"Content-Length: +0\r\n\r\n",
+    "a length in hex": b"Content-Length: 0x0\r\n\r\n",
+    "a space": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "another name": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "one more": b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "what is no space": b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "a prefix": b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
+    "less than nothing": b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+}
+
+
+def talk(served, sent):
+    """The statuses of all answers on one connection, until the server has nothing more to say."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(sent + AFTER_IT.replace(b"Host", b"Connection: close\r\nHost"))
+        said = b"".join(iter(lambda: connection.recv(65536), b""))
+    return [int(each) for each in re.findall(rb"HTTP/1\.[01] (\d{3}) ", said)]
+
+
+def test_nothing_is_taken_for_a_request_that_a_proxy_took_for_a_body(serve):
+    """ASVS V4.2.1: who smuggles a request past a proxy gets it answered to somebody else."""
+    served = serve()
+    for name, end in TWO_ENDS.items():
+        for version in (b"1.1", b"1.0"):
+            head = b"POST /auth/login HTTP/%s\r\nHost: x\r\nConnection: keep-alive\r\n" % version
+            assert talk(served, head + end) in ([400], [501]), (name, version)
+    plain = b"POST /auth/login HTTP/1.1\r\nHost: x\r\n"
+    for end in (b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"):
+        assert talk(served, plain + end) == [415, 200]
