@@ -57,14 +57,14 @@ class Sent:
     target: bytes
     headers: tuple[bytes, ...]
     body: bytes = b""
-    length: bytes | None = None  # of the body, as it is told
+    length: bytes | None = None  # of the body, as it is told; nothing is told if it is empty
     whole: Mutation | None = None  # what befalls all of it
 
     def written(self, rng: random.Random) -> bytes:
         """As it goes onto the wire."""
         length = b"%d" % len(self.body) if self.length is None else self.length
         first = self.method + b" " + self.target + b" HTTP/1.1"
-        lines = [first, b"Host: here", *self.headers, b"Content-Length: " + length]
+        lines = [first, b"Host: here", *self.headers, *([b"Content-Length: " + length] if length else [])]
         written = b"\r\n".join(lines) + b"\r\n\r\n" + self.body
         return self.whole(rng, written) if self.whole else written
 
@@ -206,7 +206,7 @@ def _chunked(rng: random.Random, sent: Sent, other: Sent) -> Sent:
     """In chunks, some of them garbage."""
     chunk = b"%x\r\n%b\r\n" % (len(sent.body), sent.body) if sent.body else b""
     body = rng.choice((chunk + b"0\r\n\r\n", chunk + rng.choice(CHUNKS), rng.choice(BYTES)(rng, chunk + b"0\r\n\r\n")))
-    return replace(sent, headers=(*sent.headers, b"Transfer-Encoding: chunked"), body=body)
+    return replace(sent, headers=(*sent.headers, b"Transfer-Encoding: chunked"), body=body, length=b"")
 
 
 def _length(rng: random.Random, sent: Sent, other: Sent) -> Sent:
