@@ -109,9 +109,9 @@ def unsign(purpose: str, text: str) -> Any:
     """What was signed for this purpose; None for anything else."""
     try:
         payload = _serializer(purpose).loads(text)
+        return payload if _is_canonical(text.rpartition(".")[2]) else None
     except (BadData, UnicodeError):
         return None
-    return payload if _is_canonical(text.rpartition(".")[2]) else None
 
 
 def digest(secret: str) -> str:

@@ -257,6 +257,14 @@ def test_a_verified_address_in_the_settings_makes_an_admin_and_an_unverified_one
     assert client.get("/api/admin/invites", headers=alice.bearer).status_code == 200
 
 
+@pytest.mark.parametrize("stray", ["é", "=", "~", " ", "\0", "éé", "~é", "~éé", "é~~é"])
+def test_signed_text_with_something_put_in_is_nobodys(settings, stray):
+    """Base64 is read past what is no part of it, here by one reader and there by another."""
+    signed = tokens.sign("cookie", ["alice", 1])
+    for at in range(len(signed) + 1):
+        assert tokens.unsign("cookie", signed[:at] + stray + signed[at:]) is None
+
+
 def test_what_was_signed_under_a_former_secret_is_still_recognised(settings, tmp_path):
     signed = tokens.sign("cookie", "x")
     with config.using(make_settings(tmp_path, SECRET_KEY="n" * 32, SECRET_KEY_FALLBACKS=settings.secrets[0].decode())):
