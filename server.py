@@ -30,6 +30,7 @@ import clock
 MOST_CONNECTIONS = 2000
 OTHER_FILES = 100  # the database's, the log, ...
 PATIENCE = 10  # seconds for what is still being answered at the end
+SOON = 0.002  # seconds until it is looked again at an answer that a thread is sending
 IDLE = 30  # seconds of silence, until a connection is ended
 MOST_UNSENT = 4 * 1024 * 1024  # of an answer, before its thread waits for the reader
 REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
@@ -181,6 +182,7 @@ class _Doors(dict[int, wasyncore.dispatcher]):
         self._second = 1 if hasattr(select, "epoll") else 1000
         self._watched: dict[int, int] = {}
         self._ask: set[int] = set()
+        self._sending = False
         self._all_at = 0.0
 
     def __setitem__(self, number: int, each: wasyncore.dispatcher) -> None:
@@ -197,19 +199,40 @@ class _Doors(dict[int, wasyncore.dispatcher]):
         if (now := clock.ticks()) >= self._all_at:
             self._all_at = now + 1
             self._ask.update(self)
+        self._sending = False
         for number in list(self._ask):
             self._ask_for(number, self[number])
-        for number, happened in self._poll.poll(timeout * self._second):
+        for number, happened in self._poll.poll((min(timeout, SOON) if self._sending else timeout) * self._second):
             if number in self:
                 self._ask.add(number)
-                wasyncore.readwrite(self[number], happened)
+                self._deal_with(number, self[number], happened)
+
+    def _deal_with(self, number: int, each: wasyncore.dispatcher, happened: int) -> None:
+        """Let in, read, write or close; who says more while a thread answers is not heard meanwhile."""
+        if each.accepting:
+            self._take_in(each, happened)
+        elif _answered_elsewhere(each) and not happened & select.POLLOUT and not each.readable():
+            self._watch(number, 0)
+        else:
+            wasyncore.readwrite(each, happened)
+
+    def _take_in(self, door: wasyncore.dispatcher, happened: int) -> None:
+        """Let in all who stand there: one at a turn, the last would wait until the first were answered often."""
+        for _ in range(OTHER_FILES // 2):
+            inside = len(self)
+            wasyncore.readwrite(door, happened)
+            if len(self) == inside or not door.readable():
+                return
 
     def _ask_for(self, number: int, each: wasyncore.dispatcher) -> None:
-        busy = each.accepting or bool(getattr(each, "requests", ()))  # asked first: a thread may empty them meanwhile
+        busy = each.accepting or _answered_elsewhere(each)  # asked first: a thread may empty them meanwhile
         wanted = select.POLLIN | select.POLLPRI if each.readable() else 0
-        if each.writable() and not each.accepting:
+        if busy and not each.accepting and _is_sending(each):
+            self._sending = True  # to wait until it can be written to would be no waiting, and keep the thread from it
+        elif each.writable() and not each.accepting:
             wanted |= select.POLLOUT
-        self._watch(number, wanted)
+        if wanted or not busy:  # else it is watched on, as long as it says nothing: most do not
+            self._watch(number, wanted)
         if not busy:
             self._ask.discard(number)
 
@@ -225,6 +248,19 @@ class _Doors(dict[int, wasyncore.dispatcher]):
             self._poll.modify(number, wanted)
         else:
             self._poll.register(number, wanted)
+
+
+def _answered_elsewhere(each: wasyncore.dispatcher) -> bool:
+    """Whether a thread has a request of this connection."""
+    return bool(getattr(each, "requests", ()))
+
+
+def _is_sending(channel: HTTPChannel) -> bool:
+    """Whether a thread is at this connection's answer just now."""
+    if channel.outbuf_lock.acquire(False):
+        channel.outbuf_lock.release()
+        return False
+    return True
 
 
 class Server:

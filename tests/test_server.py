@@ -296,6 +296,28 @@ def test_who_queues_behind_a_locked_database_is_refused_soon_and_readers_are_not
     assert create(served, good_key).status == 201
 
 
+def test_many_who_are_refused_at_once_do_not_keep_the_server_from_answering_them(served):
+    def ask(_):
+        with closing(HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+            for _ in range(30):
+                connection.request("GET", f"/invites_api?key=unknown0/{'x' * 32}")
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == 403
+
+    before = changes_of_thread(served)
+    with ThreadPoolExecutor(32) as at_once:
+        list(at_once.map(ask, range(32)))
+    # Two hundred for each, when the loop did not sleep while a thread was sending: it kept that from it.
+    assert (changes_of_thread(served) - before) / (32 * 30) < 60
+
+
+def changes_of_thread(served) -> int:
+    """How often the server's threads have waited for something."""
+    statuses = Path(f"/proc/{served.process.pid}/task").glob("*/status")
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", each.read_text(), re.M)[1]) for each in statuses)
+
+
 def test_a_database_that_cannot_be_written_is_still_read(tmp_path, invite_api):
     key = invite_api("create", "test").stdout
     with read_only(tmp_path / "instance" / "invites.db"):
