@@ -21,7 +21,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 import clock
@@ -90,13 +89,19 @@ def may_write() -> bool:
     return _unit().writes
 
 
+class _Held(threading.local):
+    """What a thread keeps for itself."""
+
+    connection: Connection | None = None
+
+
 class Database:
     """A database, and the two kinds of work to be done with it."""
 
     def __init__(self, engine: Engine, path: Path) -> None:
         event.listen(engine, "connect", teach_manners)
         self.engine = engine
-        self._held = threading.local()
+        self._held = _Held()
         self._turn = threading.Lock()
         self._turn_began: float | None = None
         self._in_vain_at = -math.inf
@@ -172,28 +177,22 @@ class Database:
                     _current.reset(before)
                     unit.close()
                     _roll_back(connection)
-        except Unavailable:
-            self._give_up()
+        except Unavailable:  # a connection that was opened when the file could only be read stays so
+            if self._held.connection:
+                _give_up(self._held.connection)
             raise
-
-    def _give_up(self) -> None:
-        """Have a new connection after trouble: one that was opened when the file could only be read stays so."""
-        held: Connection | None = getattr(self._held, "connection", None)
-        if held and not held.closed:
-            held.invalidate()
-            held.close()
 
     def _connection(self) -> Connection:
         """This thread's own: to take one from the engine for each unit costs as much as a query."""
-        held: Connection | None = getattr(self._held, "connection", None)
+        held = self._held.connection
         if held is None or held.closed:
             held = self._held.connection = self.engine.connect()
         return held
 
     def close(self) -> None:
         """Let go of this thread's connection, and of those whose threads have ended."""
-        if held := getattr(self._held, "connection", None):
-            held.close()
+        if self._held.connection:
+            self._held.connection.close()
         self.engine.dispose()
 
     def _begin(self, connection: Connection, writes: bool) -> None:
@@ -403,6 +402,12 @@ def _roll_back(connection: Connection) -> None:
     try:
         connection.rollback()
     except (SQLAlchemyError, sqlite3.Error):
+        _give_up(connection)
+
+
+def _give_up(connection: Connection) -> None:
+    """Have a connection closed, and a new one made by the next unit."""
+    if not connection.closed:
         connection.invalidate()
         connection.close()
 
@@ -412,8 +417,6 @@ def _translated(path: Path) -> Iterator[None]:
     """Say Unavailable for what is wrong with the database, and leave our own mistakes alone."""
     try:
         yield
-    except PoolTimeout as error:
-        raise Unavailable(f"{path}: all connections are busy") from error
     except UnicodeDecodeError as error:  # in the very words in which SQLite says what is damaged
         raise Unavailable(f"{path}: is damaged: {error.reason}") from error
     except (DBAPIError, sqlite3.Error) as error:

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 import clock
-import database
-from database import connection, session
+from database import connection, may_write, session
 from models import ApiKey
 from rules import fields, tokens
 from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
@@ -114,7 +113,7 @@ def authenticate(combined: str) -> Known:
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
-    if database.may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
+    if may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
         connection().execute(_USED, {"key_id": key_id, "now": now})
     return Known(key.id, key.name)
 
