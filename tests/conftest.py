@@ -424,6 +424,18 @@ def serve(tmp_path) -> Iterator[Callable[..., Served]]:
         yield start
 
 
+@pytest.fixture
+def served(serve) -> Served:
+    """A real server over this test's instance folder."""
+    return serve()
+
+
+@pytest.fixture
+def good_key(served) -> str:
+    """An API key of that server."""
+    return served.run("create", "test")
+
+
 def _wait_until_it_listens(served: Served) -> None:
     deadline = time.monotonic() + 30
     while "listens on" not in served.log.read_text():

@@ -21,16 +21,6 @@ LARGEST = "/openapi.json"
 MOST_READ = 270  # requests as short as these that the server takes from a connection at once
 
 
-@pytest.fixture
-def served(serve) -> Served:
-    return serve()
-
-
-@pytest.fixture
-def good_key(served) -> str:
-    return served.run("create", "test")
-
-
 def test_a_mixture_is_answered_whole_and_in_order(served, good_key):
     """Each kind is answered by a thread of another lane; nothing overtakes."""
     invite = served.run("invite", "create", "--uses", "9").partition("?")[2]

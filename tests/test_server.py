@@ -36,16 +36,6 @@ HALF_A_HEADER = b"GET /invites_api?key="
 HALF_A_BODY = b"POST /invites_api HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nname="
 
 
-@pytest.fixture
-def served(serve) -> Served:
-    return serve()
-
-
-@pytest.fixture
-def good_key(served) -> str:
-    return served.run("create", "test")
-
-
 def test_it_says_that_it_is_well(served):
     answer = served.get("/health")
     assert answer.status == 200
