@@ -225,15 +225,16 @@ class _Doors(dict[int, wasyncore.dispatcher]):
                 return
 
     def _ask_for(self, number: int, each: wasyncore.dispatcher) -> None:
-        busy = each.accepting or _answered_elsewhere(each)  # asked first: a thread may empty them meanwhile
+        answered = _answered_elsewhere(each)  # asked first: a thread may empty them meanwhile
         wanted = select.POLLIN | select.POLLPRI if each.readable() else 0
-        if busy and not each.accepting and _is_sending(each):
+        if answered and _is_sending(each):
             self._sending = True  # to wait until it can be written to would be no waiting, and keep the thread from it
         elif each.writable() and not each.accepting:
             wanted |= select.POLLOUT
-        if wanted or not busy:  # else it is watched on, as long as it says nothing: most do not
-            self._watch(number, wanted)
-        if not busy:
+        if answered and not wanted:  # it is listened to on, as long as it says nothing: most do not
+            wanted = self._watched.get(number, 0) & ~select.POLLOUT
+        self._watch(number, wanted)
+        if not (answered or each.accepting):
             self._ask.discard(number)
 
     def _watch(self, number: int, wanted: int) -> None:

@@ -1,6 +1,7 @@
 """The real server, in a process of its own, over real sockets."""
 
 import json
+import os
 import re
 import select
 import signal
@@ -18,7 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from conftest import Answer, Served, free_port, read_only
+from conftest import COMMAND, Answer, Served, free_port, read_only, wait_for
 
 PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
@@ -89,6 +90,26 @@ def test_who_hangs_up_is_let_go(served):
         time.sleep(0.05)
     assert open_sockets(served) <= before
     assert "Traceback" not in served.log.read_text()
+
+
+def test_beyond_the_limit_of_connections_nobody_is_let_in_and_the_loop_sleeps(serve):
+    """260 files may be open: 160 connections, and a hundred others."""
+    served = serve(["bash", "-c", 'ulimit -n 260; exec "$0" "$@"', COMMAND])
+    with ExitStack() as held:
+        for _ in range(300):
+            held.enter_context(connect(served))
+        wait_for(lambda: open_sockets(served) >= 150)
+        before = processor_time(served)
+        time.sleep(1)
+        assert open_sockets(served) <= 165
+        assert processor_time(served) - before < 0.5
+    assert served.get("/health").status == 200
+
+
+def processor_time(served) -> float:
+    """Seconds that the server has worked."""
+    facts = Path(f"/proc/{served.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(facts[11]) + int(facts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_no_request_is_overlooked_until_all_connections_are_looked_after(served):
