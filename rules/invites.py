@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select
 
 import clock
 from config import settings
-from database import connection, session
+from database import session
 from models import Invite, Project, Redemption, User, called, state_of
 from rules import fields, ids, outbox, tokens
 from rules.keys import Known
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
+from statements import Statement
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
@@ -114,7 +115,7 @@ def create(draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = N
 def mint(draft: Draft, maker: Maker) -> str:
     """Make an invite and return its token, for programs that need nothing else of it."""
     values = _values(draft, maker, project)
-    connection().execute(_INSERT, values)
+    _INSERT.run(**values)
     return tokens.invite_token(values["nonce"])
 
 
@@ -262,7 +263,7 @@ def find_by_id(invite_id: str) -> Invite:
 
 def shown(token: str) -> Invitation:
     """What to tell whoever opens the invite with this token; raises what stands in the way of using it."""
-    row = connection().execute(_SHOWN, {"digest": tokens.digest(token)}).first() if tokens.is_token(token) else None
+    row = _SHOWN.first(digest=tokens.digest(token)) if tokens.is_token(token) else None
     if row is None:
         raise InviteNotFound
     refuse_dead(row)
@@ -271,7 +272,7 @@ def shown(token: str) -> Invitation:
 
 def told(invite: Invite) -> Invitation:
     """Likewise of an invite that is there, whatever its state."""
-    return _told(connection().execute(_TOLD, {"id": invite.id}).one())
+    return _told(_TOLD.first(id=invite.id))
 
 
 def _told(row: Any) -> Invitation:
@@ -384,7 +385,7 @@ def _revoke_all(*which: ColumnElement[bool]) -> int:
 # What is asked for again and again is built once: building it takes as long as SQLite does.
 WITH_TOKEN = or_(Invite.token_hash == bindparam("digest"), Invite.mail_token_hash == bindparam("digest"))
 _FIND = select(Invite).where(WITH_TOKEN)
-_INSERT = insert(Invite)
+_INSERT = Statement(insert(Invite))
 _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
@@ -398,5 +399,5 @@ _WITH_NAMES = (
     .outerjoin(Project, Project.id == Invite.project_id)
     .outerjoin(User, User.id == Invite.maker_id)
 )
-_SHOWN = _WITH_NAMES.where(WITH_TOKEN)
-_TOLD = _WITH_NAMES.where(Invite.id == bindparam("id"))
+_SHOWN = Statement(_WITH_NAMES.where(WITH_TOKEN))
+_TOLD = Statement(_WITH_NAMES.where(Invite.id == bindparam("id")))

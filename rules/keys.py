@@ -7,18 +7,19 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 import clock
-from database import connection, may_write, session
+from database import may_write, session
 from models import ApiKey
 from rules import fields, tokens
 from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
+from statements import Statement
 
 LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
 
 
 _table = ApiKey.__table__
-_KEY = select(_table).where(_table.c.id == bindparam("key_id"))
-_USED = update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now"))
+_KEY = Statement(select(_table).where(_table.c.id == bindparam("key_id")))
+_USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,14 @@ def authenticate(combined: str) -> Known:
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
         raise KeyRefused("This is only half a key.")
-    key = connection().execute(_KEY, {"key_id": key_id}).first()
+    key = _KEY.first(key_id=key_id)
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
         raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
     if may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
-        connection().execute(_USED, {"key_id": key_id, "now": now})
+        _USED.run(key_id=key_id, now=now)
     return Known(key.id, key.name)
 
 

@@ -16,6 +16,7 @@ from database import connection
 from models import Invite, Member, Project, Redemption, User
 from rules import addresses, invites, tokens
 from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from statements import Statement
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
 
 def has_used(invite: Invite | Taken, user: User) -> bool:
     """Whether this account has used this invite."""
-    return connection().scalar(_USED, {"invite_id": invite.id, "user_id": user.id}) is not None
+    return _USED.value(invite_id=invite.id, user_id=user.id) is not None
 
 
 def take(token: str) -> Taken:
@@ -73,7 +74,7 @@ def take(token: str) -> Taken:
 
     Call it first in the unit of work. A refusal later in the unit gives the use back.
     """
-    taken = connection().execute(_TAKE, {"now": clock.now(), "digest": tokens.digest(token)}).first()
+    taken = _TAKE.first(now=clock.now(), digest=tokens.digest(token))
     if taken is None:
         invites.find_open(token)
         raise InviteNotFound
@@ -93,7 +94,7 @@ def _take(which: ColumnElement[bool]) -> Any:
 
 def leads_to(invite: Taken) -> tuple[str | None, str | None]:
     """The slug of the project that somebody has joined with an invite, and where they may go now."""
-    slug = connection().scalar(_SLUG, {"id": invite.project_id}) if invite.project_id else None
+    slug = _SLUG.value(id=invite.project_id) if invite.project_id else None
     return slug, invites.redirect(invite.redirect_url)
 
 
@@ -106,10 +107,9 @@ def settle(invite: Taken, user: User) -> None:
     now = clock.now()
     whose = {"id": clock.new_id(), "user_id": user.id}
     try:
-        connection().execute(_REDEEM, {**whose, "invite_id": invite.id, "redeemed_at": now})
+        _REDEEM.run(**whose, invite_id=invite.id, redeemed_at=now)
         if invite.project_id:
-            joins = {"project_id": invite.project_id, "role": invite.role, "joined_at": now}
-            connection().execute(_JOIN, whose | joins)
+            _JOIN.run(**whose, project_id=invite.project_id, role=invite.role, joined_at=now)
     except IntegrityError:  # the same account, at the same moment
         raise AlreadyMember from None
     if invite.makes_admin:
@@ -126,16 +126,19 @@ def _is_yet_to_prove(invite: Invite | Taken, user: User, token: str) -> bool:
 
 
 def _refuse_again(invite: Invite | Taken, user: User) -> None:
-    theirs = {"project_id": invite.project_id, "user_id": user.id}
-    if has_used(invite, user) or (invite.project_id and connection().scalar(_BELONGS, theirs)):
+    if has_used(invite, user) or (invite.project_id and _BELONGS.value(project_id=invite.project_id, user_id=user.id)):
         raise AlreadyMember
 
 
 # Built once: building them takes as long as SQLite does.
-_TAKE = _take(invites.WITH_TOKEN)
-_SLUG = select(Project.slug).where(Project.id == bindparam("id"))
-_USED = select(Redemption.id).where(
-    Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
+_TAKE = Statement(_take(invites.WITH_TOKEN))
+_SLUG = Statement(select(Project.slug).where(Project.id == bindparam("id")))
+_USED = Statement(
+    select(Redemption.id).where(
+        Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
+    )
 )
-_BELONGS = select(Member.id).where(Member.project_id == bindparam("project_id"), Member.user_id == bindparam("user_id"))
-_REDEEM, _JOIN = (insert(each) for each in (Redemption, Member))
+_BELONGS = Statement(
+    select(Member.id).where(Member.project_id == bindparam("project_id"), Member.user_id == bindparam("user_id"))
+)
+_REDEEM, _JOIN = (Statement(insert(each)) for each in (Redemption, Member))

@@ -30,6 +30,7 @@ from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
 from rules import accounts, addresses, invites, keys, passwords, projects, redemption, sessions
 from rules.refusals import Refusal
+from statements import Statement
 
 FAULT = "the life of invites, against a model"
 START = "2026-03-25T21:00:00Z"
@@ -277,7 +278,8 @@ def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
     forgetful = update(Row).where(invites.WITH_TOKEN, Row.uses < Row.max_uses, Row.revoked_at.is_(None))
     taken = [getattr(Row, each.name) for each in redemption.fields(redemption.Taken)]
     unconcerned = or_(bindparam("now").is_not(None), Row.uses == 0)
-    monkeypatch.setattr(redemption, "_TAKE", forgetful.where(unconcerned).values(uses=Row.uses + 1).returning(*taken))
+    take = forgetful.where(unconcerned).values(uses=Row.uses + 1).returning(*taken)
+    monkeypatch.setattr(redemption, "_TAKE", Statement(take))
     with pytest.raises(AssertionError, match="INVITE_EXPIRED"):
         live(life, 200, 30)
     figures(FAULT).catches("accepting does not look at the clock: an expired invite is used")
