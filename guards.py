@@ -46,7 +46,7 @@ def api_key() -> Maker:
 def signed_in() -> SignedIn:
     """Somebody who has signed in: by ``Authorization: Bearer TOKEN``, else by the browser's cookie."""
     caller = _by_header_or_cookie()
-    if not caller.user.may_sign_in:
+    if not caller.account.may_sign_in:
         raise NotSignedIn
     return caller
 
@@ -59,7 +59,7 @@ def maybe() -> SignedIn | None:
 def known() -> SignedIn:
     """Likewise; but who was deleted is told so, as Agentbot does."""
     caller = _by_header_or_cookie()
-    if caller.user.deleted_at:
+    if caller.account.deleted_at:
         raise UserNotFound
     return signed_in()
 
@@ -70,7 +70,7 @@ def admin() -> SignedIn:
         caller = signed_in()
     except NotSignedIn:
         raise Forbidden from None
-    if not accounts.is_admin(caller.user):
+    if not accounts.is_admin(caller.account):
         raise Forbidden
     return caller
 
@@ -81,7 +81,7 @@ def key_or_admin() -> Maker:
     try:
         if "/" in header if header is not None else "key" in request.args:
             return api_key()
-        return accounts.as_maker(admin().user)
+        return accounts.as_maker(admin().account)
     except (KeyRefused, Forbidden):
         raise NotSignedIn from None
 
@@ -89,8 +89,8 @@ def key_or_admin() -> Maker:
 def visitor() -> SignedIn | None:
     """Whoever looks at a page: signed in by the browser's cookie, or nobody known."""
     caller = _by_cookie()
-    g.visitor = caller.user.called if caller else None
-    g.visitor_is_admin = caller is not None and accounts.is_admin(caller.user)
+    g.visitor = caller.account.called if caller else None
+    g.visitor_is_admin = caller is not None and accounts.is_admin(caller.account)
     g.csrf = sessions.form_token(caller)
     return caller
 
@@ -100,7 +100,7 @@ def admin_visitor() -> SignedIn:
     caller = visitor()
     if caller is None:
         raise NotSignedIn
-    if not accounts.is_admin(caller.user):
+    if not accounts.is_admin(caller.account):
         raise Forbidden
     return caller
 
@@ -152,7 +152,7 @@ def _by_cookie() -> SignedIn | None:
         caller = sessions.of_cookie(cookie) if cookie else None
     except NotSignedIn:
         return None
-    return caller if caller and caller.user.may_sign_in else None
+    return caller if caller and caller.account.may_sign_in else None
 
 
 def _is_own_form(caller: SignedIn | None) -> bool:

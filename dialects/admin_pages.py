@@ -64,7 +64,7 @@ def create_invites(caller: SignedIn) -> Response:
         if count > 1 and draft.email:
             raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
         for each in ids:
-            invites.create(draft, accounts.as_maker(caller.user), mailed=bool(given["mail"]), id_=each)
+            invites.create(draft, accounts.as_maker(caller.account), mailed=bool(given["mail"]), id_=each)
     if count == 1:
         return see_other(f"/admin/invites/{ids[0]}?done=made")
     return see_other(f"/admin/made?{urlencode({'once': given['once'], 'count': count})}")

@@ -41,7 +41,7 @@ _NO_GOOD_CODE = (Invalid, InviteNotFound, InviteExpired, InviteUsed)
 def create_invite(caller: SignedIn, body: shapes.Named) -> Created[shapes.Made]:
     """Invite a person by name, as whoever is signed in."""
     name = body["name"]
-    token = invites.mint(invites.Draft(name=name), accounts.as_maker(caller.user))
+    token = invites.mint(invites.Draft(name=name), accounts.as_maker(caller.account))
     return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(name, safe='')}", "token": token}, 201
 
 
@@ -57,7 +57,7 @@ def verify(caller: None, body: shapes.TokenOrCode) -> shapes.Verified:  # noqa: 
 def create_for_address(caller: SignedIn, body: shapes.Addressed) -> Created[shapes.MadeForAddress]:
     """Invite an address, as an admin. No mail is sent."""
     email = body["email"]
-    token = invites.mint(invites.Draft(email=email), accounts.as_maker(caller.user))
+    token = invites.mint(invites.Draft(email=email), accounts.as_maker(caller.account))
     return {"success": True, "code": token, "email": email, "inviteUrl": _link(token)}, 201
 
 

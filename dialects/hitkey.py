@@ -96,7 +96,7 @@ def view_invite(caller: None, token: Token) -> shapes.Invitation | Response:  # 
 @refuses(*DEAD, AlreadyMember, EmailMismatch)
 def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined:
     """Let the account that is signed in use an invite."""
-    return _joined(redemption.accept(token, caller.user))
+    return _joined(redemption.accept(token, caller.account))
 
 
 def read_registration(body: shapes.Registration) -> Registration:

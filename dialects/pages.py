@@ -101,10 +101,10 @@ def invitation(caller: SignedIn | None) -> Response | str:
     try:
         told = invites.shown(token)
     except InviteUsed:
-        if caller and redemption.has_used(invites.find(token), caller.user):
+        if caller and redemption.has_used(invites.find(token), caller.account):
             return see_other(f"/welcome?{token}")
         raise
-    hindrance = redemption.hindrance(invites.find(token), caller.user, token) if caller else None
+    hindrance = redemption.hindrance(invites.find(token), caller.account, token) if caller else None
     return page("invitation.html", invitation=told, token=token, hindrance=_hindered(hindrance, told.email, caller))
 
 
@@ -120,8 +120,8 @@ def accept(caller: SignedIn | None) -> Response:
     token = wire.form_field("token")
     if caller is None:
         return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
-    if not redemption.has_used(invites.find(token), caller.user):
-        redemption.accept(token, caller.user)
+    if not redemption.has_used(invites.find(token), caller.account):
+        redemption.accept(token, caller.account)
     return see_other(f"/welcome?{token}")
 
 
@@ -129,12 +129,12 @@ def welcome(caller: SignedIn | None) -> Response | str:
     """What follows for somebody who has used an invite; for anybody else, the invitation."""
     token = _token_in_link()
     invite = invites.find(token)
-    if caller is None or not redemption.has_used(invite, caller.user):
+    if caller is None or not redemption.has_used(invite, caller.account):
         return _to_invitation(token)
     return page(
         "welcome.html",
         invitation=invites.told(invite),
-        called=caller.user.called,
+        called=caller.account.called,
         unproven=_unproven(caller),
     )
 
@@ -186,7 +186,7 @@ def show_verification(caller: SignedIn | None) -> Response | str:
     """The form for a mailed code: of the account that is signed in, or of a new one."""
     if caller is None and not settings().open_registration:
         return see_other("/login?then=/verify")
-    if caller and caller.user.email_verified_at:
+    if caller and caller.account.email_verified_at:
         return see_other("/")
     return _code_form(caller)()
 
@@ -204,7 +204,7 @@ def send_code(caller: SignedIn | None) -> Response | str:
 def count_code(caller: SignedIn | None) -> Try:
     """Count a try at a mailed code, before it is looked at."""
     g.again = _code_form(caller)
-    email = caller.user.email or "" if caller else fields.email(wire.form_field("email"))
+    email = caller.account.email or "" if caller else fields.email(wire.form_field("email"))
     return Try(*registration.count_try(email, caller.user if caller else None))
 
 
@@ -336,18 +336,18 @@ def _code() -> str:
 
 def _code_form(caller: SignedIn | None) -> Callable[..., str]:
     email = request.form.get("email", "") if request.method == "POST" else ""
-    return partial(page, "verify.html", known=caller.user.email if caller else None, email=email)
+    return partial(page, "verify.html", known=caller.account.email if caller else None, email=email)
 
 
 def _unproven(caller: SignedIn) -> str | None:
     """The address that an account could still prove, where mail can be sent."""
-    return caller.user.email if settings().smtp_url and not caller.user.email_verified_at else None
+    return caller.account.email if settings().smtp_url and not caller.account.email_verified_at else None
 
 
 def _hindered(why: Refusal | None, wanted: str | None, caller: SignedIn | None) -> str | None:
     """What keeps somebody from an invite, in a word for the template: ``again``, ``unproven``, ``stranger``."""
     if isinstance(why, EmailMismatch) and caller:
-        return "unproven" if caller.user.email == wanted and settings().smtp_url else "stranger"
+        return "unproven" if caller.account.email == wanted and settings().smtp_url else "stranger"
     return "again" if why else None
 
 

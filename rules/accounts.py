@@ -126,12 +126,12 @@ def finish_login(attempt: Attempt) -> User:
     return user
 
 
-def is_admin(user: User) -> bool:
+def is_admin(user: User | sessions.Account) -> bool:
     """Whether this is an admin of the site: marked as one, or by a verified address in ADMIN_EMAILS."""
     return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
 
 
-def as_maker(user: User) -> invites.Maker:
+def as_maker(user: User | sessions.Account) -> invites.Maker:
     """The maker of invites that an account is."""
     return invites.Maker(user.called, trusted=is_admin(user), user=user)
 

@@ -14,6 +14,7 @@ from models import Invite, Project, Redemption, User, called, state_of
 from rules import fields, ids, outbox, tokens
 from rules.keys import Known
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
+from rules.sessions import Account
 from statements import Statement
 
 MOST_USES = 1_000_000
@@ -31,7 +32,7 @@ class Maker:
     called: str
     trusted: bool = False
     appoints: bool = False
-    user: User | None = None
+    user: User | Account | None = None
     key_id: str | None = None
 
     @property

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 import clock
-from database import connection
+from database import connection, session
 from models import Invite, Member, Project, Redemption, User
 from rules import addresses, invites, tokens
 from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from rules.sessions import Account
 from statements import Statement
 
 
@@ -37,7 +38,7 @@ def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
     return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
 
-def accept(token: str, user: User) -> Taken:
+def accept(token: str, user: User | Account) -> Taken:
     """Let an account that exists use an invite; raises whatever stands in the way.
 
     An invite that is bound to an address is only for the account that has verified that address,
@@ -50,11 +51,11 @@ def accept(token: str, user: User) -> Taken:
         raise
     settle(invite, user)
     if _is_yet_to_prove(invite, user, token):
-        addresses.prove(user, str(invite.email))
+        addresses.prove(session().get_one(User, user.id), str(invite.email))
     return invite
 
 
-def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
+def hindrance(invite: Invite, user: User | Account, token: str) -> Refusal | None:
     """What would keep this account from using an open invite with this token, if anything."""
     try:
         _refuse_again(invite, user)
@@ -64,7 +65,7 @@ def hindrance(invite: Invite, user: User, token: str) -> Refusal | None:
     return None
 
 
-def has_used(invite: Invite | Taken, user: User) -> bool:
+def has_used(invite: Invite | Taken, user: User | Account) -> bool:
     """Whether this account has used this invite."""
     return _USED.value(invite_id=invite.id, user_id=user.id) is not None
 
@@ -98,7 +99,7 @@ def leads_to(invite: Taken) -> tuple[str | None, str | None]:
     return slug, invites.redirect(invite.redirect_url)
 
 
-def settle(invite: Taken, user: User) -> None:
+def settle(invite: Taken, user: User | Account) -> None:
     """Let the account have what the invite that it took promises, and write down that it did.
 
     Raises AlreadyMember for a second use by the same account.
@@ -113,10 +114,11 @@ def settle(invite: Taken, user: User) -> None:
     except IntegrityError:  # the same account, at the same moment
         raise AlreadyMember from None
     if invite.makes_admin:
-        user.admin_at = user.admin_at or now
+        admin = session().get_one(User, user.id)
+        admin.admin_at = admin.admin_at or now
 
 
-def _is_yet_to_prove(invite: Invite | Taken, user: User, token: str) -> bool:
+def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:
     """Whether using this token proves the invite's address to be this account's; raises EmailMismatch."""
     if invite.email is None or (invite.email == user.email and user.email_verified_at):
         return False
@@ -125,7 +127,7 @@ def _is_yet_to_prove(invite: Invite | Taken, user: User, token: str) -> bool:
     return True
 
 
-def _refuse_again(invite: Invite | Taken, user: User) -> None:
+def _refuse_again(invite: Invite | Taken, user: User | Account) -> None:
     if has_used(invite, user) or (invite.project_id and _BELONGS.value(project_id=invite.project_id, user_id=user.id)):
         raise AlreadyMember
 

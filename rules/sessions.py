@@ -8,16 +8,18 @@ and the session ends.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 import clock
 from config import settings
 from database import session
-from models import AccessToken, Session, User
+from models import AccessToken, Session, User, called
 from rules import tokens
 from rules.refusals import NotSignedIn
+from statements import Statement
 
 ACCESS = clock.HOUR
 LIFETIME = 30 * clock.DAY
@@ -33,17 +35,50 @@ class Tokens:
     expires_in: int = int(ACCESS.total_seconds())
 
 
+class Account(NamedTuple):
+    """What most calls have to know of the account that makes them."""
+
+    id: str
+    username: str | None
+    email: str | None
+    email_verified_at: datetime | None
+    display_name: str | None
+    admin_at: datetime | None
+    disabled_at: datetime | None
+    deleted_at: datetime | None
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Whether the account is neither disabled nor deleted."""
+        return self.disabled_at is None and self.deleted_at is None
+
+    @property
+    def called(self) -> str:
+        """What to call this person."""
+        return called(self.display_name, self.username, self.email)
+
+
 @dataclass(frozen=True)
 class SignedIn:
-    """Who is calling, and in which session."""
+    """Who is calling, and in which session; the objects, to change something, are fetched when they are asked for."""
 
-    user: User
-    session: Session
+    account: Account
+    session_id: str
+
+    @cached_property
+    def user(self) -> User:
+        """The account itself."""
+        return session().get_one(User, self.account.id)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session itself."""
+        return session().get_one(Session, self.session_id)
 
     @property
     def identity(self) -> str:
         """Whose calls these are."""
-        return self.user.id
+        return self.account.id
 
 
 def start(user: User) -> Tokens:
@@ -92,10 +127,11 @@ def refresh(token: str) -> Tokens | None:
 
 def of_access_token(token: str) -> SignedIn:
     """Who signed in with this token, even if disabled or deleted since; raises NotSignedIn."""
-    found = session().execute(_OF_TOKEN, {"hash": tokens.digest(token), "now": clock.now()}).first()
+    found = _OF_TOKEN.first(hash=tokens.digest(token), now=clock.now())
     if found is None:
         raise NotSignedIn
-    return SignedIn(found[0], found[1])
+    *account, session_id = found
+    return SignedIn(Account(*account), session_id)
 
 
 def of_cookie(cookie: str) -> SignedIn:
@@ -132,7 +168,7 @@ def end_all(user: User) -> None:
 
 
 def _form_owner(caller: SignedIn | None) -> str:
-    return tokens.digest(caller.session.id) if caller else "a stranger"
+    return tokens.digest(caller.session_id) if caller else "a stranger"
 
 
 def _new(user: User) -> Session:
@@ -164,8 +200,8 @@ def _alive(now: Any) -> tuple[ColumnElement[bool], ...]:
     return (Session.ended_at.is_(None), Session.expires_at > now)
 
 
-_OF_TOKEN = (
-    select(User, Session)
+_OF_TOKEN = Statement(
+    select(*(getattr(User, name) for name in Account._fields), Session.id.label("session_id"))
     .join(Session, Session.user_id == User.id)
     .join(AccessToken, AccessToken.session_id == Session.id)
     .where(AccessToken.hash == bindparam("hash"), AccessToken.expires_at > bindparam("now"), *_alive(bindparam("now")))
