@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from functools import partial
-from http import HTTPStatus
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -46,6 +45,7 @@ from guards import (
 from metrics import Metrics
 from models import Base
 from readiness import Readiness
+from replies import Common, Reply, Service
 from rules import accounts, passwords
 from rules.refusals import RateLimited, Refusal
 
@@ -209,7 +209,7 @@ ROUTES: dict[Dialect, list[Route]] = {
 # fmt: on
 
 
-_STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}
+_COMMON = {dialect: Common(dialect.HEADERS) for dialect in ROUTES}
 
 # Whoever calls these is counted by address: what they show decides nothing, so it could be made up.
 PUBLIC = (anyone, maybe, visitor, own_form, any_form)
@@ -256,7 +256,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises ConfigError or Unavailable, with a sentence for the operator, if it cannot start.
     """
     settings = settings or config.load()
-    app = Flask(
+    app = Service(
         "invite_api",
         instance_path=str(settings.instance),
         root_path=str(CHECKOUT),
@@ -269,7 +269,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=database.ENGINE_OPTIONS,
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     opened = database.open_database(settings, lambda: _engine(app))
@@ -369,10 +368,8 @@ def _explained(house: House, error: Exception) -> Refusal | HTTPException:
     return InternalServerError()
 
 
-def _finish(dialect: Dialect, response: Response) -> Response:
-    said = {name.lower() for name, _ in response.headers}
-    response.headers.extend([each for each in dialect.HEADERS.items() if each[0].lower() not in said])
-    return response
+def _finish(dialect: Dialect, response: Response) -> Reply:
+    return Reply.of(response, _COMMON[dialect])
 
 
 def _refuse_size() -> None:
@@ -447,7 +444,6 @@ def _template() -> str:
 
 
 def _depart(house: House, response: Response) -> Response:
-    response.status = _STATUS_LINES[response.status_code]  # Werkzeug writes 201 CREATED
     route, seconds = _template(), clock.ticks() - g.started
     house.metrics.answered(request.method, route, response.status_code, seconds)
     facts = {

@@ -1,6 +1,7 @@
 """What the dialects share: reading requests strictly, and shaping answers."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -14,7 +15,9 @@ from rules.refusals import N_, Invalid, Refusal, problem
 
 T = TypeVar("T")
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 DEEPEST = 16
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
 
 # What browsers are told with every answer, whatever it is.
@@ -72,7 +75,7 @@ STATUS: Mapping[type[Refusal], int] = {
 
 def dumps(value: Any) -> str:
     """JSON as all answers have it: compact."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def refusal(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int] = STATUS) -> Response:
@@ -231,12 +234,7 @@ def _json_body() -> dict[str, Any]:
 
 def _read_json() -> dict[str, Any]:
     try:
-        body = json.loads(
-            request.get_data().decode(),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constants,
-            parse_int=_small_int,
-        )
+        body = _DECODER.decode(request.get_data().decode())
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"This is not JSON that can be used: {error}.") from error
     if not isinstance(body, dict):
@@ -259,6 +257,9 @@ def _small_int(digits: str) -> int:
     if len(digits) > 19 or not -(2**63) <= int(digits) < 2**63:
         raise ValueError("a number is beyond 64 bits")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_int=_small_int)
 
 
 def _refuse_depth(value: Any, depth: int = 1) -> None:
@@ -286,5 +287,5 @@ def _only(name: str, values: Sequence[T]) -> T | None:
 
 def _refuse_unspeakable(value: object, name: str) -> None:
     """Refuse text that no person wrote and some database would choke on."""
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= each <= "\udfff" for each in value)):
+    if isinstance(value, str) and _UNSPEAKABLE.search(value):
         raise Invalid.at(name, "characters", "has a NUL or an unpaired surrogate in it")

@@ -36,10 +36,12 @@ MAY_IMPORT = {
     "readiness": {"rules", "database", "config", "clock", "logs"},
     "caretaker": {"rules", "database", "logs"},
     "metrics": {"readiness", "rules", "clock"},
+    "replies": set(),
     "app": {
         "metrics",
         "openapi",
         "readiness",
+        "replies",
         "dialects",
         "guards",
         "flood",

@@ -1,0 +1,81 @@
+"""How answers leave: with the headers that all have, their status in full, and JSON written compactly.
+
+Werkzeug looks at each header of an answer twice. What is the same in all of them, and made by us, is
+added after that.
+"""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from json import JSONEncoder
+from typing import Any, cast
+
+from flask import Flask, Response
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.datastructures import Headers
+
+_STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}  # Werkzeug writes 201 CREATED
+
+
+class Common:
+    """The headers that all answers of a dialect have, unless one says otherwise."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = [(name.lower(), (name, value)) for name, value in headers.items()]
+
+    def beside(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that are not among these headers yet."""
+        said = {name.lower() for name, _ in headers}
+        return [header for name, header in self._headers if name not in said]
+
+
+class Reply(Response):
+    """An answer as it leaves."""
+
+    common = Common({})
+
+    @classmethod
+    def of(cls, response: Response, common: Common) -> "Reply":
+        """What a dialect answers, with the headers that it has in common."""
+        reply = cast(Reply, cls.force_type(response))
+        reply.common = common
+        return reply
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        """Its own headers. Links are taken as they are: Werkzeug would take them to pieces, and ours are plain."""
+        link = self.headers.get("Location", "")
+        if not link.isascii() or not link:
+            return super().get_wsgi_headers(environ)
+        del self.headers["Location"]
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self.headers["Location"] = link
+        return headers
+
+    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Body, status and all headers."""
+        body, _, headers = super().get_wsgi_response(environ)
+        return body, _STATUS_LINES[self.status_code], headers + self.common.beside(headers)
+
+
+class Json(DefaultJSONProvider):
+    """JSON in the order in which it was made, its encoder made once."""
+
+    sort_keys = False
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        self._encode = JSONEncoder(default=self.default, separators=(",", ":")).encode
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """An answer with this in it."""
+        return Reply(self._encode(self._prepare_response_obj(args, kwargs)) + "\n", mimetype=self.mimetype)
+
+
+class Service(Flask):
+    """Flask, with these answers, and without looking each time whether a function is a coroutine: none is."""
+
+    response_class = Reply
+    json_provider_class = Json
+
+    def ensure_sync(self, func: Any) -> Any:
+        """The function."""
+        return func
