@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -40,11 +40,23 @@ class Unavailable(Exception):
 
 
 class Unit:
-    """One unit of work: a connection in a transaction, and a session on it from when one is asked for."""
+    """One unit of work: a transaction, with a connection and a session in it from when they are asked for."""
 
-    def __init__(self, connection: Connection, writes: bool) -> None:
-        self.connection = connection
+    def __init__(self, held: Connection, writes: bool) -> None:
+        self._held = held
         self.writes = writes
+        self.dialect = held.dialect
+
+    @cached_property
+    def connection(self) -> Connection:
+        """What SQLAlchemy executes statements on."""
+        self._held.begin()
+        return self._held
+
+    def cursor(self) -> DBAPICursor:
+        """The driver's own, after all that the session has to write."""
+        self.flush()
+        return self._held.connection.cursor()
 
     @cached_property
     def session(self) -> Session:
@@ -55,6 +67,14 @@ class Unit:
         """Write what has been changed in objects, if this unit may write: a reading one forgets it."""
         if self.writes and "session" in vars(self):
             self.session.flush()
+
+    def commit(self) -> None:
+        """Have all of it happen."""
+        self.flush()
+        if self._held.in_transaction():
+            self._held.commit()
+        else:
+            self._held.connection.commit()
 
     def close(self) -> None:
         """Let go of the objects."""
@@ -82,6 +102,16 @@ def connection() -> Connection:
     unit = _unit()
     unit.flush()
     return unit.connection
+
+
+def cursor() -> DBAPICursor:
+    """The driver's own way to work on the unit that is open here, with all that its session has to write."""
+    return _unit().cursor()
+
+
+def dialect() -> Dialect:
+    """The kind of database that it is."""
+    return _unit().dialect
 
 
 def may_write() -> bool:
@@ -126,8 +156,7 @@ class Database:
         try:
             with self._opened(writes=True) as unit:
                 yield unit
-                unit.flush()
-                unit.connection.commit()
+                unit.commit()
         finally:
             self._turn_began = None
             self._turn.release()
@@ -197,7 +226,6 @@ class Database:
 
     def _begin(self, connection: Connection, writes: bool) -> None:
         """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
-        connection.begin()
         cursor = connection.connection.cursor()
         if writes:
             self._lock(cursor)
@@ -400,7 +428,10 @@ def teach_manners(connection: sqlite3.Connection, record: object = None) -> None
 def _roll_back(connection: Connection) -> None:
     """Forget what is not committed; give up a connection that cannot even do that."""
     try:
-        connection.rollback()
+        if connection.in_transaction():
+            connection.rollback()
+        else:
+            connection.connection.rollback()
     except (SQLAlchemyError, sqlite3.Error):
         _give_up(connection)
 

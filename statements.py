@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Dialect, Insert
 from sqlalchemy.exc import DBAPIError
 
-from database import connection
+from database import cursor, dialect
 
 
 class Statement:
@@ -23,11 +23,11 @@ class Statement:
 
     def run(self, **values: Any) -> Sequence[Any]:
         """Run it in the unit of work that is open here; its rows, as named tuples. Raises what SQLAlchemy would."""
-        unit = connection()
-        compiled = self._compiled.get(unit.dialect.name)
+        spoken = dialect()
+        compiled = self._compiled.get(spoken.name)
         if compiled is None:
-            compiled = self._compiled[unit.dialect.name] = _Compiled(self._built, unit.dialect, values)
-        return compiled.run(unit.connection.cursor(), values)
+            compiled = self._compiled[spoken.name] = _Compiled(self._built, spoken, values)
+        return compiled.run(cursor(), values)
 
     def first(self, **values: Any) -> Any:
         """Likewise; the first of its rows, None where there is none."""

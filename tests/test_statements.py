@@ -88,3 +88,17 @@ def test_a_parameter_that_is_needed_twice_is_given_once(house, make_invite):
     between = Invite.created_at <= bindparam("now"), Invite.expires_at > bindparam("now")
     with house.reading():
         assert Statement(select(Invite.id).where(*between)).value(now=clock.now())
+
+
+def test_what_is_written_by_the_driver_alone_is_kept_or_forgotten_with_its_unit(house):
+    make = Statement(insert(ApiKey))
+    key = {"secret_hash": "0" * 64, "created_at": clock.now()}
+    with house.writing():
+        make.run(id="kept", **key)
+    with house.reading():
+        make.run(id="read", **key)
+    with pytest.raises(ZeroDivisionError), house.writing():
+        make.run(id="failed", **key)
+        1 / 0  # noqa: B018
+    with house.reading() as unit:
+        assert unit.connection.scalars(select(ApiKey.id)).all() == ["kept"]
