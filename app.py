@@ -431,27 +431,30 @@ def _engine(app: Flask) -> sqlalchemy.Engine:
 
 
 def _arrive(settings: Settings) -> None:
-    g.started = clock.ticks()
-    header = request.headers.get("X-Forwarded-For") if settings.trusted_proxies else None
+    asked, known = wire.asked(), wire.known()
+    known.started = clock.ticks()
+    header = asked.headers.get("X-Forwarded-For") if settings.trusted_proxies else None
     forwarded = [each.strip() for each in header.split(",") if each.strip()] if header else []
-    g.client = flood.client_address(request.remote_addr or "", forwarded, settings.trusted_proxies)
-    g.neighbourhood = flood.neighbourhood(g.client)
+    known.client = flood.client_address(asked.remote_addr or "", forwarded, settings.trusted_proxies)
+    known.neighbourhood = flood.neighbourhood(known.client)
 
 
 def _template() -> str:
     """The route's template, never the address itself: it may have a secret in it."""
-    return g.get("template") or (request.url_rule.rule if request.url_rule else "unknown")
+    rule = wire.asked().url_rule
+    return g.get("template") or (rule.rule if rule else "unknown")
 
 
 def _depart(house: House, response: Response) -> Response:
-    route, seconds = _template(), clock.ticks() - g.started
-    house.metrics.answered(request.method, route, response.status_code, seconds)
+    known, method, status = wire.known(), wire.asked().method, response.status_code
+    route, seconds = _template(), clock.ticks() - known.started
+    house.metrics.answered(method, route, status, seconds)
     facts = {
-        "method": request.method,
+        "method": method,
         "route": route,
-        "status": response.status_code,
+        "status": status,
         "ms": round(seconds * 1000, 1),
-        "client": g.client,
+        "client": known.client,
     }
     logs.access.info("request", extra={"facts": facts})
     return response

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from flask import Response, g, jsonify, request
+from flask import Request, Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
 from config import settings
@@ -181,8 +181,8 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
 
     Raises Invalid for one that is given twice, and refuses bodies that are neither.
     """
-    body = _json_body() if _is_json() else _form_body()
-    query, given = request.args, dict[str, object]()
+    sent, given = asked(), dict[str, object]()
+    query, body = sent.args, _read_body(sent)
     for name in names:
         values: list[object] = [*query.getlist(name)] if name in query else []
         if name in body:
@@ -204,32 +204,42 @@ def form(names: Iterable[str]) -> dict[str, str]:
 
 def look_over() -> None:
     """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside."""
-    if request.content_length:
-        _refuse_privileged(_json_body() if request.is_json else request.form)
+    sent = asked()
+    if sent.content_length:
+        _refuse_privileged(_json_body() if sent.is_json else sent.form)
+
+
+def asked() -> Request:
+    """The request itself: each look at it through Flask's `request` is a search for it."""
+    return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def known() -> Any:
+    """What is known of it: Flask's `g` itself."""
+    return g._get_current_object()
 
 
 class _Form(dict[str, Any]):
     """The fields of a form; each value is the list of what was given."""
 
 
-def _form_body() -> _Form:
-    if request.content_length and request.mimetype not in (
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-    ):
+def _read_body(sent: Request) -> dict[str, Any]:
+    """The JSON object or the form that was sent, if anything was."""
+    if not sent.content_length:
+        return {}
+    if sent.is_json:
+        return _json_body()
+    if sent.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise UnsupportedMediaType("Send a form, or JSON with Content-Type: application/json.")
-    return _Form(request.form.to_dict(flat=False))
-
-
-def _is_json() -> bool:
-    return bool(request.content_length) and request.is_json
+    return _Form(sent.form.to_dict(flat=False))
 
 
 def _json_body() -> dict[str, Any]:
     """The JSON object that was sent, with nothing in it that two programs could read differently."""
-    if "body" not in g:
-        g.body = _read_json()
-    return dict(g.body)
+    here = known()
+    if "body" not in here:
+        here.body = _read_json()
+    return dict(here.body)
 
 
 def _read_json() -> dict[str, Any]:
