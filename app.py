@@ -269,6 +269,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=database.ENGINE_OPTIONS,
     )
+    app.jinja_environment = html.Templates
     html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     opened = database.open_database(settings, lambda: _engine(app))

@@ -15,7 +15,9 @@ from babel import Locale, dates, numbers
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from jinja2 import Environment
+from jinja2 import Environment, nodes
+from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
 
 import clock
 from config import LANGUAGES, TRANSLATIONS
@@ -111,6 +113,46 @@ def teach(environment: Environment) -> None:
     )
     for name in ("moment", "day", "distance", "number"):
         environment.filters[name] = partial(_called, name)
+
+
+class Translated(Environment):
+    """Templates in one language: their texts are translated when they are compiled, not whenever they are shown."""
+
+    _code: str = LANGUAGES[0]
+
+    def speaking(self, code: str) -> "Translated":
+        """The same templates in this language."""
+        spoken: dict[str, Translated] = vars(self).setdefault("_spoken", {})
+        if code not in spoken:
+            other = self.overlay()
+            other._code = code  # before it is seen by another thread
+            spoken[code] = other
+        return spoken[code]
+
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
+        """As in Jinja, which leaves this to be extended."""
+        return super()._generate(_Translator(named(self._code)).visit(source), name, filename, defer_init)
+
+
+class _Translator(NodeTransformer):
+    """Turns ``_("text")``, and what ``{% trans %}`` has become, into the text in one language."""
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+
+    def visit_Call(self, call: nodes.Call) -> nodes.Expr:
+        """A text that is known, with its facts if it has any; every other call stays as it is."""
+        self.generic_visit(call)
+        if not (isinstance(call.node, nodes.Name) and call.node.name in ("_", "gettext")):
+            return call
+        (text,) = call.args
+        if not isinstance(text, nodes.Const) or call.dyn_kwargs:
+            return call
+        facts = [nodes.Pair(nodes.Const(each.key), each.value) for each in call.kwargs]
+        known = Markup(self._language.text(text.value))  # noqa: S704 (a text of ours)
+        return nodes.Mod(nodes.Const(known), nodes.Dict(facts))
 
 
 def _called(name: str, value: object) -> str:

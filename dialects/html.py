@@ -7,12 +7,13 @@ import hashlib
 import io
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 import segno
 from babel import negotiate_locale
-from flask import Response, g, make_response, render_template, request
+from flask import Response, current_app, g, make_response, render_template, request
+from flask.templating import Environment as FlaskEnvironment
 from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
@@ -65,6 +66,10 @@ _BESIDE = {
     refusals.LegacyCodesOff: "code",
     refusals.UserNotFound: "owner",
 }
+
+
+class Templates(language.Translated, FlaskEnvironment):
+    """Flask's templates, in the language of whoever reads them."""
 
 
 def page(template: str, **facts: Any) -> str:
@@ -155,7 +160,10 @@ def _icon(accent: str) -> str:
 
 def _rendered(code: str, template: str, facts: Mapping[str, Any]) -> str:
     with language.using(code):
-        return render_template(template, **{"problems": {}, "language": language.named(code), **facts})
+        spoken = cast(Templates, current_app.jinja_env).speaking(code)
+        return render_template(
+            spoken.get_template(template), **{"problems": {}, "language": language.named(code), **facts}
+        )
 
 
 def _told(error: Refusal | HTTPException) -> str:
