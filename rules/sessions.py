@@ -8,7 +8,7 @@ and the session ends.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, select, update
@@ -147,7 +147,7 @@ def form_token(caller: SignedIn | None) -> str:
 
     For who is not signed in it is the same for all: there it is the browser's word that counts.
     """
-    return tokens.sign("form", _form_owner(caller))
+    return tokens.sign("form", _form_owner(caller)) if caller else _strangers_form_token(settings().secrets)
 
 
 def is_form_token(text: str, caller: SignedIn | None) -> bool:
@@ -165,6 +165,11 @@ def end_all(user: User) -> None:
     """End all sessions of an account."""
     for each in session().scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
         end(each)
+
+
+@lru_cache(maxsize=1)
+def _strangers_form_token(secrets: tuple[bytes, ...]) -> str:  # noqa: ARG001 (it changes with them)
+    return tokens.sign("form", _form_owner(None))
 
 
 def _form_owner(caller: SignedIn | None) -> str:
