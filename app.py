@@ -305,7 +305,7 @@ def _work(house: House, route: Route, path: dict[str, str]) -> Response:
     wire.look_over()
     if admitted:
         house.flood.spend(route.limit, name, g.neighbourhood)
-    fed = _before(house, route)
+    fed = _before(house, route) if route.spend or route.prepare else []
     try:
         with _unit(house, route.unit):
             caller = route.guard()

@@ -115,9 +115,9 @@ def create(draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = N
 
 def mint(draft: Draft, maker: Maker) -> str:
     """Make an invite and return its token, for programs that need nothing else of it."""
-    values = _values(draft, maker, project)
+    values, token = _values(draft, maker, project)
     _INSERT.run(**values)
-    return tokens.invite_token(values["nonce"])
+    return token
 
 
 def prepare(
@@ -127,20 +127,21 @@ def prepare(
 
     So that nobody waits for the database while thousands of them are prepared.
     """
-    invite = Invite(**_values(draft, maker, project_of or project))
+    invite = Invite(**_values(draft, maker, project_of or project)[0])
     if mailed:
         _give_mail_token(invite)
     return invite
 
 
-def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) -> dict[str, Any]:
-    """The row of a new invite; raises Invalid for what this maker may not ask for."""
+def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) -> tuple[dict[str, Any], str]:
+    """The row of a new invite, and its token; raises Invalid for what this maker may not ask for."""
     _refuse_privileges(draft, maker)
     now, nonce = clock.now(), tokens.new_nonce()
-    return {
+    token = tokens.invite_token(nonce)
+    row = {
         "id": clock.new_id(),
         "nonce": nonce,
-        "token_hash": tokens.digest(tokens.invite_token(nonce)),
+        "token_hash": tokens.digest(token),
         "name": draft.name,
         "email": draft.email,
         "project_id": project_of(draft.project).id if draft.project else None,
@@ -157,6 +158,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "maker_id": maker.user.id if maker.user else None,
         "key_id": maker.key_id,
     }
+    return row, token
 
 
 def add(prepared: Sequence[Invite]) -> None:

@@ -8,6 +8,7 @@ and a link works even if the master secret is lost.
 import hashlib
 import hmac
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -148,6 +149,10 @@ def _digits(master: bytes, nonce: str) -> str:
 
 
 def _derive(master: bytes, purpose: str, nonce: str) -> str:
-    """One subkey for each purpose, so that what is made for one is no use for another."""
-    subkey = hmac.digest(master, purpose.encode(), "sha256")
-    return hmac.digest(subkey, nonce.encode(), "sha256").hex()
+    return hmac.digest(_subkey(master, purpose), nonce.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=64)
+def _subkey(master: bytes, purpose: str) -> bytes:
+    """One for each purpose, so that what is made for one is no use for another."""
+    return hmac.digest(master, purpose.encode(), "sha256")
