@@ -12,7 +12,8 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from operator import itemgetter
 from queue import SimpleQueue
 from threading import Thread, get_ident
 from types import FrameType
@@ -24,6 +25,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
+from werkzeug.http import http_date
 
 import clock
 
@@ -44,7 +46,23 @@ class _Task(WSGITask):
     def build_response_header(self) -> Any:
         if self.channel.server.stopping and not self._has_more():
             self.set_close_on_finish()
-        return super().build_response_header()
+        if not self._is_usual():
+            return super().build_response_header()
+        headers = sorted([*self.response_headers, ("Date", _date(int(self.start_time)))], key=itemgetter(0))
+        lines = [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join([f"HTTP/1.1 {self.status}", *lines, "", ""]).encode("latin-1")
+
+    def _is_usual(self) -> bool:
+        """Whether the connection stays open, and the answer says its length: then waitress has nothing to add."""
+        said = {name for name, _ in self.response_headers}
+        return (
+            self.version == "1.1"
+            and not self.close_on_finish
+            and self.request.headers.get("CONNECTION", "").lower() != "close"
+            and self.has_body
+            and "Content-Length" in said
+            and said.isdisjoint(("Date", "Server"))
+        )
 
     def write(self, data: bytes) -> None:
         """Send a part of the answer; if it is all of it, together with the header, in one piece."""
@@ -63,6 +81,12 @@ class _Task(WSGITask):
         unread = select.poll()
         unread.register(self.channel.socket, select.POLLIN)
         return bool(unread.poll(0))
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """When this is answered, as a header says it: the same for a second."""
+    return http_date(second)
 
 
 class Parser(HTTPRequestParser):

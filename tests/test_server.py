@@ -43,6 +43,18 @@ def test_it_says_that_it_is_well(served):
     assert json.loads(answer.body) == {"status": "ok"}
 
 
+@pytest.mark.parametrize("closes", ["keep-alive", "close"])
+@pytest.mark.parametrize("path", ["/health", "/style.css", "/static/script.js", "/nowhere", "/invites_api"])
+def test_every_answer_has_its_date_and_its_length_once(served, path, closes):
+    connection = HTTPConnection("127.0.0.1", served.port)
+    connection.request("GET", path, headers={"Connection": closes})
+    answer = connection.getresponse()
+    assert [len(answer.headers.get_all(name, [])) for name in ("Date", "Content-Length")] == [1, 1]
+    assert len(answer.read()) == int(answer.headers["Content-Length"])
+    assert answer.headers.get("Connection") == (closes if closes == "close" else None)
+    connection.close()
+
+
 def test_a_request_is_logged_as_json_with_its_template_and_without_its_secrets(served, good_key):
     password, wrong = "a-rather-long-password", "wrongkey/of-somebody-who-is-only-trying"
     token = token_in(create(served, good_key))
