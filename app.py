@@ -427,6 +427,7 @@ def _browser() -> bool:
 
 def _engine(app: Flask) -> sqlalchemy.Engine:
     db.init_app(app)
+    app.teardown_appcontext_funcs.clear()  # it would end a session of its own after each request: there is none
     with app.app_context():
         return db.engine
 

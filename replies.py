@@ -9,8 +9,9 @@ from http import HTTPStatus
 from json import JSONEncoder
 from typing import Any, cast
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
 from flask.json.provider import DefaultJSONProvider
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.datastructures import Headers
 
 _STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}  # Werkzeug writes 201 CREATED
@@ -70,9 +71,20 @@ class Json(DefaultJSONProvider):
         return Reply(self._encode(self._prepare_response_obj(args, kwargs)) + "\n", mimetype=self.mimetype)
 
 
+class _NoSessions(SessionInterface):
+    """Flask's own sessions, of which we have none: ours are in the database."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
+        """The same for all."""
+        return self._none
+
+
 class Service(Flask):
     """Flask, with these answers, and without looking each time whether a function is a coroutine: none is."""
 
+    session_interface = _NoSessions()
     response_class = Reply
     json_provider_class = Json
 
