@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
@@ -138,12 +138,10 @@ class Database:
         self._path = path
         self._file = _identity(path)
 
-    @contextmanager
-    def reading(self) -> Iterator[Unit]:
+    def reading(self) -> AbstractContextManager[Unit]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
         self._refuse_if_replaced()
-        with self._opened(writes=False) as unit:
-            yield unit
+        return self._opened(writes=False)
 
     @contextmanager
     def writing(self) -> Iterator[Unit]:
