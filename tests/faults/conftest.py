@@ -1,6 +1,8 @@
 """How often, and what is written down of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -17,3 +19,11 @@ def profile(pytestconfig) -> Callable[[int, int], int]:
 def figures(request) -> Callable[[str], Row]:
     """``figures(fault)``: the row of that fault in docs/ROBUSTNESS.md, written after a full run alone."""
     return lambda fault: Row(request.node, fault)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory, if there is such a thing here: for what asks nothing of a disk, a hundred thousand times."""
+    fast = Path("/dev/shm")
+    with TemporaryDirectory(dir=fast if fast.is_dir() else None) as folder:
+        yield Path(folder)

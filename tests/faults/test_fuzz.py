@@ -4,11 +4,10 @@ import io
 import json
 import random
 import re
-import shutil
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,25 +16,25 @@ from types import SimpleNamespace
 
 import pytest
 from argon2 import PasswordHasher
+from flask import Flask
 from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
 
 import app
 import clock
-import config
-from conftest import HASH, PASSWORD, Served, make_settings, servers
-from database import Database, open_database
+from conftest import Served, servers
 from dialects import wire
 from faults import tampered
-from faults.mutations import Sent, mutated, seeds
-from rules import accounts, addresses, invites, keys, legacy, passwords, projects, registration, sessions
+from faults.furnished import SETTINGS, Furnished
+from faults.mutations import Sent, mutated
+from rules import passwords
 from server import Parser
 
 IN_PROCESS, ON_THE_SOCKET = "mutated requests, in process", "mutated requests, on the socket"
 SEED = 9
-A_LIFE = 500  # requests to one service; then the next one begins, with all its sessions and invites unspent
+A_LIFE = 500  # requests, until all sessions and invites are there again, unspent
+LIVES = 100  # of a service; then the next one begins, whose sessions are young
 CLIENTS = 4
-SETTINGS = {"REGISTRATION": "open", "SECRET_KEY": "fuzz" * 8, "SITE_NAME": "Garden Club"}
 ADJUSTMENTS = Adjustments(max_request_body_size=1024 * 1024, max_request_header_size=64 * 1024)
 CHANNEL = SimpleNamespace(
     addr=("127.0.0.1", 1),
@@ -44,67 +43,6 @@ CHANNEL = SimpleNamespace(
 )
 FAILED = re.compile(rb"^HTTP/1\.[01] (5\d\d)", re.MULTILINE)
 DECLARED = (501, 503)  # a transfer coding that nobody knows (RFC 9112, 6.1); no room to hash a password
-
-
-PEOPLE = ("root", "bob", "carol")
-INVITED = ({"uses": 1000}, {"project": "tea-garden"}, {"email": "anne@example.org"})
-
-
-class Furnished:
-    """A service's instance with somebody and something of every kind in it, and good requests for all of it."""
-
-    def __init__(self, instance: Path) -> None:
-        self.settings = make_settings(instance, **SETTINGS)
-        with config.using(self.settings):
-            house = open_database(self.settings)
-            self.seeds = seeds(*_furnished(house))
-            house.close()
-
-
-def _furnished(house: Database) -> tuple[dict[str, list[str]], list[list[bytes]]]:
-    """What there is, by the name under which it is sent; and what shows who one is, good and bad."""
-    with house.writing() as unit:
-        people = [accounts.create(accounts.Names(name, f"{name}@example.org"), HASH) for name in PEOPLE]
-        for each in people:
-            addresses.prove(each, str(each.email))
-        accounts.set_admin(people[0], True)
-        garden = projects.create(people[0], projects.Plan("Tea Garden"))
-        key, shell = keys.create("fuzz"), invites.SHELL
-        made = [invites.create(invites.read(each), shell, mailed="email" in each) for each in INVITED]
-        code = legacy.create(invites.by_key(keys.authenticate(key)))
-        registration.start("dora@example.org")
-        pairs = [sessions.start(each) for each in (*9 * people[:1], *4 * people[1:2])]
-        browsers = [sessions.start_in_browser(each) for each in (people[0], people[0], people[1])]
-        reset = accounts.reset_link(people[2]).rpartition("?")[2]
-        unit.session.flush()
-        ids = {"user_id": people[2].id, "invite_id": made[0].id, "member_id": projects.members(garden)[0].id}
-        cookie = config.settings().cookie_name
-        shown = [
-            *([], [b"Authorization: Bearer nonsense"], [b"Authorization: Bearer AAAAAAAA/nobody"]),
-            *3 * [[f"Authorization: Bearer {key}".encode()]],
-            *([f"Authorization: Bearer {each.access}".encode()] for each in pairs),
-            *(
-                [f"Cookie: {cookie}={each}".encode(), b"Sec-Fetch-Site: same-origin"]
-                for each in (*8 * browsers[:1], browsers[1])
-            ),
-        ]
-        csrf = sessions.form_token(sessions.of_cookie(browsers[0]))
-        tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]
-    return {
-        **{name: [each] for name, each in ids.items()},
-        **{"token": tokens, "invite_token": tokens[:3], "code": [code, "123456", tokens[0]], "csrf": [csrf]},
-        **{"email": ["anne@example.org", "bob@example.org", "dora@example.org"], "name": ["Anne", "José Ñúñez"]},
-        **{
-            "user": ["anne", "bob"],
-            "password": [PASSWORD, "wrong one"],
-            "refresh_token": [each.refresh for each in pairs[-2:]],
-        },
-        **{"slug": ["tea-garden"], "project": ["tea-garden"], "role": ["member"], "plan": ["solo"], "ttl": ["3d"]},
-        **{"uses": ["5"], "redirect_url": ["https://app.example.org/x"], "note": ["n"], "owner": ["bob"]},
-        **{"key_id": [key.partition("/")[0]], "once": ["once-upon-a"], "count": ["2"], "expires": ["90d"]},
-        **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""], "off": ["", "1"]},
-        **{"username": ["anne"], "displayName": ["Anne"], "ticket": ["x.y"], "then": ["/docs"], "key": [key]},
-    }, shown
 
 
 @pytest.fixture
@@ -125,7 +63,7 @@ def read(written: bytes) -> WSGITask | None:
     return None if request.error or request.empty or not request.completed else WSGITask(CHANNEL, request)
 
 
-def answered(service, task: WSGITask) -> int:
+def answered(service: Flask, task: WSGITask) -> int:
     """The status with which the application answers, after all of its answer was read."""
     said = []
     body = service.wsgi_app(task.get_environment() | {"wsgi.errors": io.StringIO()}, lambda *head: said.append(head))
@@ -138,28 +76,34 @@ def answered(service, task: WSGITask) -> int:
     return int(said[0][0][:3])
 
 
-def fuzz(folder: Path, times: int) -> Counter[int]:
-    """Mutate until so many requests have reached the application; how often it answered with which status."""
-    furnished, statuses = Furnished(folder / "first"), Counter[int]()
-    for life in range(-(-times // A_LIFE)):
-        service = _born(folder, furnished, life)
-        for written, task in _readable(furnished.seeds, random.Random(f"{SEED} {life}"), min(A_LIFE, times)):
-            try:
-                status = answered(service, task)
-            except Exception as error:
-                raise AssertionError(f"{type(error).__name__} in life {life}; {replayable(folder, written)}") from error
-            assert status < 500, f"{status} in life {life}; {replayable(folder, written)}"
-            statuses[status] += 1
+def fuzz(memory: Path, kept: Path, times: int) -> Counter[int]:
+    """Mutate until so many requests have reached the application; how often it answered with which status.
+
+    The databases are in `memory`; a request that fails is `kept`.
+    """
+    statuses, lives = Counter[int](), range(-(-times // A_LIFE))
+    for first in lives[::LIVES]:
+        furnished = Furnished(memory / f"life{first}")
+        service = app.create_app(furnished.settings)
+        for life in lives[first : first + LIVES]:
+            furnished.put_back()
+            rng = random.Random(f"{SEED} {life}")
+            statuses += _lived(service, _readable(furnished.seeds, rng, min(A_LIFE, times)), life, kept)
         service.extensions["invite_api"].database.close()
     return statuses
 
 
-def _born(folder: Path, furnished: Furnished, life: int):
-    """A service over a copy of what was furnished."""
-    instance = folder / "life"
-    shutil.rmtree(instance, ignore_errors=True)
-    shutil.copytree(furnished.settings.instance, instance)
-    return app.create_app(make_settings(instance, **SETTINGS))
+def _lived(service: Flask, asked: Iterable[tuple[bytes, WSGITask]], life: int, kept: Path) -> Counter[int]:
+    """How often it answered with which status, none of which may be an error of ours."""
+    statuses = Counter[int]()
+    for written, task in asked:
+        try:
+            status = answered(service, task)
+        except Exception as error:
+            raise AssertionError(f"{type(error).__name__} in life {life}; {replayable(kept, written)}") from error
+        assert status < 500, f"{status} in life {life}; {replayable(kept, written)}"
+        statuses[status] += 1
+    return statuses
 
 
 def _readable(good: list[Sent], rng: random.Random, times: int) -> Iterator[tuple[bytes, WSGITask]]:
@@ -177,10 +121,10 @@ def replayable(folder: Path, written: bytes) -> str:
     return f"seed {SEED}, kept in {file} (send it with: nc HOST PORT < {file.name}): {written[:2000].hex()}"
 
 
-def test_no_mutated_request_is_an_error_of_ours(tmp_path, hurried, profile, figures):
+def test_no_mutated_request_is_an_error_of_ours(memory, tmp_path, hurried, profile, figures):
     row, times = figures(IN_PROCESS), profile(5000, 1_000_000)
     print(f"seed {SEED}")
-    statuses = fuzz(tmp_path, times)
+    statuses = fuzz(memory, tmp_path, times)
     row.shows(f"{statuses.total():,} requests to every row of the map", f"0 × 5xx; {told(statuses)}")
     assert statuses.total() == times
     assert {200, 201, 303, 400, 401, 403, 404, 405, 413, 415, 422} <= set(statuses)
@@ -194,15 +138,15 @@ def told(statuses: Counter[int]) -> str:
     return ", ".join(f"{count:,} × {group}" for group, count in sorted(groups.items()))
 
 
-def test_a_row_that_chokes_on_one_byte_is_caught(tmp_path, hurried, figures, monkeypatch):
+def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, hurried, figures, monkeypatch):
     monkeypatch.setattr(wire, "_refuse_unspeakable", wire._refuse_unspeakable)  # put back afterwards
     tampered.chokes_on_one_byte("")
     with pytest.raises(AssertionError, match="500 in life") as caught:
-        fuzz(tmp_path, 5000)
+        fuzz(memory, tmp_path, 5000)
     figures(IN_PROCESS).catches("a reader that raises at one byte: a 500, its request kept")
     kept = (tmp_path / "request.bin").read_bytes()
     assert kept[:1000].hex() in str(caught.value)
-    assert answered(_born(tmp_path, Furnished(tmp_path / "again"), 0), read(kept)) == 500
+    assert answered(app.create_app(Furnished(memory / "again").settings), read(kept)) == 500
 
 
 class Sender:
@@ -236,12 +180,12 @@ class Sender:
         return b"".join(said)
 
 
-def assault(tmp_path: Path, times: int, how: str = "") -> tuple[int, Counter[int], str]:
+def assault(memory: Path, kept: Path, times: int, how: str = "") -> tuple[int, Counter[int], str]:
     """Send so many to real servers; how many were sent, the 5xx that came back, and what is in the logs."""
     sent, failed, logs = 0, Counter[int](), ""
     command = (sys.executable, tampered.__file__, how) if how else None
     for life in range(-(-times // (CLIENTS * A_LIFE))):
-        folder = tmp_path / str(life)
+        folder = memory / str(life)
         good = Furnished(folder / "instance").seeds
         with servers(folder) as start:
             served = start(*([command] if command else []), **SETTINGS)
@@ -251,7 +195,7 @@ def assault(tmp_path: Path, times: int, how: str = "") -> tuple[int, Counter[int
             assert json.loads(served.get("/health").body) == {"status": "ok"}
             assert served.process.poll() is None
             for written in sender.kept.values():
-                replayable(tmp_path, written)
+                replayable(kept, written)
             sent, failed, logs = sent + sender.sent, failed + sender.answers, logs + served.log.read_text()
     return sent, failed, logs
 
@@ -265,10 +209,10 @@ def unforeseen(logs: str) -> list[str]:
     return wrong + [line for line in full if not any(each in line for each in hashing)]
 
 
-def test_no_mutated_request_brings_a_server_down(tmp_path, profile, figures):
+def test_no_mutated_request_brings_a_server_down(memory, tmp_path, profile, figures):
     row, times = figures(ON_THE_SOCKET), profile(1500, 200_000)
     print(f"seed {SEED}")
-    sent, failed, logs = assault(tmp_path, times)
+    sent, failed, logs = assault(memory, tmp_path, times)
     assert unforeseen(logs) == []
     assert set(failed) <= set(DECLARED), replayable(tmp_path, b"")
     row.shows(
@@ -279,8 +223,8 @@ def test_no_mutated_request_brings_a_server_down(tmp_path, profile, figures):
     assert sent >= times
 
 
-def test_a_server_that_chokes_on_one_byte_is_caught(tmp_path, figures):
-    _, failed, logs = assault(tmp_path, 1500, "chokes_on_one_byte=")
+def test_a_server_that_chokes_on_one_byte_is_caught(memory, tmp_path, figures):
+    _, failed, logs = assault(memory, tmp_path, 4000, "chokes_on_one_byte=")
     assert failed[500]
     assert unforeseen(logs)
     figures(ON_THE_SOCKET).catches("a reader that raises at one byte: a 500, and told in the log")

@@ -1,0 +1,103 @@
+"""An instance with somebody and something of every kind in it, and good requests for all of it."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import config
+from conftest import HASH, PASSWORD, make_settings
+from database import file_of, open_database
+from faults.mutations import seeds
+from models import User
+from rules import accounts, addresses, invites, keys, legacy, projects, registration, sessions
+
+Facts = dict[str, list[str]]  # what there is, by the name under which it is sent
+Shown = list[list[bytes]]  # headers that show who one is, good and bad
+
+SETTINGS = {"REGISTRATION": "open", "SECRET_KEY": "fuzz" * 8, "SITE_NAME": "Garden Club"}
+PEOPLE = ("root", "bob", "carol")
+INVITED = ({"uses": 1000}, {"project": "tea-garden"}, {"email": "anne@example.org"})
+SAID: Facts = {
+    **{"email": ["anne@example.org", "bob@example.org", "dora@example.org"], "name": ["Anne", "José Ñúñez"]},
+    **{"user": ["anne", "bob"], "password": [PASSWORD, "wrong one"], "username": ["anne"], "displayName": ["Anne"]},
+    **{"slug": ["tea-garden"], "project": ["tea-garden"], "role": ["member"], "plan": ["solo"], "ttl": ["3d"]},
+    **{"uses": ["5"], "redirect_url": ["https://app.example.org/x"], "note": ["n"], "owner": ["bob"]},
+    **{"once": ["once-upon-a"], "count": ["2"], "expires": ["90d"], "off": ["", "1"]},
+    **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""]},
+    **{"ticket": ["x.y"], "then": ["/docs"]},
+}
+
+
+class Furnished:
+    """The instance. `seeds` are the requests; `put_back` makes all of them good again."""
+
+    def __init__(self, instance: Path) -> None:
+        self.settings = make_settings(instance, **SETTINGS)
+        with config.using(self.settings):
+            house = open_database(self.settings)
+            with house.writing() as unit:
+                people, key = _people(), keys.create("fuzz")
+                facts = SAID | {"key": [key], "key_id": [key.partition("/")[0]]} | _things(people, key)
+                pairs, browsers = _signed_in(people)
+                facts |= {"refresh_token": [each.refresh for each in pairs[-2:]]}
+                facts |= {"csrf": [sessions.form_token(sessions.of_cookie(browsers[0]))]}
+                unit.session.flush()
+            house.close()
+            self.seeds = seeds(facts, _shown(key, [each.access for each in pairs], browsers))
+        self._kept = sqlite3.connect(":memory:")
+        with closing(self._opened()) as file:
+            file.backup(self._kept)
+
+    def put_back(self) -> None:
+        """Have in the database what was there at first, under a service that goes on."""
+        with closing(self._opened()) as file:
+            self._kept.backup(file)
+
+    def _opened(self) -> sqlite3.Connection:
+        opened = sqlite3.connect(file_of(self.settings))
+        opened.execute("PRAGMA synchronous = OFF")
+        return opened
+
+
+def _people() -> list[User]:
+    people = [accounts.create(accounts.Names(name, f"{name}@example.org"), HASH) for name in PEOPLE]
+    for each in people:
+        addresses.prove(each, str(each.email))
+    accounts.set_admin(people[0], True)
+    return people
+
+
+def _things(people: Sequence[User], key: str) -> Facts:
+    """A project, invites and codes."""
+    garden = projects.create(people[0], projects.Plan("Tea Garden"))
+    made = [invites.create(invites.read(each), invites.SHELL, mailed="email" in each) for each in INVITED]
+    code = legacy.create(invites.by_key(keys.authenticate(key)))
+    registration.start("dora@example.org")
+    reset = accounts.reset_link(people[2]).rpartition("?")[2]
+    tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]
+    return {
+        "user_id": [people[2].id],
+        "invite_id": [made[0].id],
+        "member_id": [projects.members(garden)[0].id],
+        "token": tokens,
+        "invite_token": tokens[:3],
+        "code": [code, "123456", tokens[0]],
+    }
+
+
+def _signed_in(people: Sequence[User]) -> tuple[list[sessions.Tokens], list[str]]:
+    """Sessions of an admin and of somebody else, many, since requests end them; and the cookies of browsers."""
+    pairs = [sessions.start(each) for each in (*9 * people[:1], *4 * people[1:2])]
+    return pairs, [sessions.start_in_browser(each) for each in people[:2]]
+
+
+def _shown(key: str, accesses: Sequence[str], browsers: Sequence[str]) -> Shown:
+    bearers = ["nonsense", "AAAAAAAA/nobody", key, key, key, *accesses]
+    cookie = config.settings().cookie_name
+    cookies = (f"{cookie}={each}".encode() for each in (*8 * browsers[:1], *browsers[1:]))
+    return [
+        [],
+        *([f"Authorization: Bearer {each}".encode()] for each in bearers),
+        *([b"Cookie: " + each, b"Sec-Fetch-Site: same-origin"] for each in cookies),
+    ]
