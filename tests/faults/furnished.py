@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import config
+from config import Settings
 from conftest import HASH, PASSWORD, make_settings
 from database import file_of, open_database
 from faults.mutations import seeds
@@ -29,6 +30,25 @@ SAID: Facts = {
 }
 
 
+class Kept:
+    """All that is in the database of these settings, to be put back there under a service that goes on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file, self._copy = file_of(settings), sqlite3.connect(":memory:")
+        with closing(self._opened()) as file:
+            file.backup(self._copy)
+
+    def put_back(self) -> None:
+        """Have there again what was there."""
+        with closing(self._opened()) as file:
+            self._copy.backup(file)
+
+    def _opened(self) -> sqlite3.Connection:
+        opened = sqlite3.connect(self._file)
+        opened.execute("PRAGMA synchronous = OFF")
+        return opened
+
+
 class Furnished:
     """The instance. `seeds` are the requests; `put_back` makes all of them good again."""
 
@@ -45,19 +65,7 @@ class Furnished:
                 unit.session.flush()
             house.close()
             self.seeds = seeds(facts, _shown(key, [each.access for each in pairs], browsers))
-        self._kept = sqlite3.connect(":memory:")
-        with closing(self._opened()) as file:
-            file.backup(self._kept)
-
-    def put_back(self) -> None:
-        """Have in the database what was there at first, under a service that goes on."""
-        with closing(self._opened()) as file:
-            self._kept.backup(file)
-
-    def _opened(self) -> sqlite3.Connection:
-        opened = sqlite3.connect(file_of(self.settings))
-        opened.execute("PRAGMA synchronous = OFF")
-        return opened
+        self.put_back = Kept(self.settings).put_back
 
 
 def _people() -> list[User]:

@@ -1,13 +1,12 @@
 """Programs made up of all that can happen to invites, in three dialects: each answer is the model's."""
 
-import shutil
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import time_machine
 from argon2 import PasswordHasher
+from flask import Flask
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,8 +23,10 @@ from sqlalchemy.orm import selectinload
 import app
 import clock
 import config
+from config import Settings
 from conftest import HASH, PASSWORD, make_settings
 from database import open_database
+from faults.furnished import Kept
 from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
 from rules import accounts, addresses, invites, keys, passwords, projects, redemption, sessions
@@ -50,35 +51,36 @@ VERIFY = VIEW | {"INVITE_USED": 410}
 class Life(RuleBasedStateMachine):
     """One program: what happens, in which order, to which invites."""
 
-    folder: Path  # with `first`, an instance that has accounts, a project and a key
+    settings: Settings  # of an instance that has accounts, a project and a key
+    kept: Kept
     key: str
+    service: Flask
 
     def __init__(self) -> None:
         super().__init__()
         self.held = ExitStack()
         self.clock = self.held.enter_context(time_machine.travel(START, tick=False))
-        self.model = Model()
-        shutil.rmtree(self.folder / "life", ignore_errors=True)
-        shutil.copytree(self.folder / "first", self.folder / "life")
-        self.settings = make_settings(self.folder / "life", **SECRET)
+        self.model, self.restarted = Model(), False
+        self.kept.put_back()
         self.held.enter_context(config.using(self.settings))
-        self.open()
+        self.call()
 
-    def open(self) -> None:
-        self.service = app.create_app(self.settings)
+    def call(self) -> None:
         self.client, self.house = self.service.test_client(), self.service.extensions["invite_api"].database
 
     def teardown(self) -> None:
-        self.house.close()
         self.held.close()
 
     def pick(self, data) -> Invite:
         return data.draw(st.sampled_from(self.model.invites))
 
+    @precondition(lambda self: not self.restarted)  # once: it takes as long as twenty other steps
     @rule()
     def restart(self):
+        self.restarted = True
         self.house.close()
-        self.open()
+        type(self).service = app.create_app(self.settings)
+        self.call()
 
     @initialize(uses=st.integers(1, 3), ttl=TTL)
     def begin(self, uses, ttl):
@@ -237,10 +239,10 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def life(tmp_path, monkeypatch):
-    """The machine, with an instance for each of its programs to begin with."""
+def life(memory, monkeypatch):
+    """The machine, with a service, which each of its programs finds as the first did."""
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    chosen = make_settings(tmp_path / "first", **SECRET)
+    chosen = make_settings(memory, **SECRET)
     with time_machine.travel(START, tick=False), config.using(chosen):
         house = open_database(chosen)
         with house.writing():
@@ -251,7 +253,8 @@ def life(tmp_path, monkeypatch):
             projects.create(user, projects.Plan("Tea Garden"))
             key = keys.create("model")
         house.close()
-    return type("Life", (Life,), {"folder": tmp_path, "key": key})
+    there = {"settings": chosen, "kept": Kept(chosen), "key": key, "service": app.create_app(chosen)}
+    return type("Life", (Life,), there)
 
 
 def live(life: type[Life], programs: int, steps: int, *phases: Phase) -> None:
