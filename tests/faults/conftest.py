@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
+from argon2 import PasswordHasher
 
 from faults.figures import Row
+from faults.furnished import in_memory
+from rules import passwords
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,12 @@ def figures(request) -> Callable[[str], Row]:
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A folder in memory, if there is such a thing here: for what asks nothing of a disk, a hundred thousand times."""
-    fast = Path("/dev/shm")
-    with TemporaryDirectory(dir=fast if fast.is_dir() else None) as folder:
-        yield Path(folder)
+    """A folder that is quick to write to, for harnesses that have nothing to ask of a disk."""
+    with in_memory() as folder:
+        yield folder
+
+
+@pytest.fixture
+def hurried(monkeypatch) -> None:
+    """Passwords are hashed as ever, with less work."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))

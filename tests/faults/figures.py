@@ -5,6 +5,7 @@ import platform
 import re
 import sqlite3
 import subprocess
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,10 @@ class Row:
         self._note("often", often)
         self._note("result", result)
 
+    def counts(self, number: int) -> None:
+        """So many more of what `often` has as ``{count}``, where several tests have one row."""
+        self._node.user_properties.append(("count", (self._fault, number)))
+
     def catches(self, control: str) -> None:
         """What was wrong on purpose, and how the harness saw it."""
         self._note("control", control)
@@ -45,11 +50,15 @@ class Recorder:
 
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
             return
         for column, (fault, words) in report.user_properties:
+            if column == "count":
+                self.counts[fault] += words
+                continue
             row = self.rows.setdefault(fault, {})
             row[column] = words
             if column == "fault":
@@ -70,7 +79,8 @@ class Recorder:
     def _line(self, fault: str, stamp: str) -> str:
         row = self.rows[fault]
         result = row.get("failed") or row.get("result", "")
-        cells = (fault, row.get("often", ""), result, row.get("control", ""), f"{self.seconds[fault]:,.0f}", stamp)
+        often = row.get("often", "").replace("{count}", f"{self.counts[fault]:,}")
+        cells = (fault, often, result, row.get("control", ""), f"{self.seconds[fault]:,.0f}", stamp)
         return "| " + " | ".join(cells) + " |\n"
 
 

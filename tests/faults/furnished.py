@@ -1,9 +1,10 @@
 """An instance with somebody and something of every kind in it, and good requests for all of it."""
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import config
 from config import Settings
@@ -28,6 +29,14 @@ SAID: Facts = {
     **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""]},
     **{"ticket": ["x.y"], "then": ["/docs"]},
 }
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder in memory, where there is such a thing, during the block."""
+    fast = Path("/dev/shm")
+    with TemporaryDirectory(dir=fast if fast.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 class Kept:

@@ -42,9 +42,16 @@ def test_a_harness_that_fails_says_so_in_its_row():
     assert recorder.lines()["fire"].startswith("| fire | 9 times | FAILED | an oven, caught | 3 | ")
 
 
-def _report(outcome):
-    said = [("fault", ""), ("often", "9 times"), ("result", "0 burnt"), ("control", "an oven, caught")]
-    properties = [(column, ("fire", words)) for column, words in said]
+def test_what_several_tests_have_done_is_added_up():
+    recorder = figures.Recorder()
+    for _ in range(3):
+        recorder.pytest_runtest_logreport(_report("passed", "{count} times", ("count", ("fire", 500))))
+    assert recorder.lines()["fire"].startswith("| fire | 1,500 times | 0 burnt | ")
+
+
+def _report(outcome, often="9 times", *more):
+    said = [("fault", ""), ("often", often), ("result", "0 burnt"), ("control", "an oven, caught")]
+    properties = [(column, ("fire", words)) for column, words in said] + [*more]
     return pytest.TestReport("x", ("x", 1, "x"), {}, outcome, None, "call", duration=1.5, user_properties=properties)
 
 

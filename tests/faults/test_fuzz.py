@@ -15,7 +15,6 @@ from threading import Lock
 from types import SimpleNamespace
 
 import pytest
-from argon2 import PasswordHasher
 from flask import Flask
 from waitress.adjustments import Adjustments
 from waitress.task import WSGITask
@@ -27,7 +26,6 @@ from dialects import wire
 from faults import tampered
 from faults.furnished import SETTINGS, Furnished
 from faults.mutations import Sent, mutated
-from rules import passwords
 from server import Parser
 
 IN_PROCESS, ON_THE_SOCKET = "mutated requests, in process", "mutated requests, on the socket"
@@ -46,9 +44,8 @@ DECLARED = (501, 503)  # a transfer coding that nobody knows (RFC 9112, 6.1); no
 
 
 @pytest.fixture
-def hurried(monkeypatch) -> None:
-    """Passwords are hashed as ever, with less work; chance is the same whenever it is asked."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+def repeatable(hurried, monkeypatch) -> None:
+    """Chance is the same whenever it is asked."""
     chance = random.Random(SEED)
     monkeypatch.setattr(clock, "random_hex", lambda size: chance.randbytes(size).hex())
     monkeypatch.setattr(clock, "random_text", lambda size: chance.randbytes(size).hex())
@@ -121,7 +118,7 @@ def replayable(folder: Path, written: bytes) -> str:
     return f"seed {SEED}, kept in {file} (send it with: nc HOST PORT < {file.name}): {written[:2000].hex()}"
 
 
-def test_no_mutated_request_is_an_error_of_ours(memory, tmp_path, hurried, profile, figures):
+def test_no_mutated_request_is_an_error_of_ours(memory, tmp_path, repeatable, profile, figures):
     row, times = figures(IN_PROCESS), profile(5000, 1_000_000)
     print(f"seed {SEED}")
     statuses = fuzz(memory, tmp_path, times)
@@ -138,7 +135,7 @@ def told(statuses: Counter[int]) -> str:
     return ", ".join(f"{count:,} × {group}" for group, count in sorted(groups.items()))
 
 
-def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, hurried, figures, monkeypatch):
+def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, repeatable, figures, monkeypatch):
     monkeypatch.setattr(wire, "_refuse_unspeakable", wire._refuse_unspeakable)  # put back afterwards
     tampered.chokes_on_one_byte("")
     with pytest.raises(AssertionError, match="500 in life") as caught:

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from argon2 import PasswordHasher
 from flask import Flask
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -29,7 +28,7 @@ from database import open_database
 from faults.furnished import Kept
 from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
-from rules import accounts, addresses, invites, keys, passwords, projects, redemption, sessions
+from rules import accounts, addresses, invites, keys, projects, redemption, sessions
 from rules.refusals import Refusal
 from statements import Statement
 
@@ -239,9 +238,8 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def life(memory, monkeypatch):
+def life(memory, hurried):
     """The machine, with a service, which each of its programs finds as the first did."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     chosen = make_settings(memory, **SECRET)
     with time_machine.travel(START, tick=False), config.using(chosen):
         house = open_database(chosen)
