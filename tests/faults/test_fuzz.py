@@ -135,6 +135,16 @@ def told(statuses: Counter[int]) -> str:
     return ", ".join(f"{count:,} × {group}" for group, count in sorted(groups.items()))
 
 
+def test_what_was_furnished_is_there_again(memory, repeatable):
+    furnished = Furnished(memory)
+    client = app.create_app(furnished.settings).test_client()
+    shown = next(line for seed in furnished.seeds for line in seed.headers if b"hitkey_" in line)
+    headers = {"Authorization": shown.decode().partition(": ")[2]}
+    statuses = [client.post("/auth/logout", headers=headers).status_code for _ in range(2)]
+    furnished.put_back()
+    assert [*statuses, client.post("/auth/logout", headers=headers).status_code] == [200, 401, 200]
+
+
 def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, repeatable, figures, monkeypatch):
     monkeypatch.setattr(wire, "_refuse_unspeakable", wire._refuse_unspeakable)  # put back afterwards
     tampered.chokes_on_one_byte("")
