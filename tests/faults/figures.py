@@ -51,19 +51,22 @@ class Recorder:
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    controls: dict[str, list[str]] = field(default_factory=dict)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call":
             return
         for column, (fault, words) in report.user_properties:
+            row = self.rows.setdefault(fault, {})
             if column == "count":
                 self.counts[fault] += words
-                continue
-            row = self.rows.setdefault(fault, {})
-            row[column] = words
-            if column == "fault":
+            elif column == "control":
+                self.controls.setdefault(fault, []).append(words)
+            elif column == "fault":
                 self.seconds[fault] = self.seconds.get(fault, 0) + report.duration
                 row |= {"failed": "FAILED"} if report.failed else {}
+            else:
+                row[column] = words
 
     def pytest_sessionfinish(self) -> None:
         if self.rows:
@@ -80,7 +83,8 @@ class Recorder:
         row = self.rows[fault]
         result = row.get("failed") or row.get("result", "")
         often = row.get("often", "").replace("{count}", f"{self.counts[fault]:,}")
-        cells = (fault, often, result, row.get("control", ""), f"{self.seconds[fault]:,.0f}", stamp)
+        control = "; ".join(dict.fromkeys(self.controls.get(fault, [])))
+        cells = (fault, often, result, control, f"{self.seconds[fault]:,.0f}", stamp)
         return "| " + " | ".join(cells) + " |\n"
 
 

@@ -45,13 +45,13 @@ def test_a_harness_that_fails_says_so_in_its_row():
 def test_what_several_tests_have_done_is_added_up():
     recorder = figures.Recorder()
     for _ in range(3):
-        recorder.pytest_runtest_logreport(_report("passed", "{count} times", ("count", ("fire", 500))))
-    assert recorder.lines()["fire"].startswith("| fire | 1,500 times | 0 burnt | ")
+        recorder.pytest_runtest_logreport(_report("passed", "{count} times", ("count", 500), ("control", "a stove")))
+    assert recorder.lines()["fire"].startswith("| fire | 1,500 times | 0 burnt | an oven, caught; a stove | 4 |")
 
 
 def _report(outcome, often="9 times", *more):
     said = [("fault", ""), ("often", often), ("result", "0 burnt"), ("control", "an oven, caught")]
-    properties = [(column, ("fire", words)) for column, words in said] + [*more]
+    properties = [(column, ("fire", words)) for column, words in [*said, *more]]
     return pytest.TestReport("x", ("x", 1, "x"), {}, outcome, None, "call", duration=1.5, user_properties=properties)
 
 
