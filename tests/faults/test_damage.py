@@ -81,12 +81,14 @@ def test_flipped_bits_are_told_and_let_nobody_in(settings, asked, profile, figur
         f"{found['as it should be']:,} answers as they should be, {found['503']:,} 503 with Retry-After, "
         f"{found['500']:,} 500; {found['refused to start']:,} refusals to start; no stranger let in",
     )
-    assert found["503"] > 0
+    assert found["503"] + found["refused to start"] > 0
     assert found["500"] <= 2 + times * len(asked) / 1000
 
 
 def test_a_service_that_does_not_know_what_damage_looks_like_is_caught(settings, asked, figures, monkeypatch):
     monkeypatch.setattr(app, "ServiceUnavailable", lambda **_: app.InternalServerError())
-    rude = ask_of_many(30, settings, asked)["500"]
-    figures(FAULT).catches(f"takes damage for an error like any other: {rude} answers 500 in 30 files")
+    rude = files = 0
+    while rude <= 2 and files < 600:  # of a hundred files five are damaged where it is asked; half of them do not start
+        rude, files = rude + ask_of_many(20, settings, asked)["500"], files + 20
+    figures(FAULT).catches(f"takes damage for an error like any other: {rude} answers 500 in {files} files")
     assert rude > 2
