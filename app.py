@@ -47,7 +47,9 @@ from models import Base
 from readiness import Readiness
 from replies import Common, Reply, Service
 from rules import accounts, passwords
-from rules.refusals import RateLimited, Refusal
+from rules.refusals import Refusal
+
+Count = Callable[..., None]
 
 LARGEST_BODY = 64 * 1024
 RETRY_AFTER = 5
@@ -224,17 +226,16 @@ def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
     return re.compile("|".join(written(row) for rows in ROUTES.values() for row in rows if chosen(row)))
 
 
-# Requests that the server answers at once: what looks something up, but for the lists and searches of admins,
-# what counts whole tables, and what waits for the disk.
-QUICK = _requests(
-    lambda row: (
-        row.unit in (READS, ALONE)
-        and row.guard not in (admin_visitor, admin_form)
-        and row.view not in (ops.metrics, ops.ready, *manual.VIEWS)
-    )
-)
+def _is_quick(row: Route) -> bool:
+    """Whether it is answered in no time: but for the lists and searches of admins, and what counts whole tables."""
+    return row.guard not in (admin_visitor, admin_form) and row.view not in (ops.metrics, ops.ready, *manual.VIEWS)
+
+
+# Requests that the server answers at once: what needs no database, and what looks something up in a file.
+QUICK = _requests(lambda row: row.unit is ALONE and _is_quick(row))
+QUICK_WITH_FILE = _requests(lambda row: row.unit in (READS, ALONE) and _is_quick(row))
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly
-# read, and those that write, which they do one after the other: they have one, and wait for no lock.
+# read, and those that write: to a file one after the other, so that they have one, and wait for no lock.
 HASHING = _requests(lambda row: row.prepare)
 STREAMING = _requests(lambda row: row.unit is STREAMS)
 WRITING = _requests(lambda row: row.unit is WRITES or row.spend)
@@ -267,14 +268,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=LARGEST_BODY,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
         SQLALCHEMY_DATABASE_URI=settings.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=database.ENGINE_OPTIONS,
+        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings),
     )
     app.jinja_environment = html.Templates
     html.set_table(app.jinja_env, settings)
     _ = settings.secrets  # a key file that cannot be read is found now, not at the first invite
     opened = database.open_database(settings, lambda: _engine(app))
     readiness = Readiness(opened, settings)
-    house = House(settings, opened, flood.Flood(settings.limits), readiness, Metrics(readiness))
+    house = House(settings, opened, flood.Flood(settings.limits, settings.limits_url), readiness, Metrics(readiness))
     app.extensions["invite_api"] = house
     app.extensions["openapi"] = openapi.Description(lambda: openapi.describe(ROUTES, settings))
     _draw(app, house)
@@ -296,28 +297,43 @@ def answer(house: House, dialect: Dialect, route: Route) -> Callable[..., Respon
 
 
 def _work(house: House, route: Route, path: dict[str, str]) -> Response:
-    """Limits, then what comes before the view, then the view in its unit of work.
-
-    A call counts for the key or the user that makes it, else for the address it comes from; so do
-    those that the guard refuses, so that who tries one key after another meets the limit too.
-    """
-    name, admitted = f"{route.methods} {route.path}", route.guard in PUBLIC
+    """Limits, then what comes before the view, then the view in its unit of work."""
     wire.look_over()
-    if admitted:
-        house.flood.spend(route.limit, name, g.neighbourhood)
+    count: Count = partial(house.flood.spend, route.limit, f"{route.methods} {route.path}")
+    if route.guard in PUBLIC:
+        count(g.neighbourhood)
+    elif house.flood.is_shared:  # to count waits for another machine, and must keep no writer waiting
+        with house.database.reading():
+            _counted(route.guard, count)
+    inside = None if route.guard in PUBLIC or house.flood.is_shared else count
     fed = _before(house, route) if route.spend or route.prepare else []
+    return database.once_more(lambda: _viewed(house, route, inside, fed, path), _again)
+
+
+def _viewed(house: House, route: Route, count: Count | None, fed: list[Any], path: dict[str, str]) -> Response:
+    with _unit(house, route.unit):
+        caller = _counted(route.guard, count) if count else route.guard()
+        made = route.view(caller, *fed, **path)
+        return _streamed(house, made) if route.unit is STREAMS else current_app.make_response(made)
+
+
+def _counted(guard: Callable[[], Any], count: Count) -> Any:
+    """The caller, the key or user for whom the call counts.
+
+    Those that the guard refuses count for the address they come from, so that who tries one key after
+    another meets the limit too.
+    """
     try:
-        with _unit(house, route.unit):
-            caller = route.guard()
-            if not admitted:
-                house.flood.spend(route.limit, name, caller.identity)
-            admitted = True
-            made = route.view(caller, *fed, **path)
-            return _streamed(house, made) if route.unit is STREAMS else current_app.make_response(made)
-    except Refusal as refusal:
-        if not admitted and not isinstance(refusal, RateLimited):
-            house.flood.spend(route.limit, name, "refused", g.neighbourhood)
+        caller = guard()
+    except Refusal:
+        count("refused", g.neighbourhood)
         raise
+    count(caller.identity)
+    return caller
+
+
+def _again(error: database.Interrupted) -> None:
+    logs.log.warning("tried once more: %s", error, extra={"facts": {"route": _template()}})
 
 
 def _before(house: House, route: Route) -> list[Any]:
@@ -325,11 +341,15 @@ def _before(house: House, route: Route) -> list[Any]:
     fed: list[Any] = []
     with passwords.room() if route.prepare else nullcontext():
         if route.spend:
-            with house.database.writing():
-                fed = [route.spend(route.guard())]
+            fed = [database.once_more(lambda: _spent(house, route), _again)]
         if route.prepare:
             fed = [route.prepare(*fed)]
     return fed
+
+
+def _spent(house: House, route: Route) -> Any:
+    with house.database.writing():
+        return route.spend(route.guard()) if route.spend else None
 
 
 def _unit(house: House, unit: Unit) -> AbstractContextManager[Any]:

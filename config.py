@@ -191,10 +191,21 @@ def _instance(value: str) -> Path:
     return Path(value).expanduser().absolute()
 
 
-def _database_url(value: str) -> str:
+def database_url(value: str) -> str:
+    """The URL of a database as SQLAlchemy takes it; ValueError for anything else."""
+    scheme, _, rest = value.partition("://")
+    if scheme in ("postgresql+psycopg", "postgresql", "postgres") and urlsplit(value).path.strip("/"):
+        return f"postgresql+psycopg://{rest}"
     if value and (not value.startswith("sqlite:////") or any(each in value for each in "?%#")):
-        raise ValueError("write sqlite:////absolute/path/to/file.db")
+        raise ValueError("write sqlite:////absolute/path/to/file.db, or postgresql://user:password@host/database")
     return value
+
+
+def _limits_url(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    if value and (scheme not in ("redis", "rediss", "valkey", "valkeys") or not rest):
+        raise ValueError("write redis://:password@host:6379/0, or rediss://… with TLS")
+    return value.replace("valkey", "redis", 1) if scheme.startswith("valkey") else value
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,11 @@ class Settings:
     )
     instance: Path = _setting(_instance, str(CHECKOUT / "instance"), "The folder for the database and the key file.")
     database_url: str = _setting(
-        _database_url, "", "Where the invites live: `sqlite:////path/to/file.db`. Unset: `invites.db` in `INSTANCE`."
+        database_url,
+        "",
+        "Where the invites live: `sqlite:////path/to/file.db`, or `postgresql://user:password@host/database`. "
+        "Unset: `invites.db` in `INSTANCE`.",
+        secret=True,
     )
     public_url: str = _setting(_public_url, LOCAL_URL, "Where people reach the service; every link starts with it.")
     site_name: str = _setting(_text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
@@ -252,6 +267,13 @@ class Settings:
         _date, "", "The day (`2027-06-30`) on which they will be switched off, for the `Sunset` header."
     )
     limits: bool = _setting(_switch, "on", "Flood limits: how many calls a minute one caller may make.")
+    limits_url: str = _setting(
+        _limits_url,
+        "",
+        "A Redis or Valkey in which several servers count together: `redis://:password@host:6379/0`. "
+        "Unset: each counts for itself.",
+        secret=True,
+    )
     threads: int = _setting(_number(1, 64), "4", "How many threads answer what takes longer, such as lists.")
 
     @cached_property
@@ -259,6 +281,11 @@ class Settings:
         """The master secret, then its fallbacks; made on first use where there is none."""
         current = self.secret_key or _read_secret(self.secret_key_file or _own_secret(self.instance))
         return tuple(text.encode() for text in (current, *self.secret_key_fallbacks))
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is a file, and no server's."""
+        return self.database_url.startswith("sqlite:")
 
     @property
     def open_registration(self) -> bool:

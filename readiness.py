@@ -4,38 +4,23 @@ It is looked at in a thread of its own, and at most once a second however often 
 neither a flood of questions nor a disk that hangs keeps the threads that answer.
 """
 
-import shutil
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import text
 
 import clock
-import database
 from config import Settings
-from database import Database, Unavailable, connection
+from database import Database, Unavailable, connection, schema
 from logs import log
 from rules import counters, outbox
 
 OK = "ok"
 FRESH = 1.0  # seconds for which an outcome holds
 PATIENCE = 1.0  # seconds after which a look that has not come to its end says what it knows
-LEAST_FREE = 16 * 1024 * 1024  # bytes: as much as the journal may grow before it is copied into the file
 LATEST = 15 * clock.MINUTE  # how long mail may wait while none is taken
 
 HANGS = "has not been done within a second: another program holds the database's lock, or the disk hangs"
-_WORDS = {
-    sqlite3.SQLITE_FULL: "the disk is full: make room on the disk that holds the database",
-    sqlite3.SQLITE_READONLY: "the file may not be written: look whom it and its folder belong to, and their modes",
-    sqlite3.SQLITE_PERM: "the file may not be opened: look whom it and its folder belong to, and their modes",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: look whom it and its folder belong to, and their modes",
-    sqlite3.SQLITE_BUSY: "another program holds the database's lock: look for one that has the file open",
-    sqlite3.SQLITE_IOERR: "the disk is full, or reports errors: look into the system's log",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: run invite-api db check, and go back to a backup",
-    sqlite3.SQLITE_NOTADB: "the file is damaged: run invite-api db check, and go back to a backup",
-}
-
 Check = Callable[[], str]
 
 
@@ -43,9 +28,9 @@ class Readiness:
     """What `/ready` answers, of one running service."""
 
     def __init__(self, opened: Database, settings: Settings) -> None:
-        self._database, self._path, self._mails = opened, database.file_of(settings), bool(settings.smtp_url)
+        self._database, self._mails = opened, bool(settings.smtp_url)
         self._checks: Mapping[str, Check] = {
-            "disk": self._disk,
+            **opened.own_checks(),
             "database": self._reading,
             "schema": self._schema,
             "outbox": self._outbox,
@@ -75,25 +60,10 @@ class Readiness:
         try:
             return check() or OK
         except Unavailable as error:
-            return self._sentence(error)
+            return self._database.trouble(error)
         except Exception as error:
             log.error("an error nobody foresaw, in looking whether all is ready", exc_info=error)
             return "cannot be told: look into the log of invite-api"
-
-    def _sentence(self, error: Unavailable) -> str:
-        """What is wrong, without the path and without SQLite's own words."""
-        cause = getattr(error.__cause__, "orig", None) or error.__cause__
-        if cause is None:
-            return str(error).removeprefix(f"{self._path}: ")
-        number = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        return _WORDS.get(number, "the database cannot be used: look into the log of invite-api")
-
-    def _disk(self) -> str:
-        try:
-            free = shutil.disk_usage(self._path.parent).free
-        except OSError:
-            return "the folder of the database is not there: put it back, and restart invite-api"
-        return "" if free >= LEAST_FREE else "is nearly full: make room on the disk that holds the database"
 
     def _reading(self) -> str:
         with self._database.reading():
@@ -103,7 +73,7 @@ class Readiness:
     def _schema(self) -> str:
         with self._database.reading():
             version = connection().scalar(text("SELECT max(version) FROM schema_version"))
-        needed = database.VERSION
+        needed = schema.VERSION
         return "" if version == needed else f"is version {version}, this server needs {needed}: restart invite-api"
 
     def _outbox(self) -> str:

@@ -37,7 +37,7 @@ def rows(count: int) -> Iterator[tuple[object, ...]]:
 def fill(settings: Settings, count: int) -> dict[str, str]:
     """Make a database with so many invites, and an admin; the header that signs them in."""
     house = database.open_database(settings)
-    with closing(sqlite3.connect(database.file_of(settings))) as connection, connection:
+    with closing(sqlite3.connect(database.files.file_of(settings))) as connection, connection:
         places = ", ".join("?" * len(COLUMNS.split()))
         connection.executemany(f"INSERT INTO invites ({COLUMNS}) VALUES ({places})", rows(count))  # noqa: S608
     with house.writing():

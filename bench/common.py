@@ -60,7 +60,8 @@ def instance() -> Iterator[config.Settings]:
 def serving(settings: config.Settings) -> Iterator[Served]:
     """A server over these settings, flood limits off."""
     port = free_port()
-    environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance), "INVITE_API_LIMITS": "off"}
+    given = {"INSTANCE": str(settings.instance), "DATABASE_URL": settings.database_url, "LIMITS": "off"}
+    environ = os.environ | {f"INVITE_API_{name}": value for name, value in given.items()}
     process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=subprocess.DEVNULL, env=environ)
     try:
         wait_until_it_listens(port)

@@ -57,7 +57,7 @@ def together(settings: Settings, environ: Environ, count: int) -> tuple[float, f
     path = settings.instance / "guests.csv"
     path.write_text("".join(guests(count)))
     stop, waited = threading.Event(), [0.0]
-    other = threading.Thread(target=others, args=(database.file_of(settings), stop, waited))
+    other = threading.Thread(target=others, args=(database.files.file_of(settings), stop, waited))
     other.start()
     began = time.perf_counter()
     done = subprocess.run(

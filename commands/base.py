@@ -25,7 +25,6 @@ from rules.refusals import (
     Refusal,
     UserNotFound,
 )
-from upkeep import lock
 
 MOST_COMPLETIONS = 100
 
@@ -98,7 +97,7 @@ class Group(click.Group):
 def house() -> Iterator[database.Database]:
     """The database of the settings in the environment, with these settings in force."""
     os.umask(0o077)
-    with config.using(config.load()) as settings, lock.using(database.made_file(settings)):
+    with config.using(config.load()) as settings, database.using(settings):
         yield database.open_database(settings)
 
 
@@ -117,8 +116,12 @@ def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
         with house() as open_house:
-            with open_house.writing():
-                lines = command(*args, **options)
+
+            def work() -> list[str]:
+                with open_house.writing():
+                    return command(*args, **options)
+
+            lines = database.once_more(work)
             for line in lines:  # only what is on disk is told
                 say(line)
 

@@ -3,7 +3,10 @@
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +14,11 @@ import config
 import database
 import terminal
 from commands.base import Group, Note, Refused, house, say
+from database import files, lock, schema
 from rules import invites
 from upkeep import backup as copies
-from upkeep import lock, upgrade
 from upkeep import restore as restoring
+from upkeep import transfer, upgrade
 
 MOST_NAMED = 50
 
@@ -27,7 +31,7 @@ def db() -> None:
 @db.command(example="invite-api db path")
 def path() -> None:
     """Print where the database is."""
-    click.echo(database.file_of(config.load()))
+    click.echo(database.called(config.load()))
 
 
 @db.command(example="invite-api db check")
@@ -41,9 +45,7 @@ def check() -> None:
             ]
     if problems:
         raise Refused(
-            "\n".join(
-                [f"the database is damaged; go back to a good copy of {database.file_of(config.load())}:", *problems]
-            )
+            "\n".join([f"the database is damaged; go back to a good copy of {open_house.called}:", *problems])
         )
     click.echo("ok")
 
@@ -58,7 +60,7 @@ def backup(file: Path, quiet: bool) -> None:
     the copy is named after the moment. The master secret is not in it.
     """
     settings = config.load()
-    source = database.found_file(settings)
+    source = files.found_file(settings)
     with lock.using(source):
         made = copies.make(source, file)
     if not quiet:
@@ -96,16 +98,63 @@ def migrate() -> None:
     The server must be stopped; a backup is made first.
     """
     os.umask(0o077)
-    file = database.found_file(config.load())
-    with lock.alone(file), database.connect(file) as connection:
-        steps = upgrade.steps(upgrade.version_of(connection))
+    settings = config.load()
+    with database.alone(settings) as whole:
+        steps = upgrade.steps(upgrade.version_of(whole))
         if not steps:
-            click.echo(f"the schema is version {database.VERSION}: there is nothing to do")
+            click.echo(f"the schema is version {schema.VERSION}: there is nothing to do")
             return
-        made = copies.make(file, file.with_name(f"{file.stem}-before-{steps[0].stem}-{copies.moment()}.db"))
-        say(Note(f"Note: the database as it was is {made}"))
-        for name in upgrade.migrate(connection, steps):
+        say(Note(_as_it_was(settings, steps[0].stem)))
+        for name in upgrade.migrate(whole, steps):
             click.echo(f"{name}: done")
+
+
+class _Place(click.ParamType[str]):
+    """The URL of a database."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return config.database_url(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@db.command(example="invite-api db copy --to postgresql://invites@db.example.org/invites")
+@click.option("--from", "source", type=_Place(), help="The database to copy. Unset: that of the settings.")
+@click.option("--to", "target", type=_Place(), required=True, help="An empty database, or a file that is not there.")
+def copy(source: str | None, target: str) -> None:
+    """Move everything to another database.
+
+    From SQLite to PostgreSQL, or back. The server must be stopped.
+    All of it is copied and compared, or nothing; the old database stays as it is.
+    """
+    os.umask(0o077)
+    settings = config.load()
+    old = replace(settings, database_url=source or settings.database_url)
+    new = replace(settings, database_url=target)
+    if old.database_url == new.database_url:
+        raise Refused("--from and --to are the same database")
+    with ExitStack() as shown, config.using(settings):
+        copied = transfer.copy(old, new, lambda rows: shown.enter_context(_progress(rows)).update)
+    for name, rows in copied.items():
+        click.echo(f"{name}: {rows}")
+    say(Note(f"Note: now set INVITE_API_DATABASE_URL to the new database; {_secret(settings)}, and stays the same"))
+
+
+def _progress(rows: int) -> Any:
+    """A bar at a terminal; nothing elsewhere."""
+    return click.progressbar(length=rows, label="copying rows", file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+def _as_it_was(settings: config.Settings, step: str) -> str:
+    """Make a backup where the database is a file; what to say of it."""
+    if not settings.on_sqlite:
+        return "Note: no backup was made: PostgreSQL's own tools make them; each step is done as a whole or not at all"
+    file = files.file_of(settings)
+    made = copies.make(file, file.with_name(f"{file.stem}-before-{step}-{copies.moment()}.db"))
+    return f"Note: the database as it was is {made}"
 
 
 def _secret(settings: config.Settings) -> str:

@@ -12,7 +12,6 @@ import database
 import terminal
 from commands.base import Examples, Refused, json_option, say
 from terminal import Cell, Facts, Kind
-from upkeep import lock
 
 
 def _row(route: Any) -> list[Cell]:
@@ -47,31 +46,28 @@ def serve(host: str, port: int) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     os.umask(0o077)
     settings = config.load()
-    with lock.using(database.made_file(settings)):
+    with database.using(settings):
         _serve(settings, host, port)
 
 
 def _serve(settings: config.Settings, host: str, port: int) -> None:
     import logs
-    from app import HASHING, QUICK, STREAMING, WRITING, create_app
+    from app import create_app
     from caretaker import Caretaker
     from delivery.outbox import Postman
-    from rules import passwords
-    from server import Lanes, Server
+    from server import Server
 
     logs.start()
     app = create_app(settings)
-    threads = settings.threads
-    lanes = Lanes(threads, QUICK, (HASHING, passwords.ROOM + 1), (STREAMING, threads), (WRITING, 1))
+    opened = app.extensions["invite_api"].database
     try:
-        server = Server(app, host, port, lanes)
+        server = Server(app, host, port, _lanes(settings.threads, opened))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "there is no such address"
         raise Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
-    click.echo(f"invite-api listens on {server.address}, its database is {database.file_of(settings)}", err=True)
+    click.echo(f"invite-api listens on {server.address}, its database is {database.called(settings)}", err=True)
     if settings.public_url == config.LOCAL_URL != server.address:
         click.echo(f"links will start with {settings.public_url}: set INVITE_API_PUBLIC_URL", err=True)
-    opened = app.extensions["invite_api"].database
     helpers: list[Postman | Caretaker] = [Postman(opened, settings), Caretaker(opened)]
     for each in helpers:
         each.start()
@@ -80,6 +76,18 @@ def _serve(settings: config.Settings, host: str, port: int) -> None:
     for each in helpers:
         each.stop()
     opened.close()
+
+
+def _lanes(threads: int, opened: database.Database) -> Any:
+    """Who answers what: a file is asked in no time and takes one writer; for a server many wait at once."""
+    from app import HASHING, QUICK, QUICK_WITH_FILE, STREAMING, WRITING
+    from rules import passwords
+    from server import Lanes
+
+    others = (HASHING, passwords.ROOM + 1), (STREAMING, threads)
+    if opened.answers_at_once:
+        return Lanes(threads, QUICK_WITH_FILE, *others, (WRITING, 1))
+    return Lanes(threads, QUICK, *others, (WRITING, threads))
 
 
 def _keep_what_is_loaded() -> None:

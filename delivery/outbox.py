@@ -98,7 +98,9 @@ def _composed(letter: Letter) -> EmailMessage | None:
 def _claim() -> Letter | None:
     """The next letter that is due, put off for as long as delivering it may take."""
     now = clock.now()
-    due = select(Letter.id).where(Letter.due_at <= now).order_by(Letter.due_at).limit(1)
+    due = (
+        select(Letter.id).where(Letter.due_at <= now).order_by(Letter.due_at).limit(1).with_for_update(skip_locked=True)
+    )
     return session().scalar(
         update(Letter)
         .where(Letter.id == due.scalar_subquery(), Letter.due_at <= now)

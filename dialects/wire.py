@@ -203,8 +203,13 @@ def form(names: Iterable[str]) -> dict[str, str]:
 
 
 def look_over() -> None:
-    """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside."""
+    """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside.
+
+    And a NUL in a path: nothing of ours has one, and there are databases that will not even look for it.
+    """
     sent = asked()
+    if "\0" in sent.path:
+        raise BadRequest("There is a NUL in this address.")
     if sent.content_length:
         _refuse_privileged(_json_body() if sent.is_json else sent.form)
 

@@ -76,9 +76,9 @@ def email(value: object) -> str:
 def typed_name(value: str) -> str:
     """A user name or address as it is looked up: without spaces at its ends, ASCII capitals lowered.
 
-    No other letter is: the Kelvin sign, lowered, is a k.
+    No other letter is: the Kelvin sign, lowered, is a k. A NUL, which PostgreSQL knows no text with, is in no name.
     """
-    kept = value.strip(" ")
+    kept = value.strip(" ").replace("\0", "\N{REPLACEMENT CHARACTER}")
     return kept.lower() if kept.isascii() else kept
 
 

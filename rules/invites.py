@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select
 import clock
 from config import settings
 from database import session
+from database.statements import Statement
 from models import Invite, Project, Redemption, User, called, state_of
 from rules import fields, ids, outbox, tokens
 from rules.keys import Known
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, problem
 from rules.sessions import Account
-from statements import Statement
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY

@@ -8,10 +8,10 @@ from sqlalchemy import bindparam, select, update
 
 import clock
 from database import may_write, session
+from database.statements import Statement
 from models import ApiKey
 from rules import fields, tokens
 from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
-from statements import Statement
 
 LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
@@ -108,7 +108,7 @@ def authenticate(combined: str) -> Known:
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
         raise KeyRefused("This is only half a key.")
-    key = _KEY.first(key_id=key_id)
+    key = None if "\0" in key_id else _KEY.first(key_id=key_id)  # PostgreSQL would not look for it
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
         raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
     now = clock.now()

@@ -44,6 +44,8 @@ def read(cursor: str) -> Place:
     try:
         written = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         moment, _, id_ = written.partition(" ")
+        if "\0" in id_:
+            raise ValueError("no id has a NUL in it")
         return datetime.fromisoformat(moment).astimezone(UTC), id_
     except (ValueError, OverflowError):
         raise Invalid.at("cursor", "format", "must be the `next` of a page before") from None

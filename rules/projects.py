@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 import clock
-from database import session
+from database import may_write, session
 from models import Invite, Member, Project, User
 from rules import accounts, invites
 from rules.refusals import (
@@ -156,8 +156,10 @@ def remove(manager: Member, member_id: str) -> None:
         raise MemberNotFound
     if gone.role == "owner" or (gone.role == "admin" and manager.role != "owner"):
         raise NotAllowed
-    invites.revoke_all_by(gone.user, gone.project_id)
+    maker, project_id = gone.user, gone.project_id
     session().delete(gone)
+    session().flush()  # first, so that it waits for what is still being made in this member's name
+    invites.revoke_all_by(maker, project_id)
 
 
 def hand_over(project: Project, user: User) -> None:
@@ -183,7 +185,7 @@ def remove_all(project: Project) -> int:
 
 def _membership(project: Project, user: User) -> Member:
     mine = select(Member).where(Member.project_id == project.id, Member.user_id == user.id)
-    member = session().scalar(mine)
+    member = session().scalar(mine.with_for_update(read=True) if may_write() else mine)
     if member is None:
         raise NotProjectMember
     return member

@@ -13,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 import clock
 from database import connection, session
+from database.statements import Statement
 from models import Invite, Member, Project, Redemption, User
 from rules import addresses, invites, tokens
 from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import Account
-from statements import Statement
 
 
 @dataclass(frozen=True)

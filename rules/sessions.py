@@ -15,11 +15,11 @@ from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 import clock
 from config import settings
-from database import session
+from database import may_write, session
+from database.statements import Statement
 from models import AccessToken, Session, User, called
 from rules import tokens
 from rules.refusals import NotSignedIn
-from statements import Statement
 
 ACCESS = clock.HOUR
 LIFETIME = 30 * clock.DAY
@@ -127,7 +127,8 @@ def refresh(token: str) -> Tokens | None:
 
 def of_access_token(token: str) -> SignedIn:
     """Who signed in with this token, even if disabled or deleted since; raises NotSignedIn."""
-    found = _OF_TOKEN.first(hash=tokens.digest(token), now=clock.now())
+    query = _OF_TOKEN_HELD if may_write() else _OF_TOKEN
+    found = query.first(hash=tokens.digest(token), now=clock.now())
     if found is None:
         raise NotSignedIn
     *account, session_id = found
@@ -205,9 +206,12 @@ def _alive(now: Any) -> tuple[ColumnElement[bool], ...]:
     return (Session.ended_at.is_(None), Session.expires_at > now)
 
 
-_OF_TOKEN = Statement(
+_of_token = (
     select(*(getattr(User, name) for name in Account._fields), Session.id.label("session_id"))
     .join(Session, Session.user_id == User.id)
     .join(AccessToken, AccessToken.session_id == Session.id)
     .where(AccessToken.hash == bindparam("hash"), AccessToken.expires_at > bindparam("now"), *_alive(bindparam("now")))
 )
+_OF_TOKEN = Statement(_of_token)
+# Who changes something stays who they are until it is done: nobody is disabled, or loses what they may, meanwhile.
+_OF_TOKEN_HELD = Statement(_of_token.with_for_update(read=True, of=User))

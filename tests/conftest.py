@@ -11,22 +11,25 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import flask
 import pytest
 from aiosmtpd.controller import Controller
 from selenium import webdriver
+from sqlalchemy import create_engine, text
 
 import axe
 import clock
 import config
 import database
 import described
+import postgres
 from app import create_app
 from chromium import Window, started
 from faults import figures
@@ -41,8 +44,18 @@ COMMAND = Path(sys.executable).parent / "invite-api"
 
 def require(program: str, package: str) -> str:
     """The path of a program that a test needs; without it CI fails, and anybody else is told at the end."""
-    found = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    return found or missing(program, package)
+    return shutil.which(program, path=_path()) or missing(program, package)
+
+
+def _path() -> str:
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin:{postgres.binaries()}"
+
+
+def _found(program: str, package: str) -> str:
+    """The path of a program without which nothing is tested at all."""
+    if found := shutil.which(program, path=_path()):
+        return found
+    raise LookupError(f"{program} is not installed here: apt-get install {package}")
 
 
 def missing(what: str, package: str) -> NoReturn:
@@ -52,7 +65,8 @@ def missing(what: str, package: str) -> NoReturn:
 
 
 def pytest_addoption(parser):
-    """The long profile of tests/faults, which is written down in docs/ROBUSTNESS.md."""
+    """The long profile of tests/faults, which is written down in docs/ROBUSTNESS.md; and the other engine."""
+    parser.addoption("--postgresql", action="store_true", help="all tests that are not about SQLite, on PostgreSQL")
     parser.addoption("--full", action="store_true", help="tests/faults: the long profile, for docs/ROBUSTNESS.md")
 
 
@@ -60,6 +74,37 @@ def pytest_configure(config):
     """Gather what a full run shows, in the process that sees all of it."""
     if config.getoption("full") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(figures.Recorder())
+    if config.getoption("postgresql") and not hasattr(config, "workerinput"):
+        config.add_cleanup(_start_postgresql().remove)
+
+
+def _start_postgresql() -> postgres.Server:
+    """Start the server that all tests use, each with a database of its own."""
+    try:
+        server = postgres.Server(_found)
+    except LookupError as error:
+        raise pytest.UsageError(str(error)) from error
+    server.start()
+    os.environ[postgres.ADDRESS] = server.url
+    return server
+
+
+def pytest_collection_modifyitems(config, items):
+    """On PostgreSQL leave out what is about SQLite: its file, its lock, its pragmas."""
+    if config.getoption("postgresql"):
+        ours = [each for each in items if not each.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=[each for each in items if each not in ours])
+        items[:] = ours
+
+
+@pytest.fixture(autouse=True)
+def _forget_databases(request):
+    """Drop what a test has made on PostgreSQL."""
+    used = postgres.is_used() and "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if used else None
+    yield
+    if folder:
+        postgres.forget(folder)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -70,8 +115,17 @@ def pytest_terminal_summary(terminalreporter):
 
 def make_settings(instance: Path, **settings: str) -> config.Settings:
     """Settings as the environment would give them; flood limits are off unless asked for."""
-    given = {"INSTANCE": str(instance), "LIMITS": "off", **settings}
+    given = {"INSTANCE": str(instance), "LIMITS": "off", **_engine(instance), **settings}
     return config.load({f"INVITE_API_{name}": value for name, value in given.items()})
+
+
+def naming(instance: Path) -> dict[str, str]:
+    """What of the environment names an instance and its database."""
+    return {f"{config.PREFIX}{name}": value for name, value in {"INSTANCE": str(instance), **_engine(instance)}.items()}
+
+
+def _engine(instance: Path) -> dict[str, str]:
+    return {"DATABASE_URL": postgres.url_for(instance)} if postgres.is_used() else {}
 
 
 @pytest.fixture
@@ -203,6 +257,35 @@ def fill(house):
     return insert
 
 
+def ask(instance: Path, statement: str, **values: object) -> list[tuple[Any, ...]]:
+    """Do something to an instance's database as another program would; the rows that it gives."""
+    engine = create_engine(make_settings(instance).database_url)
+    with engine.begin() as connection:
+        done = connection.execute(text(statement), values)
+        rows = [tuple(each) for each in done] if done.returns_rows else []
+    engine.dispose()
+    return rows
+
+
+@pytest.fixture
+def meddle(tmp_path):
+    """Likewise, with this test's."""
+    return partial(ask, tmp_path / "instance")
+
+
+@pytest.fixture
+def at_rest(settings):
+    """All that is stored, as whoever stole it has it."""
+
+    def read() -> bytes:
+        if settings.on_sqlite:
+            return b"".join(each.read_bytes() for each in settings.instance.glob("invites.db*"))
+        command = [require("pg_dump", "postgresql"), settings.database_url.replace("+psycopg", "")]
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+    return read
+
+
 class Browser:
     """A browser that keeps cookies and sends forms that stood on pages of ours."""
 
@@ -248,7 +331,9 @@ def seeded(house, tmp_path):
         made.id = SOME_ID
         invites.add([made])
         invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")))
-    backup.make(database.file_of(config.settings()), tmp_path / "yesterday.db")
+    if config.settings().on_sqlite:
+        backup.make(database.files.file_of(config.settings()), tmp_path / "yesterday.db")
+    house.close()
     (tmp_path / "guests.csv").write_text(GUESTS)
     (tmp_path / "prosody" / "chat%2eexample").mkdir(parents=True)
     (tmp_path / "prosody" / "chat%2eexample" / "invite_api_keys.dat").write_text(STORE)
@@ -430,6 +515,39 @@ def served(serve) -> Served:
     return serve()
 
 
+SHARED_SECRET = "a secret that all servers share"
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[postgres.Server]:
+    """A PostgreSQL that waits for its disk, as real ones do."""
+    server = postgres.Server(require)
+    server.start(durable=True)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def url(postgresql) -> str:
+    """An empty database there."""
+    return postgresql.make_database(f"empty_{clock.random_hex(8)}")
+
+
+@pytest.fixture
+def fleet(tmp_path, url):
+    """Start so many servers on it, each with a folder of its own, as on machines of their own."""
+    with ExitStack() as running:
+
+        def start(count: int, *command: str | Path, **environ: str) -> list[Served]:
+            begin = [running.enter_context(servers(tmp_path / str(number))) for number in range(count)]
+            for number in range(count):
+                (tmp_path / str(number)).mkdir(exist_ok=True)
+            given = {"DATABASE_URL": url, "SECRET_KEY": SHARED_SECRET, **environ}
+            return [each(command, **given) if command else each(**given) for each in begin]
+
+        yield start
+
+
 @pytest.fixture
 def good_key(served) -> str:
     """An API key of that server."""
@@ -454,7 +572,7 @@ def free_port() -> int:
 
 def _environ(instance: Path, environ: dict[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
-    given = {"INSTANCE": str(instance), "LIMITS": "off", **environ}
+    given = {"INSTANCE": str(instance), "LIMITS": "off", **_engine(instance), **environ}
     return inherited | {f"{config.PREFIX}{name}": value for name, value in given.items()}
 
 

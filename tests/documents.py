@@ -19,7 +19,8 @@ from rules import refusals
 
 README = config.CHECKOUT / "README.md"
 PAGES = [README, *sorted((config.CHECKOUT / "docs").glob("*.md"))]
-FOLDERS = "bench|commands|delivery|deploy|dialects|docs|migrations|rules|static|templates|tests|translations|upkeep"
+FOLDERS = "bench|commands|database|delivery|deploy|dialects|docs|migrations|rules|static|templates|tests|translations"
+FOLDERS += "|upkeep"
 # Where paths begin that are not those of the API: files' on some machine, and those that a proxy takes away.
 ELSEWHERE = ("data", "dev", "etc", "home", "join", "opt", "path", "proc", "run", "srv", "tmp", "usr", "var")
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 import clock
 from app import create_app
 from conftest import make_settings, seen
-from database import file_of
+from database.files import file_of
 from models import Redemption
 from rules import accounts, invites
 
@@ -320,6 +320,7 @@ def test_the_link_to_the_next_page_has_nothing_in_it_that_nobody_asked_for(clien
     assert "secret" not in answer.headers["Link"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("harm", ["gone", "replaced", "corrupt", "locked"])
 def test_verify_fails_closed_when_the_database_cannot_answer(client, house, settings, make_invite, harm):
     token = make_invite()

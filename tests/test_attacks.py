@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from itsdangerous.encoding import base64_encode
-from sqlalchemy import text
 
 import clock
 import config
@@ -56,6 +55,7 @@ def raw(body):
     return json.dumps(body, ensure_ascii=False).encode()
 
 
+@pytest.mark.sqlite
 def test_slow_readers_of_the_list_hold_nobody_up(serve):
     served = serve()
     link = served.run("invite", "create", "--admin")
@@ -93,6 +93,7 @@ def start_reading(served, token):
     return connection
 
 
+@pytest.mark.sqlite
 def test_a_lock_of_another_process_does_not_keep_every_thread(serve):
     served = serve()
     key = served.run("create", "x")
@@ -238,8 +239,38 @@ def test_settings_that_would_split_the_service_are_refused(name, nonsense):
         config.load({f"INVITE_API_{name}": nonsense})
 
 
-def test_escapes_in_json_cannot_command_the_terminal(house, settings, invite_api):
-    with house.writing() as unit:
+def test_escapes_in_json_cannot_command_the_terminal(house, settings, invite_api, meddle):
+    with house.writing():
         keys.create("x")
-        unit.session.execute(text("UPDATE api_keys SET name = char(155) || '31m' || char(8238, 127)"))
+    meddle("UPDATE api_keys SET name = :name", name="\x9b31m\u202e\x7f")
     assert "\\u009b31m\\u202e\\u007f" in invite_api("list", "--json").stdout
+
+
+NULS = [
+    ("GET", "/invites_api?key=a%00b/secret"),
+    ("GET", "/invites_api?name=a%00b"),
+    ("GET", "/invites/a%00b"),
+    ("GET", "/projects/a%00b"),
+    ("DELETE", "/projects/tea-garden/invites/a%00b"),
+    ("GET", "/admin/invites/a%00b"),
+    ("GET", "/admin/people/a%00b"),
+    ("GET", "/admin/projects/a%00b"),
+    ("GET", "/api/admin/invites?limit=5&q=a%00b"),
+    ("GET", "/api/admin/invites?limit=5&cursor=MjAyNi0wMS0wMVQwMDowMDowMFogAA"),
+    ("GET", "/invite?a%00b"),
+    ("GET", "/welcome?a%00b"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), NULS)
+def test_a_nul_is_refused_wherever_it_stands(client, root, method, path):
+    """PostgreSQL takes none, not even to look for it."""
+    assert client.open(path, method=method, headers=root.bearer).status_code in (303, 400, 403, 404)
+
+
+@pytest.mark.parametrize(
+    "path", ["/auth/login", "/auth/password/forgot", "/auth/register/start", "/auth/token/refresh"]
+)
+def test_a_nul_in_a_body_is_refused(client, path):
+    body = dict.fromkeys(("email", "password", "refresh_token"), "a\x00b@example.org")
+    assert client.post(path, json=body).status_code in (400, 403, 422)

@@ -15,10 +15,12 @@ from database import Unavailable
 from rules import tokens
 from upkeep import backup
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def source(house, settings):
-    return database.file_of(settings)
+    return database.files.file_of(settings)
 
 
 def test_the_server_is_backed_up_while_it_runs(serve, tmp_path):

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import require
+
 BENCH = Path(__file__).parent.parent / "bench"
 
 
@@ -15,6 +17,15 @@ def test_a_glance_at_all_that_is_compared():
     for name in ("Prosody on SQLite: create", "Prosody's default storage: create", "commit", "hello"):
         assert f"| {name} | 1,000 | 8 |" in done.stdout
     assert " MB when it has started" in done.stdout
+
+
+def test_a_glance_at_one_process_and_several():
+    require("initdb", "postgresql")
+    done = subprocess.run(
+        [sys.executable, BENCH / "scaling.py", "--smoke"], check=False, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| accept | 8 |" in done.stdout
 
 
 def test_an_answer_that_is_an_error_ends_the_run(serve):

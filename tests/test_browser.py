@@ -7,7 +7,6 @@ import pytest
 import time_machine
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from sqlalchemy import text
 
 import clock
 import config
@@ -51,9 +50,9 @@ def house(settings):
     """The server's database, with nobody and nothing in it."""
     house = database.open_database(settings)
     with house.writing():
-        session().execute(text("PRAGMA defer_foreign_keys = ON"))
-        for table in set(Base.metadata.sorted_tables) - {SchemaVersion.__table__}:
-            session().execute(table.delete())
+        for table in reversed(Base.metadata.sorted_tables):
+            if table is not SchemaVersion.__table__:
+                session().execute(table.delete())
     return house
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 
@@ -99,19 +98,18 @@ def test_a_file_that_is_no_database_is_a_sentence_too(invite_api, tmp_path):
     assert done.stderr == f"Error: {tmp_path}/diary.db: file is not a database\n"
 
 
-def test_stored_text_cannot_command_the_terminal(invite_api, tmp_path):
+def test_stored_text_cannot_command_the_terminal(invite_api, meddle):
     invite_api("invite", "create", "--name", "Anne")
     invite_api("create", "key")
-    with sqlite3.connect(tmp_path / "instance" / "invites.db") as database:
-        database.execute("UPDATE invites SET name = 'x' || char(27) || '[31m' || char(8238)")
-        database.execute("UPDATE api_keys SET name = 'a' || char(9) || char(10) || 'b'")
-    database.close()
+    meddle("UPDATE invites SET name = :name", name="x\x1b[31m\u202e")
+    meddle("UPDATE api_keys SET name = :name", name="a\t\nb")
     printed = invite_api("invite", "list").stdout + invite_api("list").stdout
     assert "\\x1b[31m\\u202e" in printed
     assert "a\\t\\nb" in printed
     assert "\x1b" not in printed
 
 
+@pytest.mark.sqlite
 def test_db_path_prints_where_the_database_is(invite_api, tmp_path):
     assert invite_api("db", "path").stdout == f"{tmp_path}/instance/invites.db\n"
 

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 import clock
-from conftest import COMMAND, HASH, SOME_ID, free_port
+import postgres
+from conftest import COMMAND, HASH, SOME_ID, free_port, naming
 from rules import accounts, invites
 from test_cli import commands
 
@@ -43,10 +44,13 @@ REFUSED = {
     "outbox retry": "unknown",
     "import": "--prosody .",
     "db backup": "yesterday.db",
+    "db copy": "--to sqlite:////no/such/folder/copy.db",
     "db restore": "guests.csv --yes",
     "serve": "--host 192.0.2.1",
 }
 LISTING = {"list", "user list", "project list", "outbox list", "db check", "db migrate"}
+ABOUT_THE_FILE = {("db", "backup"), ("db", "restore")}
+ELSEWHERE = "postgresql://invites@db.example.org/invites"
 WITHOUT_DATABASE = {"routes", "completion", "man", "db path"}
 
 
@@ -56,7 +60,7 @@ def shell(seeded):
     environ = os.environ | {
         "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
         "HOME": str(seeded),
-        "INVITE_API_INSTANCE": str(seeded / "instance"),
+        **naming(seeded / "instance"),
     }
 
     def run(line):
@@ -72,14 +76,20 @@ def test_the_example_in_the_help_runs(path, command, shell, seeded):
     assert examples
     for example in examples:
         assert example.startswith(f"invite-api {' '.join(path)}")
-        done = shell(example.replace("/var/lib/prosody", str(seeded / "prosody")))
+        here = example.replace("/var/lib/prosody", str(seeded / "prosody")).replace(
+            ELSEWHERE, f"sqlite:///{seeded}/x.db"
+        )
+        done = shell(here)
+        if postgres.is_used() and path in ABOUT_THE_FILE:
+            assert (done.returncode, "pg_dump" in done.stderr) == (1, True)
+            continue
         assert (done.returncode, "Error" in done.stderr) == (0, False), done.stderr
 
 
 def test_the_example_of_serve_runs_until_ctrl_c(seeded):
     (serve,) = [command for path, command in commands() if path == ("serve",)]
     call = shlex.split(serve.example.replace("8080", str(free_port())))
-    environ = os.environ | {"INVITE_API_INSTANCE": str(seeded / "instance")}
+    environ = os.environ | naming(seeded / "instance")
     process = subprocess.Popen([COMMAND, *call[1:]], stderr=subprocess.PIPE, text=True, env=environ)
     assert process.stderr.readline().startswith("invite-api listens on http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
@@ -224,6 +234,7 @@ def test_check_finds_what_does_not_add_up(shell, house):
     assert f"invite {SOME_ID}: its uses are not the number of its redemptions" in done.stderr
 
 
+@pytest.mark.sqlite
 def test_check_finds_rows_that_refer_to_nothing(shell, house, settings):
     with house.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import COMMAND, SOME_ID, require
+from conftest import COMMAND, SOME_ID, naming, require
 
 PREFIXES = {"bash": "plain,", "zsh": "plain\n", "fish": "plain,"}
 
@@ -16,7 +16,7 @@ def complete(tmp_path):
 
     def ask(*words, shell="bash", **environ):
         full = os.environ | {
-            "INVITE_API_INSTANCE": str(tmp_path / "instance"),
+            **naming(tmp_path / "instance"),
             "_INVITE_API_COMPLETE": f"{shell}_complete",
             "COMP_WORDS": " ".join(["invite-api", *words]),
             "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
@@ -65,6 +65,7 @@ def test_an_account_is_completed_by_its_id(complete, seeded, invite_api):
     assert complete("user", "show", user[:12]).stdout == f"plain,{user}\n"
 
 
+@pytest.mark.sqlite
 def test_nothing_is_made_for_a_completion(complete, tmp_path):
     done = complete("delete", "")
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
@@ -79,6 +80,7 @@ def test_nothing_that_goes_wrong_is_said(complete, seeded, nonsense):
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
+@pytest.mark.sqlite
 def test_a_database_that_is_none_completes_nothing(complete, tmp_path):
     path = tmp_path / "instance" / "invites.db"
     path.parent.mkdir(mode=0o700)
@@ -96,7 +98,7 @@ def test_bash_itself_completes(seeded):
     )
     environ = os.environ | {
         "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
-        "INVITE_API_INSTANCE": str(seeded / "instance"),
+        **naming(seeded / "instance"),
     }
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environ, check=True)
     assert done.stderr == ""

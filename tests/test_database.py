@@ -14,7 +14,7 @@ from models import Base, Invite, User
 
 
 def test_models_and_schema_do_not_drift_apart(tmp_path, house):
-    mirrored = create_engine(f"sqlite:///{tmp_path / 'mirrored.db'}")
+    mirrored = create_engine(another(tmp_path / "mirrored"))
     Base.metadata.create_all(mirrored)
     assert shape(mirrored) == shape(house.engine)
     mirrored.dispose()
@@ -30,12 +30,18 @@ def test_models_and_schema_do_not_drift_apart(tmp_path, house):
     ],
 )
 def test_the_drift_test_notices_a_change(tmp_path, house, change):
-    mirrored = create_engine(f"sqlite:///{tmp_path / 'mirrored.db'}")
+    mirrored = create_engine(another(tmp_path / "mirrored"))
     Base.metadata.create_all(mirrored)
     with mirrored.begin() as connection:
         connection.execute(text(change))
     assert shape(mirrored) != shape(house.engine)
     mirrored.dispose()
+
+
+def another(instance):
+    """The URL of an empty database."""
+    instance.mkdir()
+    return make_settings(instance).database_url
 
 
 def shape(engine):
@@ -58,6 +64,7 @@ def shape(engine):
     }
 
 
+@pytest.mark.sqlite
 def test_every_connection_minds_its_manners(house):
     with house.reading() as unit:
         manners = {
@@ -82,6 +89,7 @@ def test_a_unit_that_fails_changes_nothing(house):
         assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 0
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("kind", ["reading", "writing"])
 def test_a_connection_that_broke_is_replaced(house, kind):
     with pytest.raises(sqlite3.ProgrammingError), getattr(house, kind)() as unit:
@@ -92,10 +100,11 @@ def test_a_connection_that_broke_is_replaced(house, kind):
             assert unit.connection.scalar(text("SELECT max(version) FROM schema_version")) == 1
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("outer", ["reading", "writing"])
 @pytest.mark.parametrize("inner", ["reading", "writing"])
 def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):
-    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    monkeypatch.setattr(database.sqlite, "PATIENCE", 0.1)
     with getattr(house, outer)(), pytest.raises((RuntimeError, Unavailable)), getattr(house, inner)():
         pass
 
@@ -105,8 +114,9 @@ def test_there_is_no_session_outside_a_unit(house):
         database.session()
 
 
+@pytest.mark.sqlite
 def test_writers_take_the_lock_at_once(house, settings):
-    other = sqlite3.connect(database.file_of(settings), timeout=0)
+    other = sqlite3.connect(database.files.file_of(settings), timeout=0)
     with house.writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
         other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")
@@ -123,8 +133,9 @@ def test_moments_come_back_aware_and_in_utc(house):
         assert unit.session.query(User).one().created_at == moment
 
 
+@pytest.mark.sqlite
 def test_the_file_is_private(house, settings):
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -136,8 +147,9 @@ def test_opening_again_keeps_what_is_there(house, settings):
         assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 1
 
 
+@pytest.mark.sqlite
 def test_a_file_that_is_no_database_is_named_and_left_alone(settings):
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     path.parent.mkdir(parents=True)
     path.write_text("dear diary\n" * 100)
     with pytest.raises(Unavailable, match=r"invites\.db: file is not a database"):
@@ -145,9 +157,10 @@ def test_a_file_that_is_no_database_is_named_and_left_alone(settings):
     assert path.read_text() == "dear diary\n" * 100
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("table", ["recipes (id INTEGER)", "schema_version (version TEXT)"])
 def test_somebody_elses_database_is_left_alone(settings, table):
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     path.parent.mkdir(parents=True)
     with sqlite3.connect(path) as other:
         other.execute(f"CREATE TABLE {table}")
@@ -165,15 +178,17 @@ def test_a_schema_of_another_version_is_refused(house, settings):
         database.open_database(settings)
 
 
+@pytest.mark.sqlite
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     settings = make_settings(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/no/such/folder/invites.db")
     with pytest.raises(Unavailable, match=r"no/such/folder/invites\.db: cannot be opened: No such file"):
         database.open_database(settings)
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 def test_somebody_elses_file_is_not_touched(house, settings):
-    os.chown(database.file_of(settings), 65534, 65534)
+    os.chown(database.files.file_of(settings), 65534, 65534)
     with pytest.raises(Unavailable, match="sudo -u nobody invite-api"):
         database.open_database(settings)
 
@@ -186,7 +201,7 @@ def test_parameters_do_not_get_into_error_messages(house):
 
 def test_statements_are_split_where_sql_ends():
     script = "-- a; comment\nCREATE TABLE a (b TEXT DEFAULT ';');\n\nINSERT INTO a\nVALUES ('x');\n"
-    assert list(database.statements(script)) == [
+    assert list(database.schema.statements(script)) == [
         "CREATE TABLE a (b TEXT DEFAULT ';');",
         "INSERT INTO a\nVALUES ('x');",
     ]
@@ -215,6 +230,7 @@ def test_what_is_changed_in_a_reading_is_forgotten_by_statements_too(house):
         assert database.connection().scalar(select(User.username)) is None
 
 
+@pytest.mark.sqlite
 def test_a_moment_that_somebody_else_wrote_is_damage(house, make_invite):
     make_invite()
     with house.writing() as unit:
@@ -223,6 +239,7 @@ def test_a_moment_that_somebody_else_wrote_is_damage(house, make_invite):
         unit.session.query(Invite).all()
 
 
+@pytest.mark.sqlite
 def test_what_stands_in_a_damaged_cell_is_not_told(house, make_invite):
     make_invite()
     with house.writing() as unit:
@@ -232,9 +249,10 @@ def test_what_stands_in_a_damaged_cell_is_not_told(house, make_invite):
     assert "Anne" not in str(told.value)
 
 
+@pytest.mark.sqlite
 def test_a_schema_that_cannot_even_be_quoted_is_damage(settings, house):
     house.close()
-    with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as file:
+    with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as file:
         file.execute("PRAGMA writable_schema = ON")
         file.execute("UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT), sql = 'nonsense' WHERE name = 'codes'")
     with pytest.raises(Unavailable):

@@ -8,13 +8,15 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 import database
 from conftest import make_settings
 
 RACERS = 64
 
 
-def test_of_64_registrations_over_the_socket_one_has_the_invite(serve):
+def test_of_64_registrations_over_the_socket_one_has_the_invite(serve, meddle):
     served = serve(THREADS="16")
     token = served.run("invite", "create").partition("?")[2]
 
@@ -27,10 +29,9 @@ def test_of_64_registrations_over_the_socket_one_has_the_invite(serve):
     statuses = race(register)
     assert set(statuses) <= {200, 303, 503}
     assert statuses.count(200) == 1
-    with closing(sqlite3.connect(served.instance / "invites.db")) as file:
-        assert file.execute("SELECT uses FROM invites").fetchall() == [(1,)]
-        assert file.execute("SELECT count(*) FROM redemptions").fetchone() == (1,)
-        assert file.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    assert meddle("SELECT uses FROM invites") == [(1,)]
+    assert meddle("SELECT count(*) FROM redemptions") == [(1,)]
+    assert meddle("SELECT count(*) FROM users") == [(1,)]
 
 
 def test_first_openings_at_once_make_one_database(tmp_path):
@@ -40,9 +41,12 @@ def test_first_openings_at_once_make_one_database(tmp_path):
         assert [each for each in opened if isinstance(each, Exception)] == []
 
 
+@pytest.mark.sqlite
 def test_an_opening_waits_for_one_that_is_under_way(tmp_path):
     chosen = make_settings(tmp_path)
-    with closing(sqlite3.connect(database.file_of(chosen), isolation_level=None, check_same_thread=False)) as other:
+    with closing(
+        sqlite3.connect(database.files.file_of(chosen), isolation_level=None, check_same_thread=False)
+    ) as other:
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(0.5, other.execute, ["ROLLBACK"])
         release.start()

@@ -105,11 +105,12 @@ def sessions_in(house):
         return unit.session.scalars(select(Session.id)).all()
 
 
+@pytest.mark.sqlite
 def test_a_caretaker_whose_database_cannot_be_used_says_so_and_comes_again(house, settings, monkeypatch, caplog):
     import database
 
     monkeypatch.setattr(caretaker, "PAUSE", 0.01)
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     path.rename(path.with_name("elsewhere"))
     working = Caretaker(house)
     working.start()

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import sqlite3
 import subprocess
 
 import pytest
 
 import clock
-from conftest import COMMAND
+from conftest import COMMAND, naming
 from rules import guests, invites
 from rules.guests import Desk
 from rules.refusals import Invalid
@@ -171,7 +170,7 @@ def test_guests_are_mailed_if_that_is_wanted(invite_api, guest_list):
 
 
 def test_a_guest_list_may_come_from_stdin(invite_api, tmp_path):
-    environ = {"INVITE_API_INSTANCE": str(tmp_path / "instance"), "PATH": ""}
+    environ = naming(tmp_path / "instance") | {"PATH": ""}
     call = [COMMAND, "invite", "create", "--from", "-"]
     done = subprocess.run(call, input=LIST, capture_output=True, text=True, env=environ, check=True)
     assert done.stdout.count("\n") == 2
@@ -245,11 +244,9 @@ def test_an_export_can_be_filtered_and_may_be_empty(invite_api, exported):
     "cell",
     ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://evil")', " =1", "＝1+1", "\t=1", "\r=1", "|cmd", "%0A=1"],
 )
-def test_an_export_gives_spreadsheets_nothing_to_calculate(invite_api, exported, tmp_path, cell):
+def test_an_export_gives_spreadsheets_nothing_to_calculate(invite_api, exported, meddle, cell):
     invite_api("invite", "create", "--note", "plain")
-    with sqlite3.connect(tmp_path / "instance" / "invites.db") as database:
-        database.execute("UPDATE invites SET note = ?, name = ?, made_by = ?", (cell, cell, cell))
-    database.close()
+    meddle("UPDATE invites SET note = :cell, name = :cell, made_by = :cell", cell=cell)
     (row,) = exported()
     for name in ("note", "name", "made_by"):
         assert row[name].lstrip()[0] not in "=+-@＝＋－＠\t\r"

@@ -52,8 +52,9 @@ def test_a_key_is_not_taken_from_the_address_where_that_is_switched_off(tmp_path
     assert client.get(f"/metrics?key={key}").status_code == 401
 
 
+@pytest.mark.sqlite
 def test_a_scrape_writes_nothing_and_does_not_wait_for_who_does(client, house, key, settings):
-    with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as other:
+    with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         answer = client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
         other.execute("ROLLBACK")
@@ -144,15 +145,14 @@ def test_who_calls_too_often_is_counted(tmp_path, house, scrape):
     assert scrape("invite_api_refusals_total", client, reason="RateLimited") == statuses.count(429) == 5
 
 
-def test_mail_that_waits_is_counted(house, scrape):
+def test_mail_that_waits_is_counted(house, scrape, meddle):
     assert scrape("invite_api_outbox_oldest_seconds") == 0
     with house.writing():
         for name in ("dora", "emil", "frida"):
             draft = invites.read({"email": f"{name}@example.org"})
             invites.create(draft, invites.SHELL, mailed=True)
-    with closing(sqlite3.connect(house.engine.url.database)) as other, other:
-        other.execute("UPDATE outbox SET last_error = 'x', attempts = 1 WHERE recipient LIKE 'dora%'")
-        other.execute("UPDATE outbox SET due_at = NULL, sent_at = created_at WHERE recipient LIKE 'emil%'")
+    meddle("UPDATE outbox SET last_error = 'x', attempts = 1 WHERE recipient LIKE 'dora%'")
+    meddle("UPDATE outbox SET due_at = NULL, sent_at = created_at WHERE recipient LIKE 'emil%'")
     with time_machine.travel(clock.now() + clock.HOUR):
         assert scrape("invite_api_outbox_letters", state="untried") == 1
         assert scrape("invite_api_outbox_letters", state="failed") == 1

@@ -62,7 +62,7 @@ def test_it_is_ready_when_all_is_well(client):
 
 
 def test_what_is_wrong_is_told_without_paths(client, settings):
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     for each in path.parent.glob("invites.db*"):
         each.rename(each.with_name(f"away-{each.name}"))
     answer = client.get("/ready")
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_told_without_paths(client, settings):
 
 
 def test_a_replaced_file_is_noticed(client, settings):
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     assert wrong(client.get("/ready")) == {}
     path.rename(path.with_suffix(".away"))
     path.write_bytes(path.with_suffix(".away").read_bytes())
@@ -85,7 +85,7 @@ def test_a_replaced_file_is_noticed(client, settings):
 
 def test_a_file_that_may_not_be_written_is_noticed_and_its_mending_too(settings, house):
     house.close()
-    with read_only(database.file_of(settings)):
+    with read_only(database.files.file_of(settings)):
         client = create_app(settings).test_client()
         found = wrong(client.get("/ready"))
         assert set(found) == {"writing"}
@@ -95,7 +95,7 @@ def test_a_file_that_may_not_be_written_is_noticed_and_its_mending_too(settings,
 
 def test_a_server_that_began_on_a_file_it_may_not_write_writes_once_it_may(serve, settings, house, key):
     house.close()
-    with read_only(database.file_of(settings)):
+    with read_only(database.files.file_of(settings)):
         served = serve()
         assert served.get("/ready").status == 503
         assert served.get(f"/invites_api?key={key}").status == 503
@@ -105,16 +105,16 @@ def test_a_server_that_began_on_a_file_it_may_not_write_writes_once_it_may(serve
 
 
 def test_a_damaged_file_is_noticed(client, settings):
-    with closing(sqlite3.connect(database.file_of(settings))) as other:
+    with closing(sqlite3.connect(database.files.file_of(settings))) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     client.application.extensions["invite_api"].database.close()
-    with database.file_of(settings).open("r+b") as file:
+    with database.files.file_of(settings).open("r+b") as file:
         file.write(b"SQLite format 3\0" + b"\xff" * 8000)
     assert "go back to a backup" in wrong(client.get("/ready"))["database"]
 
 
 def test_a_lock_that_another_program_holds_is_told_within_a_second_or_so_and_its_end_too(client, settings):
-    with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as other:
+    with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         found = wrong(client.get("/ready"))
@@ -126,7 +126,7 @@ def test_a_lock_that_another_program_holds_is_told_within_a_second_or_so_and_its
 
 
 def test_a_flood_of_questions_while_the_lock_is_held_costs_no_more_than_one(client, settings):
-    with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as other:
+    with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         client.get("/ready")
         began = time.monotonic()
@@ -204,7 +204,7 @@ def test_a_flood_of_questions_writes_once_a_second(client, house):
 
 def test_the_write_is_on_disk(client, house, settings):
     """Rewriting a row as it was would not touch the file."""
-    journal = Path(f"{database.file_of(settings)}-wal")
+    journal = Path(f"{database.files.file_of(settings)}-wal")
     client.get("/ready")
     before = journal.stat().st_size
     assert outcome(client) == {}
@@ -293,7 +293,7 @@ def test_without_a_mail_server_what_waits_does_not_count(client, house, settings
 def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
     with caplog.at_level("INFO"):
         client.get("/ready")
-        with closing(sqlite3.connect(database.file_of(settings), isolation_level=None)) as other:
+        with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
             other.execute("UPDATE schema_version SET version = 99")
             assert outcome(client) == outcome(client)
             other.execute("UPDATE schema_version SET version = 1")

@@ -13,10 +13,12 @@ import clock
 import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
-from database import Unavailable
+from database import Unavailable, lock
 from models import User
 from rules import accounts, invites, keys, tokens
-from upkeep import backup, lock, restore
+from upkeep import backup, restore
+
+pytestmark = pytest.mark.sqlite
 
 GARBAGE = b"dear diary\n" * 1000
 
@@ -29,7 +31,7 @@ def ruin(source):
 
 @pytest.fixture
 def source(house, settings):
-    return database.file_of(settings)
+    return database.files.file_of(settings)
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_two_pasts_do_not_give_an_invite_more_uses_than_it_has(copy, put_back, m
     first = copy()
     use(token, "one")
     use(token, "two")
-    backup.make(database.file_of(settings), first.with_name("later.db"))
+    backup.make(database.files.file_of(settings), first.with_name("later.db"))
     put_back(reopen=True)
     reopened(lambda: accounts.register(token, accounts.Names("three"), HASH))
     with restore.prepared(settings, first.with_name("later.db")) as ready:
@@ -175,7 +177,7 @@ def test_on_a_new_machine_nothing_is_compared(copy, make_invite, key, tmp_path):
     with restore.prepared(elsewhere, tmp_path / "copy.db") as ready:
         ready.finish()
     assert (ready.notes, ready.named) == ([], [])
-    assert oct(database.file_of(elsewhere).stat().st_mode & 0o777) == "0o600"
+    assert oct(database.files.file_of(elsewhere).stat().st_mode & 0o777) == "0o600"
 
 
 def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, house, reopened):
@@ -205,9 +207,9 @@ def test_the_journal_of_the_former_database_does_not_get_into_the_next(copy, put
     served.run("invite", "create", "--name", "Anne")
     served.process.kill()
     served.process.wait()
-    assert database.file_of(settings).with_name("invites.db-wal").stat().st_size
+    assert database.files.file_of(settings).with_name("invites.db-wal").stat().st_size
     assert [len(each) for each in put_back().values()] == [1]
-    with closing(sqlite3.connect(database.file_of(settings))) as file:
+    with closing(sqlite3.connect(database.files.file_of(settings))) as file:
         assert file.execute("SELECT count(*) FROM invites").fetchone() == (0,)
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -228,7 +230,7 @@ def test_a_copy_with_a_journal_beside_it_is_restored_whole(house, source, make_i
 def test_a_database_behind_a_link_is_replaced_where_it_is(tmp_path, make_invite, house, settings):
     make_invite(name="Anne")
     house.close()
-    path = database.file_of(settings)
+    path = database.files.file_of(settings)
     behind = tmp_path / "big disk" / "invites.db"
     behind.parent.mkdir()
     path.rename(behind)
@@ -349,7 +351,7 @@ def test_during_a_restore_neither_server_nor_command_starts(house, source, invit
 
 
 def test_another_program_that_has_the_database_open_is_in_the_way(copy, put_back, make_invite, source, monkeypatch):
-    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    monkeypatch.setattr(database.sqlite, "PATIENCE", 0.1)
     make_invite()
     copy()
     with closing(sqlite3.connect(source, isolation_level=None)) as other:

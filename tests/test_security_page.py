@@ -69,6 +69,7 @@ def pinned():
     """What requirements.txt names, by name: the version."""
     lines = (config.CHECKOUT / "requirements.txt").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(("#", "-e"))]
+    kept = [line.partition(";")[0] for line in kept]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in kept)
     return {name(line.partition("==")[0]): line.partition("==")[2] for line in kept}
 

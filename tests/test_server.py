@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from conftest import COMMAND, Answer, Served, free_port, read_only, wait_for
+from conftest import COMMAND, Answer, Served, ask, free_port, read_only, wait_for
 
 PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
@@ -91,6 +91,7 @@ def test_a_half_sent_request_makes_nothing(served, good_key):
     assert count(served, "invites") == 0
 
 
+@pytest.mark.sqlite  # a connection to PostgreSQL is a socket too
 def test_who_hangs_up_is_let_go(served):
     assert served.get("/health").status == 200
     before = open_sockets(served)
@@ -278,6 +279,7 @@ def make_another_programs_database(path: Path) -> None:
         other.execute("CREATE TABLE letters (body TEXT)")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", ["serve", "list", "create"])
 @pytest.mark.parametrize("make", [make_garbage, make_another_programs_database])
 def test_a_file_that_is_not_our_database_is_refused_and_left_alone(tmp_path, invite_api, command, make):
@@ -290,6 +292,7 @@ def test_a_file_that_is_not_our_database_is_refused_and_left_alone(tmp_path, inv
     assert path.read_bytes() == before
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_is_unavailable_until_it_is_released(served, good_key):
     with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -303,6 +306,7 @@ def test_a_locked_database_is_unavailable_until_it_is_released(served, good_key)
     assert count(served, "invites") == 1
 
 
+@pytest.mark.sqlite
 def test_who_queues_behind_a_locked_database_is_refused_soon_and_readers_are_not_kept(served, good_key):
     with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -341,6 +345,7 @@ def changes_of_thread(served) -> int:
     return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", each.read_text(), re.M)[1]) for each in statuses)
 
 
+@pytest.mark.sqlite
 def test_a_database_that_cannot_be_written_is_still_read(tmp_path, invite_api):
     key = invite_api("create", "test").stdout
     with read_only(tmp_path / "instance" / "invites.db"):
@@ -352,6 +357,7 @@ def test_a_database_that_cannot_be_written_is_still_read(tmp_path, invite_api):
     assert invite_api("create", "another").returncode == 0
 
 
+@pytest.mark.sqlite
 def test_nothing_is_promised_once_the_database_has_vanished(served, good_key):
     assert create(served, good_key).status == 201
     for each in served.instance.glob("invites.db*"):
@@ -461,8 +467,7 @@ def requests_logged(served: Served) -> Iterator[dict[str, object]]:
 
 
 def query(served: Served, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(served.instance / "invites.db")) as file:
-        return file.execute(sql).fetchall()
+    return ask(served.instance, sql)
 
 
 def count(served: Served, table: str) -> object:
@@ -470,8 +475,8 @@ def count(served: Served, table: str) -> object:
 
 
 def assert_kept(served: Served, tokens: list[str]) -> None:
-    """The file is sound, and the invites with these tokens are what is in it."""
-    assert query(served, "PRAGMA integrity_check") == [("ok",)]
+    """The database is sound, and the invites with these tokens are what is in it."""
+    assert served.run("db", "check") == "ok"
     assert {each for (each,) in query(served, "SELECT token_hash FROM invites")} == {
         sha256(token.encode()).hexdigest() for token in tokens
     }

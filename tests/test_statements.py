@@ -6,9 +6,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import clock
 import database
+from database.statements import Statement
 from models import ApiKey, Invite
 from rules import invites
-from statements import Statement
 
 ALL = Statement(select(Invite.__table__).where(Invite.id == bindparam("id")))
 

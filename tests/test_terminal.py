@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import signal
-import sqlite3
 import subprocess
 import termios
 import time
@@ -13,11 +12,11 @@ import pytest
 from wcwidth import width
 
 import terminal
-from conftest import COMMAND, SOME_ID
+from conftest import COMMAND, SOME_ID, naming
 
 FAR = r" *(now|\d+ \w+ ago)\b"  # it may be a second later by then
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-HOSTILE = "x' || char(27) || ']0;owned' || char(7) || char(27) || '[2J' || char(8238) || char(10) || char(155) || 'y"
+HOSTILE = "x\x1b]0;owned\x07\x1b[2J\u202e\n\x9by"
 
 
 class Typed:
@@ -38,7 +37,7 @@ def at_terminal(tmp_path):
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (50, columns))
         full = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-        full |= {"INVITE_API_INSTANCE": str(tmp_path / "instance"), "TERM": "xterm-256color", **environ}
+        full |= {**naming(tmp_path / "instance"), "TERM": "xterm-256color", **environ}
         process = subprocess.Popen(
             [COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=full, cwd=tmp_path
         )
@@ -184,17 +183,15 @@ def test_a_pipe_gets_no_progress(invite_api):
 
 
 @pytest.fixture
-def hostile(seeded):
+def hostile(seeded, meddle):
     """Everything stored that somebody else might have chosen says things to the terminal."""
-    with sqlite3.connect(seeded / "instance" / "invites.db") as database:
-        for table, column in (
-            *(("invites", each) for each in ("name", "note", "made_by", "plan")),
-            *(("api_keys", "name"), ("projects", "name"), ("users", "display_name"), ("outbox", "last_error")),
-            ("outbox", "recipient"),
-        ):
-            database.execute(f"UPDATE {table} SET {column} = '{HOSTILE}'")
-        database.execute("UPDATE invites SET email = NULL")
-    database.close()
+    for table, column in (
+        *(("invites", each) for each in ("name", "note", "made_by", "plan")),
+        *(("api_keys", "name"), ("projects", "name"), ("users", "display_name"), ("outbox", "last_error")),
+        ("outbox", "recipient"),
+    ):
+        meddle(f"UPDATE {table} SET {column} = :hostile", hostile=HOSTILE)
+    meddle("UPDATE invites SET email = NULL")
 
 
 @pytest.mark.parametrize(
@@ -230,8 +227,9 @@ def test_facts_that_come_again_are_named_once():
     assert [ESCAPE.sub("", each) for each in terminal._aligned(lines)] == ["made     a", "used_by  b", "         c"]
 
 
-def test_ctrl_c_in_the_middle_says_what_it_leaves(tmp_path, invite_api):
-    environ = os.environ | {"INVITE_API_INSTANCE": str(tmp_path / "instance")}
+def test_ctrl_c_in_the_middle_says_what_it_leaves(settings, invite_api, meddle):
+    given = {"INSTANCE": str(settings.instance), "DATABASE_URL": settings.database_url}
+    environ = os.environ | {f"INVITE_API_{name}": value for name, value in given.items()}
     invite_api("list")
     call = [COMMAND, "invite", "create", "--count", "10000"]
     for wait in (0.6, 0.9, 1.3, 2.0, 3.0):
@@ -239,10 +237,8 @@ def test_ctrl_c_in_the_middle_says_what_it_leaves(tmp_path, invite_api):
         time.sleep(wait)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        with sqlite3.connect(tmp_path / "instance" / "invites.db") as database:
-            (made,) = database.execute("SELECT count(*) FROM invites").fetchone()
-            database.execute("DELETE FROM invites")
-        database.close()
+        ((made,),) = meddle("SELECT count(*) FROM invites")
+        meddle("DELETE FROM invites")
         assert made in (0, 10_000)
         if "interrupted" in said:
             assert ("nothing was made" in said) == (made == 0)

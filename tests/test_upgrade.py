@@ -15,10 +15,12 @@ import config
 import database
 from app import create_app
 from conftest import HASH, free_port, make_settings
-from database import Unavailable
+from database import Unavailable, files, schema, sqlite
 from rules import accounts, invites
 from test_database import shape
 from upkeep import upgrade
+
+pytestmark = pytest.mark.sqlite
 
 RELEASED = Path(__file__).parent / "released"
 VERSIONS = sorted(each.stem for each in RELEASED.glob("*.sql"))
@@ -58,7 +60,7 @@ def old(settings, house, use, make_invite):
     use(make_invite(), "anne")
     use(make_invite(), "bob")
     house.close()
-    return database.file_of(settings)
+    return files.file_of(settings)
 
 
 def dump(file):
@@ -68,11 +70,12 @@ def dump(file):
 
 def load(version, settings):
     """The database that this version wrote, upgraded; what opens it."""
-    file = database.made_file(settings)
+    file = files.made_file(settings)
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript((RELEASED / f"{version}.sql").read_text())
-    with database.connect(file) as connection:
-        list(upgrade.migrate(connection, upgrade.steps(upgrade.version_of(connection))))
+    with sqlite.connect(file) as connection:
+        whole = sqlite.Whole(connection)
+        list(upgrade.migrate(whole, upgrade.steps(upgrade.version_of(whole))))
     return json.loads((RELEASED / f"{version}.json").read_text())
 
 
@@ -136,7 +139,7 @@ def test_an_upgraded_database_is_as_a_new_one(version, tmp_path):
 
 
 def indexes(settings):
-    with closing(sqlite3.connect(database.file_of(settings))) as connection:
+    with closing(sqlite3.connect(files.file_of(settings))) as connection:
         return set(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'"))
 
 
@@ -145,26 +148,28 @@ def test_what_is_written_down_at_a_release_has_rows_in_every_table(tmp_path):
     write = importlib.util.module_from_spec(found)
     found.loader.exec_module(write)
     text, _ = write.dump(tmp_path)
-    tables = set(re.findall(r"^CREATE TABLE (\w+)", database.SCHEMA.read_text(), re.M))
+    tables = set(re.findall(r"^CREATE TABLE (\w+)", schema.SCHEMA.read_text(), re.M))
     assert set(re.findall(r'^INSERT INTO "(\w+)"', text, re.M)) == tables
 
 
 def test_the_steps_there_are_lead_to_this_version():
     numbers = [int(each.name[:4]) for each in sorted(upgrade.FOLDER.glob("*.sql"))]
-    assert numbers == list(range(2, database.VERSION + 1))
-    assert f"VALUES ({database.VERSION});" in database.SCHEMA.read_text()
+    assert numbers == list(range(2, schema.VERSION + 1))
+    assert f"VALUES ({schema.VERSION});" in schema.SCHEMA.read_text()
     for each in upgrade.FOLDER.glob("*.sql"):
-        words = {statement.split()[0].upper() for statement in database.statements(each.read_text())}
+        words = {statement.split()[0].upper() for statement in schema.statements(each.read_text())}
         assert not words & {"BEGIN", "COMMIT", "END", "ROLLBACK", "PRAGMA"}, each.name
 
 
 def test_every_step_is_taken_and_named(old, steps):
-    with database.connect(old) as connection:
-        assert list(upgrade.migrate(connection, upgrade.steps(1, steps, 3))) == [name[:-4] for name in STEPS]
-        assert upgrade.version_of(connection) == 3
+    with sqlite.connect(old) as connection:
+        assert list(upgrade.migrate(sqlite.Whole(connection), upgrade.steps(1, steps, 3))) == [
+            name[:-4] for name in STEPS
+        ]
+        assert upgrade.version_of(sqlite.Whole(connection)) == 3
         assert connection.execute("SELECT plan FROM invites").fetchall() == [("SOLO",), ("SOLO",)]
         assert connection.execute("SELECT username FROM users WHERE shoe_size = 38").fetchall() == [("anne",)]
-        assert database.faults(connection.execute) == []
+        assert sqlite.faults(connection.execute) == []
 
 
 @pytest.mark.parametrize(
@@ -177,16 +182,16 @@ def test_every_step_is_taken_and_named(old, steps):
 def test_a_step_that_fails_changes_nothing(old, tmp_path, script, words):
     (tmp_path / "0002_x.sql").write_text(script.replace("; ", ";\n"))
     before = dump(old)
-    with database.connect(old) as connection, pytest.raises(Unavailable, match=words):
-        list(upgrade.migrate(connection, upgrade.steps(1, tmp_path, 2)))
+    with sqlite.connect(old) as connection, pytest.raises(Unavailable, match=words):
+        list(upgrade.migrate(sqlite.Whole(connection), upgrade.steps(1, tmp_path, 2)))
     assert dump(old) == before
 
 
 def test_a_step_without_its_end_is_refused(old, tmp_path):
     (tmp_path / "0002_x.sql").write_text("CREATE TABLE a (b TEXT);\nCREATE TABLE c (d TEXT)")
     before = dump(old)
-    with database.connect(old) as connection, pytest.raises(ValueError, match="without its end: CREATE TABLE c"):
-        list(upgrade.migrate(connection, upgrade.steps(1, tmp_path, 2)))
+    with sqlite.connect(old) as connection, pytest.raises(ValueError, match="without its end: CREATE TABLE c"):
+        list(upgrade.migrate(sqlite.Whole(connection), upgrade.steps(1, tmp_path, 2)))
     assert dump(old) == before
 
 
@@ -200,7 +205,7 @@ def test_a_step_that_is_missing_is_named(steps):
 def next_version(checkout_copy):
     """The command of a checkout that has a migration more."""
     (checkout_copy.folder / "migrations" / "0002_shoe_sizes.sql").write_text(STEPS["0003_shoe_sizes.sql"])
-    for name in ("database.py", "schema.sql"):
+    for name in ("database/schema.py", "schema.sql"):
         file = checkout_copy.folder / name
         changed = file.read_text().replace("\nVERSION = 1\n", "\nVERSION = 2\n").replace("VALUES (1);", "VALUES (2);")
         assert changed != file.read_text()

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import clock
 import config
-import database
-from database import Unavailable
+from database import Unavailable, sqlite
 
 LEFTOVERS = ("", "-journal", "-wal", "-shm")
 
@@ -24,7 +23,7 @@ def make(source: Path, target: Path) -> Path:
     """
     file = _absolute(target / f"invites-{moment()}.db" if target.is_dir() else target)
     with _told(file), _reserved(file), _reserved(sums_of(file)):
-        with database.connect(source) as connection:
+        with sqlite.connect(source) as connection:
             _copy(connection, file)
         if wrong := _faults(file):
             raise Unavailable(
@@ -108,4 +107,4 @@ def _copy(connection: sqlite3.Connection, file: Path) -> None:
 def _faults(file: Path) -> list[str]:
     """What is wrong with a copy, which is only looked at."""
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        return database.faults(connection.execute)
+        return sqlite.faults(connection.execute)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import clock
 import config
-import database
-from database import Unavailable
-from upkeep import backup, lock, since, upgrade
+from database import Unavailable, files, lock, sqlite
+from upkeep import backup, since, upgrade
 
 _SIGN_OUT = (
     "UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL",
@@ -47,17 +46,17 @@ def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Ite
     `reopen` lets invites that were used or withdrawn since open again, and accounts come back. Raises
     Unavailable if the backup is not whole or newer than we are, or the database in use.
     """
-    path = database.file_of(settings).resolve()
+    path = files.file_of(settings).resolve()
     config.make_private(settings.instance)
     _refuse_strangers(path)
     with lock.alone(path), _copied(file, path) as draft:
         made = Restore(path, draft)
         if not backup.verify(file, draft):
             made.notes.append(f"there is no {backup.sums_of(file).name} beside it to compare it with")
-        with database.connect(draft, file) as connection:
+        with sqlite.connect(draft, file) as connection:
             _bring_up_to_date(connection, file, made)
             _end_sessions(connection)
-            if database.is_there(settings):
+            if files.is_there(settings):
                 _compare(connection, made, reopen)
             connection.execute("PRAGMA main.journal_mode = DELETE")  # one file, with nothing beside it
         config.sync(draft)
@@ -66,7 +65,7 @@ def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Ite
 
 def _refuse_strangers(path: Path) -> None:
     try:
-        database.refuse_foreign(path if path.exists() else path.parent)
+        files.refuse_foreign(path if path.exists() else path.parent)
     except OSError as error:
         raise Unavailable(f"{path}: cannot be opened: {error.strerror}{config.as_owner(path)}") from error
 
@@ -93,9 +92,10 @@ def _copied(file: Path, path: Path) -> Iterator[Path]:
 def _bring_up_to_date(connection: sqlite3.Connection, file: Path, made: Restore) -> None:
     """Refuse what is damaged, not ours or too new; take the steps that lead to our schema."""
     try:
-        if wrong := database.faults(connection.execute):
+        if wrong := sqlite.faults(connection.execute):
             raise Unavailable(f"is damaged: {wrong[0]}")
-        done = list(upgrade.migrate(connection, upgrade.steps(upgrade.version_of(connection))))
+        whole = sqlite.Whole(connection)
+        done = list(upgrade.migrate(whole, upgrade.steps(upgrade.version_of(whole))))
     except Unavailable as error:
         raise Unavailable(f"{file}: {error}") from error
     made.notes += [f"migrated: {each}" for each in done]
@@ -138,7 +138,7 @@ def _free(path: Path) -> Path:
 def _settle(path: Path) -> None:
     """Have all that was committed in the file itself; raises Unavailable if another program is using it."""
     try:
-        with database.connect(path) as connection:
+        with sqlite.connect(path) as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except Unavailable as error:
         if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:

@@ -1,30 +1,28 @@
 """From the schema of one version to that of the next: the steps in migrations/."""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import config
-import database
-from database import Unavailable
+from database import Unavailable, Whole, schema
 
 FOLDER = config.CHECKOUT / "migrations"
 
 
-def version_of(connection: sqlite3.Connection) -> int:
+def version_of(whole: Whole) -> int:
     """The version of a database's schema; raises Unavailable if it is none of ours."""
-    version = database.version_of(connection.execute)
+    version = whole.version
     if version is None:
         raise Unavailable("this is no database of invite-api")
     if not version:
-        raise Unavailable(database.misfit(version))
+        raise Unavailable(schema.misfit(version))
     return version
 
 
-def steps(version: int, folder: Path = FOLDER, to: int = database.VERSION) -> list[Path]:
+def steps(version: int, folder: Path = FOLDER, to: int = schema.VERSION) -> list[Path]:
     """The files that lead from a version to another; raises Unavailable where none do."""
     if version > to:
-        raise Unavailable(database.misfit(version))
+        raise Unavailable(schema.misfit(version))
     found = {int(each.name[:4]): each for each in folder.glob("[0-9][0-9][0-9][0-9]_*.sql")}
     wanted = range(version + 1, to + 1)
     if missing := [number for number in wanted if number not in found]:
@@ -32,28 +30,18 @@ def steps(version: int, folder: Path = FOLDER, to: int = database.VERSION) -> li
     return [found[number] for number in wanted]
 
 
-def migrate(connection: sqlite3.Connection, chosen: list[Path]) -> Iterator[str]:
+def migrate(whole: Whole, chosen: list[Path]) -> Iterator[str]:
     """Take these steps, each as a whole or not at all, and give the name of each that is done."""
     for step in chosen:
-        _take(connection, step)
+        _take(whole, step)
         yield step.stem
 
 
-def _take(connection: sqlite3.Connection, step: Path) -> None:
-    connection.execute("PRAGMA foreign_keys = OFF")  # a table that is rebuilt is away for a moment
-    connection.execute("BEGIN IMMEDIATE")
+def _take(whole: Whole, step: Path) -> None:
     try:
-        for statement in database.statements(step.read_text()):
-            connection.execute(statement)
-        connection.execute("UPDATE schema_version SET version = ?", [int(step.name[:4])])
-        if wrong := database.faults(connection.execute):
-            raise Unavailable(f"{step.name}: {wrong[0]}")
-        connection.execute("COMMIT")
-    except BaseException as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise Unavailable(f"{step.name}: {error}; nothing of this step was done") from error
-        raise
-    finally:
-        connection.execute("PRAGMA foreign_keys = ON")
+        with whole.changing():
+            for statement in schema.statements(step.read_text()):
+                whole.execute(statement)
+            whole.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")  # noqa: S608
+    except Unavailable as error:
+        raise Unavailable(f"{step.name}: {error}; nothing of this step was done") from error

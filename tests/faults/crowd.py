@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from conftest import PASSWORD, Served
+
+Execute = Callable[[str], Iterable[Any]]
 
 CLIENTS = 8
 # What there must be none of, in a database in which every account was made with an invite.
@@ -174,23 +176,28 @@ def crowd(served: Served, place: Place) -> Iterator[Books]:
 
 
 def lost(instance: Path, told: set[Fact]) -> set[Fact]:
-    """What was told but is not in the database. It must be sound, and nothing in it done by half."""
+    """What was told but is not in the file. It must be sound, and nothing in it done by half."""
     with closing(sqlite3.connect(instance / "invites.db")) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert file.execute("PRAGMA foreign_key_check").fetchall() == []
-        assert {what: rows for what, query in WRONG.items() if (rows := file.execute(query).fetchall())} == {}
-        return told - kept(file, told)
+        return lost_from(file.execute, told)
 
 
-def kept(file: sqlite3.Connection, told: set[Fact]) -> set[Fact]:
+def lost_from(execute: Execute, told: set[Fact]) -> set[Fact]:
+    """What was told but is not in the database that `execute` asks; nothing in it may be done by half."""
+    assert {what: rows for what, query in WRONG.items() if (rows := list(execute(query)))} == {}
+    return told - kept(execute, told)
+
+
+def kept(execute: Execute, told: set[Fact]) -> set[Fact]:
     """Those of the facts that are in the database."""
-    ids = dict(file.execute("SELECT token_hash, id FROM invites"))
+    ids = dict(execute("SELECT token_hash, id FROM invites"))
     written = {
-        "mailed": {(each, "") for (each,) in file.execute("SELECT invite_id FROM outbox")},
-        "cancelled": {(each, "") for (each,) in file.execute("SELECT id FROM invites WHERE revoked_at IS NOT NULL")},
+        "mailed": {(each, "") for (each,) in execute("SELECT invite_id FROM outbox")},
+        "cancelled": {(each, "") for (each,) in execute("SELECT id FROM invites WHERE revoked_at IS NOT NULL")},
         "made": {(each, "") for each in ids.values()},
     }
-    written["accepted"] = written["registered"] = set(file.execute("SELECT invite_id, user_id FROM redemptions"))
+    written["accepted"] = written["registered"] = set(execute("SELECT invite_id, user_id FROM redemptions"))
 
     def is_written(fact: Fact) -> bool:
         invite = ids.get(sha256(fact.invite.encode()).hexdigest(), fact.invite)

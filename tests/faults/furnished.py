@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import create_engine, delete, event, insert, select
 
 import config
 from config import Settings
 from conftest import HASH, PASSWORD, make_settings
-from database import file_of, open_database
+from database import open_database
 from faults.mutations import seeds
-from models import User
+from models import Base, User
 from rules import accounts, addresses, invites, keys, legacy, projects, registration, sessions
 
 Facts = dict[str, list[str]]  # what there is, by the name under which it is sent
@@ -43,19 +46,27 @@ class Kept:
     """All that is in the database of these settings, to be put back there under a service that goes on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._file, self._copy = file_of(settings), sqlite3.connect(":memory:")
-        with closing(self._opened()) as file:
-            file.backup(self._copy)
+        self._engine = create_engine(settings.database_url)
+        event.listen(self._engine, "connect", _hurry)
+        with self._engine.connect() as connection:
+            self._rows = {
+                each: connection.execute(select(each)).mappings().all() for each in Base.metadata.sorted_tables
+            }
 
     def put_back(self) -> None:
         """Have there again what was there."""
-        with closing(self._opened()) as file:
-            self._copy.backup(file)
+        with self._engine.begin() as connection:
+            for table in reversed(self._rows):
+                connection.execute(delete(table))
+            for table, rows in self._rows.items():
+                if rows:
+                    connection.execute(insert(table), [dict(each) for each in rows])
 
-    def _opened(self) -> sqlite3.Connection:
-        opened = sqlite3.connect(self._file)
-        opened.execute("PRAGMA synchronous = OFF")
-        return opened
+
+def _hurry(connection: Any, record: object) -> None:
+    """What is put back need not be on disk."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 class Furnished:

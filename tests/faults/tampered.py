@@ -10,20 +10,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from datetime import timedelta
 from threading import Timer
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import DBAPIError
 
 import clock
 import database
-from database import Database, Unit
+from database.sqlite import Sqlite
+from database.units import Database, Unit
 from delivery import outbox
 from dialects import wire
-from models import Letter
-from rules import redemption
+from models import Invite, Letter
+from rules import invites, redemption
 
 
 def _dying(run: Callable[..., Any], times: str, *, before: bool) -> Callable[..., Any]:
@@ -45,7 +47,7 @@ def _dying(run: Callable[..., Any], times: str, *, before: bool) -> Callable[...
 
 def kill_after_begin(times: str) -> None:
     """A transaction has begun and nothing is done in it."""
-    Database._lock = _dying(Database._lock, times, before=False)  # type: ignore[method-assign]
+    Sqlite._take_lock = _dying(Sqlite._take_lock, times, before=False)  # type: ignore[method-assign]
 
 
 def kill_after_update(times: str) -> None:
@@ -78,20 +80,32 @@ def answer_first(seconds: str) -> None:
 
     @contextmanager
     def writing(self: Database) -> Iterator[Unit]:
-        self._turn.acquire()
+        turn = self._turn()
+        turn.__enter__()
         connection = self.engine.connect()
         unit, finish = Unit(connection, writes=True), connection.rollback
-        before = database._current.set(unit)
+        before = database.units._current.set(unit)
         try:
             self._begin(connection, writes=True)
             yield unit
             unit.flush()
             finish = connection.commit
         finally:
-            database._current.reset(before)
-            Timer(float(seconds), lambda: (finish(), connection.close(), self._turn.release())).start()
+            database.units._current.reset(before)
+            Timer(float(seconds), lambda: (finish(), connection.close(), turn.__exit__(None, None, None))).start()
 
     Database.writing = writing  # type: ignore[method-assign]
+
+
+def look_first(_: str) -> None:
+    """An invite is looked at, and then used, as if nobody else were there."""
+
+    def take(token: str) -> redemption.Taken:
+        invite = invites.find_open(token)
+        database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
+        return redemption.Taken(*(getattr(invite, each.name) for each in fields(redemption.Taken)))
+
+    redemption.take = take
 
 
 def shrug(_: str) -> None:
@@ -116,7 +130,7 @@ def one_lane(_: str) -> None:
     """Every request is answered where it was read, those too that take long."""
     import app
 
-    app.QUICK = re.compile("(?s).*")
+    app.QUICK_WITH_FILE = re.compile("(?s).*")
 
 
 def stopped_clock(_: str) -> None:
@@ -170,13 +184,13 @@ def chokes_on_one_byte(_: str) -> None:
 
 def _tell(pragma: str) -> None:
     """Tell it every connection, after what else they are told."""
-    teach = database.teach_manners
+    teach = database.sqlite.teach_manners
 
     def teach_and_tell(connection: Any, record: object = None) -> None:
         teach(connection, record)
         connection.execute(pragma)
 
-    database.teach_manners = teach_and_tell
+    database.sqlite.teach_manners = teach_and_tell
 
 
 if __name__ == "__main__":

@@ -115,17 +115,20 @@ def count(statement):
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
 
-with database.connect(Path(sys.argv[1])) as connection:
+with database.sqlite.connect(Path(sys.argv[1])) as connection:
     connection.set_trace_callback(count)
-    steps = upgrade.steps(upgrade.version_of(connection), Path(sys.argv[2]), 3)
-    list(upgrade.migrate(connection, steps))
+    whole = database.sqlite.Whole(connection)
+    steps = upgrade.steps(upgrade.version_of(whole), Path(sys.argv[2]), 3)
+    list(upgrade.migrate(whole, steps))
 """
 PIECE_BY_PIECE = """
 import database
 from upkeep import upgrade
 
+pytestmark = pytest.mark.sqlite
+
 def take(connection, step):
-    for statement in database.statements(step.read_text()):
+    for statement in database.schema.statements(step.read_text()):
         connection.execute(statement)
     connection.execute("UPDATE schema_version SET version = ?", [int(step.name[:4])])
 
@@ -227,8 +230,8 @@ def steps(tmp_path) -> Path:
 def upgrades(old: Path, steps: Path, tampered: str = "") -> tuple[int, int, int]:
     """Kill an upgrade at every statement, and take it again: how many places, databases between, wrong ends."""
     whole = shutil.copy(old, old.with_name("whole.db"))
-    with database.connect(whole) as connection:
-        list(upgrade.migrate(connection, upgrade.steps(1, steps, 3)))
+    with database.sqlite.connect(whole) as connection:
+        list(upgrade.migrate(database.sqlite.Whole(connection), upgrade.steps(1, steps, 3)))
     stages, wrong = [dump(old)], 0
     for place in count(1):
         file = shutil.copy(old, old.with_name(f"{place}.db"))
@@ -242,8 +245,9 @@ def upgrades(old: Path, steps: Path, tampered: str = "") -> tuple[int, int, int]
 def upgraded_again(file: Path, steps: Path) -> bool:
     """Whether an upgrade that was killed can be taken to its end."""
     try:
-        with database.connect(file) as connection:
-            list(upgrade.migrate(connection, upgrade.steps(upgrade.version_of(connection), steps, 3)))
+        with database.sqlite.connect(file) as connection:
+            found = database.sqlite.Whole(connection)
+            list(upgrade.migrate(found, upgrade.steps(upgrade.version_of(found), steps, 3)))
     except Unavailable:
         return False
     return True

@@ -11,6 +11,8 @@ import config
 import database
 from app import create_app
 
+pytestmark = pytest.mark.sqlite
+
 FAULT = "file corrupt (bits flipped)"
 BITS = (1, 8, 64, 512)  # flipped at once
 
@@ -48,7 +50,7 @@ def ask(settings: config.Settings, content: bytes, asked) -> Counter[str]:
     """Start a service on this file and ask all of it: how many answers were as they should be, 503, and others."""
     for each in settings.instance.glob("invites.db*"):
         each.unlink()
-    database.file_of(settings).write_bytes(content)
+    database.files.file_of(settings).write_bytes(content)
     try:
         service = create_app(settings)
     except database.Unavailable:
@@ -64,7 +66,7 @@ def ask(settings: config.Settings, content: bytes, asked) -> Counter[str]:
 
 def ask_of_many(times: int, settings: config.Settings, asked) -> Counter[str]:
     """The same of so many files, each flipped in its own way; nobody who is unknown may be let in."""
-    content, found = database.file_of(settings).read_bytes(), Counter()
+    content, found = database.files.file_of(settings).read_bytes(), Counter()
     assert ask(settings, content, asked) == {"as it should be": len(asked)}
     for _ in range(times):
         found += ask(settings, flipped(content), asked)

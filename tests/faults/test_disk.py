@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from conftest import COMMAND, Served, require, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Place, crowd, lost
+
+pytestmark = pytest.mark.sqlite
 
 CALLS = ("posix/io/rw/pwrite", "posix/io/sync/fdatasync")
 SHARES = (0.5, 2, 10)  # of a hundred calls, how many fail

@@ -16,6 +16,8 @@ from conftest import COMMAND, Served, missing, read_only, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
 
+pytestmark = pytest.mark.sqlite
+
 TAMPERED = (sys.executable, tampered.__file__)
 
 

@@ -9,9 +9,13 @@ from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
+import pytest
+
 from conftest import COMMAND, DiedAtItsStart, Served, require, servers
 from faults import tampered
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
+
+pytestmark = pytest.mark.sqlite
 
 Command = Callable[[Path], Sequence[str | Path]]  # for an instance
 ROUNDS = 20  # in one instance, before the next begins

@@ -25,12 +25,12 @@ import config
 from config import Settings
 from conftest import HASH, PASSWORD, make_settings
 from database import open_database
+from database.statements import Statement
 from faults.furnished import Kept
 from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
 from rules import accounts, addresses, invites, keys, projects, redemption, sessions
 from rules.refusals import Refusal
-from statements import Statement
 
 FAULT = "the life of invites, against a model"
 START = "2026-03-25T21:00:00Z"

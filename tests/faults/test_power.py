@@ -9,11 +9,15 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 import database
 from conftest import COMMAND, make_settings, servers
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
 from faults.strace import Event, cuts, ended, traced
+
+pytestmark = pytest.mark.sqlite
 
 FAULT = "power cut"
 TAMPERED = (sys.executable, tampered.__file__)

@@ -1,12 +1,10 @@
 """Many want the same thing at once: as many get it as there is of it, and the others are told so."""
 
 import multiprocessing
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import clock
 import config
 import database
 from app import create_app
-from conftest import make_settings
+from conftest import ask, make_settings
 from models import Code, User
 from rules import accounts, invites, redemption, registration, tokens
 from rules.refusals import InviteUsed
@@ -49,10 +47,8 @@ def heats(run: Callable[[int, int], Any], count: int, racers: int = RACERS) -> l
 
 def books(settings: config.Settings) -> tuple[int, int, int]:
     """How many uses were taken, redemptions written down and accounts made."""
-    with closing(sqlite3.connect(database.file_of(settings))) as file:
-        return file.execute(
-            "SELECT (SELECT sum(uses) FROM invites), (SELECT count(*) FROM redemptions), (SELECT count(*) FROM users)"
-        ).fetchone()
+    counts = "(SELECT sum(uses) FROM invites), (SELECT count(*) FROM redemptions), (SELECT count(*) FROM users)"
+    return ask(settings.instance, f"SELECT {counts}")[0]
 
 
 def test_of_64_at_once_only_as_many_redeem_an_invite_as_it_has_uses(settings, house, make_invite, profile, figures):

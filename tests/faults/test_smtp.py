@@ -1,11 +1,10 @@
 """Mail, while its server is in a bad mood and those who carry it are killed: each letter arrives, and no dead one."""
 
 import random
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import clock
 import config
 import database
-from conftest import HASH, Served, make_settings, servers, wait_for
+from conftest import HASH, Served, ask, make_settings, servers, wait_for
 from faults import tampered
 from faults.mailserver import REFUSED, Moody, moody
 from rules import accounts, invites
@@ -42,8 +41,7 @@ class Post:
 
     def count(self, condition: str) -> int:
         """How many letters there are of which this is true."""
-        with closing(sqlite3.connect(self.instance / "invites.db", timeout=30)) as file:
-            return int(file.execute(f"SELECT count(*) FROM outbox WHERE {condition}").fetchone()[0])
+        return int(ask(self.instance, f"SELECT count(*) FROM outbox WHERE {condition}")[0][0])
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def dump(folder: Path) -> tuple[str, dict[str, str]]:
         house = database.open_database(settings)
         with house.writing():
             opens = fill()
-    with closing(sqlite3.connect(database.file_of(settings))) as file:
+    with closing(sqlite3.connect(database.files.file_of(settings))) as file:
         return "\n".join(file.iterdump()) + "\n", opens
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from database import Unavailable, refuse_foreign
+from database.files import refuse_foreign
+from database.units import Unavailable
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Dialect, Insert
 from sqlalchemy.exc import DBAPIError
 
-from database import cursor, dialect
+from database.units import cursor, dialect
 
 
 class Statement:

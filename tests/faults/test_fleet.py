@@ -1,0 +1,169 @@
+"""Several servers over one PostgreSQL, and many who want the same thing of all of them at once."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import postgres
+from conftest import PASSWORD, Answer, Served, free_port, require, wait_for
+from faults import tampered
+from faults.crowd import CLIENTS, JSON, Fact, Place, crowd, lost_from
+from faults.test_race import RACERS, heats
+
+pytestmark = pytest.mark.xdist_group("postgresql")
+PROCESSES = 4
+RESTART = "PostgreSQL restarts, a server dies"
+FAULT = f"invite, {RACERS} threads at once, PostgreSQL"
+
+
+def racers(servers: list[Served]) -> list[str]:
+    """The headers of so many accounts."""
+    token = servers[0].run("invite", "create", "--uses", str(RACERS)).partition("?")[2]
+
+    def register(number: int) -> str:
+        body = {"invite_token": token, "email": f"racer{number}@example.org", "password": PASSWORD}
+        served = servers[number % len(servers)]
+        answer = served.get("/auth/register/with-invite", "POST", json.dumps(body).encode(), **JSON)
+        return f"Bearer {json.loads(answer.body)['token']}"
+
+    return [register(number) for number in range(RACERS)]
+
+
+def race(servers: list[Served], count: int) -> list[Counter[str]]:
+    """Have all accept an invite at once, each through its server, again and again: what each was told."""
+    bearers = racers(servers)
+    links = servers[0].run("invite", "create", "--count", str(count)).split()
+    wanted = [each.partition("?")[2] for each in links]
+    ports = [each.port for each in servers]
+    doors = [HTTPConnection("127.0.0.1", ports[number % len(ports)], timeout=60) for number in range(RACERS)]
+
+    def accept(heat: int, number: int) -> str:
+        headers = JSON | {"Authorization": bearers[number]}
+        doors[number].request("POST", f"/invites/{wanted[heat]}/accept", "{}", headers)
+        answer = doors[number].getresponse()
+        said = json.loads(answer.read())
+        return "accepted" if answer.status == 200 else said["code"]
+
+    outcomes = heats(accept, count)
+    for each in doors:
+        each.close()
+    return outcomes
+
+
+def over(outcomes: list[Counter[str]]) -> int:
+    """How many got an invite that somebody else had got."""
+    return sum(max(0, each["accepted"] - 1) for each in outcomes)
+
+
+def test_of_64_at_once_at_four_servers_one_accepts_an_invite(fleet, url, profile, figures):
+    row, count = figures(FAULT), profile(10, 1000)
+    outcomes = race(fleet(PROCESSES), count)
+    under = sum(each["accepted"] == 0 for each in outcomes)
+    errors = sum(each.total() - each["accepted"] - each["INVITE_USED"] for each in outcomes)
+    row.shows(
+        f"{count:,} invites × {RACERS} threads, through {PROCESSES} servers",
+        f"{over(outcomes)} over, {under} under, {errors} errors",
+    )
+    assert (over(outcomes), under, errors) == (0, 0, 0)
+    with psycopg.connect(url) as other:
+        counts = other.execute("SELECT (SELECT sum(uses) FROM invites), (SELECT count(*) FROM redemptions)").fetchone()
+    assert counts == (count + RACERS,) * 2
+
+
+def test_servers_that_look_before_they_act_are_caught(fleet, figures):
+
+    found = over(race(fleet(PROCESSES, sys.executable, tampered.__file__, "look_first"), 10))
+    figures(FAULT).catches(f"looks, then acts: {found} over in 10 invites")
+    assert found > 0
+
+
+@contextmanager
+def balancer(folder: Path, fleet: list[Served]) -> Iterator[Served]:
+    """A real nginx that gives the servers their requests in turn."""
+    port = free_port()
+    upstream = "\n".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=1s;" for each in fleet)
+    (folder / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+        events {{ }}
+        http {{
+            access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+            upstream servers {{ {upstream} }}
+            server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; }} }}
+        }}
+        """
+    )
+    process = subprocess.Popen([require("nginx", "nginx-light"), "-c", folder / "nginx.conf", "-p", folder])
+    try:
+        wait_for((folder / "nginx.pid").exists)
+        yield dataclasses.replace(fleet[0], process=process, url=f"http://127.0.0.1:{port}", port=port)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def trouble(dying: Served, front: Served, place: Place, postgresql: postgres.Server) -> list[Answer]:
+    """Kill a server, then restart PostgreSQL, in the midst of a crowd's work; what was said while it was not there."""
+    time.sleep(1)
+    dying.process.kill()
+    time.sleep(0.5)
+    postgresql.stop("immediate")
+    try:
+        said = [front.get(f"/invites_api?key={place.key}") for _ in range(4)]
+    finally:
+        postgresql.start(durable=True)
+    wait_for(lambda: front.get(f"/invites_api?key={place.key}").status == 201)
+    time.sleep(1)
+    return said
+
+
+def gone(url: str, told: set[Fact]) -> set[Fact]:
+    """What was told but is not in the database."""
+    with psycopg.connect(url) as other:
+        return lost_from(lambda query: other.execute(query).fetchall(), told)
+
+
+def test_a_server_dies_and_postgresql_restarts_and_nothing_is_lost_or_doubled(
+    fleet, url, postgresql, tmp_path, profile, figures
+):
+    row, times = figures(RESTART), profile(1, 20)
+    told, refused = set[Fact](), 0
+    servers = fleet(2)
+    place = Place.furnish(servers[0])
+    for _ in range(times):
+        (dying,) = fleet(1)
+        with balancer(tmp_path, [*servers, dying]) as front, crowd(front, place) as books:
+            said = trouble(dying, front, place, postgresql)
+        assert {(each.status, each.headers.get("Retry-After")) for each in said} == {(503, "5")}
+        assert [each for each in books.rude if ": 502 " not in each] == []  # the balancer's word for the one that died
+        told |= books.told
+        refused += books.statuses[503]
+    missing = gone(url, told)
+    row.shows(
+        f"{times} times, 3 servers behind nginx, {CLIENTS} clients",
+        f"{refused:,} answers 503 with Retry-After, none other 5xx of ours; "
+        f"{len(missing)} of {len(told):,} acknowledged writes lost, nothing used twice",
+    )
+    assert missing == set()
+
+
+def test_servers_that_answer_before_they_commit_are_caught(fleet, url, postgresql, tmp_path, figures):
+    servers = fleet(3, sys.executable, tampered.__file__, "answer_first=0.5")
+    place = Place.furnish(servers[0])
+    time.sleep(1)
+    with balancer(tmp_path, servers) as front, crowd(front, place) as books:
+        trouble(servers[2], front, place, postgresql)
+    missing = gone(url, books.told)
+    figures(RESTART).catches(f"answers before it commits: {len(missing)} of {len(books.told)} lost")
+    assert missing

@@ -1,0 +1,380 @@
+"""Beyond one machine: a real PostgreSQL, several servers of ours on it, a real Redis between them."""
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+import config
+import database
+import flood
+import postgres
+from conftest import HASH, PASSWORD, SHARED_SECRET, Served, free_port, make_settings, require, wait_for
+from database import Interrupted, Unavailable
+from faults.crowd import JSON, Place
+from models import User
+from rules import accounts, invites, keys, projects, sessions
+from rules.refusals import RateLimited
+from upkeep import transfer
+
+pytestmark = pytest.mark.xdist_group("postgresql")
+
+
+@pytest.fixture
+def there(tmp_path, url):
+    """Settings in force that name it."""
+    with config.using(make_settings(tmp_path / "instance", DATABASE_URL=url, SECRET_KEY=SHARED_SECRET)) as settings:
+        yield settings
+
+
+@pytest.fixture
+def opened(there):
+    """It, opened."""
+    opened = database.open_database(there)
+    yield opened
+    opened.close()
+
+
+def post(served: Served, path: str, body: dict[str, str], **headers: str):
+    """The status of a call, and what it says."""
+    answer = served.get(path, "POST", json.dumps(body).encode(), **JSON, **headers)
+    return answer.status, json.loads(answer.body)
+
+
+def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    """What another program sees."""
+    with psycopg.connect(url) as other:
+        return other.execute(query).fetchall()
+
+
+def test_what_one_server_made_another_accepts_and_a_third_knows_as_used(fleet, url):
+    one, two, three = fleet(3)
+    place = Place.furnish(one)
+    token = one.get(f"/invites_api?key={place.key}").headers["Location"].partition("?")[2]
+    who = place.bearers[1][1]
+    assert post(two, f"/invites/{token}/accept", {}, Authorization=who)[0] == 200
+    replayed = post(three, f"/invites/{token}/accept", {}, Authorization=place.bearers[2][1])
+    assert replayed[1]["code"] == "INVITE_USED"
+    assert post(three, "/auth/logout", {}, Authorization=who)[0] == 200
+    for each in (one, two, three):
+        assert each.get("/auth/me", Authorization=who).status == 401
+    three.run("delete", place.key.partition("/")[0])
+    for each in (one, two, three):
+        assert each.get(f"/invites_api?key={place.key}").status == 403
+    assert all(json.loads(each.get("/ready").body)["status"] == "ready" for each in (one, two, three))
+
+
+@contextmanager
+def stopped(postgresql: postgres.Server, mode: str = "fast") -> Iterator[None]:
+    """A PostgreSQL that is not there for a while."""
+    postgresql.stop(mode)
+    try:
+        yield
+    finally:
+        postgresql.start(durable=True)
+
+
+def test_a_restart_between_two_calls_is_not_noticed(opened, postgresql):
+    """The lost connection is found out by the first statement, and the unit may be done once more."""
+    with opened.writing():
+        key = keys.create("test")
+    with stopped(postgresql):
+        pass
+    with pytest.raises(Interrupted), opened.writing():
+        keys.authenticate(key)
+    with opened.writing():
+        assert keys.authenticate(key).name == "test"
+
+
+def test_a_call_after_a_restart_is_answered(fleet, postgresql):
+    (one,) = fleet(1)
+    key = one.run("create", "test")
+    for _ in range(6):
+        assert one.get(f"/invites_api?key={key}").status == 201
+    with stopped(postgresql):
+        pass
+    assert [one.get(f"/invites_api?key={key}").status for _ in range(12)] == [201] * 12
+    assert "tried once more" in one.log.read_text()
+
+
+def test_a_commit_that_may_have_happened_is_not_tried_again(opened, url):
+    """It could have been done: who called is told 503 and looks."""
+    with pytest.raises(Unavailable) as refused, opened.writing() as unit:
+        unit.session.add(User(id="u", username="anne", created_at=config.clock.now()))
+        unit.flush()
+        rows(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+    assert not isinstance(refused.value, Interrupted)
+
+
+def test_a_deadlock_is_tried_again(opened):
+    error = psycopg.errors.DeadlockDetected()
+    with pytest.raises(Interrupted), opened.writing():
+        raise error
+
+
+@pytest.mark.parametrize("racers", [8])
+def test_many_first_starts_at_once_make_one_schema(url, tmp_path, racers):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def start(number: int) -> int | None:
+        settings = make_settings(tmp_path / str(number), DATABASE_URL=url)
+        opened = database.open_database(settings)
+        with opened.reading() as unit:
+            return opened.version(unit.connection)
+
+    with ThreadPoolExecutor(racers) as pool:
+        assert set(pool.map(start, range(racers))) == {1}
+
+
+def test_a_server_that_acknowledges_too_early_is_told_to_wait(postgresql, url, there):
+    rows(url, "SELECT 1")
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
+    opened = database.open_database(there)
+    with opened.reading() as unit:
+        assert unit.connection.scalar(text("SHOW synchronous_commit")) == "on"
+        assert unit.connection.scalar(text("SHOW lock_timeout")) == "5s"
+    opened.close()
+
+
+def test_what_stands_in_a_row_does_not_get_into_errors(opened):
+    with opened.writing():
+        accounts.create(accounts.Names("anne", "anne@example.org"), HASH)
+    with pytest.raises(Exception, match="violates unique") as told, opened.writing() as unit:
+        unit.connection.execute(
+            text("INSERT INTO users (id, username, created_at) SELECT 'x', username, now() FROM users")
+        )
+    assert "anne" not in f"{told.value!r} {told.value.__cause__!r}"
+
+
+def test_another_programs_database_is_left_alone(url, there):
+    with psycopg.connect(url) as other:
+        other.execute("CREATE TABLE recipes (id INTEGER)")
+    with pytest.raises(Unavailable, match="has tables, but not ours"):
+        database.open_database(there)
+    assert rows(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("recipes",)]
+
+
+def test_a_database_in_another_encoding_is_refused(postgresql, tmp_path):
+    with psycopg.connect(f"{postgresql.url}/postgres", autocommit=True) as other:
+        other.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(Unavailable, match="not in UTF-8"):
+        database.open_database(make_settings(tmp_path, DATABASE_URL=f"{postgresql.url}/latin"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("postgresql://postgres@127.0.0.1:{free}/x", "Connection refused"),
+        ("{url}_not_there", 'database ".*_not_there" does not exist'),
+    ],
+)
+def test_what_cannot_be_reached_is_named_without_its_password(url, tmp_path, invite_api, wrong, words):
+    given = wrong.format(url=url, free=free_port()).replace("postgres@", "postgres:hunter2@")
+    refused = invite_api("list", INSTANCE=str(tmp_path / "i"), DATABASE_URL=given)
+    assert refused.returncode == 1
+    import re
+
+    assert re.search(words, refused.stderr)
+    assert "hunter2" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_of_two_hosts_the_one_that_answers_is_found(url, tmp_path):
+    both = url.replace("@127.0.0.1", "@127.0.0.9,127.0.0.1") + "?target_session_attrs=read-write"
+    settings = make_settings(tmp_path, DATABASE_URL=both)
+    opened = database.open_database(settings)
+    assert opened.is_current()
+    opened.close()
+    with database.alone(settings) as whole:
+        assert whole.version == 1
+
+
+def test_a_standby_is_not_ready_and_says_why(fleet, url):
+    (one,) = fleet(1)
+    key = one.run("create", "test")
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+    refused = one.get(f"/invites_api?key={key}")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+    ready = one.get("/ready")
+    assert ready.status == 503
+    assert "the primary" in ready.body
+    assert "read-only" not in ready.body
+
+
+def test_the_schema_is_not_changed_while_somebody_uses_it(opened, there, url):
+    with pytest.raises(Unavailable, match="is in use"), database.alone(there):
+        pass
+    opened.close()
+    with database.alone(there) as whole:
+        assert whole.version == 1
+        with pytest.raises(Unavailable, match="is being migrated"):
+            database.open_database(there)
+
+
+def test_a_step_of_a_migration_is_taken_as_a_whole_or_not_at_all(opened, there, tmp_path):
+    from upkeep import upgrade
+
+    opened.close()
+    (tmp_path / "0002_x.sql").write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\nDROP TABLE nowhere;\n")
+    with database.alone(there) as whole:
+        with pytest.raises(Unavailable, match=r"0002_x\.sql: .*nothing of this step was done"):
+            list(upgrade.migrate(whole, [tmp_path / "0002_x.sql"]))
+        assert whole.version == 1
+        (tmp_path / "0002_x.sql").write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\n")
+        assert list(upgrade.migrate(whole, [tmp_path / "0002_x.sql"])) == ["0002_x"]
+        assert whole.version == 2
+        whole.execute("SELECT shoe_size FROM users")
+
+
+def furnish(settings: config.Settings, count: int) -> dict[str, str]:
+    """An installation with something of everything; what opens it."""
+    house = database.open_database(settings)
+    with config.using(settings):
+        with house.writing() as unit:
+            alice = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
+            garden = projects.create(alice, projects.Plan("Jardín"))
+            invites.create(invites.Draft(email="dora@example.org", note="ünï"), invites.SHELL, mailed=True)
+            unit.flush()
+            pair, key = sessions.start(alice), keys.create("test")
+            accounts.register(
+                invites.mint(invites.Draft(project=garden.slug), invites.SHELL), accounts.Names("bob"), HASH
+            )
+        tokens = []
+        for _ in range(0, count, 1000):
+            with house.writing():
+                made = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(min(1000, count))]
+                invites.add(made)
+                tokens += [invites.token(each) for each in made]
+    house.close()
+    return {"key": key, "bearer": f"Bearer {pair.access}", "tokens": tokens}
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The settings of an installation on SQLite."""
+    file = tmp_path / "old" / "invites.db"
+    file.parent.mkdir()
+    return make_settings(tmp_path / "old", DATABASE_URL=f"sqlite:///{file}", SECRET_KEY=SHARED_SECRET)
+
+
+def test_an_installation_moves_with_all_that_opens_it(old, url, fleet, invite_api, tmp_path, pytestconfig):
+    count = 100_000 if pytestconfig.getoption("full") else 2000
+    opens = furnish(old, count)
+    moved = invite_api("db", "copy", "--from", old.database_url, "--to", url, INSTANCE=str(tmp_path / "old"))
+    assert (moved.returncode, moved.stderr[:5]) == (0, "Note:")
+    assert f"invites: {count + 2}\n" in moved.stdout
+    (one,) = fleet(1)
+    seen = {one.get(f"/invites/{each}").status for each in opens["tokens"][:: count // 500]}
+    assert seen == {200}
+    hashes = {each for (each,) in rows(url, "SELECT token_hash FROM invites")}
+    from hashlib import sha256
+
+    assert {sha256(each.encode()).hexdigest() for each in opens["tokens"]} <= hashes
+    assert one.get("/auth/me", Authorization=opens["bearer"]).status == 200
+    assert one.get(f"/invites_api?key={opens['key']}").status == 201
+    assert post(one, "/auth/login", {"email": "alice@example.org", "password": PASSWORD})[0] == 200
+    assert rows(url, "SELECT recipient FROM outbox WHERE due_at IS NOT NULL") == [("dora@example.org",)]
+
+
+def test_what_came_from_sqlite_goes_back_the_same(old, url, tmp_path):
+    furnish(old, 50)
+    there = dataclasses.replace(old, database_url=config.database_url(url))
+    back = dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}")
+    assert transfer.copy(old, there) == transfer.copy(there, back)
+
+
+def test_a_copy_goes_only_into_an_empty_database_and_not_from_one_in_use(old, there, tmp_path):
+    furnish(old, 10)
+    with database.using(old), pytest.raises(Unavailable, match="is in use"):
+        transfer.copy(old, there)
+    transfer.copy(old, there)
+    with pytest.raises(Unavailable, match="is not empty"):
+        transfer.copy(old, there)
+
+
+def test_a_copy_that_is_not_the_same_is_noticed_and_undone(old, there, url, monkeypatch):
+    """The control: one cell that comes over changed."""
+    furnish(old, 10)
+    with psycopg.connect(url, autocommit=True) as other:
+        database.open_database(there).close()
+        other.execute(
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN IF NEW.note IS NOT NULL THEN NEW.note := 'x'; END IF; RETURN NEW; END$$"
+        )
+        other.execute("CREATE TRIGGER meddle BEFORE INSERT ON invites FOR EACH ROW EXECUTE FUNCTION meddle()")
+    with pytest.raises(Unavailable, match="invites is not what it was; nothing was copied"):
+        transfer.copy(old, there)
+    assert rows(url, "SELECT count(*) FROM invites") == [(0,)]
+
+
+def test_commands_about_the_file_say_that_there_is_none(url, invite_api, tmp_path):
+    for arguments in (("db", "backup", "x.db"), ("db", "restore", "x.db", "--yes")):
+        refused = invite_api(*arguments, INSTANCE=str(tmp_path / "i"), DATABASE_URL=url)
+        assert (refused.returncode, "pg_dump" in refused.stderr) == (1, True)
+    told = invite_api("db", "path", INSTANCE=str(tmp_path / "i"), DATABASE_URL=url.replace("postgres@", "postgres:x@"))
+    assert told.stdout.strip() == url
+    assert invite_api("db", "check", INSTANCE=str(tmp_path / "i"), DATABASE_URL=url).stdout == "ok\n"
+    assert "nothing to do" in invite_api("db", "migrate", INSTANCE=str(tmp_path / "i"), DATABASE_URL=url).stdout
+
+
+@pytest.fixture
+def redis(tmp_path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A Redis of the test's own: its URL, and its process."""
+    port = free_port()
+    command = [require("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen([*command, "--dir", tmp_path], stdout=subprocess.DEVNULL)
+    url = f"redis://127.0.0.1:{port}/0"
+    from redis import Redis
+
+    def answers() -> bool:
+        try:
+            return bool(Redis.from_url(url).ping())
+        except OSError:
+            return False
+        except Exception:
+            return False
+
+    wait_for(answers)
+    yield url, process
+    process.kill()
+    process.wait()
+
+
+def test_servers_with_one_redis_count_together(fleet, redis):
+    one, two = fleet(2, LIMITS="on", LIMITS_URL=redis[0])
+    wrong = {"email": "nobody@example.org", "password": "wrong"}
+    statuses = [post(each, "/auth/login", wrong)[0] for each in (one, two) * 6]
+    assert statuses == [401] * 10 + [429] * 2
+    key = one.run("create", "test")
+    assert {each.get(f"/invites_api?key={key}").status for each in (one, two)} == {201}
+
+
+def test_servers_without_one_count_for_themselves(fleet):
+    """The control: what shows that they count together."""
+    one, two = fleet(2, LIMITS="on")
+    wrong = {"email": "nobody@example.org", "password": "wrong"}
+    assert [post(each, "/auth/login", wrong)[0] for each in (one, two) * 6] == [401] * 12
+
+
+def test_while_redis_is_away_a_server_counts_for_itself(redis, caplog):
+    url, process = redis
+    counting = flood.Flood(True, url)
+    counting.spend("2/minute", "somebody")
+    process.kill()
+    process.wait()
+    counting.spend("2/minute", "somebody")
+    counting.spend("2/minute", "somebody")
+    with pytest.raises(RateLimited):
+        counting.spend("2/minute", "somebody")
+    assert caplog.text.count("LIMITS_URL does not answer") == 1
