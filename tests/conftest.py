@@ -90,9 +90,10 @@ def _start_postgresql() -> postgres.Server:
 
 
 def pytest_collection_modifyitems(config, items):
-    """On PostgreSQL leave out what is about SQLite: its file, its lock, its pragmas."""
+    """On PostgreSQL leave out what is about SQLite (its file, its lock, its pragmas), or starts one of its own."""
     if config.getoption("postgresql"):
-        ours = [each for each in items if not each.get_closest_marker("sqlite")]
+        elsewhere = {"sqlite", "own_postgresql"}
+        ours = [each for each in items if not elsewhere & {mark.name for mark in each.iter_markers()}]
         config.hook.pytest_deselected(items=[each for each in items if each not in ours])
         items[:] = ours
 

@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import require
+
+pytestmark = pytest.mark.sqlite
 
 BENCH = Path(__file__).parent.parent / "bench"
 

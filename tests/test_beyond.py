@@ -22,7 +22,7 @@ from rules import accounts, invites, keys, projects, sessions
 from rules.refusals import RateLimited
 from upkeep import transfer
 
-pytestmark = pytest.mark.xdist_group("postgresql")
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql]
 
 
 @pytest.fixture

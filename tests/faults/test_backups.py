@@ -23,6 +23,7 @@ from rules import invites
 from test_upgrade import STEPS, dump
 from upkeep import backup, restore, upgrade
 
+pytestmark = pytest.mark.sqlite
 LOOKED_AT = 20  # links of each backup that are opened
 
 
@@ -125,12 +126,10 @@ PIECE_BY_PIECE = """
 import database
 from upkeep import upgrade
 
-pytestmark = pytest.mark.sqlite
-
-def take(connection, step):
+def take(whole, step):
     for statement in database.schema.statements(step.read_text()):
-        connection.execute(statement)
-    connection.execute("UPDATE schema_version SET version = ?", [int(step.name[:4])])
+        whole.execute(statement)
+    whole.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")
 
 upgrade._take = take
 """

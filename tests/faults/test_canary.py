@@ -20,6 +20,8 @@ from app import ROUTES
 from conftest import COMMAND, Answer, Mailbox, Served, free_port, servers, wait_for
 from faults import talkative
 
+pytestmark = pytest.mark.sqlite
+
 JSON = {"Content-Type": "application/json"}
 OURS = {"Sec-Fetch-Site": "same-origin"}
 POSTMARK = "postmark-secret-0815"  # the password for the mail server

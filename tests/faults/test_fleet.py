@@ -20,7 +20,7 @@ from faults import tampered
 from faults.crowd import CLIENTS, JSON, Fact, Place, crowd, lost_from
 from faults.test_race import RACERS, heats
 
-pytestmark = pytest.mark.xdist_group("postgresql")
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql]
 PROCESSES = 4
 RESTART = "PostgreSQL restarts, a server dies"
 FAULT = f"invite, {RACERS} threads at once, PostgreSQL"
