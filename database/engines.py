@@ -38,8 +38,12 @@ def open_database(settings: Settings, make_engine: Callable[[], Engine] | None =
 
     at = sqlite if settings.on_sqlite else _postgresql()
     opened: Database = at.opened(settings, engine)
-    if not opened.is_current():
-        opened.create()
+    try:
+        if not opened.is_current():
+            opened.create()
+    except Unavailable:
+        opened.close()
+        raise
     return opened
 
 

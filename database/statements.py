@@ -49,6 +49,7 @@ class _Compiled:
         self._error, self._dialect = dialect.loaded_dbapi.Error, dialect
         self._text, self._order = compiled.string, compiled.positiontup
         self._constants = {name: each.value for each, name in compiled.bind_names.items() if not each.required}
+        self._names = list(compiled.bind_names.values())
         kinds = {name: each.type.dialect_impl(dialect) for each, name in compiled.bind_names.items()}
         self._going_in = [(name, turn) for name, kind in kinds.items() if (turn := kind.bind_processor(dialect))]
         self._coming_out = [
@@ -64,10 +65,12 @@ class _Compiled:
         given = {**self._constants, **values}
         for name, turn in self._going_in:
             given[name] = turn(given[name])
+        sent = [given[name] for name in self._order] if self._order else {name: given[name] for name in self._names}
         try:
-            cursor.execute(self._text, [given[name] for name in self._order] if self._order else given)
+            cursor.execute(self._text, sent)
             return [self._read(row) for row in cursor.fetchall()] if cursor.description else ()
         except self._error as error:
+            error.args = tuple(str(each).partition("\n")[0] for each in error.args)  # PostgreSQL goes on with the row
             raise DBAPIError.instance(
                 None, None, error, self._error, hide_parameters=True, dialect=self._dialect
             ) from error

@@ -264,6 +264,7 @@ def test_a_database_that_has_forgotten_its_version_is_damaged(settings, house, i
         unit.connection.execute(text("DELETE FROM schema_version"))
     with pytest.raises(Unavailable, match="no longer says which version"):
         database.open_database(settings)
+    house.close()
     migrated = invite_api("db", "migrate")
     assert "no longer says which version" in migrated.stderr
     assert "Traceback" not in migrated.stderr

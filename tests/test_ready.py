@@ -16,13 +16,14 @@ from sqlalchemy import text
 import clock
 import config
 import database
+import postgres
 import readiness
 from app import create_app
 from conftest import make_settings, missing, read_only, smtp_server, wait_for
 from delivery.outbox import deliver_one
 from rules import invites
 
-CHECKS = ("disk", "database", "schema", "outbox", "writing")
+CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "writing")
 
 
 def wrong(answer):
@@ -61,6 +62,7 @@ def test_it_is_ready_when_all_is_well(client):
     assert wrong(answer) == {}
 
 
+@pytest.mark.sqlite
 def test_what_is_wrong_is_told_without_paths(client, settings):
     path = database.files.file_of(settings)
     for each in path.parent.glob("invites.db*"):
@@ -75,6 +77,7 @@ def test_what_is_wrong_is_told_without_paths(client, settings):
     assert outcome(client) == {}
 
 
+@pytest.mark.sqlite
 def test_a_replaced_file_is_noticed(client, settings):
     path = database.files.file_of(settings)
     assert wrong(client.get("/ready")) == {}
@@ -83,6 +86,7 @@ def test_a_replaced_file_is_noticed(client, settings):
     assert "deleted or replaced" in outcome(client)["writing"]
 
 
+@pytest.mark.sqlite
 def test_a_file_that_may_not_be_written_is_noticed_and_its_mending_too(settings, house):
     house.close()
     with read_only(database.files.file_of(settings)):
@@ -93,6 +97,7 @@ def test_a_file_that_may_not_be_written_is_noticed_and_its_mending_too(settings,
     assert outcome(client) == {}
 
 
+@pytest.mark.sqlite
 def test_a_server_that_began_on_a_file_it_may_not_write_writes_once_it_may(serve, settings, house, key):
     house.close()
     with read_only(database.files.file_of(settings)):
@@ -104,6 +109,7 @@ def test_a_server_that_began_on_a_file_it_may_not_write_writes_once_it_may(serve
     assert served.get(f"/invites_api?key={key}").status == 201
 
 
+@pytest.mark.sqlite
 def test_a_damaged_file_is_noticed(client, settings):
     with closing(sqlite3.connect(database.files.file_of(settings))) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -113,6 +119,7 @@ def test_a_damaged_file_is_noticed(client, settings):
     assert "go back to a backup" in wrong(client.get("/ready"))["database"]
 
 
+@pytest.mark.sqlite
 def test_a_lock_that_another_program_holds_is_told_within_a_second_or_so_and_its_end_too(client, settings):
     with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -125,6 +132,7 @@ def test_a_lock_that_another_program_holds_is_told_within_a_second_or_so_and_its
     wait_for(lambda: client.get("/ready").status_code == 200)
 
 
+@pytest.mark.sqlite
 def test_a_flood_of_questions_while_the_lock_is_held_costs_no_more_than_one(client, settings):
     with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -135,6 +143,7 @@ def test_a_flood_of_questions_while_the_lock_is_held_costs_no_more_than_one(clie
         assert time.monotonic() - began < 1
 
 
+@pytest.mark.sqlite
 def test_whoever_asks_while_the_lock_is_held_holds_up_nobody_else(serve):
     served = serve()
     with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
@@ -158,6 +167,7 @@ def test_a_schema_of_another_version_is_noticed(client, house):
     assert "is version 99" in found["schema"]
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_noticed_and_its_mending_too(tmp_path):
     with file_system(tmp_path / "small", "40m") as folder:
         client = create_app(make_settings(folder)).test_client()
@@ -177,6 +187,7 @@ def test_a_full_disk_is_noticed_and_its_mending_too(tmp_path):
         client.application.extensions["invite_api"].database.close()
 
 
+@pytest.mark.sqlite
 def test_a_server_that_may_write_no_more_says_so_and_recovers(serve):
     served = serve()
     assert served.get("/ready").status == 200
@@ -202,6 +213,7 @@ def test_a_flood_of_questions_writes_once_a_second(client, house):
     assert 1 <= spent(house) <= 1 + (time.monotonic() - began) / readiness.FRESH
 
 
+@pytest.mark.sqlite
 def test_the_write_is_on_disk(client, house, settings):
     """Rewriting a row as it was would not touch the file."""
     journal = Path(f"{database.files.file_of(settings)}-wal")
@@ -290,6 +302,7 @@ def test_without_a_mail_server_what_waits_does_not_count(client, house, settings
         assert outcome(client) == {}
 
 
+@pytest.mark.sqlite
 def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
     with caplog.at_level("INFO"):
         client.get("/ready")

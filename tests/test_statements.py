@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import bindparam, insert, select, text, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 import clock
 import database
@@ -25,6 +25,7 @@ def test_a_row_is_read_as_sqlalchemy_reads_it(house, makes_admin):
         assert row.created_at.tzinfo
 
 
+@pytest.mark.sqlite
 def test_a_row_is_written_as_sqlalchemy_writes_it(house):
     key = {"name": None, "secret_hash": "0" * 64, "created_at": clock.now()}
     with house.writing():
@@ -61,7 +62,7 @@ def test_where_there_is_no_row_there_is_no_value(house):
     ("build", "error"),
     [
         (lambda: insert(ApiKey), IntegrityError),
-        (lambda: text("INSERT INTO nowhere (id) VALUES (:id)"), OperationalError),
+        (lambda: text("INSERT INTO nowhere (id) VALUES (:id)"), DatabaseError),
     ],
 )
 def test_what_the_database_refuses_comes_as_sqlalchemy_says_it(house, build, error):
@@ -70,6 +71,7 @@ def test_what_the_database_refuses_comes_as_sqlalchemy_says_it(house, build, err
     assert "ours" not in str(told.value)
 
 
+@pytest.mark.sqlite
 def test_a_damaged_cell_is_the_databases_fault(house, make_invite):
     make_invite()
     with house.writing() as unit:

@@ -97,10 +97,10 @@ def _meet(start: Any) -> None:
     _start = start
 
 
-def redeem_all(instance: Path, wanted: list[str], number: int) -> list[str]:
+def redeem_all(instance: Path, url: str, wanted: list[str], number: int) -> list[str]:
     """What a process of its own gets of these invites, one after the other, together with the other processes."""
     got = []
-    with config.using(make_settings(instance)) as settings:
+    with config.using(make_settings(instance, DATABASE_URL=url)) as settings:
         house = database.open_database(settings)
         for heat, token in enumerate(wanted):
             _start.wait(60)
@@ -117,9 +117,9 @@ def redeem_all(instance: Path, wanted: list[str], number: int) -> list[str]:
 def test_of_8_processes_at_once_one_redeems_an_invite(tmp_path, settings, make_invite, profile, figures):
     row, count = figures(WHO.format("8 processes")), profile(50, 1000)
     wanted = [make_invite() for _ in range(count)]
-    context = multiprocessing.get_context("spawn")
+    context, place = multiprocessing.get_context("spawn"), (settings.instance, settings.database_url)
     with ProcessPoolExecutor(PROCESSES, context, _meet, (context.Barrier(PROCESSES),)) as pool:
-        running = [pool.submit(redeem_all, settings.instance, wanted, number) for number in range(PROCESSES)]
+        running = [pool.submit(redeem_all, *place, wanted, number) for number in range(PROCESSES)]
         outcomes = [Counter(each) for each in zip(*(each.result() for each in running), strict=True)]
     over = sum(max(0, each["redeemed"] - 1) for each in outcomes)
     under = sum(each["redeemed"] == 0 for each in outcomes)
