@@ -50,7 +50,21 @@ class SchemaVersion(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
-class User(Base):
+class Person:
+    """What an account's facts come to, be they read as an object or as a row."""
+
+    @property
+    def may_sign_in(self: Any) -> bool:
+        """Whether the account is neither disabled nor deleted."""
+        return self.disabled_at is None and self.deleted_at is None
+
+    @property
+    def called(self: Any) -> str:
+        """What to call this person: the display name, else the user name, else the address's local part."""
+        return called(self.display_name, self.username, self.email)
+
+
+class User(Person, Base):
     """A person's account, by user name, by address, or both."""
 
     __tablename__ = "users"
@@ -65,16 +79,6 @@ class User(Base):
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
-
-    @property
-    def may_sign_in(self) -> bool:
-        """Whether the account is neither disabled nor deleted."""
-        return self.disabled_at is None and self.deleted_at is None
-
-    @property
-    def called(self) -> str:
-        """What to call this person: the display name, else the user name, else the address's local part."""
-        return called(self.display_name, self.username, self.email)
 
 
 def called(display_name: str | None, username: str | None, email: str | None) -> str:

@@ -17,7 +17,7 @@ import clock
 from config import settings
 from database import may_write, session
 from database.statements import Statement
-from models import AccessToken, Session, User, called
+from models import AccessToken, Person, Session, User
 from rules import tokens
 from rules.refusals import NotSignedIn
 
@@ -35,9 +35,7 @@ class Tokens:
     expires_in: int = int(ACCESS.total_seconds())
 
 
-class Account(NamedTuple):
-    """What most calls have to know of the account that makes them."""
-
+class _Facts(NamedTuple):
     id: str
     username: str | None
     email: str | None
@@ -47,15 +45,9 @@ class Account(NamedTuple):
     disabled_at: datetime | None
     deleted_at: datetime | None
 
-    @property
-    def may_sign_in(self) -> bool:
-        """Whether the account is neither disabled nor deleted."""
-        return self.disabled_at is None and self.deleted_at is None
 
-    @property
-    def called(self) -> str:
-        """What to call this person."""
-        return called(self.display_name, self.username, self.email)
+class Account(Person, _Facts):
+    """What most calls have to know of the account that makes them."""
 
 
 @dataclass(frozen=True)
