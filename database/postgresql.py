@@ -147,8 +147,9 @@ class Whole:
 def alone(settings: config.Settings) -> Iterator[Whole]:
     """Have the database to oneself; raises Unavailable while a server or another command works with it."""
     url = make_url(settings.database_url).set(drivername="postgresql")
+    told = url.render_as_string(hide_password=False)
     try:
-        with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as connection:
+        with psycopg.connect(told, autocommit=True, **_connect_args(url)) as connection:
             if not connection.execute("SELECT pg_try_advisory_lock(%s)", [IN_USE]).fetchone() == (True,):
                 raise Unavailable(
                     f"{called(url)}: is in use: stop all servers (and other invite-api commands) that use it first"
@@ -159,19 +160,19 @@ def alone(settings: config.Settings) -> Iterator[Whole]:
 
 
 def opened(settings: config.Settings, make_engine: Callable[[], Engine]) -> Postgresql:
-    """The database of these settings; raises Unavailable if it is another program's."""
+    """The database of these settings, not asked for anything yet."""
     config.make_private(settings.instance)
-    found = Postgresql(make_engine())
-    with found.reading() as unit:
-        if found.tables(unit.connection) and found.version(unit.connection) is None:
-            raise Unavailable(f"{found.called}: {schema.misfit(None)}")
-    return found
+    return Postgresql(make_engine())
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """How SQLAlchemy is to connect; what stands in the URL goes first."""
-    told = {name: value for name, value in _CONNECT_ARGS.items() if name not in url.query}
-    return {"hide_parameters": True, "pool_size": 0, "connect_args": told}
+    """How SQLAlchemy is to connect."""
+    return {"hide_parameters": True, "pool_size": 0, "connect_args": _connect_args(url)}
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    """What psycopg is told of a connection, but for what stands in the URL."""
+    return {name: value for name, value in _CONNECT_ARGS.items() if name not in url.query}
 
 
 def called(url: URL) -> str:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +134,8 @@ class Sqlite(Database):
             if in_vain:
                 cursor.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
-    @contextmanager
-    def _translated(self, unit: Unit | None = None) -> Iterator[None]:  # noqa: ARG002
-        with _translated(self._path):
-            yield
+    def _translated(self, unit: Unit | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
+        return _translated(self._path)
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
