@@ -5,7 +5,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -43,6 +44,15 @@ class Server:
     def stop(self, mode: str = "immediate") -> None:
         """Stop it: ``fast`` ends all connections, ``immediate`` is as a power cut to it."""
         self._run("pg_ctl", "-w", "-m", mode, "stop")
+
+    @contextmanager
+    def away(self, mode: str = "fast") -> Iterator[None]:
+        """Have it stopped for a while; afterwards it waits for its disk."""
+        self.stop(mode)
+        try:
+            yield
+        finally:
+            self.start(durable=True)
 
     def remove(self) -> None:
         """Stop it, and delete all of it."""

@@ -2,25 +2,27 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import psycopg
 import pytest
+from redis import Redis, RedisError
 from sqlalchemy import text
 
 import config
 import database
 import flood
-import postgres
 from conftest import HASH, PASSWORD, SHARED_SECRET, Served, free_port, make_settings, require, wait_for
 from database import Interrupted, Unavailable
 from faults.crowd import JSON, Place
 from models import User
 from rules import accounts, invites, keys, projects, sessions
 from rules.refusals import RateLimited
-from upkeep import transfer
+from upkeep import transfer, upgrade
 
 pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql]
 
@@ -69,21 +71,11 @@ def test_what_one_server_made_another_accepts_and_a_third_knows_as_used(fleet, u
     assert all(json.loads(each.get("/ready").body)["status"] == "ready" for each in (one, two, three))
 
 
-@contextmanager
-def stopped(postgresql: postgres.Server, mode: str = "fast") -> Iterator[None]:
-    """A PostgreSQL that is not there for a while."""
-    postgresql.stop(mode)
-    try:
-        yield
-    finally:
-        postgresql.start(durable=True)
-
-
 def test_a_restart_between_two_calls_is_not_noticed(opened, postgresql):
     """The lost connection is found out by the first statement, and the unit may be done once more."""
     with opened.writing():
         key = keys.create("test")
-    with stopped(postgresql):
+    with postgresql.away():
         pass
     with pytest.raises(Interrupted), opened.writing():
         keys.authenticate(key)
@@ -96,7 +88,7 @@ def test_a_call_after_a_restart_is_answered(fleet, postgresql):
     key = one.run("create", "test")
     for _ in range(6):
         assert one.get(f"/invites_api?key={key}").status == 201
-    with stopped(postgresql):
+    with postgresql.away():
         pass
     assert [one.get(f"/invites_api?key={key}").status for _ in range(12)] == [201] * 12
     assert "tried once more" in one.log.read_text()
@@ -117,22 +109,18 @@ def test_a_deadlock_is_tried_again(opened):
         raise error
 
 
-@pytest.mark.parametrize("racers", [8])
-def test_many_first_starts_at_once_make_one_schema(url, tmp_path, racers):
-    from concurrent.futures import ThreadPoolExecutor
-
+def test_many_first_starts_at_once_make_one_schema(url, tmp_path):
     def start(number: int) -> int | None:
         settings = make_settings(tmp_path / str(number), DATABASE_URL=url)
         opened = database.open_database(settings)
         with opened.reading() as unit:
             return opened.version(unit.connection)
 
-    with ThreadPoolExecutor(racers) as pool:
-        assert set(pool.map(start, range(racers))) == {1}
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(start, range(8))) == {1}
 
 
 def test_a_server_that_acknowledges_too_early_is_told_to_wait(postgresql, url, there):
-    rows(url, "SELECT 1")
     with psycopg.connect(url, autocommit=True) as other:
         other.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
     opened = database.open_database(there)
@@ -178,8 +166,6 @@ def test_what_cannot_be_reached_is_named_without_its_password(url, tmp_path, inv
     given = wrong.format(url=url, free=free_port()).replace("postgres@", "postgres:hunter2@")
     refused = invite_api("list", INSTANCE=str(tmp_path / "i"), DATABASE_URL=given)
     assert refused.returncode == 1
-    import re
-
     assert re.search(words, refused.stderr)
     assert "hunter2" not in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -223,8 +209,6 @@ def test_the_schema_is_not_changed_while_somebody_uses_it(opened, there, url):
 
 
 def test_a_step_of_a_migration_is_taken_as_a_whole_or_not_at_all(opened, there, tmp_path):
-    from upkeep import upgrade
-
     opened.close()
     (tmp_path / "0002_x.sql").write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\nDROP TABLE nowhere;\n")
     with database.alone(there) as whole:
@@ -278,8 +262,6 @@ def test_an_installation_moves_with_all_that_opens_it(old, url, fleet, invite_ap
     seen = {one.get(f"/invites/{each}").status for each in opens["tokens"][:: count // 500]}
     assert seen == {200}
     hashes = {each for (each,) in rows(url, "SELECT token_hash FROM invites")}
-    from hashlib import sha256
-
     assert {sha256(each.encode()).hexdigest() for each in opens["tokens"]} <= hashes
     assert one.get("/auth/me", Authorization=opens["bearer"]).status == 200
     assert one.get(f"/invites_api?key={opens['key']}").status == 201
@@ -335,14 +317,11 @@ def redis(tmp_path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     command = [require("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen([*command, "--dir", tmp_path], stdout=subprocess.DEVNULL)
     url = f"redis://127.0.0.1:{port}/0"
-    from redis import Redis
 
     def answers() -> bool:
         try:
             return bool(Redis.from_url(url).ping())
-        except OSError:
-            return False
-        except Exception:
+        except RedisError:
             return False
 
     wait_for(answers)

@@ -118,11 +118,8 @@ def trouble(dying: Served, front: Served, place: Place, postgresql: postgres.Ser
     time.sleep(1)
     dying.process.kill()
     time.sleep(0.5)
-    postgresql.stop("immediate")
-    try:
+    with postgresql.away("immediate"):
         said = [front.get(f"/invites_api?key={place.key}") for _ in range(4)]
-    finally:
-        postgresql.start(durable=True)
     wait_for(lambda: front.get(f"/invites_api?key={place.key}").status == 201)
     time.sleep(1)
     return said
