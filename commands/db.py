@@ -140,7 +140,8 @@ def copy(source: str | None, target: str) -> None:
         copied = transfer.copy(old, new, lambda rows: shown.enter_context(_progress(rows)).update)
     for name, rows in copied.items():
         click.echo(f"{name}: {rows}")
-    say(Note(f"Note: now set INVITE_API_DATABASE_URL to the new database; {_secret(settings)}, and stays the same"))
+    say(Note("Note: now set INVITE_API_DATABASE_URL to the new database, for the server and in your shell"))
+    say(Note(f"Note: links are shown again under the same master secret alone: {_secret_place(settings)}"))
 
 
 def _progress(rows: int) -> Any:
@@ -159,10 +160,16 @@ def _as_it_was(settings: config.Settings, step: str) -> str:
 
 def _secret(settings: config.Settings) -> str:
     """Where the master secret is, and what to do with it."""
+    where = _secret_place(settings)
     if settings.secret_key:
-        return "the master secret (INVITE_API_SECRET_KEY) is not in it: keep that as well, elsewhere"
-    where = settings.secret_key_file or settings.instance / "secret.key"
+        return f"the master secret ({where}) is not in it: keep that as well, elsewhere"
     return f"the master secret, {where}, is not in it: keep a copy of that, elsewhere"
+
+
+def _secret_place(settings: config.Settings) -> str:
+    if settings.secret_key:
+        return "INVITE_API_SECRET_KEY"
+    return str(settings.secret_key_file or settings.instance / "secret.key")
 
 
 def _findings(ready: restoring.Restore) -> Iterable[str]:
