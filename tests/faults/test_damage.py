@@ -38,6 +38,12 @@ def asked(house, settings, root, alice, fill, make_invite, key):
     ]
 
 
+@pytest.fixture
+def content(settings, asked) -> bytes:
+    """The file as it is before anything is flipped, so that no damage is built upon damage."""
+    return database.files.file_of(settings).read_bytes()
+
+
 def flipped(content: bytes) -> bytes:
     """The same, but for some bits."""
     changed = bytearray(content)
@@ -64,9 +70,9 @@ def ask(settings: config.Settings, content: bytes, asked) -> Counter[str]:
     return found
 
 
-def ask_of_many(times: int, settings: config.Settings, asked) -> Counter[str]:
+def ask_of_many(times: int, settings: config.Settings, content: bytes, asked) -> Counter[str]:
     """The same of so many files, each flipped in its own way; nobody who is unknown may be let in."""
-    content, found = database.files.file_of(settings).read_bytes(), Counter()
+    found = Counter()
     assert ask(settings, content, asked) == {"as it should be": len(asked)}
     for _ in range(times):
         found += ask(settings, flipped(content), asked)
@@ -74,10 +80,10 @@ def ask_of_many(times: int, settings: config.Settings, asked) -> Counter[str]:
     return found
 
 
-def test_flipped_bits_are_told_and_let_nobody_in(settings, asked, profile, figures):
+def test_flipped_bits_are_told_and_let_nobody_in(settings, asked, content, profile, figures):
     """SQLite keeps no checksums: a cell that must not be empty may be so all the same, and that is a rare 500."""
     row, times = figures(FAULT), profile(100, 3000)
-    found = ask_of_many(times, settings, asked)
+    found = ask_of_many(times, settings, content, asked)
     row.shows(
         f"{times} files with {', '.join(map(str, BITS))} bits flipped",
         f"{found['as it should be']:,} answers as they should be, {found['503']:,} 503 with Retry-After, "
@@ -87,10 +93,10 @@ def test_flipped_bits_are_told_and_let_nobody_in(settings, asked, profile, figur
     assert found["500"] <= 2 + times * len(asked) / 1000
 
 
-def test_a_service_that_does_not_know_what_damage_looks_like_is_caught(settings, asked, figures, monkeypatch):
+def test_a_service_that_does_not_know_what_damage_looks_like_is_caught(settings, asked, content, figures, monkeypatch):
     monkeypatch.setattr(app, "ServiceUnavailable", lambda **_: app.InternalServerError())
     rude = files = 0
     while rude <= 2 and files < 600:  # of a hundred files five are damaged where it is asked; half of them do not start
-        rude, files = rude + ask_of_many(20, settings, asked)["500"], files + 20
+        rude, files = rude + ask_of_many(20, settings, content, asked)["500"], files + 20
     figures(FAULT).catches(f"takes damage for an error like any other: {rude} answers 500 in {files} files")
     assert rude > 2
