@@ -11,13 +11,14 @@ import resource
 import select
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import lru_cache, partial
 from operator import itemgetter
 from queue import SimpleQueue
 from threading import Thread, get_ident
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask
 from waitress import wasyncore
@@ -35,13 +36,43 @@ PATIENCE = 10  # seconds for what is still being answered at the end
 SOON = 0.002  # seconds until it is looked again at an answer that a thread is sending
 IDLE = 30  # seconds of silence, until a connection is ended
 MOST_UNSENT = 4 * 1024 * 1024  # of an answer, before its thread waits for the reader
+MOST_TOGETHER = 32  # writing requests with one commit: the first waits for the last
 REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
+
+
+_ANSWER = "invite_api.answer"
+
+
+def _remembering(app: Flask) -> Callable[..., Iterable[bytes]]:
+    """The application, or what it has answered already: status and headers, as it said them, and the body."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if _ANSWER not in environ:
+            return app(environ, start_response)
+        head, body = environ[_ANSWER]
+        start_response(*head)
+        return list(body)
+
+    return answer
 
 
 class _Task(WSGITask):
     """A request to the application. While the server stops, the last one of a connection closes it."""
 
     wrote_header: bool
+
+    def get_environment(self) -> dict[str, Any]:
+        """What the application is asked; with its answer, if it has given that already."""
+        environ: dict[str, Any] = self.request.answered or super().get_environment()
+        return environ
+
+    def prepare(self) -> None:
+        """Have the application answer, and nothing sent of it until this request is served."""
+        environ, heads = super().get_environment(), list[tuple[Any, ...]]()
+        parts = self.channel.server.application(environ, lambda *head: heads.append(head))
+        with closing(parts) if hasattr(parts, "close") else nullcontext():
+            environ[_ANSWER] = heads[-1], list(parts)
+        self.request.answered = environ
 
     def build_response_header(self) -> Any:
         if self.channel.server.stopping and not self._has_more():
@@ -92,6 +123,13 @@ def _date(second: int) -> str:
 class Parser(HTTPRequestParser):
     """What reads a request, about whose end all readers agree."""
 
+    answered: dict[str, Any] | None = None
+
+    def forget(self) -> None:
+        """Let the application be asked anew."""
+        self.answered = None
+        self.get_body_stream().seek(0)
+
     def parse_header(self, header_plus: bytes) -> None:
         """Raises ParsingError also for a length that Python makes no number of, and for two lengths.
 
@@ -119,19 +157,30 @@ class _Channel(HTTPChannel):
         return super().writable()
 
 
+class Lane(NamedTuple):
+    """Requests that have threads to themselves, so that those which wait hold up nobody else.
+
+    `requests` is what their ``METHOD /path`` matches. Those that wait at the same time are answered
+    inside of one `together`, if that is given, and the answers are sent when it has ended well.
+    """
+
+    requests: re.Pattern[str]
+    threads: int
+    together: Callable[[], AbstractContextManager[None]] | None = None
+
+
 class Lanes:
     """Who answers which requests: the loop that reads them those that are quick, threads the others.
 
-    `quick` is what ``METHOD /path`` of the first matches. Each of `others` says which have threads to
-    themselves, and how many, so that those which wait hold up nobody else.
+    `quick` is what ``METHOD /path`` of the first matches; `threads` are for what has no lane of its own.
     """
 
-    def __init__(self, threads: int, quick: re.Pattern[str], *others: tuple[re.Pattern[str], int]) -> None:
+    def __init__(self, threads: int, quick: re.Pattern[str], *others: Lane) -> None:
         self._quick = quick
         self._here: deque[HTTPChannel] = deque()
         self._unsent: deque[HTTPChannel] = deque()
-        self._requests = [requests for requests, _ in others]
-        self._lanes = [_Lane(count) for count in (threads, *(count for _, count in others))]
+        self._requests = [each.requests for each in others]
+        self._lanes = [_Workers(threads), *(_Workers(each.threads, each.together) for each in others)]
 
     def add_task(self, channel: HTTPChannel) -> None:
         """Have the first request of a connection answered, once the answers before it are sent.
@@ -165,9 +214,12 @@ class Lanes:
             lane.end()
 
 
-class _Lane:
-    def __init__(self, threads: int) -> None:
+class _Workers:
+    """The threads of a lane, and who waits for them."""
+
+    def __init__(self, threads: int, together: Callable[[], AbstractContextManager[None]] | None = None) -> None:
         self.waiting: SimpleQueue[HTTPChannel | None] = SimpleQueue()
+        self._together = together
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(threads)]
         for each in self._threads:
             each.start()
@@ -181,7 +233,35 @@ class _Lane:
 
     def _work(self) -> None:
         while (channel := self.waiting.get()) is not None:
-            _answer(channel)
+            channels = [channel, *self._others()] if self._together else [channel]
+            if self._together and len(channels) > 1:
+                _prepare(channels, self._together)
+            for each in channels:
+                _answer(each)
+
+    def _others(self) -> list[HTTPChannel]:
+        """Those that wait besides."""
+        found: list[HTTPChannel] = []
+        while len(found) < MOST_TOGETHER - 1 and not self.waiting.empty():
+            channel = self.waiting.get()
+            if channel is None:
+                self.waiting.put(None)
+                break
+            found.append(channel)
+        return found
+
+
+def _prepare(channels: list[HTTPChannel], together: Callable[[], AbstractContextManager[None]]) -> None:
+    """Have their requests answered together; if that comes to nothing, each will be asked by itself."""
+    try:
+        with together():
+            for each in channels:
+                if each.connected:
+                    _Task(each, each.requests[0]).prepare()
+    except Exception as error:
+        channels[0].logger.warning("%s requests are answered one by one: %s", len(channels), error)
+        for each in channels:
+            each.requests[0].forget()
 
 
 def _answer(channel: HTTPChannel) -> None:
@@ -298,7 +378,7 @@ class Server:
         self._lanes = lanes
         self._loop = get_ident()
         create_server(
-            app,
+            _remembering(app),
             map=self._map,
             host=host,
             port=port,

@@ -59,9 +59,10 @@ def _serve(settings: config.Settings, host: str, port: int) -> None:
 
     logs.start()
     app = create_app(settings)
-    opened = app.extensions["invite_api"].database
+    house = app.extensions["invite_api"]
+    opened = house.database
     try:
-        server = Server(app, host, port, _lanes(settings.threads, opened))
+        server = Server(app, host, port, _lanes(settings.threads, house))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "there is no such address"
         raise Refused(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
@@ -78,16 +79,17 @@ def _serve(settings: config.Settings, host: str, port: int) -> None:
     opened.close()
 
 
-def _lanes(threads: int, opened: database.Database) -> Any:
+def _lanes(threads: int, house: Any) -> Any:
     """Who answers what: a file is asked in no time and takes one writer; for a server many wait at once."""
     from app import HASHING, QUICK, QUICK_WITH_FILE, STREAMING, WRITING
     from rules import passwords
-    from server import Lanes
+    from server import Lane, Lanes
 
-    others = (HASHING, passwords.ROOM + 1), (STREAMING, threads)
-    if opened.answers_at_once:
-        return Lanes(threads, QUICK_WITH_FILE, *others, (WRITING, 1))
-    return Lanes(threads, QUICK, *others, (WRITING, threads))
+    others = Lane(HASHING, passwords.ROOM + 1), Lane(STREAMING, threads)
+    if not house.database.answers_at_once:
+        return Lanes(threads, QUICK, *others, Lane(WRITING, threads))
+    together = None if house.flood.is_shared else house.database.together  # who writes waits for no other machine
+    return Lanes(threads, QUICK_WITH_FILE, *others, Lane(WRITING, 1, together))
 
 
 def _keep_what_is_loaded() -> None:

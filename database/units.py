@@ -33,13 +33,24 @@ class Unit:
         self._held = held
         self.writes = writes
         self.dialect = held.dialect
-        self.is_committing = False
+        self.is_committing = self.is_lost = False
 
     @cached_property
     def connection(self) -> Connection:
         """What SQLAlchemy executes statements on."""
-        self._held.begin()
+        if not self._held.in_transaction():
+            self._held.begin()
         return self._held
+
+    def tell(self, command: str) -> None:
+        """Have the driver execute what concerns the transaction itself."""
+        cursor = self._held.connection.cursor()
+        cursor.execute(command)
+        cursor.close()
+
+    def part(self, writes: bool) -> "Unit":
+        """A unit of its own in the same transaction."""
+        return Unit(self._held, writes)
 
     def cursor(self) -> DBAPICursor:
         """The driver's own, after all that the session has to write."""
@@ -121,6 +132,7 @@ class _Held(threading.local):
     """What a thread keeps for itself."""
 
     connection: Connection | None = None
+    whole: Unit | None = None
 
 
 class Database(ABC):
@@ -138,14 +150,29 @@ class Database(ABC):
 
     def reading(self) -> AbstractContextManager[Unit]:
         """A consistent view of the database. Whatever is changed in it is forgotten."""
-        return self._opened(writes=False)
+        whole = self._held.whole
+        return self._part(whole, writes=False) if whole else self._opened(writes=False)
+
+    def writing(self) -> AbstractContextManager[Unit]:
+        """A change that happens as a whole, and is on disk when this ends, or not at all."""
+        whole = self._held.whole
+        return self._part(whole, writes=True) if whole else self._committed()
 
     @contextmanager
-    def writing(self) -> Iterator[Unit]:
-        """A change that happens as a whole, and is on disk when this ends, or not at all."""
-        with self._turn(), self._opened(writes=True) as unit:
-            yield unit
-            unit.commit()
+    def together(self) -> Iterator[None]:
+        """One commit for all units of this thread until this ends: on disk are they then, not before.
+
+        Each still happens as a whole or not at all. Raises Unavailable if nothing of any of them is kept.
+        """
+        with self._committed() as whole:
+            self._held.whole, outside = whole, _current.set(None)
+            try:
+                yield
+            finally:
+                self._held.whole = None
+                _current.reset(outside)
+            if whole.is_lost:
+                raise Unavailable(f"{self.called}: what was written together is lost")
 
     def create(self) -> None:
         """Make the tables where there are none; raise Unavailable if they are of another version."""
@@ -207,10 +234,42 @@ class Database(ABC):
         """Have nobody else make the tables at the same time."""
 
     @contextmanager
+    def _committed(self) -> Iterator[Unit]:
+        """A unit that has its turn, and is committed if it ends well."""
+        with self._turn(), self._opened(writes=True) as unit:
+            yield unit
+            unit.commit()
+
+    @contextmanager
+    def _part(self, whole: Unit, writes: bool) -> Iterator[Unit]:
+        """A unit in the transaction of another; what goes wrong in it is undone alone.
+
+        Unless the database itself went wrong: then some of them roll back the whole transaction.
+        """
+        _refuse_nesting()
+        part, is_kept = whole.part(writes), False
+        try:
+            with self._translated(part):
+                whole.tell("SAVEPOINT part")
+                outside = _current.set(part)
+                try:
+                    yield part
+                    part.flush()
+                    is_kept = writes
+                finally:
+                    _current.reset(outside)
+                    part.close()
+                    if not is_kept:
+                        whole.tell("ROLLBACK TO SAVEPOINT part")
+                    whole.tell("RELEASE SAVEPOINT part")
+        except Unavailable:
+            whole.is_lost = True
+            raise
+
+    @contextmanager
     def _opened(self, writes: bool) -> Iterator[Unit]:
         """A unit on this thread's connection; what is not committed in it is rolled back."""
-        if _current.get() is not None:
-            raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
+        _refuse_nesting()
         try:
             connection = self._connection()
             unit = Unit(connection, writes)
@@ -238,6 +297,11 @@ class Database(ABC):
             with self._translated():
                 held = self._held.connection = self.engine.connect()
         return held
+
+
+def _refuse_nesting() -> None:
+    if _current.get() is not None:
+        raise RuntimeError("units of work do not nest: a change inside a reading would not be locked")
 
 
 def _roll_back(connection: Connection) -> None:

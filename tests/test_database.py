@@ -89,6 +89,85 @@ def test_a_unit_that_fails_changes_nothing(house):
         assert unit.session.scalar(text("SELECT count(*) FROM counters")) == 0
 
 
+def test_what_is_written_together_is_there_when_that_ends_and_not_before(house, settings):
+    with closing(database.open_database(settings)) as other:
+        with house.together():
+            for number in range(3):
+                with house.writing():
+                    write(number)
+            assert written(other) == []
+        assert written(other) == [0, 1, 2]
+
+
+def test_of_what_is_written_together_each_unit_fails_for_itself(house):
+    with house.together():
+        with house.writing():
+            write(1)
+        with pytest.raises(ZeroDivisionError), house.writing():
+            write(2)
+            1 / 0  # noqa: B018
+        with house.writing() as unit:
+            unit.session.add(User(id="alice", username="alice", created_at=clock.now()))
+    assert written(house) == [1]
+    with house.reading() as unit:
+        assert unit.session.get(User, "alice")
+
+
+def test_who_reads_together_with_writers_sees_what_they_wrote_and_changes_nothing(house):
+    with house.together():
+        with house.writing():
+            write(1)
+        assert written(house) == [1]
+        with house.reading():
+            write(2)
+        assert written(house) == [1]
+    assert written(house) == [1]
+
+
+def test_of_what_is_written_together_nothing_is_kept_once_the_database_fails(house):
+    with pytest.raises(Unavailable, match="written together"), house.together():
+        with house.writing():
+            write(1)
+        with pytest.raises(Unavailable, match="full"), house.writing():
+            raise Unavailable("the disk is full")
+        with house.writing():
+            write(2)
+    assert written(house) == []
+
+
+@pytest.mark.sqlite
+def test_of_what_is_written_together_nothing_is_kept_if_sqlite_rolls_all_of_it_back(house):
+    with pytest.raises(Unavailable), house.together():
+        with house.writing():
+            write(1)
+        with pytest.raises(Unavailable), house.writing() as unit:
+            unit.connection.exec_driver_sql("ROLLBACK")
+    assert written(house) == []
+    with house.writing():
+        write(3)
+    assert written(house) == [3]
+
+
+def test_what_is_written_together_is_forgotten_if_that_ends_badly(house):
+    with pytest.raises(ZeroDivisionError), house.together():
+        with house.writing():
+            write(1)
+        1 / 0  # noqa: B018
+    assert written(house) == []
+
+
+def write(number):
+    """Write something in the unit that is open here."""
+    insert = text("INSERT INTO counters VALUES ('a', :number, 1, '2026-01-01')")
+    database.connection().execute(insert, {"number": str(number)})
+
+
+def written(house):
+    """What was written so."""
+    with house.reading() as unit:
+        return [int(number) for (number,) in unit.connection.execute(text("SELECT subject FROM counters ORDER BY 1"))]
+
+
 @pytest.mark.sqlite
 @pytest.mark.parametrize("kind", ["reading", "writing"])
 def test_a_connection_that_broke_is_replaced(house, kind):
@@ -106,6 +185,8 @@ def test_a_connection_that_broke_is_replaced(house, kind):
 def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):
     monkeypatch.setattr(database.sqlite, "PATIENCE", 0.1)
     with getattr(house, outer)(), pytest.raises((RuntimeError, Unavailable)), getattr(house, inner)():
+        pass
+    with house.together(), getattr(house, outer)(), pytest.raises(RuntimeError), getattr(house, inner)():
         pass
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 import pytest
 
 from conftest import COMMAND, Answer, Served, ask, free_port, read_only, wait_for
+from faults import tampered
 
 PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
@@ -98,10 +100,8 @@ def test_who_hangs_up_is_let_go(served):
     hashing = request("POST", "/register", form(token="none", user="anne", password="a-rather-long-password"), **FORM)
     for sent in [b"", HALF_A_HEADER, HALF_A_BODY, request("GET", "/health"), hashing] * 10:
         connect(served, sent).close()
-    deadline = time.monotonic() + PATIENCE
-    while open_sockets(served) > before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert open_sockets(served) <= before
+    assert served.get("/health").status == 200  # who came before has been let in by now
+    wait_for(lambda: open_sockets(served) <= before)
     assert "Traceback" not in served.log.read_text()
 
 
@@ -321,6 +321,43 @@ def test_who_queues_behind_a_locked_database_is_refused_soon_and_readers_are_not
             assert time.monotonic() - started < 12
         other.execute("ROLLBACK")
     assert create(served, good_key).status == 201
+
+
+@pytest.mark.sqlite
+def test_those_who_wait_for_their_turn_share_a_commit(served, good_key):
+    answers = ask_behind_a_lock(served, [good_key] * 8 + ["unknown0/key"] * 4)
+    assert sorted(each.status for each in answers) == [201] * 8 + [403] * 4
+    assert_kept(served, [token_in(each) for each in answers if each.status == 201])
+    assert 1 <= commits(served) <= 4
+
+
+@pytest.mark.sqlite
+def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
+    served = serve((sys.executable, tampered.__file__, "lose_together="))
+    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 8)
+    assert [each.status for each in answers] == [201] * 8
+    assert "answered one by one" in served.log.read_text()
+    assert_kept(served, [token_in(each) for each in answers])
+    assert commits(served) >= 8
+
+
+def ask_behind_a_lock(served: Served, keys: list[str]) -> list[Answer]:
+    """What those are answered who want to make an invite while somebody else writes; all sent at once."""
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.execute("BEGIN IMMEDIATE")
+        with ExitStack() as held:
+            sent = [held.enter_context(connect(served, request("POST", f"/invites_api?key={key}"))) for key in keys]
+            time.sleep(0.5)
+            other.execute("ROLLBACK")
+            return [read_answer(each) for each in sent]
+
+
+def commits(served: Served) -> int:
+    """How many have been written to the journal: each ends in a page that says how long the file is then."""
+    journal, page = (served.instance / "invites.db-wal").read_bytes(), 4096
+    frames = range(32, len(journal), 24 + page)
+    return sum(journal[start + 4 : start + 8] != bytes(4) for start in frames)
 
 
 def test_many_who_are_refused_at_once_do_not_keep_the_server_from_answering_them(served):

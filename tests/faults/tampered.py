@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from datetime import timedelta
 from threading import Timer
@@ -57,12 +57,12 @@ def kill_after_update(times: str) -> None:
 
 def kill_before_commit(times: str) -> None:
     """All is done, and not committed."""
-    Connection.commit = _dying(Connection.commit, times, before=True)  # type: ignore[method-assign]
+    Unit.commit = _dying(Unit.commit, times, before=True)  # type: ignore[method-assign]
 
 
 def kill_after_commit(times: str) -> None:
     """All is committed, and nobody has been told."""
-    Connection.commit = _dying(Connection.commit, times, before=False)  # type: ignore[method-assign]
+    Unit.commit = _dying(Unit.commit, times, before=False)  # type: ignore[method-assign]
 
 
 def checkpoint(pages: str) -> None:
@@ -94,7 +94,20 @@ def answer_first(seconds: str) -> None:
             database.units._current.reset(before)
             Timer(float(seconds), lambda: (finish(), connection.close(), turn.__exit__(None, None, None))).start()
 
-    Database.writing = writing  # type: ignore[method-assign]
+    Database.writing, Database.together = writing, lambda _: nullcontext()  # type: ignore[method-assign, assignment]
+
+
+def lose_together(_: str) -> None:
+    """What is written together comes to nothing at the end; by itself it can be written."""
+    together = Database.together
+
+    @contextmanager
+    def lost(self: Database) -> Iterator[None]:
+        with together(self):
+            yield
+            raise database.Unavailable("there is no room for so much at once")
+
+    Database.together = lost  # type: ignore[method-assign]
 
 
 def look_first(_: str) -> None:
