@@ -471,12 +471,5 @@ def _depart(house: House, response: Response) -> Response:
     known, method, status = wire.known(), wire.asked().method, response.status_code
     route, seconds = _template(), clock.ticks() - known.started
     house.metrics.answered(method, route, status, seconds)
-    facts = {
-        "method": method,
-        "route": route,
-        "status": status,
-        "ms": round(seconds * 1000, 1),
-        "client": known.client,
-    }
-    logs.access.info("request", extra={"facts": facts})
+    logs.request(method=method, route=route, status=status, ms=round(seconds * 1000, 1), client=known.client)
     return response

@@ -6,13 +6,14 @@ added after that.
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from json import JSONEncoder
 from typing import Any, cast
 
+import msgspec
 from flask import Flask, Request, Response
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.datastructures import Headers
+from werkzeug.routing import MapAdapter
 
 _STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}  # Werkzeug writes 201 CREATED
 
@@ -53,22 +54,30 @@ class Reply(Response):
 
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Body, status and all headers."""
-        body, _, headers = super().get_wsgi_response(environ)
+        if self._is_plain(environ):
+            body, headers = cast(Iterable[bytes], self.response), list(self.headers)
+        else:
+            body, _, headers = super().get_wsgi_response(environ)
         return body, _STATUS_LINES[self.status_code], headers + self.common.beside(headers)
+
+    def _is_plain(self, environ: dict[str, Any]) -> bool:
+        """Whether its body is there, is to be sent, and has its length said: then Werkzeug has nothing to add."""
+        return (
+            self.is_sequence
+            and self.status_code not in (204, 304)
+            and environ["REQUEST_METHOD"] != "HEAD"
+            and "Content-Length" in self.headers
+            and self.headers.get("Location", "").isascii()
+            and not self._on_close
+        )
 
 
 class Json(DefaultJSONProvider):
-    """JSON in the order in which it was made, its encoder made once."""
-
-    sort_keys = False
-
-    def __init__(self, app: Flask) -> None:
-        super().__init__(app)
-        self._encode = JSONEncoder(default=self.default, separators=(",", ":")).encode
+    """JSON in the order in which it was made."""
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """An answer with this in it."""
-        return Reply(self._encode(self._prepare_response_obj(args, kwargs)) + "\n", mimetype=self.mimetype)
+        return Reply(msgspec.json.encode(self._prepare_response_obj(args, kwargs)) + b"\n", mimetype=self.mimetype)
 
 
 class _NoSessions(SessionInterface):
@@ -87,6 +96,20 @@ class Service(Flask):
     session_interface = _NoSessions()
     response_class = Reply
     json_provider_class = Json
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """What finds the row of the map: by path and method alone, whatever host is named."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return MapAdapter(
+            self.url_map,
+            server_name="",
+            script_name="/",
+            subdomain="",
+            url_scheme=request.scheme,
+            path_info=request.path,
+            default_method=request.method,
+        )
 
     def ensure_sync(self, func: Any) -> Any:
         """The function."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+import msgspec
 from flask import Request, Response, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, UnsupportedMediaType
 
@@ -15,7 +16,6 @@ from rules.refusals import N_, Invalid, Refusal, problem
 
 T = TypeVar("T")
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 DEEPEST = 16
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 PRIVILEGED = ("makes_admin", "is_admin", "verified", "email_verified")
@@ -75,7 +75,7 @@ STATUS: Mapping[type[Refusal], int] = {
 
 def dumps(value: Any) -> str:
     """JSON as all answers have it: compact."""
-    return _ENCODER.encode(value)
+    return msgspec.json.encode(value).decode()
 
 
 def refusal(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int] = STATUS) -> Response:
