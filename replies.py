@@ -12,7 +12,6 @@ import msgspec
 from flask import Flask, Request, Response
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import NullSession, SessionInterface
-from werkzeug.datastructures import Headers
 from werkzeug.routing import MapAdapter
 
 _STATUS_LINES = {each.value: f"{each.value} {each.phrase}" for each in HTTPStatus}  # Werkzeug writes 201 CREATED
@@ -42,31 +41,23 @@ class Reply(Response):
         reply.common = common
         return reply
 
-    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
-        """Its own headers. Links are taken as they are: Werkzeug would take them to pieces, and ours are plain."""
-        link = self.headers.get("Location", "")
-        if not link.isascii() or not link:
-            return super().get_wsgi_headers(environ)
-        del self.headers["Location"]
-        headers = super().get_wsgi_headers(environ)
-        headers["Location"] = self.headers["Location"] = link
-        return headers
-
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Body, status and all headers."""
-        if self._is_plain(environ):
-            body, headers = cast(Iterable[bytes], self.response), list(self.headers)
-        else:
-            body, _, headers = super().get_wsgi_response(environ)
+        body, headers = self._plain() if self._is_plain(environ) else super().get_wsgi_response(environ)[::2]
         return body, _STATUS_LINES[self.status_code], headers + self.common.beside(headers)
 
+    def _plain(self) -> tuple[list[bytes], list[tuple[str, str]]]:
+        body, headers = list(self.iter_encoded()), list(self.headers)
+        if "Content-Length" not in self.headers:
+            headers.append(("Content-Length", str(sum(map(len, body)))))
+        return body, headers
+
     def _is_plain(self, environ: dict[str, Any]) -> bool:
-        """Whether its body is there, is to be sent, and has its length said: then Werkzeug has nothing to add."""
+        """Whether its body is there and is to be sent, and a link in it is one already: then Werkzeug adds no more."""
         return (
             self.is_sequence
             and self.status_code not in (204, 304)
             and environ["REQUEST_METHOD"] != "HEAD"
-            and "Content-Length" in self.headers
             and self.headers.get("Location", "").isascii()
             and not self._on_close
         )

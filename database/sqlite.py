@@ -51,6 +51,7 @@ class Sqlite(Database):
         self._turn_began: float | None = None
         self._in_vain_at = -math.inf
         self._path = path
+        self._translating = _Translated(path)
         self._file = files.identity(path)
 
     def tables(self, connection: Connection) -> set[str]:
@@ -135,7 +136,7 @@ class Sqlite(Database):
                 cursor.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def _translated(self, unit: Unit | None = None) -> AbstractContextManager[None]:  # noqa: ARG002
-        return _translated(self._path)
+        return self._translating
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
@@ -179,7 +180,7 @@ class Whole:
 def opened(settings: config.Settings, make_engine: Callable[[], Engine]) -> Sqlite:
     """The database of these settings, whose file is made if it is not there; raises Unavailable."""
     path = files.made_file(settings)
-    with _translated(path):
+    with _Translated(path):
         _make_ours(path)
     return Sqlite(make_engine(), path)
 
@@ -191,7 +192,7 @@ def connect(path: Path, called: Path | None = None) -> Iterator[sqlite3.Connecti
     Raises Unavailable, also for what goes wrong inside, which names the file as it is `called`.
     """
     uri = f"{path.as_uri()}?mode=rw"
-    with _translated(called or path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+    with _Translated(called or path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
         teach_manners(connection)
         yield connection
 
@@ -244,18 +245,21 @@ def teach_manners(connection: sqlite3.Connection, record: object = None) -> None
         connection.execute(f"PRAGMA {pragma}")
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Say Unavailable for what is wrong with the database, and leave our own mistakes alone."""
-    try:
-        yield
-    except UnicodeDecodeError as error:  # in the very words in which SQLite says what is damaged
-        raise Unavailable(f"{path}: is damaged: {error.reason}") from error
-    except (DBAPIError, sqlite3.Error) as error:
+class _Translated(AbstractContextManager[None]):
+    """Says Unavailable for what is wrong with the database, and leaves our own mistakes alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnicodeDecodeError):  # in the very words in which SQLite says what is damaged
+            raise Unavailable(f"{self._path}: is damaged: {error.reason}") from error
+        if not isinstance(error, (DBAPIError, sqlite3.Error)):
+            return
         cause = cause_of(error)
         if isinstance(error, SQLAlchemyError) and not isinstance(cause, sqlite3.DatabaseError):
-            raise
+            return
         if isinstance(cause, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
-            raise
+            return
         said, _, _ = str(cause).partition(" with text ")  # a cell that cannot be read, word for word
-        raise Unavailable(f"{path}: {said}") from error
+        raise Unavailable(f"{self._path}: {said}") from error

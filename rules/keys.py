@@ -17,8 +17,11 @@ LONGEST = 3650 * clock.DAY
 _UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
 
 
-_table = ApiKey.__table__
-_KEY = Statement(select(_table).where(_table.c.id == bindparam("key_id")))
+_KEY = Statement(
+    select(ApiKey.id, ApiKey.name, ApiKey.secret_hash, ApiKey.expires_at, ApiKey.last_used_at).where(
+        ApiKey.id == bindparam("key_id")
+    )
+)
 _USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
 
 
