@@ -58,7 +58,7 @@ class Reply(Response):
             self.is_sequence
             and self.status_code not in (204, 304)
             and environ["REQUEST_METHOD"] != "HEAD"
-            and self.headers.get("Location", "").isascii()
+            and ("Location" not in self.headers or self.headers["Location"].isascii())
             and not self._on_close
         )
 
@@ -90,8 +90,8 @@ class Service(Flask):
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """What finds the row of the map: by path and method alone, whatever host is named."""
-        if request is None:
-            return super().create_url_adapter(request)
+        if request is None:  # no address is ever built outside of one
+            return None
         return MapAdapter(
             self.url_map,
             server_name="",

@@ -52,7 +52,7 @@ class Sqlite(Database):
         self._in_vain_at = -math.inf
         self._path = path
         self._translating = _Translated(path)
-        self._file = files.identity(path)
+        self._file = files.identity(str(path))
 
     def tables(self, connection: Connection) -> set[str]:
         """The names of the tables that are there."""
@@ -140,7 +140,7 @@ class Sqlite(Database):
 
     def _refuse_if_replaced(self) -> None:
         """A file that is deleted while it is open still takes what is written, and loses it all at the end."""
-        if files.identity(self._path) != self._file:
+        if files.identity(self.called) != self._file:
             raise Unavailable(f"{self._path}: has been deleted or replaced since it was opened: restart invite-api")
 
 
