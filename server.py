@@ -36,7 +36,8 @@ PATIENCE = 10  # seconds for what is still being answered at the end
 SOON = 0.002  # seconds until it is looked again at an answer that a thread is sending
 IDLE = 30  # seconds of silence, until a connection is ended
 MOST_UNSENT = 4 * 1024 * 1024  # of an answer, before its thread waits for the reader
-MOST_TOGETHER = 32  # writing requests with one commit: the first waits for the last
+MOST_TOGETHER = 32  # requests that share a commit: the first waits for the last,
+LONGEST_TOGETHER = 0.05  # and no more join after so many seconds
 REFUSED_UNREAD = 1024 * 1024  # beyond it waitress says 413 itself, before it is sent
 
 
@@ -252,11 +253,12 @@ class _Workers:
 
 
 def _prepare(channels: list[HTTPChannel], together: Callable[[], AbstractContextManager[None]]) -> None:
-    """Have their requests answered together; if that comes to nothing, each will be asked by itself."""
+    """Have their requests answered together; those that come to nothing, or too late, will be asked by themselves."""
+    deadline = clock.ticks() + LONGEST_TOGETHER
     try:
         with together():
             for each in channels:
-                if each.connected:
+                if each.connected and clock.ticks() < deadline:
                     _Task(each, each.requests[0]).prepare()
     except Exception as error:
         channels[0].logger.warning("%s requests are answered one by one: %s", len(channels), error)

@@ -341,6 +341,14 @@ def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
     assert commits(served) >= 8
 
 
+@pytest.mark.sqlite
+def test_who_takes_long_does_not_keep_many_waiting_for_one_commit(serve):
+    served = serve((sys.executable, tampered.__file__, "slow_to_mint=0.06"))
+    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 8)
+    assert [each.status for each in answers] == [201] * 8
+    assert commits(served) >= 7
+
+
 def ask_behind_a_lock(served: Served, keys: list[str]) -> list[Answer]:
     """What those are answered who want to make an invite while somebody else writes; all sent at once."""
     with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:

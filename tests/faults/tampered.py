@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
@@ -108,6 +109,17 @@ def lose_together(_: str) -> None:
             raise database.Unavailable("there is no room for so much at once")
 
     Database.together = lost  # type: ignore[method-assign]
+
+
+def slow_to_mint(seconds: str) -> None:
+    """To make an invite takes so long."""
+    mint = invites.mint
+
+    def slowly(*given: Any) -> str:
+        time.sleep(float(seconds))
+        return mint(*given)
+
+    invites.mint = slowly
 
 
 def look_first(_: str) -> None:
