@@ -301,7 +301,7 @@ def _work(house: House, route: Route, path: dict[str, str]) -> Response:
     wire.look_over()
     count: Count = partial(house.flood.spend, route.limit, f"{route.methods} {route.path}")
     if route.guard in PUBLIC:
-        count(g.neighbourhood)
+        count(wire.known().neighbourhood)
     elif house.flood.is_shared:  # to count waits for another machine, and must keep no writer waiting
         with house.database.reading():
             _counted(route.guard, count)
@@ -326,7 +326,7 @@ def _counted(guard: Callable[[], Any], count: Count) -> Any:
     try:
         caller = guard()
     except Refusal:
-        count("refused", g.neighbourhood)
+        count("refused", wire.known().neighbourhood)
         raise
     count(caller.identity)
     return caller
@@ -394,7 +394,7 @@ def _finish(dialect: Dialect, response: Response) -> Reply:
 
 
 def _refuse_size() -> None:
-    if (request.content_length or 0) > LARGEST_BODY:
+    if (wire.asked().content_length or 0) > LARGEST_BODY:
         raise RequestEntityTooLarge
 
 
@@ -464,7 +464,7 @@ def _arrive(settings: Settings) -> None:
 def _template() -> str:
     """The route's template, never the address itself: it may have a secret in it."""
     rule = wire.asked().url_rule
-    return g.get("template") or (rule.rule if rule else "unknown")
+    return wire.known().get("template") or (rule.rule if rule else "unknown")
 
 
 def _depart(house: House, response: Response) -> Response:

@@ -130,7 +130,7 @@ _SENTENCES = {
 
 def json_object() -> dict[str, Any]:
     """The JSON object that was sent. 415 for what is not JSON, 400 for what cannot be read."""
-    if not request.is_json:
+    if not asked().is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
     body = _json_body()
     for name, value in body.items():
@@ -149,7 +149,8 @@ def query(names: Iterable[str]) -> dict[str, str]:
 
 def flags(names: Iterable[str]) -> dict[str, bool]:
     """Which of the named parameters are in the query, whatever their values."""
-    return {name: name in request.args for name in names}
+    given = asked().args
+    return {name: name in given for name in names}
 
 
 def body(readers: Mapping[str, Callable[[Any], Any]], required: Sequence[str]) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def shows_session() -> bool:
 
 def neighbourhood() -> str:
     """Whose calls count as those of one client."""
-    return str(g.neighbourhood)
+    return str(known().neighbourhood)
 
 
 def query_or_body(names: Iterable[str]) -> dict[str, object]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
 from threading import Timer
@@ -95,7 +95,10 @@ def answer_first(seconds: str) -> None:
             database.units._current.reset(before)
             Timer(float(seconds), lambda: (finish(), connection.close(), turn.__exit__(None, None, None))).start()
 
-    Database.writing, Database.together = writing, lambda _: nullcontext()  # type: ignore[method-assign, assignment]
+    def together(_: Database) -> AbstractContextManager[None]:
+        raise database.Unavailable("nobody waits for others")
+
+    Database.writing, Database.together = writing, together  # type: ignore[method-assign]
 
 
 def lose_together(_: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -64,12 +64,8 @@ def answered(service: Flask, task: WSGITask) -> int:
     """The status with which the application answers, after all of its answer was read."""
     said = []
     body = service.wsgi_app(task.get_environment() | {"wsgi.errors": io.StringIO()}, lambda *head: said.append(head))
-    try:
-        for _ in body:
-            pass
-    finally:
-        body.close()
-        task.request.close()
+    with closing(task.request), closing(body) if hasattr(body, "close") else nullcontext():
+        assert all(isinstance(each, bytes) for each in body)
     return int(said[0][0][:3])
 
 
