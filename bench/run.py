@@ -186,9 +186,9 @@ def report(plan: Plan, results: Measured) -> Iterator[str]:
                 other = rate(results, stored, contest.other, connections)
                 ratio = rate(results, stored, contest.ours, connections) / other
                 yield row(contest.ours, contest.other, f"{stored:,}", connections, f"{ratio:.2f}", f"{contest.least:g}")
+    many = plan.stored[-1]
     for name in ITSELF:
         for connections in plan.connections:
-            many = plan.stored[-1]
             ratio = rate(results, many, name, connections) / rate(results, many, f"{name}{BESIDE}", connections)
             yield row(name, f"itself with {FEW:,}", f"{many:,}", connections, f"{ratio:.2f}", "0.9")
     yield "\n## Rates\n\nA second: median (minimum to maximum); the 99th percentile and the slowest in ms.\n"

@@ -52,7 +52,7 @@ class Sqlite(Database):
         self._in_vain_at = -math.inf
         self._path = path
         self._translating = _Translated(path)
-        self._file = files.identity(str(path))
+        self._file = files.identity(self.called)
 
     def tables(self, connection: Connection) -> set[str]:
         """The names of the tables that are there."""

@@ -101,7 +101,7 @@ def test_who_hangs_up_is_let_go(served):
     for sent in [b"", HALF_A_HEADER, HALF_A_BODY, request("GET", "/health"), hashing] * 10:
         connect(served, sent).close()
     assert served.get("/health").status == 200  # who came before has been let in by now
-    wait_for(lambda: open_sockets(served) <= before)
+    wait_for(lambda: open_sockets(served) <= before, PATIENCE)
     assert "Traceback" not in served.log.read_text()
 
 
