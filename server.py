@@ -235,10 +235,11 @@ class _Workers:
     def _work(self) -> None:
         while (channel := self.waiting.get()) is not None:
             channels = [channel, *self._others()] if self._together else [channel]
-            if self._together and len(channels) > 1:
-                _prepare(channels, self._together)
-            for each in channels:
-                _answer(each)
+            while channels:
+                ready = _prepare(channels, self._together) if self._together and len(channels) > 1 else 1
+                for each in channels[:ready]:
+                    _answer(each)
+                channels = channels[ready:]
 
     def _others(self) -> list[HTTPChannel]:
         """Those that wait besides."""
@@ -252,18 +253,25 @@ class _Workers:
         return found
 
 
-def _prepare(channels: list[HTTPChannel], together: Callable[[], AbstractContextManager[None]]) -> None:
-    """Have their requests answered together; those that come to nothing, or too late, will be asked by themselves."""
-    deadline = clock.ticks() + LONGEST_TOGETHER
+def _prepare(channels: list[HTTPChannel], together: Callable[[], AbstractContextManager[None]]) -> int:
+    """Have their requests answered together, or the first few; how many can be served now.
+
+    If that comes to nothing all can: each will be asked by itself.
+    """
+    ready = 0
     try:
         with together():
-            for each in channels:
-                if each.connected and clock.ticks() < deadline:
-                    _Task(each, each.requests[0]).prepare()
+            deadline = clock.ticks() + LONGEST_TOGETHER
+            while ready < len(channels) and clock.ticks() < deadline:
+                if channels[ready].connected:
+                    _Task(channels[ready], channels[ready].requests[0]).prepare()
+                ready += 1
     except Exception as error:
         channels[0].logger.warning("%s requests are answered one by one: %s", len(channels), error)
         for each in channels:
             each.requests[0].forget()
+        return len(channels)
+    return ready
 
 
 def _answer(channel: HTTPChannel) -> None:

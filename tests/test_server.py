@@ -332,6 +332,15 @@ def test_those_who_wait_for_their_turn_share_a_commit(served, good_key):
 
 
 @pytest.mark.sqlite
+def test_those_who_wait_long_for_their_turn_share_a_commit_all_the_same(serve):
+    served = serve((sys.executable, tampered.__file__, "slow_to_its_turn=0.1"))
+    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 12)
+    assert [each.status for each in answers] == [201] * 12
+    assert_kept(served, [token_in(each) for each in answers])
+    assert commits(served) <= 5
+
+
+@pytest.mark.sqlite
 def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
     served = serve((sys.executable, tampered.__file__, "lose_together="))
     answers = ask_behind_a_lock(served, [served.run("create", "test")] * 8)

@@ -114,6 +114,19 @@ def lose_together(_: str) -> None:
     Database.together = lost  # type: ignore[method-assign]
 
 
+def slow_to_its_turn(seconds: str) -> None:
+    """To be let write takes so long for those who share a commit, as when another process writes."""
+    together = Database.together
+
+    @contextmanager
+    def waited_for(self: Database) -> Iterator[None]:
+        time.sleep(float(seconds))
+        with together(self):
+            yield
+
+    Database.together = waited_for  # type: ignore[method-assign]
+
+
 def slow_to_mint(seconds: str) -> None:
     """To make an invite takes so long."""
     mint = invites.mint
