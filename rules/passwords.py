@@ -62,8 +62,7 @@ def hash(password: str) -> str:
 
 def verify(password: str, stored: str | None) -> bool:
     """Whether this is the password. Without a stored hash it takes as long, and is False."""
-    matched = _thread.submit(_matches, _normal(password), stored or _nobody()).result()
-    return matched and stored is not None
+    return _thread.submit(_matches, _normal(password), stored).result()
 
 
 def _normal(password: str) -> str:
@@ -71,16 +70,16 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFC", password[: 4 * LONGEST + 1])
 
 
-def _matches(password: str, stored: str) -> bool:
+def _matches(password: str, stored: str | None) -> bool:
     try:
-        return _hasher.verify(stored, password)
+        return _hasher.verify(stored or _nobody(), password) and stored is not None
     except (Argon2Error, UnicodeEncodeError):
         return False
 
 
 @cache
 def _nobody() -> str:
-    """The hash that a password is compared with where there is no account."""
+    """The hash that a password is compared with where there is no account. Made as all are, in their thread."""
     return _hasher.hash(clock.random_hex(16))
 
 

@@ -1,5 +1,7 @@
 """Invites, keys and accounts, without HTTP and without a terminal."""
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -518,6 +520,30 @@ def test_passwords_that_are_easily_guessed_or_cannot_be_typed_are_refused(settin
 @pytest.mark.parametrize("password", ["correct horse battery", "пароль для Анны", "x" * 128, "pässwörtlich"])
 def test_long_and_foreign_passwords_are_welcome(settings, password):
     assert passwords.check(password) == password
+
+
+ALL_AT_ONCE = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from rules import passwords
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+with ThreadPoolExecutor(9) as nine:
+    list(nine.map(time.sleep, [0.1] * 9))
+    before = peak()
+    assert not any(nine.map(lambda _: passwords.verify("wrong", None), range(9)))
+print((peak() - before) // 1024)
+"""
+
+
+def test_however_many_try_at_once_one_password_is_hashed_at_a_time():
+    """Right after the start, too: what strangers' passwords are compared with is made then."""
+    tried = subprocess.run([sys.executable, "-c", ALL_AT_ONCE], capture_output=True, text=True, check=True)
+    assert 19 <= int(tried.stdout) < 2 * 19
 
 
 def test_passwords_are_hashed_with_argon2id():
