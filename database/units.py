@@ -146,6 +146,7 @@ class Database(ABC):
 
     def __init__(self, engine: Engine, called: str) -> None:
         self.engine, self.called = engine, called
+        self._lost = f"{called}: what was written together is lost"
         self._held = _Held()
 
     def reading(self) -> AbstractContextManager[Unit]:
@@ -172,7 +173,7 @@ class Database(ABC):
                 self._held.whole = None
                 _current.reset(outside)
             if whole.is_lost:
-                raise Unavailable(f"{self.called}: what was written together is lost")
+                raise Unavailable(self._lost)
 
     def create(self) -> None:
         """Make the tables where there are none; raise Unavailable if they are of another version."""
@@ -247,6 +248,8 @@ class Database(ABC):
         Unless the database itself went wrong: then some of them roll back the whole transaction.
         """
         _refuse_nesting()
+        if whole.is_lost:  # SQLite may have ended the transaction: a savepoint outside of one is committed by itself
+            raise Unavailable(self._lost)
         part, is_kept = whole.part(writes), False
         try:
             with self._translated(part):

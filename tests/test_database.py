@@ -90,13 +90,12 @@ def test_a_unit_that_fails_changes_nothing(house):
 
 
 def test_what_is_written_together_is_there_when_that_ends_and_not_before(house, settings):
-    with closing(database.open_database(settings)) as other:
-        with house.together():
-            for number in range(3):
-                with house.writing():
-                    write(number)
-            assert written(other) == []
-        assert written(other) == [0, 1, 2]
+    with house.together():
+        for number in range(3):
+            with house.writing():
+                write(number)
+        assert written_elsewhere(settings) == []
+    assert written_elsewhere(settings) == [0, 1, 2]
 
 
 def test_of_what_is_written_together_each_unit_fails_for_itself(house):
@@ -130,18 +129,21 @@ def test_of_what_is_written_together_nothing_is_kept_once_the_database_fails(hou
             write(1)
         with pytest.raises(Unavailable, match="full"), house.writing():
             raise Unavailable("the disk is full")
-        with house.writing():
+        with pytest.raises(Unavailable, match="written together"), house.writing():
             write(2)
     assert written(house) == []
 
 
 @pytest.mark.sqlite
-def test_of_what_is_written_together_nothing_is_kept_if_sqlite_rolls_all_of_it_back(house):
+def test_of_what_is_written_together_nothing_is_kept_if_sqlite_rolls_all_of_it_back(house, settings):
     with pytest.raises(Unavailable), house.together():
         with house.writing():
             write(1)
         with pytest.raises(Unavailable), house.writing() as unit:
             unit.connection.exec_driver_sql("ROLLBACK")
+        with pytest.raises(Unavailable, match="written together"), house.writing():
+            write(2)
+        assert written_elsewhere(settings) == []
     assert written(house) == []
     with house.writing():
         write(3)
@@ -166,6 +168,12 @@ def written(house):
     """What was written so."""
     with house.reading() as unit:
         return [int(number) for (number,) in unit.connection.execute(text("SELECT subject FROM counters ORDER BY 1"))]
+
+
+def written_elsewhere(settings):
+    """What another process sees of it."""
+    with closing(database.open_database(settings)) as other:
+        return written(other)
 
 
 @pytest.mark.sqlite

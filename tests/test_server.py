@@ -26,6 +26,7 @@ from faults import tampered
 PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
 GARBAGE = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # how https begins
     b"\0\0\0\0\r\n\r\n",
@@ -325,7 +326,7 @@ def test_who_queues_behind_a_locked_database_is_refused_soon_and_readers_are_not
 
 @pytest.mark.sqlite
 def test_those_who_wait_for_their_turn_share_a_commit(served, good_key):
-    answers = ask_behind_a_lock(served, [good_key] * 8 + ["unknown0/key"] * 4)
+    answers = ask_behind_a_lock(served, [creating(each) for each in [good_key] * 8 + ["unknown0/key"] * 4])
     assert sorted(each.status for each in answers) == [201] * 8 + [403] * 4
     assert_kept(served, [token_in(each) for each in answers if each.status == 201])
     assert 1 <= commits(served) <= 4
@@ -334,7 +335,7 @@ def test_those_who_wait_for_their_turn_share_a_commit(served, good_key):
 @pytest.mark.sqlite
 def test_those_who_wait_long_for_their_turn_share_a_commit_all_the_same(serve):
     served = serve((sys.executable, tampered.__file__, "slow_to_its_turn=0.1"))
-    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 12)
+    answers = ask_behind_a_lock(served, [creating(served.run("create", "test"))] * 12)
     assert [each.status for each in answers] == [201] * 12
     assert_kept(served, [token_in(each) for each in answers])
     assert commits(served) <= 5
@@ -343,7 +344,7 @@ def test_those_who_wait_long_for_their_turn_share_a_commit_all_the_same(serve):
 @pytest.mark.sqlite
 def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
     served = serve((sys.executable, tampered.__file__, "lose_together="))
-    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 8)
+    answers = ask_behind_a_lock(served, [creating(served.run("create", "test"))] * 8)
     assert [each.status for each in answers] == [201] * 8
     assert "answered one by one" in served.log.read_text()
     assert_kept(served, [token_in(each) for each in answers])
@@ -353,18 +354,37 @@ def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
 @pytest.mark.sqlite
 def test_who_takes_long_does_not_keep_many_waiting_for_one_commit(serve):
     served = serve((sys.executable, tampered.__file__, "slow_to_mint=0.06"))
-    answers = ask_behind_a_lock(served, [served.run("create", "test")] * 8)
+    answers = ask_behind_a_lock(served, [creating(served.run("create", "test"))] * 8)
     assert [each.status for each in answers] == [201] * 8
     assert commits(served) >= 7
 
 
-def ask_behind_a_lock(served: Served, keys: list[str]) -> list[Answer]:
-    """What those are answered who want to make an invite while somebody else writes; all sent at once."""
+@pytest.mark.sqlite
+def test_what_is_done_after_the_database_failed_is_not_done_twice(serve):
+    served = serve((sys.executable, tampered.__file__, "roll_back=4"))
+    key = served.run("create", "test")
+    generating = request("POST", f"/api/invite/generate?key={key}")
+    codes = [json.loads(converse(served, generating).body)["code"] for _ in range(4)]
+    spending = [request("POST", "/api/invite/validate", json.dumps({"code": each}).encode(), **JSON) for each in codes]
+    answers = ask_behind_a_lock(served, [creating(key)] * 4 + spending)
+    assert [each.status for each in answers] == [201] * 4 + [200] * 4
+    assert "answered one by one" in served.log.read_text()
+    assert count(served, "redemptions") == 4
+    assert count(served, "invites") == 8
+
+
+def creating(key: str) -> bytes:
+    """A call that makes an invite."""
+    return request("POST", f"/invites_api?key={key}")
+
+
+def ask_behind_a_lock(served: Served, calls: list[bytes]) -> list[Answer]:
+    """What those are answered who want to write while somebody else does; all sent at once."""
     with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         other.execute("BEGIN IMMEDIATE")
         with ExitStack() as held:
-            sent = [held.enter_context(connect(served, request("POST", f"/invites_api?key={key}"))) for key in keys]
+            sent = [held.enter_context(connect(served, each)) for each in calls]
             time.sleep(0.5)
             other.execute("ROLLBACK")
             return [read_answer(each) for each in sent]

@@ -7,6 +7,7 @@ n-th time that it gets there (``kill_before_commit=7``), others are wrong in a w
 import os
 import re
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +113,21 @@ def lose_together(_: str) -> None:
             raise database.Unavailable("there is no room for so much at once")
 
     Database.together = lost  # type: ignore[method-assign]
+
+
+def roll_back(times: str) -> None:
+    """SQLite ends the whole transaction, as on a full disk, when the n-th invite is made."""
+    mint, left = invites.mint, int(times)
+
+    def mint_or_fail(*given: Any) -> str:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            database.units.cursor().execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return mint(*given)
+
+    invites.mint = mint_or_fail
 
 
 def slow_to_its_turn(seconds: str) -> None:
