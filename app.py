@@ -218,20 +218,24 @@ PUBLIC = (anyone, maybe, visitor, own_form, any_form)
 
 
 def _requests(chosen: Callable[[Route], Any]) -> re.Pattern[str]:
-    """What matches ``METHOD /path`` of the rows that are chosen."""
+    """What matches ``METHOD /path`` of the rows that are chosen, without the slash that some end in."""
 
     def written(row: Route) -> str:
-        return f"(?:{row.methods.replace(' ', '|')}) {re.sub('<[a-z_]+>', '[^/]+', re.escape(row.path))}"
+        path = row.path.rstrip("/") or "/"
+        return f"(?:{row.methods.replace(' ', '|')}) {re.sub('<[a-z_]+>', '[^/]+', re.escape(path))}"
 
     return re.compile("|".join(written(row) for rows in ROUTES.values() for row in rows if chosen(row)))
 
 
 def _is_quick(row: Route) -> bool:
-    """Whether it is answered in no time: but for the lists and searches of admins, and what counts whole tables."""
-    return row.guard not in (admin_visitor, admin_form) and row.view not in (ops.metrics, ops.ready, *manual.VIEWS)
+    """Whether it is answered in no time: but for lists and searches, and what counts whole tables."""
+    slow = (*hitkey.LISTS, *manual.VIEWS, ops.metrics, ops.ready)
+    return row.guard not in (admin_visitor, admin_form) and row.view not in slow
 
 
-# Requests that the server answers at once: what needs no database, and what looks something up in a file.
+# Requests that the server answers at once: what needs no database, and what looks something up in a file;
+# where calls are counted in a Redis, only what is not counted.
+QUICK_UNCOUNTED = _requests(lambda row: row.unit is ALONE and row.limit is None and _is_quick(row))
 QUICK = _requests(lambda row: row.unit is ALONE and _is_quick(row))
 QUICK_WITH_FILE = _requests(lambda row: row.unit in (READS, ALONE) and _is_quick(row))
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly

@@ -340,3 +340,6 @@ def _invite(invite: Any) -> shapes.OpenInvite:
         "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
         "created_at": iso(invite.created_at),
     }
+
+
+LISTS = list_projects, list_members, list_project_invites  # as long as there is anything to list

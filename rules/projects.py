@@ -6,13 +6,14 @@ Each has one owner. The owner and admins invite and cancel; only the owner makes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
 
 import clock
 from database import may_write, session
 from models import Invite, Member, Project, User
-from rules import accounts, invites
+from rules import accounts, addresses, invites
 from rules.refusals import (
     AlreadyMember,
     InviteAlreadyExists,
@@ -112,19 +113,19 @@ def beginning(text: str, limit: int) -> Sequence[Project]:
 def members(project: Project) -> Sequence[Member]:
     """Who belongs to a project, in the order they came."""
     query = select(Member).where(Member.project_id == project.id).order_by(Member.joined_at, Member.id)
-    return session().scalars(query).all()
+    return session().scalars(query.options(joinedload(Member.user))).all()
 
 
 def owner(project: Project) -> User:
     """The one who owns a project."""
-    owns = Member.role == "owner", Member.project_id == project.id
-    return session().scalars(select(User).join(Member, Member.user_id == User.id).where(*owns)).one()
+    return session().scalars(select(User).join(Member, Member.user_id == User.id).where(*_owned(project))).one()
 
 
 def invite(member: Member, draft: invites.Draft) -> Invite:
     """Invite an address to the project of a manager; raises what stands in the way."""
     project = session().get_one(Project, member.project_id, with_for_update=True)
-    if draft.email in {each.user.email for each in members(project) if each.user.email_verified_at}:
+    holder = addresses.verified_holder(draft.email) if draft.email else None
+    if holder and _find_member(project, holder):
         raise AlreadyMember
     same = Invite.project_id == project.id, Invite.email == draft.email, invites.is_open(clock.now())
     if session().scalar(select(Invite.id).where(*same).limit(1)):
@@ -165,11 +166,9 @@ def remove(manager: Member, member_id: str) -> None:
 def hand_over(project: Project, user: User) -> None:
     """Make somebody else the owner; who was it becomes an admin."""
     now = clock.now()
-    for each in members(project):
-        if each.role == "owner":
-            each.role = "admin"
+    session().scalars(select(Member).where(*_owned(project))).one().role = "admin"
     session().flush()
-    heir = session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
+    heir = _find_member(project, user)
     if heir is None:
         heir = Member(id=clock.new_id(), project=project, user=user, role="owner", joined_at=now)
         session().add(heir)
@@ -181,6 +180,14 @@ def remove_all(project: Project) -> int:
     project.deleted_at, project.slug = clock.now(), None
     session().execute(delete(Member).where(Member.project_id == project.id))
     return invites.revoke_all_to(project)
+
+
+def _owned(project: Project) -> tuple[ColumnElement[bool], ...]:
+    return Member.project_id == project.id, Member.role == "owner"
+
+
+def _find_member(project: Project, user: User) -> Member | None:
+    return session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
 
 
 def _membership(project: Project, user: User) -> Member:

@@ -2,15 +2,16 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 import clock
 import guards
-from app import ROUTES, Unit
+from app import HASHING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, ROUTES, STREAMING, WRITING, Unit
 from config import CHECKOUT
-from dialects import contract, wire
+from dialects import contract, hitkey, ops, wire
 from rules import refusals
 
 ROWS = [(dialect, row) for dialect, rows in ROUTES.items() for row in rows]
@@ -162,3 +163,20 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, client):
 
 def test_the_statuses_name_each_refusal_once():
     assert set(wire.STATUS) == set(all_refusals())
+
+
+@pytest.mark.parametrize("row", [row for _, row in ROWS], ids=lambda row: f"{row.methods} {row.path}")
+def test_each_row_is_answered_in_its_lane(row):
+    path = re.sub("<[a-z_]+>", "something", row.path).rstrip("/") or "/"  # as the server looks for it
+    for method in row.methods.split():
+        asked = f"{method} {path}"
+        assert bool(HASHING.fullmatch(asked)) == bool(row.prepare)
+        assert bool(STREAMING.fullmatch(asked)) == (row.unit is Unit.STREAMS)
+        assert bool(WRITING.fullmatch(asked)) == (row.unit is Unit.WRITES or bool(row.spend))
+        if row.unit is Unit.READS and row.guard is guards.anyone:
+            assert QUICK_WITH_FILE.fullmatch(asked)
+            assert not QUICK.fullmatch(asked)
+        if row.unit is Unit.WRITES or row.view in (*hitkey.LISTS, ops.metrics, ops.ready):
+            assert not any(quick.fullmatch(asked) for quick in (QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE))
+        if row.limit:
+            assert not QUICK_UNCOUNTED.fullmatch(asked)

@@ -3,10 +3,13 @@
 import threading
 
 import pytest
+from sqlalchemy import Engine, event
 
 import clock
 import config
+import database
 from conftest import Person
+from models import Member
 from rules import accounts, invites, projects
 from rules.refusals import OwnsProjects
 
@@ -289,3 +292,25 @@ def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
     assert (gone.returncode, gone.stderr) == (0, "Note: 1 open invites were withdrawn with it\n")
     again = invite_api("project", "delete", "tea-garden")
     assert again.stderr == "Error: no such project: name one by its slug; see invite-api project list\n"
+
+
+def test_a_project_of_many_is_listed_and_invited_to_as_quickly_as_one_of_few(call, alice, garden, house):
+    def asked():
+        statements = []
+        note = lambda *facts: statements.append(facts[2])  # noqa: E731
+        event.listen(Engine, "before_cursor_execute", note)
+        assert len(call(alice, "GET", "/projects/tea-garden/members").json) == 1 + members
+        body = {"email": f"guest{members}@example.org"}
+        assert call(alice, "POST", "/projects/tea-garden/invites", body).status_code == 201
+        event.remove(Engine, "before_cursor_execute", note)
+        return len(statements)
+
+    members = 0
+    few = asked()
+    now, members = clock.now(), 50
+    with house.writing():
+        for number in range(members):
+            user = accounts.create(accounts.Names(f"member{number}", f"member{number}@example.org"), proven=True)
+            member = Member(id=clock.new_id(), project_id=garden["id"], user=user, role="member", joined_at=now)
+            database.session().add(member)
+    assert 0 < asked() <= few
