@@ -4,7 +4,7 @@ Werkzeug looks at each header of an answer twice. What is the same in all of the
 added after that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -23,9 +23,8 @@ class Common:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = [(name.lower(), (name, value)) for name, value in headers.items()]
 
-    def beside(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Those that are not among these headers yet."""
-        said = {name.lower() for name, _ in headers}
+    def beside(self, said: Container[str]) -> list[tuple[str, str]]:
+        """Those that an answer does not say itself; `said` are the names in it, in lower case."""
         return [header for name, header in self._headers if name not in said]
 
 
@@ -43,22 +42,24 @@ class Reply(Response):
 
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Body, status and all headers."""
-        body, headers = self._plain() if self._is_plain(environ) else super().get_wsgi_response(environ)[::2]
-        return body, _STATUS_LINES[self.status_code], headers + self.common.beside(headers)
+        body: Iterable[bytes]
+        headers = list(self.headers)
+        said = {name.lower(): value for name, value in headers}  # to ask Werkzeug for one takes as long
+        if self._is_plain(environ, said.get("location", "")):
+            body = parts = list(self.iter_encoded())
+            if "content-length" not in said:
+                headers.append(("Content-Length", str(sum(map(len, parts)))))
+        else:
+            body, _, headers = super().get_wsgi_response(environ)
+        return body, _STATUS_LINES[self.status_code], headers + self.common.beside(said)
 
-    def _plain(self) -> tuple[list[bytes], list[tuple[str, str]]]:
-        body, headers = list(self.iter_encoded()), list(self.headers)
-        if "Content-Length" not in self.headers:
-            headers.append(("Content-Length", str(sum(map(len, body)))))
-        return body, headers
-
-    def _is_plain(self, environ: dict[str, Any]) -> bool:
-        """Whether its body is there and is to be sent, and a link in it is one already: then Werkzeug adds no more."""
+    def _is_plain(self, environ: dict[str, Any], link: str) -> bool:
+        """Whether its body is there and is to be sent, and its link is one already: then Werkzeug adds no more."""
         return (
             self.is_sequence
             and self.status_code not in (204, 304)
             and environ["REQUEST_METHOD"] != "HEAD"
-            and ("Location" not in self.headers or self.headers["Location"].isascii())
+            and link.isascii()
             and not self._on_close
         )
 
