@@ -18,7 +18,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import clock
 import envfile
@@ -191,10 +191,30 @@ def _instance(value: str) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def _refuse_unclear(server: SplitResult) -> None:
+    """Raise ValueError for a server's URL that another reader may read differently."""
+    login, _, hosts = server.netloc.rpartition("@")
+    if "@" in login or not server.path.strip("/"):
+        raise ValueError(
+            "write postgresql://user:password@host/database, and in a password %40 for @, %2F for /, %23 for #, "
+            "%3F for ? and %25 for %"
+        )
+    if re.search(r":[^,]*,", hosts):
+        raise ValueError("write one port for several hosts, behind the last: postgresql://user@one,two:5432/database")
+    _refuse_port(server)
+
+
+def _refuse_port(server: SplitResult) -> None:
+    port = server.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    if port and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
+        raise ValueError(f"has a port that does not exist: {port}")
+
+
 def database_url(value: str) -> str:
     """The URL of a database as SQLAlchemy takes it; ValueError for anything else."""
     scheme, _, rest = value.partition("://")
-    if scheme in ("postgresql+psycopg", "postgresql", "postgres") and urlsplit(value).path.strip("/"):
+    if scheme in ("postgresql+psycopg", "postgresql", "postgres"):
+        _refuse_unclear(urlsplit(value))
         return f"postgresql+psycopg://{rest}"
     if value and (not value.startswith("sqlite:////") or any(each in value for each in "?%#")):
         raise ValueError("write sqlite:////absolute/path/to/file.db, or postgresql://user:password@host/database")
@@ -203,6 +223,7 @@ def database_url(value: str) -> str:
 
 def _limits_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
+    _refuse_port(urlsplit(value))
     if value and (scheme not in ("redis", "rediss", "valkey", "valkeys") or not rest):
         raise ValueError("write redis://:password@host:6379/0, or rediss://… with TLS")
     return value.replace("valkey", "redis", 1) if scheme.startswith("valkey") else value

@@ -116,7 +116,7 @@ class _Place(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return config.database_url(value)
+            return config.database_url(value or " ")  # a setting may be empty, a place to copy to not
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -1,6 +1,7 @@
 """PostgreSQL: a server that several processes, on several machines, share."""
 
-from collections.abc import Callable, Iterator, Mapping
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from database import schema
 from database.units import Database, Interrupted, Unavailable, Unit, cause_of
 
 IN_USE, MAKING = 0x696E7669, 0x74657321  # the names of our advisory locks: to use the schema, and to make it
+SECRET = 0x6B657921  # the first half of the name of another, that every connection holds: under which master secret
 PATIENCE = 5  # seconds, for a connection and for a lock
 
 # For a server that is gone without a word: it is noticed after 10 seconds of unanswered data, or 45 of silence.
@@ -34,6 +36,10 @@ _MANNERS = """
            set_config('statement_timeout', '30s', false),
            set_config('idle_in_transaction_session_timeout', '60s', false),
            CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
+"""
+_STRANGERS = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = %s AND objid != ALL(%s)
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _UNUSABLE = (
     "SELECT conname || ': is not enforced' FROM pg_constraint "
@@ -68,9 +74,11 @@ class Postgresql(Database):
 
     answers_at_once = False
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, secrets: Sequence[bytes]) -> None:
         super().__init__(engine, called(engine.url))
-        event.listen(engine, "connect", _teach_manners)
+        self._secrets = [_name_of(each) for each in secrets]
+        self._is_among_its_own = False
+        event.listen(engine, "connect", self._greet, insert=True)  # before SQLAlchemy asks for what we refuse
 
     def tables(self, connection: Connection) -> set[str]:
         """The names of the tables that are there."""
@@ -91,6 +99,28 @@ class Postgresql(Database):
         if not isinstance(cause, psycopg.Error):
             return str(error).removeprefix(f"{self.called}: ")
         return next((words for state, words in _WORDS.items() if (cause.sqlstate or "").startswith(state)), _UNREACHED)
+
+    def keep_others_out(self, connection: Connection) -> None:
+        """Let nobody else come while this connection, our only one, lives; raises Unavailable if one is here."""
+        with self._translated():
+            if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({IN_USE})").scalar():
+                raise Unavailable(f"{self.called}: is in use: stop all servers that use it first")
+
+    def _greet(self, connection: Any, record: object) -> None:  # noqa: ARG002
+        """Have each connection behave, and show which master secret we have; refuse to be the first with another."""
+        if wrong := _teach_manners(connection):
+            raise Unavailable(f"{self.called}: {wrong}")
+        connection.autocommit = True
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", [SECRET, self._secrets[0]])
+        if not self._is_among_its_own:
+            (strangers,) = connection.execute(_STRANGERS, [SECRET, self._secrets]).fetchone()
+            if strangers:
+                raise Unavailable(
+                    f"{self.called}: others use this database with another master secret: give all of them the same "
+                    "INVITE_API_SECRET_KEY, or the same secret.key"
+                )
+            self._is_among_its_own = True
+        connection.autocommit = False
 
     def _begin(self, connection: Connection, writes: bool) -> None:
         """Have psycopg begin with the first statement; a reading sees all of one moment."""
@@ -146,10 +176,10 @@ class Whole:
 @contextmanager
 def alone(settings: config.Settings) -> Iterator[Whole]:
     """Have the database to oneself; raises Unavailable while a server or another command works with it."""
-    url = make_url(settings.database_url).set(drivername="postgresql")
-    told = url.render_as_string(hide_password=False)
+    url = make_url(settings.database_url)
+    given, named = url.get_dialect()().create_connect_args(url)  # as SQLAlchemy connects
     try:
-        with psycopg.connect(told, autocommit=True, **_connect_args(url)) as connection:
+        with psycopg.connect(*given, **{**named, **_connect_args(url), "autocommit": True}) as connection:
             if not connection.execute("SELECT pg_try_advisory_lock(%s)", [IN_USE]).fetchone() == (True,):
                 raise Unavailable(
                     f"{called(url)}: is in use: stop all servers (and other invite-api commands) that use it first"
@@ -162,7 +192,7 @@ def alone(settings: config.Settings) -> Iterator[Whole]:
 def opened(settings: config.Settings, make_engine: Callable[[], Engine]) -> Postgresql:
     """The database of these settings, not asked for anything yet."""
     config.make_private(settings.instance)
-    return Postgresql(make_engine())
+    return Postgresql(make_engine(), settings.secrets)
 
 
 def engine_options(url: URL) -> dict[str, Any]:
@@ -180,14 +210,19 @@ def called(url: URL) -> str:
     return URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
 
 
-def _teach_manners(connection: Any, record: object) -> None:  # noqa: ARG001
+def _name_of(secret: bytes) -> int:
+    """What tells a master secret from others, and tells nothing of it: 31 bits of an HMAC."""
+    return int.from_bytes(hmac.digest(secret, b"which master secret", "sha256")[:4]) >> 1
+
+
+def _teach_manners(connection: Any) -> str:
+    """What a connection is told; why it cannot be used, "" if it can."""
     if connection.info.parameter_status("server_encoding") != "UTF8":
-        raise Unavailable("the database is not in UTF-8: make one with CREATE DATABASE … ENCODING 'UTF8'")
+        return "is not in UTF-8: make one with CREATE DATABASE … ENCODING 'UTF8'"
     connection.autocommit = True
     (may_use, *_) = connection.execute(_MANNERS, [IN_USE]).fetchone()
     connection.autocommit = False
-    if not may_use:
-        raise Unavailable("the database is being migrated: try again when that is done")
+    return "" if may_use else "is being migrated or copied: try again when that is done"
 
 
 def _hide_rows(error: Exception, cause: psycopg.Error) -> None:

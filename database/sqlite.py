@@ -75,6 +75,9 @@ class Sqlite(Database):
         number = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         return _WORDS.get(number, "the database cannot be used: look into the log of invite-api")
 
+    def keep_others_out(self, connection: Connection) -> None:
+        """Whoever has the file to oneself has the lock beside it."""
+
     def _room(self) -> str:
         try:
             free = shutil.disk_usage(self._path.parent).free

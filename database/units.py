@@ -203,6 +203,10 @@ class Database(ABC):
         self.engine.dispose()
 
     @abstractmethod
+    def keep_others_out(self, connection: Connection) -> None:
+        """Let nobody else come while this connection, our only one, lives; raises Unavailable if one is here."""
+
+    @abstractmethod
     def tables(self, connection: Connection) -> set[str]:
         """The names of the tables that are there."""
 

@@ -516,7 +516,7 @@ def served(serve) -> Served:
     return serve()
 
 
-SHARED_SECRET = "a secret that all servers share"
+SHARED_SECRET = "a-secret-that-all-servers-share"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -111,13 +111,30 @@ def test_a_deadlock_is_tried_again(opened):
 
 def test_many_first_starts_at_once_make_one_schema(url, tmp_path):
     def start(number: int) -> int | None:
-        settings = make_settings(tmp_path / str(number), DATABASE_URL=url)
+        settings = make_settings(tmp_path / str(number), DATABASE_URL=url, SECRET_KEY="of all these servers")
         opened = database.open_database(settings)
         with opened.reading() as unit:
             return opened.version(unit.connection)
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(start, range(8))) == {1}
+
+
+def test_a_server_with_another_master_secret_is_refused_at_its_start(opened, url, tmp_path):
+    """Links, forms and codes of the one would now and then be nothing to the other."""
+
+    def open_with(**secrets: str) -> database.Database:
+        return database.open_database(make_settings(tmp_path / "other", DATABASE_URL=url, **secrets))
+
+    with pytest.raises(database.Unavailable, match="another master secret: give all of them the same"):
+        open_with(SECRET_KEY="of this server alone")
+    renewed = open_with(SECRET_KEY="that is to be that of all", SECRET_KEY_FALLBACKS=SHARED_SECRET)
+    opened.close()
+    with opened.reading() as unit:  # who was here goes on, with new connections too
+        assert opened.version(unit.connection) == 1
+    renewed.close()
+    opened.close()
+    open_with(SECRET_KEY="of this server alone").close()  # nobody else is there: a key that was lost can be replaced
 
 
 def test_a_server_that_acknowledges_too_early_is_told_to_wait(postgresql, url, there):
@@ -284,6 +301,23 @@ def test_a_copy_goes_only_into_an_empty_database_and_not_from_one_in_use(old, th
     transfer.copy(old, there)
     with pytest.raises(Unavailable, match="is not empty"):
         transfer.copy(old, there)
+
+
+def test_nobody_comes_while_a_database_is_copied(old, there, tmp_path):
+    """Who came was let in, and what was used meanwhile could be open again in the copy."""
+    refused = []
+
+    def come(rows: int) -> Callable[[int], object]:
+        with ThreadPoolExecutor(1) as other, pytest.raises(Unavailable) as told:
+            other.submit(database.open_database, there).result()
+        refused.append(str(told.value))
+        return lambda rows: None
+
+    furnish(old, 10)
+    transfer.copy(old, there, come)
+    transfer.copy(there, dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}"), come)
+    assert refused == [f"{database.called(there)}: is being migrated or copied: try again when that is done"] * 2
+    database.open_database(there).close()
 
 
 def test_a_copy_that_is_not_the_same_is_noticed_and_undone(old, there, url, monkeypatch):

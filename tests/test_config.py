@@ -23,6 +23,12 @@ def test_nothing_needs_setting():
         ("PUBLIC_URL", "https://example.org:99999"),
         ("DATABASE_URL", "mysql://localhost"),
         ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "postgresql://invites@db:port/invites"),
+        ("DATABASE_URL", "postgresql://invites@db:65536/invites"),
+        ("DATABASE_URL", "postgresql://invites:with an @ in it@db/invites"),
+        ("DATABASE_URL", "postgresql://invites:with a # in it@db/invites"),
+        ("DATABASE_URL", "postgresql://invites@one:5432,two:5433/invites"),
+        ("LIMITS_URL", "redis://cache:port/0"),
         ("INVITE_TTL", "soon"),
         ("INVITE_TTL", "0d"),
         ("INVITE_TTL_MAX", "100000d"),
@@ -40,6 +46,21 @@ def test_nothing_needs_setting():
 def test_nonsense_is_refused_by_name(name, nonsense):
     with pytest.raises(ConfigError, match=f"INVITE_API_{name}: "):
         config.load({f"INVITE_API_{name}": nonsense})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://invites@db/invites",
+        "postgresql://invites:p%40ss@db:5432/invites?sslmode=verify-full",
+        "postgresql://invites@one,two:5433/invites?target_session_attrs=read-write",
+        "postgresql://invites@[2001:db8::1]:5432/invites",
+        "postgresql://invites@/invites?host=/run/postgresql",
+    ],
+)
+def test_a_url_of_postgresql_is_taken_as_it_is(url):
+    settings = config.load({"INVITE_API_DATABASE_URL": url, "INVITE_API_LIMITS_URL": "redis://[2001:db8::1]:6379/0"})
+    assert settings.database_url == url.replace("postgresql", "postgresql+psycopg", 1)
 
 
 def test_everything_that_is_wrong_is_said_at_once():

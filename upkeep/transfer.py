@@ -48,10 +48,13 @@ def copy(source: Settings, target: Settings, begin: Begin = _silently) -> dict[s
     many more have been copied. Raises Unavailable, and has then changed nothing.
     """
     with _to_oneself(source) as old, _to_oneself(target, made=True) as new, old.engine.connect() as given:
+        old.keep_others_out(given)
         with new.writing() as unit:
+            new.keep_others_out(unit.connection)
             _refuse_rows(unit.connection, new.called)
             done = begin(sum(_count(given, table) for table in TABLES))
             sums = {table: _copied(given, unit.connection, table, done) for table in TABLES}
+            given.rollback()  # to compare may take longer than PostgreSQL lets a transaction idle
             for table, wanted in sums.items():
                 if _sum(unit.connection, table) != wanted:
                     raise Unavailable(f"{new.called}: {table.name} is not what it was; nothing was copied")
@@ -74,6 +77,7 @@ def _to_oneself(settings: Settings, made: bool = False) -> Iterator[Database]:
 def _opened(settings: Settings) -> Iterator[Database]:
     opened = database.open_database(settings)
     try:
+        opened.close()  # so that whoever asks to be alone does not meet us
         yield opened
     finally:
         opened.close()
