@@ -30,9 +30,10 @@ class Server:
             shutil.chown(self._folder, "postgres")
             self._as = [require("runuser", "util-linux"), "-u", "postgres", "--"]
         self._run("initdb", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._kept = socket.socket()  # bound, and not listening: nobody else is given its port, also while this is away
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}"
 
     def start(self, durable: bool = False) -> None:
@@ -57,6 +58,7 @@ class Server:
     def remove(self) -> None:
         """Stop it, and delete all of it."""
         self.stop()
+        self._kept.close()
         shutil.rmtree(self._folder)
 
     def make_database(self, name: str) -> str:

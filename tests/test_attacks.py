@@ -33,7 +33,7 @@ def test_a_bomb_in_a_forged_signature_is_not_opened(client, settings):
 
 
 def test_text_that_takes_long_to_normalise_is_refused_by_its_length(client, key, alice):
-    began = time.perf_counter()
+    began = time.process_time()
     for path, body in (
         ("/auth/login", {"email": "alice", "password": STACKED}),
         ("/auth/register/with-invite", {"invite_token": "x", "email": "a@b.example", "password": STACKED}),
@@ -47,7 +47,7 @@ def test_text_that_takes_long_to_normalise_is_refused_by_its_length(client, key,
     assert named.status_code == 400
     form = {"token": "x", "user": "bob", "password": STACKED}
     assert client.post("/register", data=form, content_type="multipart/form-data").status_code == 303
-    assert time.perf_counter() - began < 3  # it took 0.8 s each
+    assert time.process_time() - began < 3  # it took 0.8 s each
     assert passwords.verify(STACKED, passwords.hash(PASSWORD)) is False
 
 

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
-from conftest import Answer, Served
+from conftest import Answer, Served, at_last, wait_for
 from faults import tampered
-from test_server import FORM, KIB, PATIENCE, connect, query, read_all, read_answer, request, stop
+from test_server import FORM, KIB, PATIENCE, connect, processor_time, query, read_all, read_answer, request, stop
 
 TOKEN = "0" * 64
 ALIVE = {"Connection": "keep-alive"}
@@ -49,8 +49,7 @@ def test_who_reads_nothing_keeps_nobody_from_being_answered(served, good_key):
     with ExitStack() as held:
         for each in asking * 3:
             held.enter_context(deaf(served, [f"GET {LARGEST}"] * 120 + [each] * 20))
-        time.sleep(1)
-        before = memory(served)
+        before = settled_memory(served)
         for _ in range(5):
             for path in ("/health", f"/invites_api?key={good_key}", f"/invites/{TOKEN}", "/docs"):
                 assert_soon(served, path)
@@ -178,10 +177,10 @@ def test_sigterm_amid_all_of_that_ends_it_and_what_it_said_is_so(served, good_ke
         for each in (create[:20], create + create[:9], request("GET", LARGEST, **ALIVE) * 60, b"\0" * 99):
             for _ in range(5):
                 held.enter_context(connect(served, each))
-        reading = held.enter_context(connect(served, create * 30))
-        assert read_answers(reading, 1)[0].status == 201
+        reading = held.enter_context(connect(served, create * 30)).makefile("rb")
+        assert answers_in(held.enter_context(reading), 1)[0].status == 201
         served.process.terminate()
-        said = read_all(reading).count(b" 201 Created\r\n")
+        said = reading.read().count(b" 201 Created\r\n")
         assert served.process.wait(3 * PATIENCE) == 0
     assert "Traceback" not in served.log.read_text()
     assert served.run("db", "check") == "ok"
@@ -234,10 +233,26 @@ class _Said:
 
 
 def assert_soon(served: Served, path: str) -> None:
-    """It is answered within a second."""
-    started = time.monotonic()
-    assert served.get(path).status < 500
-    assert time.monotonic() - started < 1, path
+    """It is answered within a second; what else runs here may halt an answer, but not each."""
+
+    def taken() -> float:
+        started = time.monotonic()
+        assert served.get(path).status < 500
+        return time.monotonic() - started
+
+    assert at_last(taken, 1) < 1, path
+
+
+def settled_memory(served: Served) -> int:
+    """What it occupies once it has done nothing for half a second: what could be made ready for the deaf has been."""
+
+    def is_idle() -> bool:
+        before = processor_time(served)
+        time.sleep(0.5)
+        return processor_time(served) - before < 0.02
+
+    wait_for(is_idle, 60)
+    return memory(served)
 
 
 def memory(served: Served) -> int:

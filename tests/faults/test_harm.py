@@ -82,6 +82,7 @@ def suffer(served: Served, place: Place, harm: Callable[[Served], AbstractContex
         with harm(served):
             seen = served.get(f"/invites/{token}")
             assert served.get("/health").status == 200
+            wait_for(lambda: books.statuses[503])
         assert seen.status == (200 if harm in READABLE else 503)
     wait_for(lambda: make(served, place))
     return books
@@ -118,7 +119,7 @@ def test_a_server_that_does_not_say_when_to_come_again_is_caught(serve, fault, f
     served = serve((*TAMPERED, "blunt"))
     place = Place.furnish(served)
     with crowd(served, place) as books, HARMS[fault](served):
-        pass
+        wait_for(lambda: books.rude)
     figures(fault).catches(f"does not know that error: {len(books.rude)} answers 500")
     assert books.rude != []
 
@@ -171,7 +172,9 @@ class Clock:
 
     def set(self, days: int) -> None:
         """So many days after what it is, or before."""
-        self._setting.write_text(f"{days:+}d\n")
+        draft = self._setting.with_name("clock.new")
+        draft.write_text(f"{days:+}d\n")
+        draft.replace(self._setting)  # at one blow: it is read all the time
 
     def expires(self, token: str) -> bool:
         """Whether an invite is refused for its age."""

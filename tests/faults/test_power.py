@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import database
-from conftest import COMMAND, make_settings, servers
+from conftest import COMMAND, make_settings, servers, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
 from faults.strace import Event, cuts, ended, traced
@@ -42,8 +42,8 @@ class Recording:
         return {each._replace(at=0) for each in self.books.facts if each.at <= moment}
 
 
-def record(folder: Path, command: Sequence[str | Path], seconds: float) -> Recording:
-    """Trace a server while a crowd uses it."""
+def record(folder: Path, command: Sequence[str | Path], seconds: float, least: int) -> Recording:
+    """Trace a server while a crowd uses it, for so long, and until it has told so much."""
     folder.mkdir()
     with servers(folder) as start:
         furnished = start()
@@ -54,6 +54,7 @@ def record(folder: Path, command: Sequence[str | Path], seconds: float) -> Recor
         served = start(traced(command, instance / "invites.db", folder / "trace"))
         with crowd(served, place) as books:
             time.sleep(seconds)
+            wait_for(lambda: len(books.facts) > least, 120)
             events = ended(served, folder / "trace")
     assert books.rude == []
     return Recording(instance, before, events, books)
@@ -79,7 +80,7 @@ def test_what_was_told_survives_a_power_cut(tmp_path, profile, figures):
     row, count, seconds = figures(FAULT), profile(60, 600), profile(2, 20)
     gone = told = 0
     for name, command in {"as it is": (COMMAND,), "checkpoints": (*TAMPERED, "checkpoint=100")}.items():
-        recording = record(tmp_path / name, command, seconds)
+        recording = record(tmp_path / name, command, seconds, count // 2)
         gone += sum(map(len, replay(recording, tmp_path / name, count // 2)))
         told += len(recording.books.facts)
         assert any(each.name == "invites.db" for each in recording.events) or name == "as it is"
@@ -93,7 +94,7 @@ def test_what_was_told_survives_a_power_cut(tmp_path, profile, figures):
 
 def test_synchronous_normal_is_caught(tmp_path, profile, figures):
     count = profile(30, 600)
-    recording = record(tmp_path / "normal", (*TAMPERED, "synchronous=NORMAL"), profile(2, 20))
+    recording = record(tmp_path / "normal", (*TAMPERED, "synchronous=NORMAL"), profile(2, 20), count // 2)
     losing = sum(map(bool, replay(recording, tmp_path / "normal", count)))
     figures(FAULT).catches(f"synchronous=NORMAL: {losing} of {count} cuts lose something")
     assert losing > 0

@@ -141,6 +141,7 @@ def test_who_marks_a_letter_before_it_is_sent_is_caught(written, figures):
 
 def test_who_puts_no_letter_off_while_it_is_sent_is_caught(written):
     post = written(20)
-    with moody() as mails:
-        carry(post, mails, 0, f"{HASTY},lease=-60")
-    assert mails.at_once
+    with moody() as mails, servers(post.instance.parent) as start:
+        for _ in range(2):
+            start((*TAMPERED, f"{HASTY},lease=-60"), SMTP_URL=mails.url)
+        wait_for(lambda: mails.at_once, PATIENCE)  # some letters are refused, and so tried on and on
