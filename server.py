@@ -25,7 +25,8 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import WSGITask
+from waitress.task import ErrorTask, Task, WSGITask
+from waitress.utilities import RequestEntityTooLarge
 from werkzeug.http import http_date
 
 import clock
@@ -144,18 +145,36 @@ class Parser(HTTPRequestParser):
             raise ParsingError("Send a Content-Length, or with HTTP/1.1 a Transfer-Encoding, and not both.")
 
 
+class _Unread(_Task):
+    """A request that is too long to be read: the application says so, in the words of who was asked."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """What the application is asked, with a length where none was said."""
+        read = str(self.request.body_bytes_received)
+        return {"CONTENT_LENGTH": read, **super().get_environment()}
+
+    def execute(self) -> None:
+        """The answer, and the end of the connection: what else comes of the request is not read."""
+        self.set_close_on_finish()
+        super().execute()
+
+
+def _error_task(channel: HTTPChannel, request: HTTPRequestParser) -> Task:
+    """Who answers a request that waitress refuses."""
+    return (_Unread if isinstance(request.error, RequestEntityTooLarge) else ErrorTask)(channel, request)
+
+
 class _Channel(HTTPChannel):
     task_class = _Task
+    error_task_class = staticmethod(_error_task)
     parser_class = Parser
 
-    def writable(self) -> Any:
-        """Whether there is something to send, or to end: also for who has read nothing of it for so long.
+    def is_deaf(self) -> bool:
+        """Whether it has read nothing for so long of what it asked for.
 
-        Waitress ends idle connections, but not those that have asked for more than they read.
+        Waitress ends idle connections, but waits for these to take what there is, which they never do.
         """
-        if self.total_outbufs_len and self.last_activity < clock.now().timestamp() - IDLE:
-            self.will_close = True
-        return super().writable()
+        return bool(self.total_outbufs_len) and self.last_activity < clock.now().timestamp() - IDLE
 
 
 class Lane(NamedTuple):
@@ -312,6 +331,7 @@ class _Doors(dict[int, wasyncore.dispatcher]):
         """Wait until something happens, and have it dealt with."""
         if (now := clock.ticks()) >= self._all_at:
             self._all_at = now + 1
+            self._hang_up()
             self._ask.update(self)
         self._sending = False
         for number in list(self._ask):
@@ -320,6 +340,11 @@ class _Doors(dict[int, wasyncore.dispatcher]):
             if number in self:
                 self._ask.add(number)
                 self._deal_with(number, self[number], happened)
+
+    def _hang_up(self) -> None:
+        """Give up who reads nothing."""
+        for each in [each for each in self.values() if isinstance(each, _Channel) and each.is_deaf()]:
+            each.handle_close()
 
     def _deal_with(self, number: int, each: wasyncore.dispatcher, happened: int) -> None:
         """Let in, read, write or close; who says more while a thread answers is not heard meanwhile."""

@@ -21,6 +21,7 @@ from database.units import Database, Unavailable, Unit, cause_of
 
 PATIENCE = 5.0  # seconds that a writer waits for its turn
 STUCK = 1.0  # seconds after which a turn must be waiting for another process
+GLANCE = 0.025  # seconds for another process's lock, once somebody has waited for it in vain
 LEAST_FREE = 16 * 1024 * 1024  # bytes: as much as the journal may grow before it is copied into the file
 ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "pool_size": 0, "connect_args": {"timeout": PATIENCE}}
 
@@ -128,7 +129,7 @@ class Sqlite(Database):
         """
         in_vain = clock.ticks() - self._in_vain_at < PATIENCE
         if in_vain:
-            cursor.execute(f"PRAGMA busy_timeout = {STUCK / 4 * 1000:.0f}")
+            cursor.execute(f"PRAGMA busy_timeout = {GLANCE * 1000:.0f}")
         try:
             cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:

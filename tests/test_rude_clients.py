@@ -13,7 +13,18 @@ import pytest
 
 from conftest import Answer, Served, at_last, wait_for
 from faults import tampered
-from test_server import FORM, KIB, PATIENCE, connect, processor_time, query, read_all, read_answer, request, stop
+from test_server import (
+    FORM,
+    KIB,
+    PATIENCE,
+    connect,
+    processor_time,
+    query,
+    read_all,
+    read_answer,
+    request,
+    stop,
+)
 
 TOKEN = "0" * 64
 ALIVE = {"Connection": "keep-alive"}
@@ -60,9 +71,16 @@ def test_who_reads_nothing_keeps_nobody_from_being_answered(served, good_key):
 def test_who_reads_nothing_for_too_long_is_hung_up_upon(serve):
     served = serve((sys.executable, tampered.__file__, "idle=1"))
     with deaf(served, [f"GET {LARGEST}"] * 120) as connection:
-        time.sleep(3)
+        assert holds(served, connection)
+        wait_for(lambda: not holds(served, connection))
         assert read_all(connection).count(b"HTTP/1.1 200 OK") < 120
     assert "Traceback" not in served.log.read_text()
+
+
+def holds(served: Served, connection: socket.socket) -> bool:
+    """Whether the server's end of a connection is open: the state 01 in the kernel's table."""
+    ends = [f"0100007F:{port:04X}" for port in (served.port, connection.getsockname()[1])]
+    return [*ends, "01"] in [each.split()[1:4] for each in Path("/proc/net/tcp").read_text().splitlines()]
 
 
 def test_who_reads_late_gets_every_answer(served):

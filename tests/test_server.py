@@ -156,7 +156,9 @@ def test_a_body_over_64_kib_is_refused_in_the_words_of_the_api(served, good_key,
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
 def test_a_body_over_1_mib_is_refused_before_it_is_whole(served, good_key, chunked):
-    assert converse(served, fat_request(good_key, 2 * KIB * KIB, chunked)).status == 413
+    answer = converse(served, fat_request(good_key, 2 * KIB * KIB, chunked))
+    assert (answer.status, json.loads(answer.body)["code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")
+    assert (answer.headers["Access-Control-Allow-Origin"], answer.headers["Connection"]) == ("*", "close")
     assert served.get("/health").status == 200
     assert count(served, "invites") == 0
 
@@ -349,6 +351,18 @@ def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
     assert "answered one by one" in served.log.read_text()
     assert_kept(served, [token_in(each) for each in answers])
     assert commits(served) >= 8
+
+
+@pytest.mark.sqlite
+def test_of_many_who_wait_in_vain_for_another_program_the_last_is_told_soon_after_the_first(served, good_key):
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other, ExitStack() as held:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        sent = [held.enter_context(connect(served, creating(good_key))) for _ in range(64)]
+        told = [(read_answer(each), time.monotonic() - began) for each in sent]
+        other.execute("ROLLBACK")
+    assert {(each.status, each.headers["Retry-After"]) for each, _ in told} == {(503, "5")}
+    assert told[-1][1] < 15  # it took 36 seconds, since each waited for itself
 
 
 @pytest.mark.sqlite
