@@ -1,13 +1,13 @@
 """Tries at a secret, counted in the database: in one process's memory a restart would forgive them.
 
-A try is spent, and committed, before the secret is compared, so that however many come at once no
-more are compared than there may be.
+A try is spent in a unit of its own before the secret is compared, and on disk before the answer leaves, so that
+however many come at once no more are compared than there may be, and none is told anything that was not counted.
 """
 
 import math
 from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import bindparam, delete, or_, select, text, update
 
 import clock
 from database import session
@@ -18,7 +18,8 @@ def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
     """Count one try and say how many there are now: since the last `clear`, or in a window of time."""
     now = clock.now()
     if window:
-        session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.since <= now - window))
+        over = or_(Counter.since <= now - window, Counter.since > now + window)  # or begun by a clock that was wrong
+        session().execute(delete(Counter).where(Counter.purpose == purpose, over))
     return int(session().execute(_COUNT, {"purpose": purpose, "subject": subject, "now": now}).scalar_one())
 
 

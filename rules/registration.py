@@ -1,7 +1,7 @@
 """Six-digit codes by mail: registering without an invite, in three steps, and proving an address.
 
 A code lives ten minutes and is looked at three times, however many tries come at once: each is
-counted and committed before the code is compared. An address that is taken is treated like any
+counted, in a unit of its own, before the code is compared. An address that is taken is treated like any
 other; only its mail says so.
 """
 
@@ -126,8 +126,9 @@ def ticket(code: Code) -> str:
 def complete(email: str, password_hash: str, client: str, shown: str | None) -> User:
     """Make the account for an address whose code was right within ten minutes; once. Raises NoCode."""
     refuse_if_closed()
+    now = clock.now()
     code = session().scalar(
-        select(Code).where(Code.purpose == "register", Code.email == email, Code.used_at > clock.now() - TTL)
+        select(Code).where(Code.purpose == "register", Code.email == email, Code.used_at.between(now - TTL, now + TTL))
     )
     if code is None or not (code.client == client or tokens.unsign("registration", shown or "") == code.id):
         raise NoCode

@@ -191,7 +191,7 @@ def _forget_expired(user: User, now: datetime) -> None:
 
 
 def _lost_reply(found: Session, presented: str, now: datetime) -> bool:
-    return found.parent_hash == presented and found.rotated_at is not None and now - found.rotated_at <= GRACE
+    return found.parent_hash == presented and found.rotated_at is not None and abs(now - found.rotated_at) <= GRACE
 
 
 def _alive(now: Any) -> tuple[ColumnElement[bool], ...]:
