@@ -80,7 +80,7 @@ class Route(NamedTuple):
     """A row of the map.
 
     Two steps may run before the view: `spend`, with the caller, in a unit of work of its own that is
-    committed whatever follows; `prepare` with none open, to hash a password. Each is fed with what
+    kept whatever the view does; `prepare` with none open, to hash a password. Each is fed with what
     the one before returned, and the view with the last.
     """
 
@@ -148,6 +148,7 @@ ROUTES: dict[Dialect, list[Route]] = {
     pages: [
         Route("GET",      "/style.css",                           pages.style,                   anyone,        "600/minute", ALONE),
         Route("GET",      "/",                                    pages.home,                    visitor,       "120/minute", READS),
+        Route("GET",      "/code",                                pages.home,                    visitor,       "120/minute", READS),
         Route("POST",     "/code",                                pages.enter_code,              visitor,       "120/minute", WRITES,
               spend=pages.spend_try),
         Route("GET",      "/invite",                              pages.invitation,              visitor,       "120/minute", READS),
@@ -426,7 +427,7 @@ def _add(app: Flask, route: Route, respond: Callable[..., Response]) -> str:
     """Add a row of the map to the application; its endpoint."""
     endpoint = f"{route.methods} {route.path}"
     app.add_url_rule(route.path, endpoint, respond, methods=route.methods.split(), provide_automatic_options=False)
-    if route.unit is WRITES:  # Flask would answer HEAD by making an invite
+    if route.unit in (WRITES, STREAMS):  # Flask would answer HEAD by making an invite, or by all of a list
         for rule in app.url_map.iter_rules(endpoint):
             (rule.methods or set()).discard("HEAD")
     return endpoint

@@ -70,6 +70,9 @@ def create(source: BinaryIO | None, count: int | None, admin: bool, mail: bool, 
         raise click.UsageError("Give --count or --from, not both.")
     if (manner.dry_run or manner.keep_going) and not source:
         raise click.UsageError("--dry-run and --keep-going are about a file: give --from, too.")
+    for name, value in given.items():
+        if value == "":  # a variable of a script that is not set: the invite would be for anybody
+            raise click.UsageError(f"--{name.replace('_', '-')} is empty: say what it is to be, or leave it out.")
     desk = Desk({name: value for name, value in given.items() if value}, invites.SHELL, admin, mail)
     with house() as open_house:
         if source:

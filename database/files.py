@@ -63,6 +63,8 @@ def _make_file(path: Path) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             config.sync(path.parent)
+        if not path.is_file():
+            raise Unavailable(f"{path}: is no file: name one that is there, or is to be made")
         refuse_foreign(path)
     except OSError as error:
         hint = config.as_owner(path.parent) if isinstance(error, PermissionError) else ""

@@ -124,7 +124,7 @@ _SENTENCES = {
     404: N_("There is nothing at this address."),
     413: N_("This is too much: send at most 64 KiB."),
     500: N_("Something went wrong here. It has been written to the log; nothing was changed."),
-    503: N_("The invitations cannot be reached right now. Nothing was changed; try again in a few seconds."),
+    503: N_("The invitations cannot be reached right now. Try again in a few seconds: nothing can be used twice."),
 }
 
 

@@ -181,8 +181,10 @@ def refuse_self(admin: User, user: User) -> None:
 
 
 def set_admin(user: User, admin: bool) -> None:
-    """Mark an account as an admin of the site, or no longer."""
+    """Mark an account as an admin of the site, or no longer: then nobody becomes one by its open invites either."""
     user.admin_at = (user.admin_at or clock.now()) if admin else None
+    if not admin:
+        invites.revoke_admins_by(user)
 
 
 def disable(user: User) -> int:

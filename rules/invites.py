@@ -19,6 +19,7 @@ from rules.sessions import Account
 
 MOST_USES = 1_000_000
 ADMIN_TTL = clock.DAY
+SHORT_CODE_TTL = 7 * clock.DAY
 
 
 @dataclass(frozen=True)
@@ -190,18 +191,25 @@ def _give_mail_token(invite: Invite) -> str:
 
 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
-    """Let an invite live on for so long from now; an expired one comes to life. Raises what else is the matter."""
+    """Let an invite live on for so long from now; an expired one comes to life. Raises what else is the matter.
+
+    A short code does not live on beyond its week.
+    """
     now = clock.now()
-    if invite.state(now) in ("used", "revoked"):
-        refuse_dead(invite)
+    refuse_spent(invite)
     if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
         raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
     invite.expires_at = None if ttl is None else now + ttl
+    if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
+        invite.legacy_hash = None
 
 
 def resend(invite: Invite) -> None:
-    """Mail an invite once more, with the same link, and let it live on for as long as a new one."""
-    extend(invite, min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl)
+    """Mail an invite once more, with the same link, and let it live on for at least as long as a new one."""
+    ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
+    refuse_spent(invite)
+    if invite.expires_at and invite.expires_at < clock.now() + ttl:
+        extend(invite, ttl)
     post(invite)
 
 
@@ -337,6 +345,11 @@ def revoke_all_by(maker: User, project_id: str | None = None) -> int:
     return _revoke_all(Invite.maker_id == maker.id, *to)
 
 
+def revoke_admins_by(maker: User) -> int:
+    """Withdraw the open invites of an account that make an admin of the site; returns how many."""
+    return _revoke_all(Invite.maker_id == maker.id, Invite.makes_admin.is_(True))
+
+
 def revoke_all_to(project: Project) -> int:
     """Withdraw all open invites to a project; returns how many."""
     return _revoke_all(Invite.project_id == project.id)
@@ -358,6 +371,12 @@ def refuse_dead(invite: Any) -> None:
         raise InviteUsed
     if state != "active":
         raise InviteExpired(invite.expires_at, invite.revoked_at)
+
+
+def refuse_spent(invite: Invite) -> None:
+    """Raise what keeps an invite from being given more time: that it is used, or withdrawn."""
+    if invite.state(clock.now()) in ("used", "revoked"):
+        refuse_dead(invite)
 
 
 def _refuse_privileges(draft: Draft, maker: Maker) -> None:

@@ -15,7 +15,6 @@ from models import Invite, Redemption
 from rules import counters, invites, redemption, tokens
 from rules.refusals import InviteNotFound, LegacyCodesOff, RateLimited
 
-TTL = 7 * clock.DAY
 TRIES_A_MINUTE = 10
 
 _CODE = re.compile(r"[0-9a-f]{12}", re.ASCII)
@@ -35,7 +34,7 @@ def refuse_if_off() -> None:
 def create(maker: invites.Maker) -> str:
     """Make an invite that lives at most a week, and return its short code."""
     refuse_if_off()
-    invite = invites.create(invites.Draft(ttl=min(TTL, settings().invite_ttl)), maker)
+    invite = invites.create(invites.Draft(ttl=min(invites.SHORT_CODE_TTL, settings().invite_ttl)), maker)
     code = tokens.legacy_code(invite.nonce)
     invite.legacy_hash = tokens.legacy_hashes(code)[0]
     return code

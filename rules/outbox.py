@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 import clock
 from database import session
@@ -94,13 +94,14 @@ def retry(letter_id: str | None = None) -> int:
 
     Returns how many; raises LetterNotFound.
     """
-    if letter_id is None:
-        letters = list(session().scalars(select(Letter).where(_WAITS)))
-    else:
+    which: ColumnElement[bool] = _WAITS
+    if letter_id is not None:
         found = ids.find(Letter, letter_id)
-        if found is None or found.sent_at:
+        if found is None:
             raise LetterNotFound
-        letters = [found]
-    for each in letters:
-        each.due_at, each.dropped_at = clock.now(), None
-    return len(letters)
+        which = Letter.id == found.id
+    again = update(Letter).where(which, Letter.sent_at.is_(None)).values(due_at=clock.now(), dropped_at=None)
+    retried = session().execute(again.returning(Letter.id).execution_options(synchronize_session=False)).all()
+    if letter_id is not None and not retried:
+        raise LetterNotFound
+    return len(retried)

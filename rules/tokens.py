@@ -28,12 +28,18 @@ def is_token(text: str) -> bool:
 
 
 def in_query(query: str) -> str:
-    """The token in a link's query: ``TOKEN``, ``t=TOKEN`` or ``token=TOKEN``, whatever follows it."""
+    """The token in a link's query: ``TOKEN``, ``t=TOKEN`` or ``token=TOKEN``, whatever follows it.
+
+    A ``=`` behind it is none of it. What is named twice names nothing: "".
+    """
+    first = unquote(query.partition("&")[0]).removesuffix("=")
+    if is_token(first):
+        return first
     named = parse_qs(query)
     for name in ("token", "t"):
         if name in named:
-            return named[name][0]
-    return unquote(query.partition("&")[0]).removesuffix("=")
+            return named[name][0].removesuffix("=") if len(named[name]) == 1 else ""
+    return first
 
 
 def in_text(text: str) -> str:

@@ -351,7 +351,7 @@ def invite_api(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
             [COMMAND, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             cwd=tmp_path,
             env=_environ(tmp_path / "instance", environ),
             check=False,
@@ -434,7 +434,7 @@ class Mailbox:
 @contextmanager
 def smtp_server(mailbox: Mailbox) -> Iterator[str]:
     """A mail server on this machine; its URL."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60)
     controller.start()
     yield f"smtp://127.0.0.1:{controller.port}"
     controller.stop()
@@ -601,7 +601,7 @@ class Checkout:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
         call = [self.bin / "invite-api", *arguments]
         return subprocess.run(
-            call, capture_output=True, text=True, timeout=60, cwd=self.folder, env=inherited | environ, check=False
+            call, capture_output=True, text=True, timeout=300, cwd=self.folder, env=inherited | environ, check=False
         )
 
 

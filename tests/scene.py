@@ -191,7 +191,7 @@ PAGES = {
     "home-signed-in": Page("/?welcome", "nora"),
     "home-confirmed": Page("/?confirmed", "bob"),
     "home-plain": Page("/", plain=True),
-    "code-refused": Page("/", then=_filled("Open the invitation", code="7f3a-summer")),
+    "code-refused": Page("/code", then=_filled("Open the invitation", code="7f3a-summer")),
     "invitation": Page("/invite?{named}"),
     "invitation-plain": Page("/invite?{plain}"),
     "invitation-bound": Page("/invite?{charlies}"),

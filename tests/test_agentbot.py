@@ -13,7 +13,7 @@ from app import create_app
 from conftest import make_settings, seen
 from database.files import file_of
 from models import Redemption
-from rules import accounts, invites
+from rules import accounts, invites, legacy
 
 NAMES_REFUSED = ["<b>Anne</b>", "x' OR '1'='1", "https://evil.example", "{{7*7}}", "${7*7}", "a\tb", "", " ", "x" * 101]
 
@@ -255,6 +255,15 @@ def test_a_short_code_is_a_second_name_of_an_ordinary_invite(client, root, use, 
     assert client.post("/api/invite/validate", json={"code": code}).status_code == 400
 
 
+def test_a_short_code_does_not_outlive_its_week(client, house, key):
+    codes = [client.post(f"/api/invite/generate?key={key}").json["code"] for _ in range(3)]
+    for code, ttl in zip(codes, (6 * clock.DAY, 8 * clock.DAY, None), strict=True):
+        with house.writing():
+            invites.extend(legacy.find_open(code), ttl)
+    found = [client.post("/api/invite/validate", json={"code": each}).status_code for each in codes]
+    assert found == [200, 400, 400]
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x/y"}, {"Authorization": "Bearer hitkey_x"}])
 def test_making_a_short_code_needs_a_key_or_an_admin(client, alice, headers):
     for each in (headers, alice.bearer):
@@ -286,6 +295,12 @@ def test_right_codes_are_not_counted(client, key):
     for _ in range(15):
         code = client.post("/api/invite/generate", headers={"Authorization": f"Bearer {key}"}).json["code"]
         assert client.post("/api/invite/validate", json={"code": code}).status_code == 200
+
+
+def test_the_list_is_not_asked_for_by_its_headers_alone(client, root):
+    """The whole of it would be made, and the server cannot say that nothing of it is to be sent."""
+    answer = client.head("/api/admin/invites", headers=root.bearer)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
 
 
 def test_the_deprecated_pair_says_that_it_is(tmp_path, house):

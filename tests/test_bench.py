@@ -15,7 +15,7 @@ BENCH = Path(__file__).parent.parent / "bench"
 
 def test_a_glance_at_all_that_is_compared():
     done = subprocess.run(
-        [sys.executable, BENCH / "run.py", "--smoke"], check=False, capture_output=True, text=True, timeout=280
+        [sys.executable, BENCH / "run.py", "--smoke"], check=False, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     for name in ("Prosody on SQLite: create", "Prosody's default storage: create", "commit", "hello"):
@@ -26,7 +26,7 @@ def test_a_glance_at_all_that_is_compared():
 def test_a_glance_at_one_process_and_several():
     require("initdb", "postgresql")
     done = subprocess.run(
-        [sys.executable, BENCH / "scaling.py", "--smoke"], check=False, capture_output=True, text=True, timeout=280
+        [sys.executable, BENCH / "scaling.py", "--smoke"], check=False, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert "| accept | 8 |" in done.stdout

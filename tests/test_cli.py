@@ -48,6 +48,15 @@ def test_an_invite_is_made_listed_shown_and_withdrawn(invite_api):
     assert json.loads(invite_api("invite", "list", "--json").stdout)[0]["state"] == "revoked"
 
 
+@pytest.mark.parametrize("option", ["--name", "--email", "--project", "--ttl", "--uses", "--redirect-url"])
+def test_an_option_that_a_script_left_empty_is_refused(invite_api, option):
+    """Without an address the invite would be for anybody."""
+    refused = invite_api("invite", "create", option, "")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"{option} is empty" in refused.stderr
+    assert invite_api("invite", "list").stdout == ""
+
+
 def test_an_invite_for_an_admin_lives_a_day(invite_api):
     link = invite_api("invite", "create", "--admin").stdout
     shown = json.loads(invite_api("invite", "show", link, "--json").stdout)

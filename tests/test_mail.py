@@ -195,7 +195,7 @@ def test_a_server_that_does_not_prove_its_name_gets_no_mail(tmp_path, house, mai
     theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.2").configure_cert(theirs)
     secure = {"ssl_context" if scheme == "smtps" else "tls_context": theirs}
-    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), **secure)
+    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), ready_timeout=60, **secure)
     controller._trigger_server = lambda: knock(controller.port, scheme == "smtps")
     controller.start()
     mail_invite()
@@ -208,7 +208,7 @@ def test_a_server_that_does_not_prove_its_name_gets_no_mail(tmp_path, house, mai
 
 
 def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailbox, mail_invite):
-    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port())
+    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), ready_timeout=60)
     controller.start()
     mail_invite()
     with config.using(make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.2:{controller.port}")):
@@ -287,6 +287,16 @@ def test_a_rotated_invite_has_a_new_link_and_the_old_ones_are_dead(client, house
         assert client.post("/api/invites/verify", json={"token": dead}).status_code == 404
     for alive in (new, token_of(mailbox.link(1))):
         assert client.post("/api/invites/verify", json={"token": alive}).status_code == 200
+
+
+def test_to_mail_an_invite_again_never_shortens_its_life(house, mail_invite):
+    lives = {}
+    for ttl in ("30d", "never", "1d"):
+        with house.writing():
+            made = invites.create(invites.read({"email": "eve@example.org", "ttl": ttl}), invites.SHELL, mailed=True)
+            invites.resend(made)
+            lives[ttl] = made.expires_at and round((made.expires_at - clock.now()) / clock.DAY)
+    assert lives == {"30d": 30, "never": None, "1d": 7}
 
 
 def test_the_shell_mails_extends_resends_and_rotates(invite_api):

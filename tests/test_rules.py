@@ -305,10 +305,30 @@ def test_the_database_refuses_what_the_rules_forgot(house, make_invite):
         unit.session.execute(text("UPDATE invites SET uses = 2"))
 
 
-@pytest.mark.parametrize("query", ["{}", "{}=", "{}&c=app", "t={}", "token={}&name=Eve", "name=Eve&token={}"])
+def test_an_admin_no_longer_makes_admins_by_invites_left_open(house, make_invite, accept):
+    with house.writing():
+        alice = accounts.create(accounts.Names("alice"))
+        accounts.set_admin(alice, True)
+        maker = accounts.as_maker(alice)
+        ordinary = invites.mint(invites.Draft(), maker)
+        special = invites.mint(invites.read({}, makes_admin=True), maker)
+        accounts.set_admin(alice, False)
+    with pytest.raises(InviteExpired):
+        accept(special)
+    assert accept(ordinary)
+
+
+@pytest.mark.parametrize(
+    "query", ["{}", "{}=", "{}&t=x", "{}=&c=app", "t={}", "t={}=", "token={}&name=Eve", "name=Eve&token={}"]
+)
 def test_a_token_is_found_in_the_query_of_a_link(query):
     token = "ab" * 32
     assert tokens.in_query(query.format(token)) == token
+
+
+@pytest.mark.parametrize("query", ["t={0}&t={1}", "token={0}&token={0}"])
+def test_what_is_named_twice_in_a_link_names_nothing(query):
+    assert tokens.in_query(query.format("ab" * 32, "cd" * 32)) == ""
 
 
 @pytest.mark.parametrize("pasted", ["{}", " {}\n", "https://example.org/invite?{}", "HTTPS://EXAMPLE.ORG/INVITE?T={}"])

@@ -233,7 +233,7 @@ def patterns(secret: str) -> Iterator[bytes]:
 def careful_smtp_server(mailbox: Mailbox) -> Iterator[str]:
     """A mail server that asks for a password; the URL with it."""
     accept = {"authenticator": lambda *_: AuthResult(success=True), "auth_require_tls": False}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **accept)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60, **accept)
     controller.start()
     yield f"smtp://postmaster:{POSTMARK}@127.0.0.1:{controller.port}"
     controller.stop()

@@ -131,11 +131,13 @@ def test_every_letter_arrives_whatever_the_mail_server_does_and_whoever_is_kille
 
 
 def test_who_marks_a_letter_before_it_is_sent_is_caught(written, figures):
-    post = written(60)
+    post, kills = written(60), 6  # at one or the other none may be at hand
     with moody() as mails:
-        carry(post, mails, 3, f"{HASTY},mark_first")
+        carry(post, mails, kills, f"{HASTY},mark_first")
     lost = post.arrive - mails.recipients
-    figures(FAULT).catches(f"marks a letter as sent before it is: {len(lost)} of {len(post.arrive)} lost in 3 kills")
+    figures(FAULT).catches(
+        f"marks a letter as sent before it is: {len(lost)} of {len(post.arrive)} lost in {kills} kills"
+    )
     assert lost
 
 
