@@ -241,9 +241,11 @@ QUICK = _requests(lambda row: row.unit is ALONE and _is_quick(row))
 QUICK_WITH_FILE = _requests(lambda row: row.unit in (READS, ALONE) and _is_quick(row))
 # Requests that have threads of their own: those that hash a password, those whose answer may be slowly
 # read, and those that write: to a file one after the other, so that they have one, and wait for no lock.
+# And to be told that a database hangs one should not wait behind those who wait for it.
 HASHING = _requests(lambda row: row.prepare)
 STREAMING = _requests(lambda row: row.unit is STREAMS)
 WRITING = _requests(lambda row: row.unit is WRITES or row.spend)
+LOOKING = _requests(lambda row: row.view is ops.ready)
 
 
 class House(NamedTuple):

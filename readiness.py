@@ -20,7 +20,10 @@ FRESH = 1.0  # seconds for which an outcome holds
 PATIENCE = 1.0  # seconds after which a look that has not come to its end says what it knows
 LATEST = 15 * clock.MINUTE  # how long mail may wait while none is taken
 
-HANGS = "has not been done within a second: another program holds the database's lock, or the disk hangs"
+HANGS = (
+    "has not been done within a second: another program holds the database's lock, the disk hangs, "
+    "or PostgreSQL does not answer"
+)
 Check = Callable[[], str]
 
 

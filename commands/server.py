@@ -81,11 +81,11 @@ def _serve(settings: config.Settings, host: str, port: int) -> None:
 
 def _lanes(threads: int, house: Any) -> Any:
     """Who answers what: a file is asked in no time and takes one writer; for a server many wait at once."""
-    from app import HASHING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, STREAMING, WRITING
+    from app import HASHING, LOOKING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, STREAMING, WRITING
     from rules import passwords
     from server import Lane, Lanes
 
-    others = Lane(HASHING, passwords.ROOM + 1), Lane(STREAMING, threads)
+    others = Lane(HASHING, passwords.ROOM + 1), Lane(STREAMING, threads), Lane(LOOKING, 1)
     on_file, waits = house.database.answers_at_once, house.flood.is_shared  # to count waits for another machine
     quick = QUICK_UNCOUNTED if waits else QUICK_WITH_FILE if on_file else QUICK
     writing = Lane(WRITING, 1, None if waits else house.database.together) if on_file else Lane(WRITING, threads)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -55,6 +56,23 @@ class Server:
         finally:
             self.start(durable=True)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it say nothing for a while, and end no connection: all its processes are halted."""
+        halted = self._processes()
+        try:
+            for each in halted:
+                os.kill(each, signal.SIGSTOP)
+            yield
+        finally:
+            for each in halted:
+                os.kill(each, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        parents = {int(each.parent.name): int(each.read_text().rpartition(")")[2].split()[1]) for each in _statuses()}
+        return [first, *(process for process, parent in parents.items() if parent == first)]
+
     def remove(self) -> None:
         """Stop it, and delete all of it."""
         self.stop()
@@ -70,6 +88,10 @@ class Server:
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=120, check=False)
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr or done.stdout}")
+
+
+def _statuses() -> Iterator[Path]:
+    return (each / "stat" for each in Path("/proc").iterdir() if each.name.isdecimal())
 
 
 def binaries() -> str:

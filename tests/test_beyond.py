@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -16,6 +17,7 @@ from sqlalchemy import text
 import config
 import database
 import flood
+import readiness
 from conftest import HASH, PASSWORD, SHARED_SECRET, Served, free_port, make_settings, require, wait_for
 from database import Interrupted, Unavailable
 from faults.crowd import JSON, Place
@@ -92,6 +94,21 @@ def test_a_call_after_a_restart_is_answered(fleet, postgresql):
         pass
     assert [one.get(f"/invites_api?key={key}").status for _ in range(12)] == [201] * 12
     assert "tried once more" in one.log.read_text()
+
+
+def test_that_postgresql_hangs_is_told_at_once_however_many_wait_for_it(fleet, postgresql):
+    (one,) = fleet(1)
+    assert one.get("/ready").status == 200
+    with ThreadPoolExecutor(16) as many, postgresql.hanging():
+        waiting = [many.submit(one.get, f"/invites/{'0' * 64}") for _ in range(16)]
+        time.sleep(readiness.FRESH)
+        began = time.monotonic()
+        looked = [one.get("/ready") for _ in range(2)]
+        taken = time.monotonic() - began
+        assert not any(each.done() for each in waiting)
+    assert {each.status for each in looked} == {503}
+    assert taken < 2 * (readiness.PATIENCE + 1)
+    wait_for(lambda: one.get("/ready").status == 200)
 
 
 def test_a_commit_that_may_have_happened_is_not_tried_again(opened, url):

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import config
 import server
-from app import HASHING, ROUTES, STREAMING, WRITING
+from app import HASHING, LOOKING, ROUTES, STREAMING, WRITING
 from conftest import COMMAND, free_port, missing, require, wait_for
 from delivery import mail
 from test_cli import commands
@@ -73,7 +73,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
 
 def test_systemd_waits_until_the_server_has_stopped_by_itself():
     (patience,) = unit(HERE / "deploy/systemd/invite-api.service")["TimeoutStopSec"]
-    lanes = 1 + len([HASHING, STREAMING, WRITING])
+    lanes = 1 + len([HASHING, STREAMING, LOOKING, WRITING])
     assert int(patience) >= 1 + server.PATIENCE + lanes * server.PATIENCE / 2 + mail.PATIENCE
     assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= int(patience)
 

@@ -9,7 +9,7 @@ import pytest
 
 import clock
 import guards
-from app import HASHING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, ROUTES, STREAMING, WRITING, Unit
+from app import HASHING, LOOKING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, ROUTES, STREAMING, WRITING, Unit
 from config import CHECKOUT
 from dialects import contract, hitkey, ops, wire
 from rules import refusals
@@ -172,6 +172,7 @@ def test_each_row_is_answered_in_its_lane(row):
         asked = f"{method} {path}"
         assert bool(HASHING.fullmatch(asked)) == bool(row.prepare)
         assert bool(STREAMING.fullmatch(asked)) == (row.unit is Unit.STREAMS)
+        assert bool(LOOKING.fullmatch(asked)) == (row.view is ops.ready)
         assert bool(WRITING.fullmatch(asked)) == (row.unit is Unit.WRITES or bool(row.spend))
         if row.unit is Unit.READS and row.guard is guards.anyone:
             assert QUICK_WITH_FILE.fullmatch(asked)
