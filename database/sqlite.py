@@ -20,7 +20,7 @@ from database import files, schema
 from database.units import Database, Unavailable, Unit, cause_of
 
 PATIENCE = 5.0  # seconds that a writer waits for its turn
-STUCK = 1.0  # seconds after which a turn must be waiting for another process
+STUCK = 1.0  # seconds for which one waits behind a writer who waits for another process
 GLANCE = 0.025  # seconds for another process's lock, once somebody has waited for it in vain
 LEAST_FREE = 16 * 1024 * 1024  # bytes: as much as the journal may grow before it is copied into the file
 ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "pool_size": 0, "connect_args": {"timeout": PATIENCE}}
@@ -49,7 +49,7 @@ class Sqlite(Database):
         super().__init__(engine, str(path))
         event.listen(engine, "connect", teach_manners)
         self._lock = threading.Lock()
-        self._turn_began: float | None = None
+        self._waits_since: float | None = None  # whose turn it is, for another process
         self._in_vain_at = -math.inf
         self._path = path
         self._translating = _Translated(path)
@@ -93,7 +93,7 @@ class Sqlite(Database):
         try:
             yield
         finally:
-            self._turn_began = None
+            self._waits_since = None
             self._lock.release()
 
     def _take_turn(self) -> None:
@@ -103,10 +103,10 @@ class Sqlite(Database):
         """
         deadline = clock.ticks() + PATIENCE
         while not self._lock.acquire(timeout=STUCK / 4):
-            began = self._turn_began
-            if clock.ticks() > deadline or (began is not None and clock.ticks() - began > STUCK):
+            since = self._waits_since
+            if clock.ticks() > deadline or (since is not None and clock.ticks() - since > STUCK):
                 raise Unavailable(f"{self._path}: is locked, or too much is being written")
-        self._turn_began = clock.ticks()
+        self._waits_since = clock.ticks()
 
     def _begin(self, connection: Connection, writes: bool) -> None:
         """Take the write lock at the start: taken later, it fails at once if another writer was faster."""
@@ -132,6 +132,7 @@ class Sqlite(Database):
             cursor.execute(f"PRAGMA busy_timeout = {GLANCE * 1000:.0f}")
         try:
             cursor.execute("BEGIN IMMEDIATE")
+            self._waits_since = None
         except sqlite3.OperationalError:
             self._in_vain_at = self._in_vain_at if in_vain else clock.ticks()
             raise

@@ -1,6 +1,8 @@
 import os
 import sqlite3
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -201,6 +203,23 @@ def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):
 def test_there_is_no_session_outside_a_unit(house):
     with pytest.raises(RuntimeError, match="no unit of work is open"):
         database.session()
+
+
+@pytest.mark.sqlite
+def test_who_waits_for_a_slow_writer_gets_a_turn(house):
+    """On a busy machine that took longer than one waits behind another program's lock, and was refused."""
+
+    def write_too() -> None:
+        with house.writing():
+            write(2)
+
+    with ThreadPoolExecutor(1) as other:
+        with house.writing():
+            waiting = other.submit(write_too)
+            time.sleep(database.sqlite.STUCK * 1.6)
+            write(1)
+        waiting.result()
+    assert written(house) == [1, 2]
 
 
 @pytest.mark.sqlite
