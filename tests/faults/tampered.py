@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
@@ -228,15 +228,15 @@ def idle(seconds: str) -> None:
 
 
 def chokes_on_one_byte(_: str) -> None:
-    """Who reads a text cannot bear a [ in it."""
-    look_at = wire._refuse_unspeakable
+    """Who looks a body over, before anybody asks who sent it, cannot bear a [ in a text."""
+    look_at = wire._refuse_privileged
 
-    def look_or_choke(value: object, name: str) -> None:
-        if isinstance(value, str) and "[" in value:
-            raise KeyError(value)
-        look_at(value, name)
+    def look_or_choke(body: Mapping[str, Any]) -> None:
+        if any("[" in each for each in body.values() if isinstance(each, str)):
+            raise KeyError("[")
+        look_at(body)
 
-    wire._refuse_unspeakable = look_or_choke
+    wire._refuse_privileged = look_or_choke
 
 
 def _tell(pragma: str) -> None:

@@ -142,7 +142,7 @@ def test_what_was_furnished_is_there_again(memory, repeatable):
 
 
 def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, repeatable, figures, monkeypatch):
-    monkeypatch.setattr(wire, "_refuse_unspeakable", wire._refuse_unspeakable)  # put back afterwards
+    monkeypatch.setattr(wire, "_refuse_privileged", wire._refuse_privileged)  # put back afterwards
     tampered.chokes_on_one_byte("")
     with pytest.raises(AssertionError, match="500 in life") as caught:
         fuzz(memory, tmp_path, 5000)
