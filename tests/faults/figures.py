@@ -18,6 +18,8 @@ PAGE = CHECKOUT / "docs" / "ROBUSTNESS.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 SERVICE = ("*.py", "*.sql", "requirements.txt", ":!tests", ":!bench", ":!docs")
 HEAD = "| fault | how often | result | control | seconds | when, commit |\n|---|---|---|---|---:|---|\n"
+ROW = re.compile(r"^(?=\| (.+?) \|)(.*\n)", re.MULTILINE)
+TABLE = re.compile(rf"^(.+\n)\n{re.escape(HEAD)}((?:\|.*\n)*)", re.MULTILINE)
 
 
 class Row:
@@ -89,12 +91,14 @@ class Recorder:
 
 
 def replaced(page: str, where: str, lines: dict[str, str]) -> str:
-    """The page with these rows in its table, by fault. Rows of other faults stay if they are of this machine."""
+    """The page with these rows, by fault, in the table of this machine; others keep theirs, each machine its own."""
     before, rest = page.split(BEGIN)
-    table, after = rest.split(END)
-    kept = dict(re.findall(r"^(?=\| (.+?) \|)(.*\n)", table.partition(HEAD)[2], re.M)) if where in table else {}
-    rows = kept | lines
-    return "".join([before, BEGIN, where, "\n", HEAD, *(rows[fault] for fault in sorted(rows)), END, after])
+    written, after = rest.split(END)
+    tables = {each: dict(ROW.findall(rows)) for each, rows in TABLE.findall(written)}
+    kept = {each: {fault: row for fault, row in rows.items() if fault not in lines} for each, rows in tables.items()}
+    kept[where] = kept.get(where, {}) | lines
+    told = (f"{each}\n{HEAD}{''.join(rows[fault] for fault in sorted(rows))}" for each, rows in kept.items() if rows)
+    return "".join([before, BEGIN, "\n".join(told), END, after])
 
 
 def machine() -> str:

@@ -20,8 +20,10 @@ def test_a_row_replaces_that_of_its_fault_and_no_other_text():
 
 
 def test_rows_of_another_machine_are_not_mixed_in():
-    page = figures.replaced(PAGE, ELSEWHERE, {"fire": "| fire | 1 |\n"})
-    assert "fire" not in figures.replaced(page, HERE, {"kill -9": "| kill -9 | 300 |\n"})
+    page = figures.replaced(PAGE, ELSEWHERE, {"fire": "| fire | 1 |\n", "flood": "| flood | 1 |\n"})
+    page = figures.replaced(page, HERE, {"kill -9": "| kill -9 | 300 |\n", "fire": "| fire | 2 |\n"})
+    tables = f"{ELSEWHERE}\n{figures.HEAD}| flood | 1 |\n\n{HERE}\n{figures.HEAD}| fire | 2 |\n| kill -9 | 300 |\n"
+    assert page == PAGE.replace(figures.BEGIN, figures.BEGIN + tables)
 
 
 def test_the_page_has_a_place_for_the_table():
