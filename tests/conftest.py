@@ -1,5 +1,6 @@
 """What the tests share: a house of their own for each test, the real command, the real server."""
 
+import atexit
 import html
 import os
 import re
@@ -581,6 +582,7 @@ def free_port() -> int:
 
 
 _KEPT: deque[socket.socket] = deque(maxlen=100)
+atexit.register(lambda: [each.close() for each in _KEPT])
 
 
 def _environ(instance: Path, environ: dict[str, str]) -> dict[str, str]:
