@@ -575,13 +575,13 @@ def free_port() -> int:
     probe = socket.socket()
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     probe.bind(("127.0.0.1", 0))
-    if len(_KEPT) == _KEPT.maxlen:
-        _KEPT[0].close()
     _KEPT.append(probe)
+    if len(_KEPT) > 100:
+        _KEPT.popleft().close()
     return probe.getsockname()[1]
 
 
-_KEPT: deque[socket.socket] = deque(maxlen=100)
+_KEPT: deque[socket.socket] = deque()
 atexit.register(lambda: [each.close() for each in _KEPT])
 
 

@@ -137,6 +137,6 @@ _numbers = count()
 _given: dict[Path, str] = {}
 _free: list[str] = []
 _END_ALL = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid != pg_backend_pid()
 """
