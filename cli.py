@@ -1,7 +1,7 @@
-"""The `invite-api` command. It shares models and rules with the server, which may run meanwhile or not.
+"""The `invite-api` command. It shares models and rules with the server, which need not run, but may.
 
-Results go to stdout, everything else to stderr; exit 0 done, 1 refused, 2 wrong usage. The commands
-themselves are in commands/.
+Results go to stdout, everything else to stderr. The exit status is 0 if it was done, 1 if it was refused
+or failed, 2 if the usage was wrong. The commands are in commands/.
 """
 
 import io
@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from commands.lazy import Lazy
+from commands.lazy import LazyGroup
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -21,6 +21,8 @@ COMMANDS = {
     "invite": "invites:invite",
     "user": "users:user",
     "project": "projects:project",
+    "events": "events:events",
+    "preset": "presets:preset",
     "outbox": "outbox:outbox",
     "import": "prosody:import_keys",
     "db": "db:db",
@@ -31,16 +33,19 @@ COMMANDS = {
 }
 
 
-def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
+def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:  # noqa: ARG001
+    """Print the version and exit, if `--version` was given."""
     if wanted and not ctx.resilient_parsing:
-        import config
+        from settings import VERSION
 
-        click.echo(f"invite-api {config.VERSION}")
+        click.echo(f"invite-api {VERSION}")
         ctx.exit()
 
 
-@click.group(cls=Lazy, found_in=COMMANDS, context_settings=HELP)
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.group(cls=LazyGroup, found_in=COMMANDS, context_settings=HELP)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
+)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Make invites, and see who used them.
@@ -50,5 +55,5 @@ def main(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):  # see no-color.org
         ctx.color = False
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter gets it as an escape
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is printed as an escape
         sys.stdout.reconfigure(errors="backslashreplace")

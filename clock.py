@@ -1,4 +1,4 @@
-"""The only door to time and chance, so that a test can hold both still."""
+"""The only place that asks for the time or for random numbers, so that a test can fix both."""
 
 import re
 import secrets
@@ -12,7 +12,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
 
-_SCALE = (  # up to how far off a moment is counted in which unit
+_SCALE = (  # below which distance which unit is used
     (90 * SECOND, SECOND, "seconds"),
     (90 * MINUTE, MINUTE, "minutes"),
     (36 * HOUR, HOUR, "hours"),
@@ -28,24 +28,28 @@ _DURATION = re.compile(
 )
 
 
+class AmbiguousUnit(ValueError):
+    """A length of time with a capital M behind its number, which may be minutes or months."""
+
+
 def now() -> datetime:
-    """The present moment, aware, UTC, cut to the milliseconds that go on the wire."""
+    """The present moment: aware, in UTC, cut to whole milliseconds since that is what goes on the wire."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def ticks() -> float:
-    """Seconds on a clock that only ever goes forward, for measuring how long something takes."""
+    """Seconds on a clock that never goes back; the difference of two says how long something took."""
     return time.perf_counter()
 
 
 def iso(moment: datetime) -> str:
-    """A moment as it is written on the wire: ``2026-03-25T21:00:00.000Z``."""
+    """A moment as it is written on the wire, ISO 8601 in UTC: ``2026-03-25T21:00:00.000Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
-def far(moment: datetime, seen_from: datetime) -> str:
-    """How far off a moment is: ``in 3 days``, ``2 hours ago``, ``now``."""
+def relative(moment: datetime, seen_from: datetime) -> str:
+    """How far a moment is from another: ``in 3 days``, ``2 hours ago``; ``now`` within 5 seconds."""
     away = moment - seen_from
     if abs(away) < 5 * SECOND:
         return "now"
@@ -55,19 +59,21 @@ def far(moment: datetime, seen_from: datetime) -> str:
 
 
 def duration(text: str) -> timedelta:
-    """A length of time as people write it: ``7d``, ``12 hours``, ``2 weeks``, ``90`` (seconds).
+    """The length of time that a text says: ``7d``, ``12 hours``, ``2 weeks``; ``90`` is seconds.
 
-    Raises ValueError, with a sentence for whoever wrote it, for anything else.
+    Raises ValueError for any other text, with a sentence for the person who typed it: AmbiguousUnit for ``3M``.
     """
     match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError("must be a number and a unit, such as 7d, 12h, 30m or 2 weeks")
+    if match["unit"] == "M":
+        raise AmbiguousUnit("has an M, which may be minutes or months: write 30m or 30min, or days such as 90d")
     unit = (match["unit"] or "s")[0].lower()
     return int(match["number"]) * _UNITS[unit]
 
 
 def spell(length: timedelta) -> str:
-    """A length of time in its largest whole unit: ``7d`` (people say that, not 1w), ``90m``."""
+    """A length of time in its largest whole unit, as `duration` reads it: ``90m``; ``7d``, as people say, not 1w."""
     for unit in "wdhms":
         if length % _UNITS[unit] == timedelta(0) and (unit != "w" or length > WEEK):
             return f"{length // _UNITS[unit]}{unit}"
@@ -75,20 +81,29 @@ def spell(length: timedelta) -> str:
 
 
 def new_id() -> str:
-    """A fresh UUID, for the public id of a row."""
+    """A new random UUID, for the public id of a row."""
     return str(uuid.uuid4())
 
 
+def id_of(moment: datetime, number: int) -> str:
+    """The UUID of what has this number and happened at this moment; it sorts by the moment, then by the number.
+
+    As RFC 9562's version 7, with the number where that has chance.
+    """
+    milliseconds = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7000-8000-{number:012x}"
+
+
 def id_for(name: str) -> str:
-    """Likewise the same UUID whenever it is asked for with the same name."""
+    """The UUID that belongs to a name: the same name always gives the same UUID."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 def random_hex(size: int) -> str:
-    """``size`` unpredictable bytes, as hex."""
+    """`size` unpredictable bytes as hex, so 2 * `size` characters."""
     return secrets.token_hex(size)
 
 
 def random_text(size: int) -> str:
-    """``size`` unpredictable bytes in the URL-safe base64 alphabet, unpadded."""
+    """`size` unpredictable bytes in the URL-safe base64 alphabet, without padding."""
     return secrets.token_urlsafe(size)

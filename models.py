@@ -1,16 +1,26 @@
-"""One mapped class per table of schema.sql, and what a row knows of itself.
+"""One mapped class for each table of schema.sql, and what a single row says by itself.
 
-schema.sql is the truth; a test compares the two. No query is made here.
+schema.sql is the truth; a test compares the two. Nothing here asks the database.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from sqlite3 import DatabaseError
 from typing import Any, ClassVar
 
-from sqlalchemy import TIMESTAMP, Boolean, Dialect, ForeignKey, Text, UniqueConstraint
+from sqlalchemy import TIMESTAMP, BigInteger, Boolean, Dialect, ForeignKey, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+import clock
+
+
+class _Text(UserDefinedType[str]):
+    """What SQLite has in a TIMESTAMP, as it is."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "TIMESTAMP"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -19,21 +29,22 @@ class Moment(TypeDecorator[datetime]):
     impl = TIMESTAMP
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """What is in a cell."""
+        return _Text() if dialect.name == "sqlite" else TIMESTAMP()
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
-        """Read what is in a cell; raises DatabaseError for what is no moment: somebody else wrote there."""
-        read = self.impl_instance.result_processor(dialect, coltype) or (lambda value: value)
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        """What to write into a cell."""
+        moment = None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+        return moment.isoformat(" ", "microseconds") if moment and dialect.name == "sqlite" else moment
 
-        def process(value: Any) -> datetime | None:
-            try:
-                moment: datetime | None = read(value)
-                return moment and moment.replace(tzinfo=UTC)
-            except (AttributeError, TypeError, ValueError) as error:
-                raise DatabaseError("a cell that should have a moment has none") from error
-
-        return process
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The moment in a cell; raises DatabaseError if a cell holds none: the file was changed or damaged."""
+        try:
+            moment: datetime | None = datetime.fromisoformat(value) if isinstance(value, str) else value
+            return None if moment is None else moment.replace(tzinfo=UTC)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise DatabaseError("a cell that should have a moment has none") from error
 
 
 class Base(DeclarativeBase):
@@ -51,7 +62,7 @@ class SchemaVersion(Base):
 
 
 class Person:
-    """What an account's facts come to, be they read as an object or as a row."""
+    """What an account's columns say, read as a mapped object (User) or as a row (rules.sessions.Account)."""
 
     @property
     def may_sign_in(self: Any) -> bool:
@@ -60,12 +71,12 @@ class Person:
 
     @property
     def called(self: Any) -> str:
-        """What to call this person: the display name, else the user name, else the address's local part."""
+        """The name to show: the display name, else the user name, else the address up to its @."""
         return called(self.display_name, self.username, self.email)
 
 
 class User(Person, Base):
-    """A person's account, by user name, by address, or both."""
+    """A person's account; it has a user name, an e-mail address, or both."""
 
     __tablename__ = "users"
 
@@ -74,20 +85,22 @@ class User(Person, Base):
     email: Mapped[str | None] = mapped_column(unique=True)
     email_verified_at: Mapped[datetime | None]
     display_name: Mapped[str | None]
+    former_name: Mapped[str | None]
     password_hash: Mapped[str | None]
     admin_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    folded: Mapped[str | None]
 
 
 def called(display_name: str | None, username: str | None, email: str | None) -> str:
-    """What to call the person whose account has these."""
+    """The name to show for an account with these names; ``a deleted account`` where it has none."""
     return display_name or username or (email or "a deleted account").partition("@")[0]
 
 
 class Session(Base):
-    """One signing in, by a program or a browser."""
+    """One sign-in, by a program or a browser. (SQLAlchemy's session is `database.session()`.)"""
 
     __tablename__ = "sessions"
 
@@ -98,13 +111,12 @@ class Session(Base):
     rotated_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship()
 
 
 class AccessToken(Base):
-    """A token that stands for a session, for an hour."""
+    """A token that stands for a session: valid for an hour, or in a browser's cookie as long as the session."""
 
     __tablename__ = "access_tokens"
 
@@ -116,7 +128,7 @@ class AccessToken(Base):
 
 
 class ApiKey(Base):
-    """A key with which a program makes invites for the site."""
+    """A key with which a program creates invites for the site."""
 
     __tablename__ = "api_keys"
 
@@ -126,10 +138,22 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    may: Mapped[str] = mapped_column(default="create")
+    preset: Mapped[str | None]
+
+
+class Preset(Base):
+    """Fields of an invite under a name; `fields` is JSON, with the names and texts that invites.read takes."""
+
+    __tablename__ = "presets"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    fields: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 class Project(Base):
-    """What an invite may let people join."""
+    """A group of accounts that an invite may let a guest join."""
 
     __tablename__ = "projects"
 
@@ -141,9 +165,15 @@ class Project(Base):
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
+    owner: Mapped[User | None] = relationship(  # only to look at: rules/projects.py says who owns one
+        secondary="members",
+        primaryjoin="and_(Project.id == Member.project_id, Member.role == 'owner')",
+        viewonly=True,
+    )
+
 
 class Member(Base):
-    """Who belongs to a project, and as what."""
+    """The membership of an account in a project; `role` is ``owner``, ``admin`` or ``member``."""
 
     __tablename__ = "members"
     __table_args__ = (UniqueConstraint("project_id", "user_id"),)
@@ -159,7 +189,7 @@ class Member(Base):
 
 
 class Invite(Base):
-    """An invitation. Its token is not here: it is derived from the nonce and the master secret."""
+    """An invite. Its token is not stored: it is derived from `nonce` and the master secret (rules/tokens.py)."""
 
     __tablename__ = "invites"
 
@@ -184,18 +214,25 @@ class Invite(Base):
     made_by: Mapped[str]
     maker_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     key_id: Mapped[str | None]
+    folded: Mapped[str | None]
+    made_by_folded: Mapped[str | None]
+    asked: Mapped[str | None]
+    created_event: Mapped[int | None] = mapped_column(BigInteger)
 
     project: Mapped[Project | None] = relationship()
     maker: Mapped[User | None] = relationship()
     redemptions: Mapped[list["Redemption"]] = relationship(back_populates="invite", order_by="Redemption.redeemed_at")
 
     def state(self, now: datetime) -> str:
-        """``used``, ``revoked``, ``expired`` or ``active``: the first that holds."""
+        """The state at this moment: ``used``, ``revoked``, ``expired`` or ``active``, the first that holds."""
         return state_of(self, now)
 
 
 def state_of(invite: Any, now: datetime) -> str:
-    """The state of an invite, or of a row that has its `uses`, `max_uses`, `revoked_at` and `expires_at`."""
+    """The state of an invite: ``used``, ``revoked``, ``expired`` or ``active``, the first that holds.
+
+    A row with the columns `uses`, `max_uses`, `revoked_at` and `expires_at` will do.
+    """
     if invite.uses >= invite.max_uses:
         return "used"
     if invite.revoked_at:
@@ -206,7 +243,7 @@ def state_of(invite: Any, now: datetime) -> str:
 
 
 class Redemption(Base):
-    """One use of an invite; `user_id` is None only for a use that made nobody known."""
+    """One use of an invite; `user_id` is None for a use by short code, which names no account."""
 
     __tablename__ = "redemptions"
     __table_args__ = (UniqueConstraint("invite_id", "user_id"),)
@@ -221,7 +258,7 @@ class Redemption(Base):
 
 
 class Code(Base):
-    """A six-digit code sent by mail."""
+    """A six-digit code sent by mail; `purpose` is ``register`` or ``verify``."""
 
     __tablename__ = "codes"
     __table_args__ = (UniqueConstraint("purpose", "email"),)
@@ -239,7 +276,10 @@ class Code(Base):
 
 
 class Letter(Base):
-    """A mail to be sent; `kind` is ``invite``, ``code``, ``known`` or ``reset``."""
+    """A mail in the outbox, which waits while `due_at` is set.
+
+    `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account.
+    """
 
     __tablename__ = "outbox"
 
@@ -260,9 +300,18 @@ class Letter(Base):
     code: Mapped[Code | None] = relationship()
     user: Mapped[User | None] = relationship()
 
+    @property
+    def state(self) -> str:
+        """``sent``, ``waiting``, ``refused`` by the mail server for good, or ``dropped`` since it no longer applied."""
+        if self.sent_at:
+            return "sent"
+        if self.dropped_at:
+            return "refused" if self.last_error else "dropped"
+        return "waiting"
+
 
 class Counter(Base):
-    """How many tries at a secret have been spent."""
+    """How many tries at a secret were counted (`spent`), for one purpose and one subject, since a moment."""
 
     __tablename__ = "counters"
 
@@ -270,3 +319,27 @@ class Counter(Base):
     subject: Mapped[str] = mapped_column(primary_key=True)
     spent: Mapped[int]
     since: Mapped[datetime]
+
+
+class Event(Base):
+    """One thing that happened to an invite, a person, a project, a key or a preset; rules/events.py has the types.
+
+    `number` grows in the order of commits. `actor` is who did it, as text; `facts` is JSON.
+    """
+
+    __tablename__ = "events"
+
+    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[datetime]
+    type: Mapped[str]
+    actor: Mapped[str]
+    actor_id: Mapped[str | None]
+    invite_id: Mapped[str | None]
+    project_id: Mapped[str | None]
+    user_id: Mapped[str | None]
+    facts: Mapped[str | None]
+
+    @property
+    def id(self) -> str:
+        """What it is called elsewhere; it sorts by the time."""
+        return clock.id_of(self.at, self.number)

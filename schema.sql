@@ -6,23 +6,28 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO schema_version (version) VALUES (4);
 
--- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds.
+-- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
+-- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
+-- `folded`, here and below, is what a search compares where a text is not all ASCII (rules/searching.py).
 CREATE TABLE users (
     id                TEXT PRIMARY KEY NOT NULL,
     username          TEXT UNIQUE CHECK (length(username) BETWEEN 2 AND 30),
     email             TEXT UNIQUE CHECK (length(email) <= 254),
     email_verified_at TIMESTAMP,
     display_name      TEXT,
+    former_name       TEXT CHECK (length(former_name) = 64),
     password_hash     TEXT,
     admin_at          TIMESTAMP,
     created_at        TIMESTAMP NOT NULL,
     disabled_at       TIMESTAMP,
     deleted_at        TIMESTAMP,
+    folded            TEXT,
     CHECK (email IS NOT NULL OR email_verified_at IS NULL),
     CHECK (deleted_at IS NULL OR (username IS NULL AND email IS NULL AND password_hash IS NULL))
 );
+CREATE UNIQUE INDEX users_former_name ON users (former_name);
 CREATE INDEX users_newest ON users (created_at, id);
 
 -- One row for one signing in, by a program or a browser. A refresh token is <id>.<secret>.
@@ -33,8 +38,7 @@ CREATE TABLE sessions (
     parent_hash  TEXT,
     rotated_at   TIMESTAMP,
     created_at   TIMESTAMP NOT NULL,
-    expires_at   TIMESTAMP NOT NULL,
-    ended_at     TIMESTAMP
+    expires_at   TIMESTAMP NOT NULL
 );
 CREATE INDEX sessions_of_user ON sessions (user_id);
 
@@ -52,7 +56,17 @@ CREATE TABLE api_keys (
     secret_hash  TEXT NOT NULL CHECK (length(secret_hash) = 64),
     created_at   TIMESTAMP NOT NULL,
     last_used_at TIMESTAMP,
-    expires_at   TIMESTAMP
+    expires_at   TIMESTAMP,
+    may          TEXT NOT NULL DEFAULT 'create',
+    preset       TEXT
+);
+
+-- Fields of an invite under a name, as JSON with the names and texts that rules/invites.py reads. A key that is
+-- bound to a preset keeps its name when the preset is deleted, and then creates nothing.
+CREATE TABLE presets (
+    name       TEXT PRIMARY KEY NOT NULL CHECK (length(name) BETWEEN 1 AND 50),
+    fields     TEXT NOT NULL,
+    created_at TIMESTAMP NOT NULL
 );
 
 -- A deleted project stays as a row without a slug, so that history holds.
@@ -78,7 +92,8 @@ CREATE TABLE members (
 CREATE UNIQUE INDEX members_one_owner ON members (project_id) WHERE role = 'owner';
 CREATE INDEX members_of_user ON members (user_id);
 
--- key_id is no foreign key: deleting a key leaves what it made as it is.
+-- key_id is no foreign key: deleting a key leaves what it made as it is. `asked` is a fingerprint of the request that
+-- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`.
 CREATE TABLE invites (
     id              TEXT PRIMARY KEY NOT NULL,
     nonce           TEXT NOT NULL,
@@ -101,6 +116,10 @@ CREATE TABLE invites (
     made_by         TEXT NOT NULL,
     maker_id        TEXT REFERENCES users (id),
     key_id          TEXT,
+    folded          TEXT,
+    made_by_folded  TEXT,
+    asked           TEXT CHECK (length(asked) = 64),
+    created_event   BIGINT,
     CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
 );
 CREATE INDEX invites_newest ON invites (created_at, id);
@@ -136,7 +155,8 @@ CREATE TABLE codes (
 );
 
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
--- sent, or dropped since it is no longer so; it is put off while somebody tries to send it.
+-- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put
+-- off while somebody tries to send it.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
     kind       TEXT NOT NULL CHECK (kind IN ('invite', 'code', 'known', 'reset')),
@@ -151,7 +171,8 @@ CREATE TABLE outbox (
     dropped_at TIMESTAMP,
     last_error TEXT
 );
-CREATE INDEX outbox_due ON outbox (due_at) WHERE due_at IS NOT NULL;
+-- In the order in which they are sent: codes and resets, for which people wait, before invitations.
+CREATE INDEX outbox_due ON outbox ((kind = 'invite'), due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_newest ON outbox (created_at);
 CREATE INDEX outbox_of_invite ON outbox (invite_id) WHERE invite_id IS NOT NULL;
 CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
@@ -164,3 +185,29 @@ CREATE TABLE counters (
     since   TIMESTAMP NOT NULL,
     PRIMARY KEY (purpose, subject)
 );
+CREATE INDEX counters_to_forget ON counters (since);
+
+-- What happened, one row each, in the unit in which it happened: the timeline, the page of what happened and
+-- GET /v1/events read nothing else. `number` is the order in which units were committed, as far as database.settled()
+-- says. No foreign keys: a row says what was, also of what is gone. `actor` is a name as it was then, "a deleted
+-- account" once that is erased; `facts` is JSON without names, addresses or anything that opens a door.
+-- (On PostgreSQL the number is a BIGINT GENERATED BY DEFAULT AS IDENTITY: database/schema.py.)
+-- What is told most often is in few indexes, since each costs a create or an accept some per cent (`python
+-- bench/beside.py CHECKOUT`): that an invite was created is found by its `created_event`, what people did themselves
+-- by their `user_id`, and what happens all the time in passing.
+CREATE TABLE events (
+    number     INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    at         TIMESTAMP NOT NULL,
+    type       TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    actor_id   TEXT,
+    invite_id  TEXT,
+    project_id TEXT,
+    user_id    TEXT,
+    facts      TEXT
+);
+CREATE INDEX events_of_type ON events (type, number) WHERE type NOT IN ('invite.created', 'invite.used', 'user.created');
+CREATE INDEX events_of_actor ON events (actor_id, number) WHERE user_id IS NULL OR user_id <> actor_id;
+CREATE INDEX events_of_invite ON events (invite_id, number) WHERE type <> 'invite.created';
+CREATE INDEX events_of_project ON events (project_id, number) WHERE project_id IS NOT NULL;
+CREATE INDEX events_of_user ON events (user_id, number) WHERE user_id IS NOT NULL;

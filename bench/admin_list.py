@@ -1,4 +1,4 @@
-"""What the admin's list costs at many invites: memory, the first byte, a page, the counts.
+"""What the admin's lists cost at many invites and events: memory, the first byte, a page, the counts.
 
 Run it with `python bench/admin_list.py [ROWS]`; it compares ROWS (a million) with a thousand.
 """
@@ -14,12 +14,19 @@ from contextlib import closing
 from common import Served, instance, serving, spread
 
 import clock
-import config
 import database
-from config import Settings
 from rules import accounts, listing, sessions, tokens
+from settings import Settings, in_force
 
 PAGES = 60
+ACTIVITY = (  # from the plain page to the one that looks at the most rows
+    "",
+    "?type=invite",
+    "?type=key.created",
+    "?since=1d",
+    "?actor=somebody+7&type=key.deleted",
+    "?actor=shell&since=2020-01-01",
+)
 COLUMNS = "id, nonce, token_hash, role, plan, makes_admin, max_uses, uses, created_at, expires_at, made_by"
 
 
@@ -34,16 +41,32 @@ def rows(count: int) -> Iterator[tuple[object, ...]]:
         yield (clock.new_id(), nonce, digest, "member", "solo", 0, 1, number % 3 == 0, *times, "bench")
 
 
+def happened(count: int) -> Iterator[tuple[object, ...]]:
+    """Events as they lie in the table, one a minute, the oldest first, by a hundred people; few are about keys."""
+    now = clock.now()
+    for number in range(count):
+        at = now - (count - number) * clock.MINUTE
+        type_ = ("invite.created", "invite.used")[number % 2] if number % 1000 else "key.created"
+        yield f"{at:%Y-%m-%d %H:%M:%S.%f}", type_, "somebody", f"somebody {number % 100}"
+
+
 def fill(settings: Settings, count: int) -> dict[str, str]:
-    """Make a database with so many invites, and an admin; the header that signs them in."""
+    """Make a database with so many rows, and an admin; the header that signs in their program."""
     house = database.open_database(settings)
     with closing(sqlite3.connect(database.files.file_of(settings))) as connection, connection:
         places = ", ".join("?" * len(COLUMNS.split()))
         connection.executemany(f"INSERT INTO invites ({COLUMNS}) VALUES ({places})", rows(count))  # noqa: S608
+        connection.executemany("INSERT INTO events (at, type, actor, actor_id) VALUES (?, ?, ?, ?)", happened(count))
     with house.writing():
         root = accounts.create(accounts.Names("root"))
         accounts.set_admin(root, True)
         return {"Authorization": f"Bearer {sessions.start(root).access}"}
+
+
+def browser(settings: Settings) -> dict[str, str]:
+    """The header that signs in the admin's browser."""
+    with in_force(settings), database.open_database(settings).writing():
+        return {"Cookie": f"{settings.cookie_name}={sessions.start_in_browser(accounts.named('root'))}"}
 
 
 def stream(served: Served, headers: dict[str, str]) -> tuple[float, float, int]:
@@ -94,6 +117,7 @@ def measure(
     headers: list[dict[str, str]],
 ) -> None:
     """Pages first, alternating; then the whole list of the large one."""
+    cookies = [browser(each) for each in settings]
     pages: list[list[float]] = [[], []]
     for _ in range(PAGES):
         for which in (0, 1):
@@ -103,8 +127,17 @@ def measure(
     for which in (0, 1):
         print(f"a page of 100 and both counts, of {sizes[which]:>9,} invites, ms  {spread(pages[which])}")
     print(f"ratio of the medians: {statistics.median(pages[0]) / statistics.median(pages[1]):.2f}")
+    for query in ACTIVITY:
+        taken: list[list[float]] = [[], []]
+        for _ in range(PAGES):
+            for which in (0, 1):
+                seconds, body = served[which].get(f"/admin/activity{query}", cookies[which])
+                taken[which].append(seconds)
+                assert b"<h1>Activity" in body
+        for which in (0, 1):
+            print(f"/admin/activity{query}, of {sizes[which]:>9,} events, ms  {spread(taken[which])}")
     for which in (0, 1):
-        with config.using(settings[which]):
+        with in_force(settings[which]):
             apart(sizes[which], database.open_database(settings[which]))
     firsts = [stream(served[0], headers[0])[0] for _ in range(5)]
     before = served[1].memory()

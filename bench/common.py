@@ -16,7 +16,7 @@ from pathlib import Path
 HOUSE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOUSE))
 
-import config  # noqa: E402
+from settings import Settings, in_force, load_settings  # noqa: E402
 
 COMMAND = Path(sys.executable).parent / "invite-api"
 
@@ -48,16 +48,16 @@ class Served:
 
 
 @contextmanager
-def instance() -> Iterator[config.Settings]:
+def instance() -> Iterator[Settings]:
     """The settings of a folder that is there for this run alone, in force."""
     with tempfile.TemporaryDirectory() as folder:
         environ = {"INVITE_API_INSTANCE": folder, "INVITE_API_LIMITS": "off"}
-        with config.using(config.load(environ)) as settings:
+        with in_force(load_settings(environ)) as settings:
             yield settings
 
 
 @contextmanager
-def serving(settings: config.Settings) -> Iterator[Served]:
+def serving(settings: Settings) -> Iterator[Served]:
     """A server over these settings, flood limits off."""
     port = free_port()
     given = {"INSTANCE": str(settings.instance), "DATABASE_URL": settings.database_url, "LIMITS": "off"}

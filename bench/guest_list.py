@@ -18,7 +18,7 @@ from pathlib import Path
 from common import COMMAND, instance
 
 import database
-from config import Settings
+from settings import Settings
 
 Environ = dict[str, str]
 

@@ -11,8 +11,9 @@ from flask import Flask, Response
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import logs
-from server import Lanes, Server
+from web import logs
+from web.lanes import Lanes
+from web.server import Server
 
 
 def main() -> None:

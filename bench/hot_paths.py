@@ -1,26 +1,35 @@
 """What the hot paths cost the processor, inside the process, beside a constant Flask answer.
 
-Run it with `python bench/hot_paths.py`. It counts this thread's own time, so that a busy machine does
-not matter much; it says nothing of the server, the disk, and threads that wait for each other.
+Run it with `python bench/hot_paths.py`; with `--beside ../another` it is compared with other checkouts, in rounds
+that alternate. It counts this thread's own time, so that a busy machine does not matter much; it says nothing of the
+server, the disk, and threads that wait for each other.
 """
 
+import argparse
+import json
 import logging
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
+from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
-from common import instance
+from common import HOUSE, instance
 from flask import Flask, Response
 from load import Call
 from run import furnish
 from werkzeug.test import EnvironBuilder
 
-import logs
 from app import create_app
+from web import logs
 
-CALLS, ROUNDS = 300, 5
+CALLS, ROUNDS = 100, 15
+
+Round = dict[str, float]  # microseconds of one request, by the name of the call
 
 
 def environs(call: Call) -> Iterator[dict[str, Any]]:
@@ -41,8 +50,8 @@ def cost(app: Flask, call: Call, requests: Iterator[dict[str, Any]]) -> float:
     return lasted / CALLS * 1e6
 
 
-def main() -> None:
-    """Rounds that alternate, and the least of each: whatever took longer was something else."""
+def measured() -> Iterator[Round]:
+    """Each round when it is asked for."""
     logs.start()
     hello = Flask("hello")
     hello.add_url_rule("/", view_func=lambda: Response("hello", 201))
@@ -51,10 +60,61 @@ def main() -> None:
         calls = furnish(settings, 1000, CALLS * ROUNDS)
         asked = {name: (create_app(settings), call, environs(call)) for name, call in calls.items()}
         asked["hello"] = (hello, Call(["/"]), environs(Call(["/"])))
-        rounds = [{name: cost(*each) for name, each in asked.items()} for _ in range(ROUNDS)]
-    least = {name: min(each[name] for each in rounds) for name in asked}
+        for _ in range(ROUNDS):
+            yield {name: cost(*each) for name, each in asked.items()}
+
+
+def alternating(*checkouts: Path) -> Iterator[list[Round]]:
+    """A round of each, in a process of its own; who is first changes."""
+    command = [sys.executable, "-P", __file__, "--asked"]  # -P: what it imports is the checkout's, and not ours
+    running = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": f"{each}/bench"}
+        )
+        for each in checkouts
+    ]
+    for number in range(ROUNDS):
+        found = {}
+        for each in running[:: -1 if number % 2 else 1]:
+            os.write(each.stdin.fileno(), b"\n")  # type: ignore[union-attr]
+            found[each] = json.loads(each.stdout.readline())  # type: ignore[union-attr]
+        yield [found[each] for each in running]
+    for each in running:
+        each.communicate()
+
+
+def alone() -> None:
+    """The least of each: whatever took longer was something else."""
+    rounds = list(measured())
+    least = {name: min(each[name] for each in rounds) for name in rounds[0]}
     for name, microseconds in least.items():
         print(f"{name:28} {microseconds:7.0f} us  {microseconds / least['hello']:6.1f} x hello")
+
+
+def beside(others: Sequence[Path]) -> None:
+    """How many times as long as ours each of the other checkouts takes: median and quartiles of the rounds."""
+    rounds = list(alternating(HOUSE, *others))
+    for name in rounds[0][0]:
+        print(f"{name:28} {median(ours[name] for ours, *_ in rounds):7.1f} us")
+        for place, other in enumerate(others, 1):
+            ratios = [each[place][name] / each[0][name] for each in rounds]
+            low, middle, high = quantiles(ratios, n=4)
+            print(f"    {middle:5.3f} ({low:.3f} to {high:.3f})  {other}")
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--beside", type=Path, nargs="+", metavar="CHECKOUT", help="others to compare this one with")
+    parser.add_argument("--asked", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.asked:
+        for _, found in zip(sys.stdin, measured(), strict=False):
+            print(json.dumps(found), flush=True)
+    elif given.beside:
+        beside([each.resolve() for each in given.beside])
+    else:
+        alone()
 
 
 if __name__ == "__main__":

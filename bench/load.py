@@ -71,7 +71,7 @@ def commits(seconds: float) -> float:
     """How many commits of one row a second SQLite makes here, with what we tell every connection."""
     with TemporaryDirectory() as folder, closing(sqlite3.connect(Path(folder) / "commits.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        database.sqlite.teach_manners(connection)
+        database.sqlite.configure(connection)
         connection.execute("CREATE TABLE facts (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
         began, done = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:

@@ -1,4 +1,4 @@
-"""What a page costs the server, and the admin's list with a million invites in the table.
+"""What a page costs the server, and the lists of admins and programs with a million invites and events.
 
 Run it with `python bench/pages.py [ROWS]`. Times are inside the process (no socket), in milliseconds:
 median, with minimum and maximum.
@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from admin_list import fill
@@ -15,8 +16,8 @@ from common import instance, spread
 
 import database
 from app import create_app
-from config import Settings
-from rules import accounts, invites, sessions
+from rules import accounts, invites, sessions, timeline
+from settings import Settings
 
 TIMES = 60
 
@@ -35,7 +36,7 @@ def cost(get: Callable[[], Any]) -> tuple[list[float], int]:
 
 def measure(settings: Settings, count: int) -> dict[str, list[float]]:
     """Print and return what each page costs with so many invites."""
-    fill(settings, count)
+    by_token = fill(settings, count)
     house = database.open_database(settings)
     with house.writing():
         token = invites.token(invites.create(invites.Draft(name="Anne"), invites.SHELL))
@@ -45,11 +46,16 @@ def measure(settings: Settings, count: int) -> dict[str, list[float]]:
     asked = [(guest, "/"), (guest, f"/invite?{token}"), (guest, "/login"), (guest, f"/qr?{token}")]
     asked += [(root, "/admin"), (root, "/admin?status=active"), (root, "/admin?q=anne"), (root, "/admin?q=nobody")]
     asked += [(root, "/admin/invites/new"), (root, "/admin/keys"), (root, "/admin/people")]
+    middle = timeline.cursor(count // 2)
+    listed = ["/v1/invites", "/v1/invites?state=active", "/v1/invites?text=nobody"]
+    listed += ["/v1/events", "/v1/events?type=invite.created", f"/v1/events?cursor={middle}"]
+    listed += ["/v1/events?user=somebody+7", "/v1/events?user=somebody+7&type=key.deleted"]
     costs = {}
-    for client, path in asked:
-        shown = path.replace(token, "TOKEN")
-        costs[shown], size = cost(lambda client=client, path=path: client.get(path))  # type: ignore[misc]
-        print(f"{count:>9,}  {shown:22} {spread(costs[shown])}  {size:,} bytes")
+    for client, path in [*asked, *((guest, each) for each in listed)]:
+        shown = path.replace(token, "TOKEN").replace(middle, "MIDDLE")
+        headers = by_token if path.startswith("/v1") else {}
+        costs[shown], size = cost(partial(client.get, path, headers=headers))
+        print(f"{count:>9,}  {shown:42} {spread(costs[shown])}  {size:,} bytes")
     return costs
 
 
@@ -62,7 +68,7 @@ def main() -> None:
         lots = measure(settings, many)
     print("\nmedian with a thousand / median with many:")
     for path, lasted in few.items():
-        print(f"{path:22} {statistics.median(lasted) / statistics.median(lots[path]):.2f}")
+        print(f"{path:42} {statistics.median(lasted) / statistics.median(lots[path]):.2f}")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from load import Call, Result, commits, load
 from prosody import missing, prosody
 
 import database
-from config import Settings
 from rules import accounts, invites, keys, sessions, tokens
+from settings import Settings
 
 HERE = Path(__file__).resolve().parent
 JSON = {"Content-Type": "application/json"}
@@ -35,17 +35,21 @@ ACCEPTS = 80_000  # invites that one run may spend
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, how often, with how many connections and stored invites; how many requests it is weighed after."""
+    """How long, how often, with how many connections and stored invites; how many requests it is weighed after.
+
+    `accepts` is how many invites one run may spend.
+    """
 
     seconds: int
     rounds: int
     connections: tuple[int, ...]
     stored: tuple[int, ...]
     weighed: int
+    accepts: int
 
 
-FULL = Plan(1, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000), 200_000)
-SMOKE = Plan(1, 1, (8,), (0, 1000), 1000)
+FULL = Plan(1, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000), 200_000, ACCEPTS)
+SMOKE = Plan(1, 1, (8,), (1000,), 1000, 20_000)
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,10 @@ Runner = Callable[[int], Result]
 
 
 @contextmanager
-def ours(stored: int) -> Iterator[tuple[Served, dict[str, Call]]]:
-    """Our server with so many invites stored, and the calls to be made."""
+def ours(stored: int, accepts: int = ACCEPTS) -> Iterator[tuple[Served, dict[str, Call]]]:
+    """Our server with so many invites stored, and so many to be accepted; the calls to be made."""
     with instance() as settings:
-        calls = furnish(settings, stored, ACCEPTS)
+        calls = furnish(settings, stored, accepts)
         with serving(settings) as served:
             yield served, calls
 
@@ -98,7 +102,7 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
         "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
         "view": Call([f"/invites/{token}"]),
         "accept": Call([f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent], "POST", guest),
-        "the invitation's page": Call([f"/invite?{token}"]),
+        "the invitation's page": Call([f"/invite?{token}"], headers={"Sec-Fetch-Site": "none"}),
         "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
         "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
     }
@@ -137,8 +141,8 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
 
 
 def our_runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
-    """Likewise of ours alone, on a server of its own."""
-    served, calls = stack.enter_context(ours(stored))
+    """The measurements of ours alone, on a server of its own."""
+    served, calls = stack.enter_context(ours(stored, plan.accepts))
     spent = 0
 
     def accept(connections: int) -> Result:
@@ -203,7 +207,7 @@ def report(plan: Plan, results: Measured) -> Iterator[str]:
 
 def weigh(plan: Plan) -> Iterator[str]:
     """What the server weighs when it has started, and after so many requests of all kinds."""
-    with ours(1000) as (served, calls):
+    with ours(1000, plan.accepts) as (served, calls):
         idle, asked = served.memory(), 0.0
         while asked < plan.weighed:
             for name in ("create by key", "verify", "view", "the invitation's page", "a wrong key"):
@@ -226,7 +230,7 @@ def machine() -> str:
     """What this was measured on."""
     with open("/proc/cpuinfo") as cpus:
         model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "")
-    parts = [f"{name} {version(name)}" for name in ("flask", "sqlalchemy", "waitress")]
+    parts = [f"{name} {version(name)}" for name in ("flask", "sqlalchemy", "httptools")]
     return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {', '.join(parts)}"
 
 

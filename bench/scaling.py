@@ -20,7 +20,7 @@ from common import HOUSE, instance, serving
 from load import Call, load
 from run import furnish, machine, row
 
-import config
+from settings import Settings, database_url
 from upkeep import transfer
 
 sys.path.insert(0, str(HOUSE / "tests"))
@@ -55,7 +55,7 @@ def server() -> Iterator[postgres.Server]:
 class Fleet:
     """So many processes over one database."""
 
-    def __init__(self, stack: ExitStack, settings: config.Settings, processes: int, calls: dict[str, Call]) -> None:
+    def __init__(self, stack: ExitStack, settings: Settings, processes: int, calls: dict[str, Call]) -> None:
         self._served = [stack.enter_context(serving(settings)) for _ in range(processes)]
         self._calls, self._spent = calls, 0
 
@@ -82,7 +82,7 @@ def fleets(stack: ExitStack, smoke: bool) -> dict[str, Fleet]:
     calls = furnish(settings, STORED, 5000 if smoke else ACCEPTS)
     made, running = stack.enter_context(server()), {}
     for processes in PROCESSES:
-        there = replace(settings, database_url=config.database_url(made.make_database(f"bench_{processes}")))
+        there = replace(settings, database_url=database_url(made.make_database(f"bench_{processes}")))
         transfer.copy(settings, there)
         running[f"PostgreSQL, {processes} process{'es' * (processes > 1)}"] = there, processes
     running = {"SQLite, 1 process": (settings, 1), **running}

@@ -1,8 +1,8 @@
 """What servers do with the same small Flask application; writes bench/SERVERS.md.
 
-Run it with `python bench/servers.py` (wrk from Debian's packages). None but waitress is needed otherwise;
-those that are missing are left out, and named. Rates are medians of rounds that alternate: what counts is how
-they compare, since absolute figures say more about the machine.
+Run it with `python bench/servers.py` (wrk from Debian's packages). Servers that are not installed are left out,
+and named. Rates are medians of rounds that alternate: what counts is how they compare, since absolute figures say
+more about the machine.
 """
 
 import argparse
@@ -61,7 +61,8 @@ def application() -> Flask:
 
 def ours(port: int) -> None:
     """Ours, as `invite-api serve` has it."""
-    from server import Lanes, Server
+    from web.lanes import Lanes
+    from web.server import Server
 
     Server(application(), "127.0.0.1", port, Lanes(THREADS, re.compile("(GET|POST) /"))).run()
 
@@ -75,11 +76,10 @@ def waitress(port: int) -> None:
     )
 
 
-def front(port: int) -> None:
-    """granian_front.py."""
-    import granian_front
-
-    granian_front.run(application(), port, THREADS, MANY)
+def uvicorn(port: int) -> None:
+    """Uvicorn with its own threads for WSGI."""
+    options = f"--interface wsgi --port {port} --log-level error --factory"
+    _command("uvicorn", *options.split(), "servers:application")
 
 
 def granian(port: int) -> None:
@@ -109,9 +109,9 @@ def _command(name: str, *arguments: str) -> None:
 
 # what it is called, the package, how it is started
 SERVERS: dict[str, tuple[str, Callable[[int], None]]] = {
-    "ours, on waitress": ("waitress", ours),
+    "ours": ("httptools", ours),
     "waitress as it comes": ("waitress", waitress),
-    "a front on granian": ("granian", front),
+    "uvicorn's WSGI threads": ("uvicorn", uvicorn),
     "granian's WSGI threads": ("granian", granian),
     "gunicorn, gthread": ("gunicorn", gunicorn),
     "bjoern": ("bjoern", bjoern),

@@ -1,21 +1,22 @@
-"""What all commands share: how they are declared, how they come to the database, and how refusals are said."""
+"""What all commands share: how they are declared, how they open the database, and how errors are shown."""
 
 import errno
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-import config
 import database
-import terminal
-from config import ConfigError
+from commands import terminal
 from database import Unavailable
+from rules import events
 from rules.refusals import (
+    AccountDisabled,
     EmailInUse,
     Invalid,
     InviteExpired,
@@ -25,35 +26,47 @@ from rules.refusals import (
     Refusal,
     UserNotFound,
 )
+from settings import ConfigError, in_force, load_settings, settings
 
 MOST_COMPLETIONS = 100
 
-# What whoever runs the place needs to hear, where the refusal speaks to a guest.
-_WORDS: Mapping[type[Exception], str] = {
+# Texts for the operator, for refusals whose own text is written for a guest.
+_MESSAGES: Mapping[type[Exception], str] = {
     InviteNotFound: "no such invite: name one by its id, its token or its whole link; see invite-api invite list",
     InviteUsed: "this invite has been used; make a new one with invite-api invite create",
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
+    AccountDisabled: "this account is disabled, so a new password would be of no use; "
+    "invite-api user disable WHO --off enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
 }
 
 
-class Refused(click.ClickException):
-    """A refusal in words: exit 1."""
+class CommandFailed(click.ClickException):
+    """The command was refused or failed; the message is shown, and the exit status is 1."""
 
 
-class Misused(click.ClickException):
-    """What cannot be understood: exit 2."""
+class InvalidInput(click.ClickException):
+    """An argument or a setting cannot be understood; the message is shown, and the exit status is 2."""
 
     exit_code = 2
 
 
 class Examples(click.Command):
-    """A command whose help ends with an example, given as `example=`."""
+    """A command whose help ends with an example, given as `example=`; a complaint about its usage ends with `hint=`."""
 
-    def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+    def __init__(self, *args: Any, example: str = "", hint: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
-        self.example = example
+        self.example, self.hint = example, hint
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; raises UsageError."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not self.hint:
+                raise
+            raise click.UsageError(f"{error.message} {self.hint}", ctx) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Example"):
@@ -61,25 +74,25 @@ class Examples(click.Command):
                 formatter.write(f"  {line}\n" if line.startswith(" ") else f"  $ {line}\n")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; what goes wrong is said in a sentence, not a stack trace."""
+        """Run the command. Errors that are foreseen become CommandFailed or InvalidInput, which Click shows."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise Misused(f"these settings cannot be used:\n{error}") from error
+            raise InvalidInput(f"these settings cannot be used:\n{error}") from error
         except Invalid as error:
-            wrong = (f"{self._called(each.field)}: {each.message}" for each in error.problems)
-            raise Refused("\n".join(wrong)) from error
+            wrong = (f"{self.parameter_name(each.field)}: {each.message}" for each in error.problems)
+            raise CommandFailed("\n".join(wrong)) from error
         except UnicodeError as error:
-            raise Misused("what was typed is not UTF-8") from error
+            raise InvalidInput("what was typed is not UTF-8") from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read along has seen enough: Click ends quietly
+            if error.errno == errno.EPIPE:  # the reader of the pipe has ended, such as `head`: Click exits silently
                 raise
-            raise Refused(f"the result cannot be written: {error.strerror}") from error
+            raise CommandFailed(f"the result cannot be written: {error.strerror}") from error
         except (Refusal, Unavailable) as error:
-            raise Refused(_words(error)) from error
+            raise CommandFailed(message_of(error)) from error
 
-    def _called(self, field: str) -> str:
-        """How somebody at a shell calls what the rules call so: ``--redirect-url``, ``TTL``."""
+    def parameter_name(self, field: str) -> str:
+        """The option or argument for a field of the rules, as it is typed: ``--redirect-url``, ``TTL``."""
         for each in self.params:
             if each.name == field:
                 return each.opts[0] if isinstance(each, click.Option) else each.human_readable_name
@@ -87,70 +100,76 @@ class Examples(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group whose commands have an `example`."""
 
     command_class = Examples
     group_class = type
 
 
 @contextmanager
-def house() -> Iterator[database.Database]:
-    """The database of the settings in the environment, with these settings in force."""
+def opened_database() -> Iterator[database.Database]:
+    """The database of the settings in the environment, open; inside, they are in force, and the shell is who acts.
+
+    Raises ConfigError or Unavailable.
+    """
     os.umask(0o077)
-    with config.using(config.load()) as settings, database.using(settings):
-        yield database.open_database(settings)
+    with in_force(load_settings()) as chosen, database.using(chosen), events.acting(events.SHELL):
+        yield database.open_database(chosen)
 
 
-class Note(str):
-    """A line for the person at the terminal, beside the results."""
+class StderrLine(str):
+    """A line for the person at the terminal, which is not part of the results and goes to stderr."""
 
 
-def say(line: str) -> None:
-    """Print a line: a result on stdout, a note on stderr."""
-    click.echo(line, err=isinstance(line, Note))
+def print_line(line: str) -> None:
+    """Print a line: a StderrLine on stderr, any other on stdout."""
+    click.echo(line, err=isinstance(line, StderrLine))
 
 
 def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
-    """Run a command in one unit of work that changes something; then print the lines it returns."""
+    """A decorator that runs a command in a unit of work that writes, and prints the lines that it returns.
+
+    They are printed after the commit, so that nothing is printed that was not kept.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
-        with house() as open_house:
+        with opened_database() as opened:
 
             def work() -> list[str]:
-                with open_house.writing():
+                with opened.writing():
                     return command(*args, **options)
 
-            lines = database.once_more(work)
-            for line in lines:  # only what is on disk is told
-                say(line)
+            for line in database.once_more(work):
+                print_line(line)
 
     return run
 
 
 def reads(command: Callable[..., Iterable[str]]) -> Callable[..., None]:
-    """Run a command in one unit of work that only looks; print the lines it gives as they come."""
+    """A decorator that runs a command in a unit of work that only reads, and prints its lines as they come."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:
-        with house() as open_house, open_house.reading():
+        with opened_database() as opened, opened.reading():
             for line in command(*args, **options):
-                say(line)
+                print_line(line)
 
     return run
 
 
 def completed(find: Callable[[str, int], Iterable[tuple[str, str]]]) -> Callable[..., list[CompletionItem]]:
-    """Complete an argument with the (name, description) that begin as what was typed.
+    """A function for Click's `shell_complete`, made of one that finds (name, description) by their beginning.
 
-    The shell is waiting in the middle of a line: nothing is made, and nothing that goes wrong is said.
+    `find` is called with what was typed and how many to return at most. The shell waits in the middle of
+    a line, so that no database is created, and after an error there are no completions.
     """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
         try:
-            if not database.is_there(config.load()):
+            if not database.is_there(load_settings()):
                 return []
-            with house() as open_house, open_house.reading():
+            with opened_database() as opened, opened.reading():
                 found = list(find(incomplete, MOST_COMPLETIONS))
         except Exception:
             return []
@@ -165,15 +184,28 @@ limit_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 
 
-def withdrawn(count: int) -> list[str]:
-    """What to say of the open invites that went with their maker."""
-    return [Note(f"Note: {count} open invites were withdrawn with it")] if count else []
+def expiry_note(moment: datetime | None) -> list[str]:
+    """When what was asked for expires, for whoever sits at the terminal; [] in a pipe."""
+    return [StderrLine(f"It {terminal.expiry(moment)}")] if terminal.is_interactive() else []
 
 
-def _words(error: Exception) -> str:
+def mail_note() -> list[str]:
+    """The note that mail which was just queued is sent by nobody for now; [] if a mail server is set."""
+    if settings().smtp_url:
+        return []
+    return [StderrLine("Note: the mail waits in the outbox: INVITE_API_SMTP_URL is not set, so nothing sends it")]
+
+
+def revoked_note(count: int) -> list[str]:
+    """The note on how many active invites were revoked with their account or project; [] for none."""
+    return [StderrLine(f"Note: {count} open invites were withdrawn with it")] if count else []
+
+
+def message_of(error: Exception) -> str:
+    """The text of an error for the operator, who is told which command helps."""
     if isinstance(error, InviteExpired):
         state = (
             "was withdrawn; make" if error.revoked_at else "expired; invite-api invite extend lets it live on, or make"
         )
         return f"this invite {state} a new one with invite-api invite create"
-    return _WORDS.get(type(error), str(error))
+    return _MESSAGES.get(type(error), str(error))

@@ -1,4 +1,4 @@
-"""`invite-api db`: the database file."""
+"""`invite-api db`: backup, restore, check, migrate and copy the database."""
 
 import os
 import sys
@@ -10,17 +10,17 @@ from typing import Any
 
 import click
 
-import config
 import database
-import terminal
-from commands.base import Group, Note, Refused, house, say
+from commands import terminal
+from commands.base import CommandFailed, Group, opened_database
 from database import files, lock, schema
-from rules import invites
+from rules import redemption
+from settings import Settings, database_url, in_force, load_settings
 from upkeep import backup as copies
 from upkeep import restore as restoring
 from upkeep import transfer, upgrade
 
-MOST_NAMED = 50
+MOST_NAMED = 50  # things of each kind that a restore warns of by name
 
 
 @click.group(cls=Group)
@@ -31,27 +31,36 @@ def db() -> None:
 @db.command(example="invite-api db path")
 def path() -> None:
     """Print where the database is."""
-    click.echo(database.called(config.load()))
+    click.echo(database.display_name(load_settings()))
 
 
 @db.command(example="invite-api db check")
 def check() -> None:
     """Look for damage, and print ok. Then the file is whole, all references hold, every use is accounted for."""
-    with house() as open_house:
-        problems = open_house.check()
-        with open_house.reading():
+    with opened_database() as opened:
+        problems = opened.check()
+        with opened.reading():
             problems += [
-                f"invite {each}: its uses are not the number of its redemptions" for each in invites.miscounted()
+                f"invite {each}: its uses are not the number of its redemptions" for each in redemption.miscounted()
             ]
     if problems:
-        raise Refused(
-            "\n".join([f"the database is damaged; go back to a good copy of {open_house.called}:", *problems])
+        raise CommandFailed(
+            "\n".join([f"the database is damaged; go back to a good copy of {opened.name}:", *problems])
         )
     click.echo("ok")
 
 
+class NewFile(click.Path):
+    """A file that is to be created; a path that ends with a slash means a folder, which must be there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).endswith(os.sep) and not Path(value).is_dir():
+            raise CommandFailed(f"{value}: there is no such folder; make it, or name a file")
+        return super().convert(value, param, ctx)
+
+
 @db.command(example="invite-api db backup today.db")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=NewFile(path_type=Path))
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing if all went well, for cron.")
 def backup(file: Path, quiet: bool) -> None:
     """Copy the database into one new FILE.
@@ -59,13 +68,16 @@ def backup(file: Path, quiet: bool) -> None:
     It is checked, and its checksum put beside it; the server may run meanwhile. In a folder
     the copy is named after the moment. The master secret is not in it.
     """
-    settings = config.load()
-    source = files.found_file(settings)
+    settings = load_settings()
+    source = files.existing_file(settings)
     with lock.using(source):
         made = copies.make(source, file)
     if not quiet:
-        say(str(made))
-        say(Note(f"Note: {_secret(settings)}; without it old links are not shown again, but go on working"))
+        click.echo(str(made))
+        click.echo(
+            f"Note: {where_the_secret_is(settings)}; without it old links are not shown again, but go on working",
+            err=True,
+        )
 
 
 @db.command(example="invite-api db restore yesterday.db --yes")
@@ -80,15 +92,15 @@ def restore(file: Path, yes: bool, reopen: bool) -> None:
     so, and what was made since is named.
     """
     os.umask(0o077)
-    with restoring.prepared(config.load(), file.expanduser().absolute(), reopen) as ready:
-        for line in _findings(ready):
-            say(Note(line))
+    with restoring.prepared(load_settings(), file.expanduser().absolute(), reopen) as ready:
+        for line in warnings(ready):
+            click.echo(line, err=True)
         if not yes:
-            _ask(f"Replace {ready.path} by {file}?")
+            confirm(f"Replace {ready.path} by {file}?")
         kept = ready.finish()
     click.echo(ready.path)
     if kept:
-        say(Note(f"Note: the former database is {kept}"))
+        click.echo(f"Note: the former database is {kept}", err=True)
 
 
 @db.command(example="invite-api db migrate")
@@ -98,32 +110,33 @@ def migrate() -> None:
     The server must be stopped; a backup is made first.
     """
     os.umask(0o077)
-    settings = config.load()
-    with database.alone(settings) as whole:
-        steps = upgrade.steps(upgrade.version_of(whole))
+    settings = load_settings()
+    with database.exclusive(settings) as opened:
+        steps = upgrade.steps(upgrade.version_of(opened))
         if not steps:
             click.echo(f"the schema is version {schema.VERSION}: there is nothing to do")
             return
-        say(Note(_as_it_was(settings, steps[0].stem)))
-        for name in upgrade.migrate(whole, steps):
+        click.echo(backup_before(settings, steps[0].stem), err=True)
+        for name in upgrade.migrate(opened, steps):
             click.echo(f"{name}: done")
 
 
-class _Place(click.ParamType[str]):
-    """The URL of a database."""
+class Url(click.ParamType[str]):
+    """The URL of a database, or the path of a file, as in INVITE_API_DATABASE_URL."""
 
     name = "url"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The URL; a value that is none is wrong usage, also an empty one, which a setting may be."""
         try:
-            return config.database_url(value or " ")  # a setting may be empty, a place to copy to not
+            return database_url(value or " ")
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 @db.command(example="invite-api db copy --to postgresql://invites@db.example.org/invites")
-@click.option("--from", "source", type=_Place(), help="The database to copy. Unset: that of the settings.")
-@click.option("--to", "target", type=_Place(), required=True, help="An empty database, or a file that is not there.")
+@click.option("--from", "source", type=Url(), help="The database to copy. Unset: that of the settings.")
+@click.option("--to", "target", type=Url(), required=True, help="An empty database, or a file that is not there.")
 def copy(source: str | None, target: str) -> None:
     """Move everything to another database.
 
@@ -131,26 +144,26 @@ def copy(source: str | None, target: str) -> None:
     All of it is copied and compared, or nothing; the old database stays as it is.
     """
     os.umask(0o077)
-    settings = config.load()
+    settings = load_settings()
     old = replace(settings, database_url=source or settings.database_url)
     new = replace(settings, database_url=target)
     if old.database_url == new.database_url:
-        raise Refused("--from and --to are the same database")
-    with ExitStack() as shown, config.using(settings):
-        copied = transfer.copy(old, new, lambda rows: shown.enter_context(_progress(rows)).update)
+        raise CommandFailed("--from and --to are the same database")
+    with ExitStack() as stack, in_force(settings):
+        copied = transfer.copy(old, new, lambda rows: stack.enter_context(progress(rows)).update)
     for name, rows in copied.items():
         click.echo(f"{name}: {rows}")
-    say(Note("Note: now set INVITE_API_DATABASE_URL to the new database, for the server and in your shell"))
-    say(Note(f"Note: links are shown again under the same master secret alone: {_secret_place(settings)}"))
+    click.echo("Note: now set INVITE_API_DATABASE_URL to the new database, for the server and in your shell", err=True)
+    click.echo(f"Note: links are shown again under the same master secret alone: {secret_place(settings)}", err=True)
 
 
-def _progress(rows: int) -> Any:
-    """A bar at a terminal; nothing elsewhere."""
+def progress(rows: int) -> Any:
+    """A progress bar on stderr, which is hidden if that is not a terminal."""
     return click.progressbar(length=rows, label="copying rows", file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
-def _as_it_was(settings: config.Settings, step: str) -> str:
-    """Make a backup where the database is a file; what to say of it."""
+def backup_before(settings: Settings, step: str) -> str:
+    """Back the database up before a step, if it is a file; returns the note on the backup."""
     if not settings.on_sqlite:
         return "Note: no backup was made: PostgreSQL's own tools make them; each step is done as a whole or not at all"
     file = files.file_of(settings)
@@ -158,24 +171,26 @@ def _as_it_was(settings: config.Settings, step: str) -> str:
     return f"Note: the database as it was is {made}"
 
 
-def _secret(settings: config.Settings) -> str:
-    """Where the master secret is, and what to do with it."""
-    where = _secret_place(settings)
+def where_the_secret_is(settings: Settings) -> str:
+    """The note on where the master secret is, which is not in a backup, and what to do with it."""
+    where = secret_place(settings)
     if settings.secret_key:
         return f"the master secret ({where}) is not in it: keep that as well, elsewhere"
     return f"the master secret, {where}, is not in it: keep a copy of that, elsewhere"
 
 
-def _secret_place(settings: config.Settings) -> str:
+def secret_place(settings: Settings) -> str:
+    """The setting or the file that holds the master secret."""
     if settings.secret_key:
         return "INVITE_API_SECRET_KEY"
     return str(settings.secret_key_file or settings.instance / "secret.key")
 
 
-def _findings(ready: restoring.Restore) -> Iterable[str]:
+def warnings(ready: restoring.Restore) -> Iterable[str]:
+    """The lines that say what a restore changes; of each kind of thing at most `MOST_NAMED` are named."""
     for note in ready.notes:
         yield f"Warning: {note}"
-    for heading, things in ready.named:
+    for heading, things in ready.findings:
         yield f"Warning: {len(things)} {heading}:"
         for name, whose in things[:MOST_NAMED]:
             yield f"  {terminal.safe(name)}  {terminal.safe(whose or '')}".rstrip()
@@ -183,8 +198,9 @@ def _findings(ready: restoring.Restore) -> Iterable[str]:
             yield f"  … and {len(things) - MOST_NAMED} more"
 
 
-def _ask(question: str) -> None:
+def confirm(question: str) -> None:
+    """Ask at the terminal; raises CommandFailed if the answer is no, or there is no terminal to ask at."""
     if not sys.stdin.isatty():
-        raise Refused("nothing was changed: give --yes")
+        raise CommandFailed("nothing was changed: give --yes")
     if not click.confirm(question, err=True):
-        raise Refused("nothing was changed")
+        raise CommandFailed("nothing was changed")

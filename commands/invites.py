@@ -1,4 +1,4 @@
-"""`invite-api invite`: list, show, export and manage invites. Making them is in making.py."""
+"""`invite-api invite`: list, show, export and manage invites. They are created in creating.py."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -8,28 +8,45 @@ from typing import Any
 import click
 
 import clock
-import terminal
-from commands.base import Group, Note, completed, house, json_option, limit_option, reads, say, writes
-from commands.making import create
+from commands import terminal
+from commands.base import (
+    Group,
+    StderrLine,
+    completed,
+    expiry_note,
+    json_option,
+    limit_option,
+    mail_note,
+    opened_database,
+    reads,
+    writes,
+)
+from commands.creating import create
 from commands.projects import any_project
+from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import fields, history, ids, invites, listing, places
-from rules.history import Event
+from rules import changing, fields, ids, invites, listing, places, timeline
 from rules.listing import STATES, Filter, Listed
 from rules.refusals import LinkLost
-from terminal import Cell, Facts, Kind
 
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
 
 
 def row(each: Listed) -> list[Cell]:
-    """Id, state, uses, for whom, until when, made by."""
+    """The cells of an invite in the list: id, state, uses, guest, when it expires, inviter.
+
+    In a pipe the guest is the address, or without one the name, as scripts expect it; beside an address the name
+    comes last.
+    """
     who, until = each.email or each.name or "-", each.expires_at or "never"
-    return [each.id, each.state, f"{each.uses}/{each.max_uses}", who, until, each.made_by]
+    hidden = [each.name] if each.email and each.name else []
+    if hidden and terminal.is_interactive():
+        who, hidden = f"{each.name} <{each.email}>", []
+    return [each.id, each.state, f"{each.uses}/{each.max_uses}", who, until, each.made_by, *hidden]
 
 
 def listed_facts(each: Listed) -> Facts:
-    """All but what would let somebody in."""
+    """What JSON says of an invite in the list: all but its token and its code, which open it."""
     return {name: value for name, value in vars(each).items() if name not in ("token", "legacy_code")}
 
 
@@ -37,7 +54,7 @@ LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"), row, listed_
 
 
 def facts(invite: Invite) -> Facts:
-    """Everything, with the link, who used it, and what has happened."""
+    """What is shown of one invite: everything, with its link, its uses and its timeline."""
     return {
         "id": invite.id,
         "state": invite.state(clock.now()),
@@ -55,24 +72,41 @@ def facts(invite: Invite) -> Facts:
         "created_at": invite.created_at,
         "expires_at": invite.expires_at,
         "revoked_at": invite.revoked_at,
-        "link": _link(invite),
-        "used_by": [_use(each) for each in invite.redemptions],
-        "timeline": [_event(each) for each in history.of(invite)],
+        "link": link_of(invite),
+        "used_by": [use_facts(each) for each in invite.redemptions],
+        "timeline": [
+            {
+                "what": each.what,
+                "who": each.who or None,
+                "by": each.by or None,
+                "detail": detail(each),
+                "at": each.at,
+                "trouble": each.trouble or None,
+            }
+            for each in timeline.of_invite(invite)
+        ],
     }
+
+
+def detail(entry: timeline.Entry) -> str | None:
+    """How an invite was extended or changed: ``until MOMENT``, or the names of fields; None for all else."""
+    if entry.what == "extended":
+        return f"until {clock.iso(entry.until)}" if entry.until else "never expires"
+    return ", ".join(entry.facts.get("fields", ())) or None
 
 
 @completed
 def any_invite(typed: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The ids that begin so, with whom they are for."""
-    for each in ids.beginning(Invite, typed, limit):
-        yield each.id, each.email or each.name or ""
+    """Completions of an invite: the ids that begin with what was typed, and the guests' names and addresses."""
+    for each in ids.starting_with(Invite, typed, limit):
+        yield each.id, " ".join(filter(None, (each.name, each.email)))
 
 
 which_argument = click.argument("which", shell_complete=any_invite)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which invites are meant; `listing.read` understands them."""
+    """A decorator that adds the options by which invites are filtered; `listing.read` reads their values."""
     for option in (
         click.option("--text", "q", help="Only those with this in their name, address or note."),
         click.option("--email", help="Only those bound to this address."),
@@ -99,10 +133,13 @@ invite.add_command(create)
 @json_option
 @reads
 def list_invites(after: str | None, limit: int, as_json: bool, **given: str | None) -> Iterable[str]:
-    """List the newest invites. The columns: id, state, uses, for whom, until when, made by."""
-    found = listing.page(_filter(given, after), limit + 1)
+    """List the newest invites.
+
+    The columns: id, state, uses, for whom, until when, made by; in a pipe also the name beside an address.
+    """
+    found = listing.page(read_filter(given, after), limit + 1)
     shown = terminal.listing(found[:limit], LISTED, as_json)
-    more = [Note(f"Note: there are more; go on with --after {found[limit - 1].id}")] if len(found) > limit else []
+    more = [StderrLine(f"Note: there are more; go on with --after {found[limit - 1].id}")] if len(found) > limit else []
     return itertools.chain(shown, more)
 
 
@@ -124,7 +161,7 @@ def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
 @writes
 def delete(which: str) -> list[str]:
     """Withdraw an invite: its link stops working. It stays in the list."""
-    invites.revoke(invites.named(which))
+    changing.revoke(invites.named(which))
     return []
 
 
@@ -134,8 +171,9 @@ def delete(which: str) -> list[str]:
 @writes
 def extend(which: str, ttl: str) -> list[str]:
     """Let an invite live for so long from now. TTL is 3d, 12h, 2 weeks, or never."""
-    invites.extend(invites.named(which), fields.ttl(ttl))
-    return []
+    found = invites.named(which)
+    changing.extend(found, fields.ttl(ttl))
+    return expiry_note(found.expires_at)
 
 
 @invite.command(name="resend", example=f"invite-api invite resend {SOME_ID}")
@@ -143,8 +181,9 @@ def extend(which: str, ttl: str) -> list[str]:
 @writes
 def resend(which: str) -> list[str]:
     """Mail an invite once more, with the same link. It lives as long as a new one from then on."""
-    invites.resend(invites.named(which))
-    return []
+    found = invites.named(which)
+    changing.resend(found)
+    return [*expiry_note(found.expires_at), *mail_note()]
 
 
 @invite.command(name="rotate", example=f"invite-api invite rotate {SOME_ID}")
@@ -153,8 +192,8 @@ def resend(which: str) -> list[str]:
 def rotate(which: str) -> list[str]:
     """Give an invite a new link and print it: the old ones are dead. A mailed one is mailed anew."""
     found = invites.named(which)
-    invites.rotate(found)
-    return [invites.link(invites.token(found))]
+    changing.rotate(found)
+    return [invites.link(invites.token(found)), *(mail_note() if found.mail_token_hash else [])]
 
 
 @invite.command(name="export", example="invite-api invite export --state used > invites.csv")
@@ -165,32 +204,31 @@ def export(form: str, with_links: bool, **given: str | None) -> None:
     """Print the invites, the newest first, as CSV or JSON lines."""
     from commands import exporting
 
-    with house() as open_house:
-        with open_house.reading():
-            wanted = _filter(given)
-        for line in exporting.lines(open_house, wanted, form, with_links):
-            say(line)
+    with opened_database() as opened:
+        with opened.reading():
+            wanted = read_filter(given)
+        for line in exporting.lines(opened, wanted, form, with_links):
+            click.echo(line)
 
 
-def _filter(given: dict[str, str | None], after: str | None = None) -> Filter:
+def read_filter(given: dict[str, str | None], after: str | None = None) -> Filter:
+    """The filter that the options say. `after` names an invite: the list begins after it."""
     wanted = listing.read(given)
     if after is None:
         return wanted
     return replace(wanted, after=places.of(invites.named(after)))
 
 
-def _link(invite: Invite) -> str | None:
+def link_of(invite: Invite) -> str | None:
+    """The link of an invite; None, with a note on stderr, if it cannot be shown again."""
     try:
         return invites.link(invites.token(invite))
     except LinkLost as lost:
-        say(Note(f"Note: {lost}"))
+        click.echo(f"Note: {lost}", err=True)
         return None
 
 
-def _use(redemption: Redemption) -> Facts:
+def use_facts(redemption: Redemption) -> Facts:
+    """What is shown of a use: when, and by which account; None where no account did it."""
     user = redemption.user
     return {"at": redemption.redeemed_at, "user": user.called if user else None, "user_id": redemption.user_id}
-
-
-def _event(event: Event) -> Facts:
-    return {"what": event.what, "who": event.who or None, "at": event.at, "trouble": event.trouble or None}

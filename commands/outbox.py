@@ -4,29 +4,24 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-import terminal
-from commands.base import Group, Note, completed, json_option, limit_option, reads, writes
+from commands import terminal
+from commands.base import Group, StderrLine, completed, json_option, limit_option, mail_note, reads, writes
+from commands.terminal import Cell, Facts, Kind
 from models import Letter
 from rules import ids
 from rules import outbox as letters
-from terminal import Cell, Facts, Kind
-
-
-def state(letter: Letter) -> str:
-    """Whether it was sent, was dropped, or waits."""
-    return "sent" if letter.sent_at else "dropped" if letter.dropped_at else "waiting"
 
 
 def row(letter: Letter) -> list[Cell]:
-    """Id, state, kind, to whom, tries, what went wrong last."""
-    return [letter.id, state(letter), letter.kind, letter.recipient, str(letter.attempts), letter.last_error or "-"]
+    """The cells of a letter in the list: id, state, kind, recipient, number of attempts, last error."""
+    return [letter.id, letter.state, letter.kind, letter.recipient, str(letter.attempts), letter.last_error or "-"]
 
 
 def facts(letter: Letter) -> Facts:
-    """Everything; a letter has no secret in it."""
+    """What JSON says of a letter: everything, since a letter contains no secret."""
     return {
         "id": letter.id,
-        "state": state(letter),
+        "state": letter.state,
         "kind": letter.kind,
         "recipient": letter.recipient,
         "invite_id": letter.invite_id,
@@ -43,8 +38,8 @@ LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "WENT WRONG"), row, facts)
 
 @completed
 def any_letter(typed: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The ids of mail that was not sent that begin so, with to whom it goes."""
-    for each in ids.beginning(Letter, typed, limit):
+    """Completions of a letter: the ids of unsent ones that begin with what was typed, and the recipients."""
+    for each in ids.starting_with(Letter, typed, limit):
         if not each.sent_at:
             yield each.id, each.recipient
 
@@ -69,4 +64,5 @@ def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
 @writes
 def retry(letter: str | None) -> list[str]:
     """Have the server try to send one mail, or all that wait, at once."""
-    return [Note(f"Note: {letters.retry(letter)} to be tried at once by the server")]
+    count = letters.retry(letter)
+    return [StderrLine(f"Note: {count} to be tried at once by the server"), *(mail_note() if count else [])]

@@ -4,42 +4,42 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-import terminal
-from commands.base import Group, completed, json_option, limit_option, reads, withdrawn, writes
+from commands import terminal
+from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.terminal import Cell, Facts, Kind
 from commands.users import any_user
 from commands.users import facts as account_facts
 from models import Member, Project
 from rules import accounts, fields, projects
 from rules.projects import Plan
-from terminal import Cell, Facts, Kind
 
 
 def row(project: Project) -> list[Cell]:
-    """Slug, name, owner."""
-    return [project.slug or "-", project.name, projects.owner(project).called]
+    """The cells of a project in the list: slug, name, owner."""
+    return [project.slug or "-", project.name, project.owner.called if project.owner else "-"]
 
 
 def facts(project: Project) -> Facts:
-    """Everything."""
+    """What JSON says of a project: everything, with its owner's id."""
     return {
         "id": project.id,
         "slug": project.slug,
         "name": project.name,
         "description": project.description,
         "is_public": project.is_public,
-        "owner_id": projects.owner(project).id,
+        "owner_id": project.owner and project.owner.id,
         "created_at": project.created_at,
     }
 
 
 def member_row(member: Member) -> list[Cell]:
-    """Account's id, role, user name, address, since when."""
+    """The cells of a member in the list: the account's id, role, user name, address, and when it joined."""
     user = member.user
     return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at]
 
 
 def member_facts(member: Member) -> Facts:
-    """The role, and the account it belongs to."""
+    """What JSON says of a member: role, when it joined, and the account."""
     return {"role": member.role, "joined_at": member.joined_at, "user": account_facts(member.user)}
 
 
@@ -49,8 +49,8 @@ MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE"), member_row, memb
 
 @completed
 def any_project(typed: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The slugs that begin so, with the projects' names."""
-    for each in projects.beginning(typed, limit):
+    """Completions of a project: the slugs that begin with what was typed, and the projects' names."""
+    for each in projects.starting_with(typed, limit):
         yield str(each.slug), each.name
 
 
@@ -99,7 +99,7 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @writes
 def hand_over(slug: str, who: str) -> list[str]:
     """Make somebody else the owner of a project. Who was it becomes an admin of it."""
-    projects.hand_over(projects.find(slug), accounts.named(who))
+    projects.hand_over(slug, accounts.named(who))
     return []
 
 
@@ -108,4 +108,4 @@ def hand_over(slug: str, who: str) -> list[str]:
 @writes
 def delete(slug: str) -> list[str]:
     """Delete a project and withdraw its open invites. What happened stays in the history."""
-    return withdrawn(projects.remove_all(projects.find(slug)))
+    return revoked_note(projects.delete(slug))

@@ -1,11 +1,11 @@
-"""`invite-api import`: what another server has."""
+"""`invite-api import`: API keys from another server."""
 
 from collections import Counter
 from pathlib import Path
 
 import click
 
-from commands.base import Examples, Note, writes
+from commands.base import Examples, StderrLine, writes
 from rules import keys, prosody
 
 
@@ -26,13 +26,13 @@ def import_keys(folder: Path, host: str | None) -> list[str]:
     done again at any time.
     """
     new: Counter[str] = Counter()
-    known = 0
+    present = 0
     for name, key in prosody.keys(folder, host):
-        if keys.adopt(key):
+        if keys.add_imported(key):
             new[name] += 1
         else:
-            known += 1
-    told: list[str] = [Note(f"Note: {count} API keys of {name} taken over") for name, count in new.items()]
-    if known:
-        told.append(Note(f"Note: {known} API keys were here already"))
-    return told
+            present += 1
+    lines: list[str] = [StderrLine(f"Note: {count} API keys of {name} taken over") for name, count in new.items()]
+    if present:
+        lines.append(StderrLine(f"Note: {present} API keys were here already"))
+    return lines

@@ -4,22 +4,23 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-import terminal
-from commands.base import Group, completed, json_option, limit_option, reads, withdrawn, writes
+from commands import terminal
+from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, fields, ids
+from rules import accounts, fields, ids, resets
 from rules.accounts import Names
-from terminal import Cell, Facts, Kind
+from rules.refusals import together
 
 
 def row(user: User) -> list[Cell]:
-    """Id, what it may do, user name, address, since when."""
+    """The cells of an account in the list: id, role or ``disabled``, user name, address, when it was created."""
     state = "disabled" if user.disabled_at else "admin" if accounts.is_admin(user) else "user"
     return [user.id, state, user.username or "-", user.email or "-", user.created_at]
 
 
 def facts(user: User) -> Facts:
-    """All but the password's hash."""
+    """What JSON says of an account: all but the hash of its password."""
     return {
         "id": user.id,
         "username": user.username,
@@ -37,11 +38,11 @@ ACCOUNTS = Kind(("ID", "STATE", "USER NAME", "ADDRESS", "SINCE"), row, facts)
 
 @completed
 def any_user(typed: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The user names and addresses that begin so, and the ids."""
-    for each in accounts.beginning(typed, limit):
+    """Completions of an account: user names, addresses and ids that begin with what was typed, and the names."""
+    for each in accounts.starting_with(typed, limit):
         names = [name for name in (each.username, each.email) if name and name.startswith(typed)]
         yield (names or [each.id])[0], each.called
-    for each in ids.beginning(User, typed, limit) if typed else ():
+    for each in ids.starting_with(User, typed, limit) if typed else ():
         yield each.id, each.called
 
 
@@ -62,11 +63,12 @@ def create(username: str | None, email: str | None, admin: bool) -> list[str]:
     """Make an account without an invite. Prints the link with which its password is set."""
     if not (username or email):
         raise click.UsageError("Give a user name, --email, or both.")
-    made = accounts.create(
-        Names(fields.username(username) if username else None, fields.email(email) if email else None)
+    names = together(
+        lambda: fields.username(username) if username else None, lambda: fields.email(email) if email else None
     )
+    made = accounts.create(Names(*names))
     accounts.set_admin(made, admin)
-    return [accounts.reset_link(made)]
+    return [resets.link(made)]
 
 
 @user.command(name="list", example="invite-api user list")
@@ -107,7 +109,7 @@ def disable(who: str, off: bool) -> list[str]:
     if off:
         accounts.enable(found)
         return []
-    return withdrawn(accounts.disable(found))
+    return revoked_note(accounts.disable(found))
 
 
 @user.command(name="delete", example="invite-api user delete anne")
@@ -115,7 +117,7 @@ def disable(who: str, off: bool) -> list[str]:
 @writes
 def delete(who: str) -> list[str]:
     """Delete an account and withdraw the open invites it made. What it did stays in the history."""
-    return withdrawn(accounts.remove(accounts.named(who)))
+    return revoked_note(accounts.remove(accounts.named(who)))
 
 
 @user.command(name="reset", example="invite-api user reset anne")
@@ -123,4 +125,4 @@ def delete(who: str) -> list[str]:
 @writes
 def reset(who: str) -> list[str]:
     """Print a link to set a new password with, once and within a day."""
-    return [accounts.reset_link(accounts.named(who))]
+    return [resets.link(accounts.named(who))]

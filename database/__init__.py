@@ -1,22 +1,32 @@
-"""One database and its units of work, on SQLite (one file, the usual thing) or PostgreSQL.
+"""One database and its units of work, on SQLite (one file: the usual choice) or PostgreSQL.
 
-Work is done inside ``with database.writing():`` or ``with database.reading():``; inside, and only
-inside, `session()` is the session of the unit that is open, and `connection()` what it works on, for
-statements that need no objects. Units do not nest.
+A unit of work is opened by ``with database.writing():`` or ``with database.reading():``. Inside it,
+`session()` is its session, and `connection()` its connection, for statements that need no objects.
+Units do not nest.
 """
 
-from database.engines import Whole, alone, called, engine_options, is_there, open_database, using
-from database.units import Database, Interrupted, Unavailable, connection, may_write, once_more, session
+from database.abstract import Database
+from database.engines import ExclusiveDatabase, display_name, engine_options, exclusive, is_there, open_database, using
+from database.units import (
+    Interrupted,
+    Unavailable,
+    begin_numbering,
+    connection,
+    may_write,
+    once_more,
+    session,
+)
 
 __all__ = [
     "Database",
+    "ExclusiveDatabase",
     "Interrupted",
     "Unavailable",
-    "Whole",
-    "alone",
-    "called",
+    "begin_numbering",
     "connection",
+    "display_name",
     "engine_options",
+    "exclusive",
     "is_there",
     "may_write",
     "once_more",

@@ -1,7 +1,6 @@
-"""Who uses the database: many may work with it, or one may replace it.
+"""A lock beside the SQLite file: many processes may share it, or one may hold it alone to replace the file.
 
-A lock on a file beside the database, kept by the kernel for as long as the process lives, so that
-one that was killed holds nothing.
+The kernel keeps it for as long as the process lives. A process that was killed holds no lock.
 """
 
 import fcntl
@@ -16,20 +15,20 @@ from database.units import Unavailable
 
 @contextmanager
 def using(path: Path) -> Iterator[None]:
-    """Work with the database among others; raises Unavailable while it is restored or migrated."""
-    with _held(path, fcntl.LOCK_SH, "is being restored or migrated: try again when that is done"):
+    """Hold the shared lock, beside other processes; raises Unavailable while the file is restored or migrated."""
+    with _locked(path, fcntl.LOCK_SH, "is being restored or migrated: try again when that is done"):
         yield
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Have the database to oneself; raises Unavailable while a server or another command works with it."""
-    with _held(path, fcntl.LOCK_EX, "is in use: stop the server (and other invite-api commands) first"):
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock: no other process uses the file inside. Raises Unavailable while one does."""
+    with _locked(path, fcntl.LOCK_EX, "is in use: stop the server (and other invite-api commands) first"):
         yield
 
 
 @contextmanager
-def _held(path: Path, kind: int, otherwise: str) -> Iterator[None]:
+def _locked(path: Path, kind: int, otherwise: str) -> Iterator[None]:
     real = path.resolve()  # by whatever name it is opened
     file = real.with_name(f"{real.name}.lock")
     try:

@@ -1,4 +1,4 @@
-"""PostgreSQL: a server that several processes, on several machines, share."""
+"""PostgreSQL: a server whose database several processes share, also from several machines."""
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,15 +11,17 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-import config
 from database import schema
-from database.units import Database, Interrupted, Unavailable, Unit, cause_of
+from database.abstract import Database
+from database.units import Interrupted, Unavailable, Unit, cause_of
+from settings import Settings, make_private
 
-IN_USE, MAKING = 0x696E7669, 0x74657321  # the names of our advisory locks: to use the schema, and to make it
-SECRET = 0x6B657921  # the first half of the name of another, that every connection holds: under which master secret
-PATIENCE = 5  # seconds, for a connection and for a lock
+IN_USE, CREATING = 0x696E7669, 0x74657321  # the keys of our advisory locks: to use the schema, and to create it
+SECRET = 0x6B657921  # the first half of another lock's key; the second half is a fingerprint of the master secret
+NUMBERING = 0x65766E << 40  # in the upper bits of the key of a third kind of lock, which has a number in the lower ones
+PATIENCE = 5  # seconds to wait for a connection, and for a lock
 
-# For a server that is gone without a word: it is noticed after 10 seconds of unanswered data, or 45 of silence.
+# A server that vanished is noticed when data is unanswered for 10 seconds, or nothing was heard for 45.
 _CONNECT_ARGS = {
     "connect_timeout": PATIENCE,
     "keepalives_idle": 30,
@@ -28,30 +30,42 @@ _CONNECT_ARGS = {
     "tcp_user_timeout": 10_000,
     "application_name": "invite-api",
 }
-# What every connection is told, and a lock that it holds for as long as it lives, so that a change of the schema
-# finds out whether anybody is there. An acknowledged commit is on disk, whatever the server's usual setting.
-_MANNERS = """
+# Each connection holds the shared lock until it closes, so that a migration can find out whether another process is
+# connected. A commit is on disk when it is acknowledged, also where the server's own setting is `off`.
+_SET_UP = """
     SELECT pg_try_advisory_lock_shared(%s),
            set_config('lock_timeout', '5s', false),
            set_config('statement_timeout', '30s', false),
            set_config('idle_in_transaction_session_timeout', '60s', false),
            CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
 """
-_STRANGERS = """
+_OTHER_SECRETS = """
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = %s AND objid != ALL(%s)
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-_UNUSABLE = (
+# PostgreSQL gives an event its number before the commit, so a later one may be seen first. Each unit that writes
+# some holds a lock whose key has the number that was the last one before: its own are greater.
+_BEGIN_NUMBERING = f"SELECT pg_advisory_xact_lock_shared({NUMBERING} + last_value) FROM events_number_seq"  # noqa: S608
+_LAST_NUMBER = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_number_seq"
+_OPEN_SINCE = f"""
+    SELECT min(((classid::bigint << 32) | objid::bigint) - {NUMBERING}) FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 8 = {NUMBERING >> 40}
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""  # noqa: S608
+_COUNT_ON = "SELECT setval('events_number_seq', max(number)) FROM events HAVING max(number) IS NOT NULL"
+_FAULTS = (
     "SELECT conname || ': is not enforced' FROM pg_constraint "
     "WHERE NOT convalidated AND connamespace = current_schema()::regnamespace",
+    "SELECT tgname || ': is a trigger that is not ours' FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+    "WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace",
     "SELECT relname || ': is an index that cannot be used' FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
     "WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace",
 )
-_AT_ONCE = (
+_CONFLICTS = (
     *(errors.SerializationFailure, errors.DeadlockDetected, errors.ReadOnlySqlTransaction),
     *(errors.UniqueViolation, errors.ForeignKeyViolation),
 )
-_WORDS = {
+_EXPLANATIONS = {
     "25006": "it may only be read: look whether DATABASE_URL names the primary",
     "28": "it does not let invite-api in: look at the user and password in DATABASE_URL",
     "3D000": "there is no such database: make it, or look at DATABASE_URL",
@@ -64,192 +78,219 @@ _WORDS = {
     "57014": "it has not answered in time: look at its load, and into pg_stat_activity",
     "XX": "it is damaged, or has a fault of its own: look into its log",
 }
-# Read-only, forbidden, a table or column that somebody took away, damage.
-_NOT_OURS = ("25006", "42501", "42P01", "42703", "XX")
+# SQLSTATEs for read-only, forbidden, a missing table or column, damage: not the fault of a statement.
+_ITS_FAULTS = ("25006", "42501", "42P01", "42703", "XX")
 _UNREACHED = "it cannot be reached: look whether it runs, and at DATABASE_URL"
 
 
 class Postgresql(Database):
-    """A server's database. Who writes waits only for who writes the same rows."""
+    """A database on a server. A writer waits only for writers of the same rows."""
 
     answers_at_once = False
+    begin_numbering = _BEGIN_NUMBERING
 
     def __init__(self, engine: Engine, secrets: Sequence[bytes]) -> None:
-        super().__init__(engine, called(engine.url))
-        self._secrets = [_name_of(each) for each in secrets]
-        self._is_among_its_own = False
-        event.listen(engine, "connect", self._greet, insert=True)  # before SQLAlchemy asks for what we refuse
+        super().__init__(engine, display_name(engine.url))
+        self._fingerprints = [fingerprint(each) for each in secrets]
+        self._secret_is_checked = False
+        # First of all listeners: SQLAlchemy's own runs queries that fail on a database which we refuse.
+        event.listen(engine, "connect", self._set_up, insert=True)
 
     def tables(self, connection: Connection) -> set[str]:
         """The names of the tables that are there."""
-        return _tables(connection.exec_driver_sql)
+        return table_names(connection.exec_driver_sql)
 
     def check(self) -> list[str]:
-        """Constraints and indexes that PostgreSQL does not vouch for; [] for nothing."""
+        """A sentence for each constraint that is not enforced and each index that cannot be used; [] for none."""
         with self.reading() as unit:
-            return [each for query in _UNUSABLE for (each,) in unit.connection.exec_driver_sql(query)]
+            return [each for query in _FAULTS for (each,) in unit.connection.exec_driver_sql(query)]
 
     def own_checks(self) -> Mapping[str, Callable[[], str]]:
-        """Nothing: how full its disk is cannot be told from here."""
+        """No checks: how full the server's disk is cannot be found out from here."""
         return {}
 
     def trouble(self, error: Unavailable) -> str:
-        """What is wrong, without an address and without PostgreSQL's own words."""
+        """A sentence on what is wrong and what to do, without an address and without PostgreSQL's message."""
         cause = cause_of(error)
         if not isinstance(cause, psycopg.Error):
-            return str(error).removeprefix(f"{self.called}: ")
-        return next((words for state, words in _WORDS.items() if (cause.sqlstate or "").startswith(state)), _UNREACHED)
+            return str(error).removeprefix(f"{self.name}: ")
+        state = cause.sqlstate or ""
+        return next((text for start, text in _EXPLANATIONS.items() if state.startswith(start)), _UNREACHED)
 
-    def keep_others_out(self, connection: Connection) -> None:
-        """Let nobody else come while this connection, our only one, lives; raises Unavailable if one is here."""
-        with self._translated():
+    def lock_out_others(self, connection: Connection) -> None:
+        """Let no other process connect until this connection, our only one, closes; raises Unavailable if one has."""
+        with self.translated():
             if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({IN_USE})").scalar():
-                raise Unavailable(f"{self.called}: is in use: stop all servers that use it first")
+                raise Unavailable(f"{self.name}: is in use: stop all servers that use it first")
 
-    def _greet(self, connection: Any, record: object) -> None:  # noqa: ARG002
-        """Have each connection behave, and show which master secret we have; refuse to be the first with another."""
-        if wrong := _teach_manners(connection):
-            raise Unavailable(f"{self.called}: {wrong}")
+    def _set_up(self, connection: Any, record: object) -> None:  # noqa: ARG002
+        """Set up a new connection and take its locks; raises Unavailable if this process may not use the database."""
+        if connection.info.parameter_status("server_encoding") != "UTF8":
+            raise Unavailable(f"{self.name}: is not in UTF-8: make one with CREATE DATABASE … ENCODING 'UTF8'")
         connection.autocommit = True
-        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", [SECRET, self._secrets[0]])
-        if not self._is_among_its_own:
-            (strangers,) = connection.execute(_STRANGERS, [SECRET, self._secrets]).fetchone()
-            if strangers:
-                raise Unavailable(
-                    f"{self.called}: others use this database with another master secret: give all of them the same "
-                    "INVITE_API_SECRET_KEY, or the same secret.key"
-                )
-            self._is_among_its_own = True
+        (may_use, *_) = connection.execute(_SET_UP, [IN_USE]).fetchone()
+        if not may_use:
+            raise Unavailable(f"{self.name}: is being migrated or copied: try again when that is done")
+        connection.execute("SELECT pg_advisory_lock_shared(%s, %s)", [SECRET, self._fingerprints[0]])
+        if not self._secret_is_checked:
+            self._refuse_other_secrets(connection)
+            self._secret_is_checked = True
         connection.autocommit = False
 
-    def _begin(self, connection: Connection, writes: bool) -> None:
-        """Have psycopg begin with the first statement; a reading sees all of one moment."""
+    def _refuse_other_secrets(self, connection: Any) -> None:
+        """Raise Unavailable if another process uses another master secret: neither could read the other's links.
+
+        This is looked for after our own lock is taken. Of two processes that start at the same moment, at least
+        one finds the other.
+        """
+        (others,) = connection.execute(_OTHER_SECRETS, [SECRET, self._fingerprints]).fetchone()
+        if others:
+            raise Unavailable(
+                f"{self.name}: others use this database with another master secret: give all of them the same "
+                "INVITE_API_SECRET_KEY, or the same secret.key"
+            )
+
+    def begin(self, connection: Connection, writes: bool) -> None:
+        """Set how the transaction begins, which psycopg does at the first statement; raises Interrupted.
+
+        A unit that only reads sees the database as of one moment.
+        """
         driver: Any = connection.connection.driver_connection
         if driver.closed:
-            raise Interrupted(f"{self.called}: the connection was lost")
+            raise Interrupted(f"{self.name}: the connection was lost")
         driver.isolation_level = IsolationLevel.READ_COMMITTED if writes else IsolationLevel.REPEATABLE_READ
 
-    def _be_alone(self, connection: Connection) -> None:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MAKING})")
+    def settled(self) -> int:
+        """The number up to which all events are there that ever will be: units that are open now give greater ones."""
+        with self.reading() as unit:  # the last number first: a unit that began before it was read shows its lock after
+            last: int = unit.connection.exec_driver_sql(_LAST_NUMBER).scalar_one()
+            since: int | None = unit.connection.exec_driver_sql(_OPEN_SINCE).scalar_one()
+        return last if since is None else min(last, since)
+
+    def count_on(self, connection: Connection) -> None:
+        """Go on numbering events after the last one that is there, after rows were copied with their numbers."""
+        connection.exec_driver_sql(_COUNT_ON)
+
+    def lock_creation(self, connection: Connection) -> None:
+        """Let no other process create the tables until this transaction ends."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
 
     @contextmanager
-    def _translated(self, unit: Unit | None = None) -> Iterator[None]:
+    def translated(self, unit: Unit | None = None) -> Iterator[None]:
+        """Inside, an error of the database becomes Unavailable, or Interrupted if `unit` may be tried once more."""
         try:
             yield
         except (DBAPIError, psycopg.Error) as error:
             cause = cause_of(error)
             if not isinstance(cause, psycopg.Error):
                 raise
-            _hide_rows(error, cause)
-            if unit and not unit.is_committing and _is_passing(cause):
-                raise Interrupted(f"{self.called}: {_said(cause)}") from error
-            if not _is_its_own(cause):
+            hide_rows(error, cause)
+            if unit and not unit.is_committing and is_passing(cause):
+                raise Interrupted(f"{self.name}: {message_of(cause)}") from error
+            if not is_its_fault(cause):
                 raise
-            raise Unavailable(f"{self.called}: {_said(cause)}") from error
+            raise Unavailable(f"{self.name}: {message_of(cause)}") from error
 
 
-class Whole:
-    """A database with which one is alone, to change its schema; use it inside `alone`."""
+class ExclusivePostgresql:
+    """A database that no other process uses, so that its schema may be changed. `exclusive` opens one."""
+
+    dialect = "postgresql"
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self._connection = connection
 
     @property
     def version(self) -> int | None:
-        """The version of its schema, as `schema.version` tells it."""
-        return schema.version(_tables(self.execute), self.execute)
+        """The version of its schema: 0 if it is damaged, None if the tables are not ours."""
+        return schema.version(table_names(self.execute), self.execute)
 
     def execute(self, statement: str) -> Any:
-        """Execute one statement."""
+        """Execute one statement and return its cursor."""
         return self._connection.execute(statement.encode())
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement once for each row; ``?`` stands in it for a value of the row."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement.replace("?", "%s").encode(), rows)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """A change that happens as a whole or not at all; raises Unavailable."""
+        """A transaction: what is executed inside is kept whole or not at all; raises Unavailable."""
         try:
             with self._connection.transaction():
                 yield
         except psycopg.Error as error:
-            raise Unavailable(_said(error)) from error
+            raise Unavailable(message_of(error)) from error
 
 
 @contextmanager
-def alone(settings: config.Settings) -> Iterator[Whole]:
-    """Have the database to oneself; raises Unavailable while a server or another command works with it."""
+def exclusive(settings: Settings) -> Iterator[ExclusivePostgresql]:
+    """The database, for this process only; raises Unavailable while a server or another command uses it."""
     url = make_url(settings.database_url)
     given, named = url.get_dialect()().create_connect_args(url)  # as SQLAlchemy connects
     try:
         with psycopg.connect(*given, **{**named, **_connect_args(url), "autocommit": True}) as connection:
-            if not connection.execute("SELECT pg_try_advisory_lock(%s)", [IN_USE]).fetchone() == (True,):
-                raise Unavailable(
-                    f"{called(url)}: is in use: stop all servers (and other invite-api commands) that use it first"
-                )
-            yield Whole(connection)
+            if connection.execute("SELECT pg_try_advisory_lock(%s)", [IN_USE]).fetchone() != (True,):
+                others = "all servers (and other invite-api commands) that use it"
+                raise Unavailable(f"{display_name(url)}: is in use: stop {others} first")
+            yield ExclusivePostgresql(connection)
     except psycopg.Error as error:
-        raise Unavailable(f"{called(url)}: {_said(error)}") from error
+        raise Unavailable(f"{display_name(url)}: {message_of(error)}") from error
 
 
-def opened(settings: config.Settings, make_engine: Callable[[], Engine]) -> Postgresql:
-    """The database of these settings, not asked for anything yet."""
-    config.make_private(settings.instance)
+def opened(settings: Settings, make_engine: Callable[[], Engine]) -> Postgresql:
+    """The database of these settings. No connection is made yet."""
+    make_private(settings.instance)
     return Postgresql(make_engine(), settings.secrets)
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """How SQLAlchemy is to connect."""
+    """The options for SQLAlchemy's `create_engine`."""
     return {"hide_parameters": True, "pool_size": 0, "connect_args": _connect_args(url)}
 
 
 def _connect_args(url: URL) -> dict[str, Any]:
-    """What psycopg is told of a connection, but for what stands in the URL."""
+    """Our options for psycopg's `connect`; what the URL says itself is left out."""
     return {name: value for name, value in _CONNECT_ARGS.items() if name not in url.query}
 
 
-def called(url: URL) -> str:
-    """How to name a database to its operator: without the password."""
+def display_name(url: URL) -> str:
+    """The URL of a database as its operator may see it: without the password."""
     return URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
 
 
-def _name_of(secret: bytes) -> int:
-    """What tells a master secret from others, and tells nothing of it: 31 bits of an HMAC."""
+def fingerprint(secret: bytes) -> int:
+    """A number that tells master secrets apart and does not disclose them: 31 bits of an HMAC."""
     return int.from_bytes(hmac.digest(secret, b"which master secret", "sha256")[:4]) >> 1
 
 
-def _teach_manners(connection: Any) -> str:
-    """What a connection is told; why it cannot be used, "" if it can."""
-    if connection.info.parameter_status("server_encoding") != "UTF8":
-        return "is not in UTF-8: make one with CREATE DATABASE … ENCODING 'UTF8'"
-    connection.autocommit = True
-    (may_use, *_) = connection.execute(_MANNERS, [IN_USE]).fetchone()
-    connection.autocommit = False
-    return "" if may_use else "is being migrated or copied: try again when that is done"
+def hide_rows(error: Exception, cause: psycopg.Error) -> None:
+    """Take the row out of an error's message. PostgreSQL quotes it, and it would stand in the log."""
+    cause.args = (message_of(cause),)
+    error.args = (f"({type(cause).__name__}) {message_of(cause)}",)
 
 
-def _hide_rows(error: Exception, cause: psycopg.Error) -> None:
-    """Leave out of an error the row that it is about, which PostgreSQL quotes: it would stand in the log."""
-    cause.args = (_said(cause),)
-    error.args = (f"({type(cause).__name__}) {_said(cause)}",)
-
-
-def _tables(execute: Callable[[str], Any]) -> set[str]:
+def table_names(execute: Callable[[str], Any]) -> set[str]:
+    """The names of the tables in the schema that `execute` queries."""
     found = execute("SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()")
     return {name for (name,) in found}
 
 
-def _is_its_own(error: psycopg.Error) -> bool:
-    """Whether it is PostgreSQL's or the network's trouble, and not a statement of ours that makes no sense."""
-    return isinstance(error, psycopg.OperationalError) or (error.sqlstate or "").startswith(_NOT_OURS)
+def is_its_fault(error: psycopg.Error) -> bool:
+    """Whether an error is the fault of PostgreSQL or the network, and not of a statement of ours."""
+    return isinstance(error, psycopg.OperationalError) or (error.sqlstate or "").startswith(_ITS_FAULTS)
 
 
-def _is_passing(error: psycopg.Error) -> bool:
-    """Whether the same might well go otherwise a moment later, on another connection: nothing has happened.
+def is_passing(error: psycopg.Error) -> bool:
+    """Whether the same unit of work may succeed when it is tried once more: the connection was lost or writers met.
 
-    A row that somebody else wrote at the same moment is there to be seen then.
+    Nothing of the unit was kept, and the second try sees the rows that another writer has committed.
     """
     lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P"))
-    return lost or isinstance(error, _AT_ONCE)
+    return lost or isinstance(error, _CONFLICTS)
 
 
-def _said(error: psycopg.Error) -> str:
-    """PostgreSQL's own words, without what stands in rows."""
+def message_of(error: psycopg.Error) -> str:
+    """PostgreSQL's message for an error, in one line and without the contents of rows."""
     return error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,7 +1,9 @@
 """Statements that are run again and again: compiled once, and run by the database's own driver.
 
-To have SQLAlchemy run one takes several times as long as SQLite needs for it. What SQLAlchemy knows
-is still used: the SQL of this kind of database, and what a value is turned into on its way in and out.
+Only what SQLAlchemy documents is used: the SQL of this kind of database, what turns a value on its way in and
+out, and the driver's cursor. To have SQLAlchemy run them, by Connection.execute(), takes longer: a create 18 %,
+verify 31 %, view 35 %, accept 43 %, the page 16 %; by exec_driver_sql() 14, 32, 27, 32 and 9 %
+(`python bench/hot_paths.py --beside CHECKOUT`, with a checkout in which `run` does so).
 """
 
 from collections import namedtuple
@@ -9,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Dialect, Insert
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import IntegrityError
 
 from database.units import cursor, dialect
 
@@ -18,24 +21,27 @@ class Statement:
     """A statement that is built once. Each run gives a value to each of its parameters, by name."""
 
     def __init__(self, built: Any) -> None:
-        self._built = built
+        self.built = built
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, **values: Any) -> Sequence[Any]:
-        """Run it in the unit of work that is open here; its rows, as named tuples. Raises what SQLAlchemy would."""
+        """Run it in the unit of work that is open here; its rows, as named tuples.
+
+        Raises SQLAlchemy's IntegrityError for what a constraint refuses, and otherwise what the driver raises.
+        """
         spoken = dialect()
         compiled = self._compiled.get(spoken.name)
         if compiled is None:
-            compiled = self._compiled[spoken.name] = _Compiled(self._built, spoken, values)
+            compiled = self._compiled[spoken.name] = _Compiled(self.built, spoken, values)
         return compiled.run(cursor(), values)
 
     def first(self, **values: Any) -> Any:
-        """Likewise; the first of its rows, None where there is none."""
+        """Run it in the unit of work that is open here; its first row as a named tuple, None where there is none."""
         rows = self.run(**values)
         return rows[0] if rows else None
 
     def value(self, **values: Any) -> Any:
-        """Likewise; what stands first in the first of its rows, None where there is none."""
+        """Run it in the unit of work that is open here; the first column of its first row, None where there is none."""
         rows = self.run(**values)
         return rows[0][0] if rows else None
 
@@ -46,10 +52,10 @@ class _Compiled:
     def __init__(self, built: Any, dialect: Dialect, values: Mapping[str, Any]) -> None:
         compiled = built.compile(dialect=dialect, column_keys=list(values) if isinstance(built, Insert) else None)
         columns = list(getattr(built, "exported_columns", ()))
-        self._error, self._dialect = dialect.loaded_dbapi.Error, dialect
-        self._text, self._order = compiled.string, compiled.positiontup
-        self._constants = {name: each.value for each, name in compiled.bind_names.items() if not each.required}
-        self._names = list(compiled.bind_names.values())
+        given = compiled.construct_params(values)
+        self._driver = dialect.loaded_dbapi
+        self._text, self._order, self._names = str(compiled), compiled.positiontup, list(given)
+        self._constants = {name: value for name, value in given.items() if name not in values}
         kinds = {name: each.type.dialect_impl(dialect) for each, name in compiled.bind_names.items()}
         self._going_in = [(name, turn) for name, kind in kinds.items() if (turn := kind.bind_processor(dialect))]
         self._coming_out = [
@@ -60,7 +66,7 @@ class _Compiled:
         row: Any = namedtuple("Row", [each.key for each in columns])  # type: ignore[misc]
         self._row = row._make
 
-    def run(self, cursor: Any, values: Mapping[str, Any]) -> Sequence[Any]:
+    def run(self, cursor: DBAPICursor, values: Mapping[str, Any]) -> Sequence[Any]:
         """Its rows for these values."""
         given = {**self._constants, **values}
         for name, turn in self._going_in:
@@ -69,11 +75,11 @@ class _Compiled:
         try:
             cursor.execute(self._text, sent)
             return [self._read(row) for row in cursor.fetchall()] if cursor.description else ()
-        except self._error as error:
+        except self._driver.Error as error:
             error.args = tuple(str(each).partition("\n")[0] for each in error.args)  # PostgreSQL goes on with the row
-            raise DBAPIError.instance(
-                None, None, error, self._error, hide_parameters=True, dialect=self._dialect
-            ) from error
+            if isinstance(error, self._driver.IntegrityError):
+                raise IntegrityError(None, None, error) from error
+            raise
         finally:
             cursor.close()
 

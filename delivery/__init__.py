@@ -1,1 +1,1 @@
-"""What leaves the house after the commit."""
+"""What is sent to other servers, after the commit."""

@@ -1,9 +1,12 @@
-"""Letters as mail: what they say, and how they go to the mail server."""
+"""A letter as a mail: how it is composed, and how it is handed to the mail server."""
 
 import re
 import smtplib
 import ssl
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
@@ -14,91 +17,178 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 import clock
 import language
-from config import CHECKOUT, settings
 from language import say
 from models import Letter
-from rules import accounts, invites, tokens
+from rules import invitations, invites, resets, tokens
+from settings import HOME, settings, texts
 
-PATIENCE = 30  # seconds for each step of talking to the mail server
-_WHOLE_LINES = default.clone(max_line_length=998)  # a link should be one piece in the mail's source too
-_TAME = " .,'’-!?&()"
+LONGEST_REPLY = 500  # characters of it are kept
+PATIENCE = 30  # seconds for each answer of the mail server
+_UNWRAPPED = default.clone(max_line_length=998)  # so that a link is not broken in two in the mail's source
+_HARMLESS = " .,'’-!?&()·・׳״/_\u2010\u2011"
 Facts = dict[str, object]
+Content = tuple[str, Facts]
 
 _HERE = ("localhost", "127.0.0.1", "::1")
+_ABOUT_THE_MAIL = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError)
+_ABOUT_ACCESS = (530, 534, 535, 538)
+_TOO_LONG = 552
+# Of a reply to the recipient or the text, which many servers give only there: the sender or this server is refused.
+_ABOUT_US = re.compile(
+    r"\b5\.1\.[78]\b|\b5\.5\.\d|\b(?:helo|ehlo|sender|sendasdenied|client host|relay(?:ing)?)\b", re.IGNORECASE
+)
+_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*", re.ASCII)
 
 
 def compose(letter: Letter) -> EmailMessage | None:
-    """The mail that a letter is, in the language of this place, or None if what it says is no longer so."""
+    """The mail of a letter, in the language of the settings; None if the letter no longer applies.
+
+    A letter no longer applies if, for example, its invite was used or its code has expired.
+    """
     with language.using(settings().language):
-        told = _TELL[letter.kind](letter)
-        return _written(letter, *told) if told else None
+        content = CONTENTS[letter.kind](letter)
+        return rendered(letter, *content) if content else None
 
 
-def _written(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
+def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
+    """A mail with this subject, in plain text and in HTML. The letter's kind names the templates."""
     facts = {**facts, "site": settings().site_name, "language": language.current()}
-    message = EmailMessage(_WHOLE_LINES)
+    message = EmailMessage(_UNWRAPPED)
     message["Subject"] = subject
     message["From"] = settings().mail_from
     message["To"] = Address(addr_spec=letter.recipient)
     message["Date"] = letter.created_at
     message["Message-ID"] = f"<{letter.id}@{urlsplit(settings().public_url).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(_templates().get_template(f"{letter.kind}.txt").render(facts))
-    message.add_alternative(_templates().get_template(f"{letter.kind}.html").render(facts), subtype="html")
+    message.set_content(templates().get_template(f"{letter.kind}.txt").render(facts))
+    message.add_alternative(templates().get_template(f"{letter.kind}.html").render(facts), subtype="html")
     return message
 
 
-def send(message: EmailMessage) -> str | None:
-    """Hand a mail to the server of SMTP_URL; None if it took it, else what went wrong."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a mail was not sent, as a text; `is_final` if the server will never take this one, whenever it is tried."""
+
+    text: str
+    is_final: bool = False
+
+
+def send(message: EmailMessage) -> Failure | None:
+    """Hand a mail to the server of SMTP_URL. Returns None if the server took it, else why it did not."""
     server = urlsplit(settings().smtp_url)
     try:
-        with _connect(server.scheme, server.hostname or "", server.port) as connection:
+        with connected(server.scheme, server.hostname or "", server.port) as connection:
             if server.username:
                 connection.login(unquote(server.username), unquote(server.password or ""))
-            connection.send_message(message)
+            hand_over(connection, message)
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
+        return failure_of(error)
     return None
 
 
-def tame(text: str) -> str:
-    """Somebody's words without anything that a mail program would make a link of, or that turns text about."""
-    kept = "".join(each if unicodedata.category(each)[0] in "LMN" or each in _TAME else " " for each in text)
+def hand_over(connection: smtplib.SMTP, message: EmailMessage) -> None:
+    """Send a mail by a connection; raises smtplib.SMTPException or OSError. Only ASCII where that is all it takes."""
+    connection.ehlo_or_helo_if_needed()
+    takes_8_bits = connection.has_extn("8bitmime")
+    if not takes_8_bits:
+        message.policy = message.policy.clone(cte_type="7bit")
+    connection.send_message(message, mail_options=["BODY=8BITMIME"] if takes_8_bits else [])
+
+
+def failure_of(error: Exception) -> Failure:
+    """What an error says of a mail that was not sent.
+
+    A reply 5xx to its recipient or its text is final. One to the greeting, the login or the sender is about us, and so
+    is one that asks for a login or encryption (530, 534, 535, 538), or that says at the recipient what is wrong with
+    the greeting or the sender: the operator can put that right, and until then all letters wait.
+    """
+    code: int = 0
+    reply: bytes | str = b""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        ((code, reply),) = error.recipients.values()  # a mail has one recipient
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code, reply = error.smtp_code, error.smtp_error
+    words = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
+    text = " ".join(f"{code} {words}".split()) if code else str(error)
+    is_ours = code in _ABOUT_ACCESS or isinstance(error, smtplib.SMTPSenderRefused) or _ABOUT_US.search(text)
+    is_final = isinstance(error, _ABOUT_THE_MAIL) and 500 <= code < 600 and (code == _TOO_LONG or not is_ours)
+    return Failure(f"{type(error).__name__}: {text[:LONGEST_REPLY]}", is_final)
+
+
+def harmless(text: str) -> str:
+    """A text of a user without what a mail program would turn into a link, or what reverses the text's direction."""
+    kept = "".join(each if each in texts.JOINERS or _is_harmless(each) else " " for each in text)
+    alone = set(texts.unseen(kept))
+    kept = "".join(each for place, each in enumerate(kept) if place not in alone)
     return " ".join(re.sub(r"\.(?=\S)", " ", kept).split())
 
 
-def _called(name: str) -> str:
-    """A name as it may stand in a mail; the operator's own is left as it is."""
-    return name if name == settings().site_name else tame(name)
+def _is_harmless(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN" or character in _HARMLESS
 
 
-def _connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
-    """A connection that is encrypted to a server which proved its name; in the clear only to this machine."""
-    trust = ssl.create_default_context()
+def harmless_name(name: str) -> str:
+    """A name as it may stand in a mail. The name of the site is the operator's own, and stays as it is."""
+    return name if name == settings().site_name else harmless(name)
+
+
+@contextmanager
+def connected(scheme: str, host: str, port: int | None) -> Iterator[smtplib.SMTP]:
+    """A connection to a mail server, which is closed at the end; raises smtplib.SMTPException or OSError.
+
+    It is encrypted, and the server's certificate verified. This machine's own server need not prove who it is,
+    since its certificate is seldom one that could, and need not encrypt: what it offers is used.
+    """
+    trust, name = ssl.create_default_context(), own_name()
+    if host in _HERE:
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     if scheme == "smtps":
-        return smtplib.SMTP_SSL(host, port or 465, timeout=PATIENCE, context=trust)
-    connection = smtplib.SMTP(host, port or 587, timeout=PATIENCE)
-    if host not in _HERE:
-        try:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port or 465, name, timeout=PATIENCE, context=trust)
+    else:
+        connection = smtplib.SMTP(host, port or 587, name, timeout=PATIENCE)
+    try:
+        if scheme == "smtp":
+            start_tls(connection, trust, required=host not in _HERE)
+        yield connection
+    finally:
+        with suppress(smtplib.SMTPException, OSError):  # what was sent is sent, however the server says goodbye
+            connection.quit()
+        connection.close()
+
+
+def own_name() -> str | None:
+    """The name by which we greet a mail server: the host of PUBLIC_URL; None where that is no name with a dot.
+
+    Many servers refuse any other: what a machine or a container calls itself is seldom a whole name.
+    """
+    host = urlsplit(settings().public_url).hostname or ""
+    return host if _NAME.fullmatch(host) else None
+
+
+def start_tls(connection: smtplib.SMTP, trust: ssl.SSLContext, required: bool) -> None:
+    """Encrypt a connection; unless that is `required`, only if the server offers it and does not refuse it then."""
+    connection.ehlo_or_helo_if_needed()
+    if required:
+        connection.starttls(context=trust)
+    elif connection.has_extn("starttls"):
+        with suppress(smtplib.SMTPResponseException):  # "454 TLS not available": its certificate cannot be read
             connection.starttls(context=trust)
-        except (smtplib.SMTPException, OSError):
-            connection.close()
-            raise
-    return connection
 
 
-def _tell_invite(letter: Letter) -> tuple[str, Facts] | None:
+def invitation(letter: Letter) -> Content | None:
+    """The mail with the link of an invite; None if the invite is no longer active."""
     invite = invites.find_by_id(letter.invite_id or "")
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
         return None
-    told = invites.told(invite)
-    inviter, to = _called(told.inviter), _called(told.to)
+    shown = invitations.of(invite)
+    inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
-    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": told.expires_at}
+    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
     return say("Your invitation to %(to)s", to=to), facts
 
 
-def _tell_code(letter: Letter) -> tuple[str, Facts] | None:
+def verification_code(letter: Letter) -> Content | None:
+    """The mail with a code of digits; None if the code was used or expired, or the account's address has changed."""
     code = letter.code
     if code is None or code.used_at or code.expires_at <= clock.now():
         return None
@@ -109,7 +199,8 @@ def _tell_code(letter: Letter) -> tuple[str, Facts] | None:
     return subject, {"digits": digits}
 
 
-def _tell_known(letter: Letter) -> tuple[str, Facts] | None:
+def account_exists(letter: Letter) -> Content | None:
+    """The mail that says that there is an account with this address; None after a day, or if that has changed."""
     user = letter.user
     if user is None or user.email != letter.recipient or letter.created_at <= clock.now() - clock.DAY:
         return None
@@ -117,22 +208,30 @@ def _tell_known(letter: Letter) -> tuple[str, Facts] | None:
     return subject, {"link": f"{settings().public_url}/login"}
 
 
-def _tell_reset(letter: Letter) -> tuple[str, Facts] | None:
+def password_reset(letter: Letter) -> Content | None:
+    """The mail with a link to set a new password, or that says that the account is disabled.
+
+    None if the link would have expired, or the address is no longer the account's.
+    """
     user, now = letter.user, clock.now()
-    left = letter.created_at + accounts.MAILED_RESET_TTL - now
-    if user is None or not user.may_sign_in or user.email != letter.recipient or left <= clock.SECOND:
+    left = letter.created_at + resets.MAILED_TTL - now
+    if user is None or user.email != letter.recipient or left <= clock.SECOND:
         return None
-    link = accounts.mailed_reset_link(user, left)
+    if user.disabled_at:
+        return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None}
+    link = resets.mailed_link(user, left)
     subject = say("A new password for %(site)s", site=settings().site_name)
-    return subject, {"link": link, "called": tame(user.called)}
+    return subject, {"link": link, "called": harmless(user.called)}
 
 
-_TELL = {"invite": _tell_invite, "code": _tell_code, "known": _tell_known, "reset": _tell_reset}
+# What each kind of letter says: its subject, and the facts for its templates.
+CONTENTS = {"invite": invitation, "code": verification_code, "known": account_exists, "reset": password_reset}
 
 
 @cache
-def _templates() -> Environment:
-    folder = FileSystemLoader(CHECKOUT / "templates" / "mail")
-    made = Environment(loader=folder, autoescape=select_autoescape(), undefined=StrictUndefined)
-    language.teach(made)
-    return made
+def templates() -> Environment:
+    """The templates of mail, with the functions for translated texts."""
+    folder = FileSystemLoader(HOME / "templates" / "mail")
+    environment = Environment(loader=folder, autoescape=select_autoescape(), undefined=StrictUndefined)
+    language.install(environment)
+    return environment

@@ -1,62 +1,54 @@
-"""Delivers the letters in the outbox: at least once, and not once what they say is no longer so.
+"""Sends the letters in the outbox, each at least once; one that no longer applies, or is refused for good, is dropped.
 
-A letter is claimed by putting it off for a while, in a unit of work of its own; so however a process
-ends in between, the letter comes up again. It is sent with no unit open, and then marked.
+A letter is claimed in a unit of work of its own, which puts it off for `LEASE`. It is sent while no unit
+is open, and then marked. If the process ends in between, the letter is due again after the lease.
 """
 
-import threading
+import logging
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, update
 
 import clock
-import config
-from config import Settings
-from database import Database, Unavailable, session
+from database import Database, session
+from database.background import BackgroundThread
 from delivery import mail
-from logs import log
+from delivery.mail import Failure
 from models import Letter
+from settings import Settings, in_force
 
 LEASE = 10 * clock.MINUTE
 LONGEST_WAIT = clock.HOUR
-PAUSE = 1.0  # seconds between two looks into an empty outbox
+PAUSE = 1.0  # seconds to wait when no letter is due
+
+log = logging.getLogger("invite_api")
 
 
-class Postman(threading.Thread):
-    """The thread that delivers. Without SMTP_URL it only says in the log what waits."""
+class Postman(BackgroundThread):
+    """The thread that sends the letters. Without SMTP_URL it only logs how many wait."""
+
+    unavailable = "the outbox cannot be used: %s"
+    failed = "an error nobody foresaw, in delivering mail"
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__(name="postman", daemon=True)
+        super().__init__("postman", PAUSE, patience=mail.PATIENCE)
         self._database, self._settings = database, settings
-        self._stopped = threading.Event()
         self._waiting = 0
 
     def run(self) -> None:
-        """Deliver until told to stop."""
-        with config.using(self._settings):
-            while not self._stopped.is_set():
-                if not self._delivered():
-                    self._stopped.wait(PAUSE)
+        """Send letters until `stop` is called."""
+        with in_force(self._settings):
+            super().run()
 
-    def stop(self) -> None:
-        """Finish the letter at hand, and end."""
-        self._stopped.set()
-        self.join(timeout=mail.PATIENCE)
-
-    def _delivered(self) -> bool:
-        """Whether there was something to do; what goes wrong is logged, and the postman comes again."""
-        try:
-            if self._settings.smtp_url:
-                return deliver_one(self._database)
-            self._say_what_waits()
-        except Unavailable as error:
-            log.error("the outbox cannot be used: %s", error)
-        except Exception as error:
-            log.error("an error nobody foresaw, in delivering mail", exc_info=error)
+    def work(self) -> bool:
+        """Send one letter; returns whether one was due."""
+        if self._settings.smtp_url:
+            return deliver_one(self._database)
+        self._log_what_waits()
         return False
 
-    def _say_what_waits(self) -> None:
+    def _log_what_waits(self) -> None:
         with self._database.reading():
             waiting = session().scalar(select(func.count()).where(Letter.due_at.is_not(None))) or 0
         if waiting > self._waiting:
@@ -66,39 +58,47 @@ class Postman(threading.Thread):
 
 
 def deliver_one(database: Database) -> bool:
-    """Deliver the letter that has waited longest; False where none is due."""
+    """Send the letter that has been due longest; returns False if none is due.
+
+    A letter that cannot be sent is put off, and the error is kept with it; nothing is raised for it.
+    """
     with database.reading():
         if not session().scalar(select(Letter.id).where(_is_due(clock.now())).limit(1)):
             return False
     with database.writing():
-        claimed = _claim()
+        claimed = claim()
     if claimed is None:
         return False
     with database.writing():
-        message = _composed(session().get_one(Letter, claimed.id))
+        message = composed(session().get_one(Letter, claimed.id))
     if message:
-        error = mail.send(message)
+        failure = mail.send(message)
         with database.writing():
-            _mark(session().get_one(Letter, claimed.id), error)
+            mark(session().get_one(Letter, claimed.id), failure)
     return True
 
 
-def _composed(letter: Letter) -> EmailMessage | None:
-    """The mail to send; None if it is dropped since it is no longer so, or cannot be written now."""
+def composed(letter: Letter) -> EmailMessage | None:
+    """The mail of a letter; None if it no longer applies, and is dropped, or cannot be composed, and is put off."""
     try:
         message = mail.compose(letter)
-    except Exception as error:  # one letter that cannot be written must not keep the others waiting
-        _mark(letter, f"{type(error).__name__}: {error}")
+    except Exception as error:  # one letter that cannot be composed must not delay the others
+        mark(letter, Failure(f"{type(error).__name__}: {error}"))
         return None
     if message is None:
-        letter.due_at, letter.dropped_at = None, clock.now()
+        letter.due_at, letter.dropped_at, letter.last_error = None, clock.now(), None
     return message
 
 
-def _claim() -> Letter | None:
-    """The next letter that is due, put off for as long as delivering it may take."""
+def claim() -> Letter | None:
+    """The next letter, put off for `LEASE` so that no other process takes it; None if none is due.
+
+    That is the one that has been due longest; invitations are sent after all others, for which somebody waits.
+    """
     now = clock.now()
-    due = select(Letter.id).where(_is_due(now)).order_by(Letter.due_at).limit(1).with_for_update(skip_locked=True)
+    is_invitation: ColumnElement[bool] = literal_column("kind = 'invite'")  # as the index outbox_due has it
+    due = select(Letter.id).where(_is_due(now)).order_by(is_invitation, Letter.due_at)
+    due = due.limit(1).with_for_update(skip_locked=True)
     return session().scalar(
         update(Letter)
         .where(Letter.id == due.scalar_subquery(), _is_due(now))
@@ -109,20 +109,28 @@ def _claim() -> Letter | None:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """Whether a letter is to be sent; one that is put off longer than any is was by a clock that was wrong."""
-    return or_(Letter.due_at <= now, Letter.due_at > now + 2 * LONGEST_WAIT)
+    """The condition that a letter is due.
+
+    Nothing is put off for longer than `LONGEST_WAIT`: a later time was written while the clock was wrong.
+    """
+    return and_(Letter.due_at.is_not(None), or_(Letter.due_at <= now, Letter.due_at > now + 2 * LONGEST_WAIT))
 
 
-def _mark(letter: Letter, error: str | None) -> None:
+def mark(letter: Letter, failure: Failure | None) -> None:
+    """Mark a letter as sent, put it off, or drop it if its `failure` is final. The failure's text is kept with it."""
     facts = {"letter": letter.id, "kind": letter.kind, "attempt": letter.attempts}
-    if error is None:
-        letter.due_at, letter.sent_at, letter.last_error = None, clock.now(), None
+    letter.last_error = failure.text if failure else None
+    if failure is None:
+        letter.due_at, letter.sent_at = None, clock.now()
         log.info("mail sent", extra={"facts": facts})
-        return
-    letter.due_at, letter.last_error = clock.now() + backoff(letter.attempts), error
-    log.warning("mail not sent, it will be tried again: %s", error, extra={"facts": facts})
+    elif failure.is_final:
+        letter.due_at, letter.dropped_at = None, clock.now()
+        log.warning("mail not sent, the mail server refuses it for good: %s", failure.text, extra={"facts": facts})
+    else:
+        letter.due_at = clock.now() + backoff(letter.attempts)
+        log.warning("mail not sent, it will be tried again: %s", failure.text, extra={"facts": facts})
 
 
 def backoff(attempts: int) -> timedelta:
-    """How long to wait after so many failures: a minute, two, four, ... at most an hour."""
+    """How long to wait after this number of attempts: a minute, then two, four and so on, at most an hour."""
     return min(clock.MINUTE * (1 << min(attempts - 1, 10)), LONGEST_WAIT)

@@ -9,59 +9,63 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from flask import Response, request
+from flask import Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 
 from clock import iso
-from config import settings
-from dialects import shapes, wire
-from dialects.contract import Answer, Created, Deprecated, refuses
-from rules import accounts, fields, invites, legacy, listing, places, refusals, tokens
+from dialects.shapes import agentbot as shapes
+from rules import accounts, fields, invitations, invites, legacy, listing, places, presets, refusals, tokens
+from rules.idempotency import Once
 from rules.invites import Maker
 from rules.listing import Filter, Listed
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn
+from settings import settings
+from web import contract, errors, requests
+from web.answer import committed
+from web.contract import Answer, Created, Deprecated, refuses
+from web.html import see_other
+from web.replies import dumps
 
-HEADERS: Mapping[str, str] = wire.HEADERS
+HEADERS: Mapping[str, str] = errors.HEADERS
 
-STATUS = {**wire.STATUS, refusals.KeyRefused: 401}
+FOR_FRONT_ENDS = True  # see web/cors.py
 
-VALIDATE = "/api/invite/validate"
-DEPRECATED = ("/api/invite/generate", VALIDATE)
+STATUS = {**errors.STATUS, refusals.KeyRefused: 401}
+
+ANY_JSON = True  # the original's handlers read a body as JSON, whatever Content-Type it has
+
 DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 CHUNK = 500
 STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked")}
 
+Onward = Annotated[Response, Answer(303, header="Location")]
 Listing = Annotated[Response | Iterator[str], Answer(200, shapes.InviteList)]
 
-_NO_GOOD_CODE = (Invalid, InviteNotFound, InviteExpired, InviteUsed)
 
-
-def create_invite(caller: SignedIn, body: shapes.Named) -> Created[shapes.Made]:
-    """Invite a person by name, as whoever is signed in."""
-    name = body["name"]
-    token = invites.mint(invites.Draft(name=name), accounts.as_maker(caller.account))
-    return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(name, safe='')}", "token": token}, 201
+def create_invite(caller: SignedIn, body: shapes.Named, once: Once | None) -> Created[shapes.Made]:
+    """Invite a person by name, as the user who is signed in."""
+    token = _token(body, caller, once)
+    return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(body['name'], safe='')}", "token": token}, 201
 
 
 @refuses(InviteNotFound, InviteExpired, InviteUsed)
-def verify(caller: None, body: shapes.TokenOrCode) -> shapes.Verified:  # noqa: ARG001
-    """Whether a token is good; it stays so."""
+def verify(body: shapes.TokenOrCode) -> shapes.Verified:
+    """Whether a token is good; nothing is used."""
     token = body.get("token") or body.get("code") or ""
     if not tokens.is_token(token):
         raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")
-    return {"valid": True, "plan": invites.shown(token).plan}
+    return {"valid": True, "plan": invitations.find(token).plan}
 
 
-def create_for_address(caller: SignedIn, body: shapes.Addressed) -> Created[shapes.MadeForAddress]:
+def create_for_address(caller: SignedIn, body: shapes.ForAddress, once: Once | None) -> Created[shapes.MadeForAddress]:
     """Invite an address, as an admin. No mail is sent."""
-    email = body["email"]
-    token = invites.mint(invites.Draft(email=email), accounts.as_maker(caller.account))
-    return {"success": True, "code": token, "email": email, "inviteUrl": _link(token)}, 201
+    token = _token(body, caller, once)
+    return {"success": True, "code": token, "email": body["email"], "inviteUrl": _link(token)}, 201
 
 
-def list_invites(caller: SignedIn, query: shapes.ListQuery) -> Listing:  # noqa: ARG001
+def list_invites(query: shapes.ListQuery) -> Listing:
     """All invites, the newest first, streamed; with ``?limit=`` a page, and where the next one starts.
 
     ``?status=`` and ``?q=`` filter; ``total`` and ``active`` always count all.
@@ -70,36 +74,39 @@ def list_invites(caller: SignedIn, query: shapes.ListQuery) -> Listing:  # noqa:
     return _page(wanted, query) if "limit" in query else _stream(wanted)
 
 
+def join(query: shapes.JoinQuery) -> Onward:
+    """Lead from the link that Agentbot's admin page copies to the invitation."""
+    return see_other(f"/invite?{urlencode({'token': query.get('code', '')})}")
+
+
 @refuses(refusals.LegacyCodesOff)
-def generate(caller: Maker) -> Deprecated[shapes.ShortCode]:
-    """Make an invite with a short code. Deprecated."""
-    return {"code": legacy.create(caller)}, _deprecated()
-
-
-def spend_try(caller: None) -> None:  # noqa: ARG001
-    """Count a try at a short code, before it is looked at."""
-    legacy.count_try(wire.neighbourhood())
+def generate(caller: Maker, once: Once | None) -> Deprecated[shapes.ShortCode]:
+    """Create an invite with a short code. Deprecated."""
+    return {"code": legacy.create(caller, once)}, _deprecated()
 
 
 @refuses(Invalid, InviteNotFound, InviteExpired, InviteUsed, at=400, shape=shapes.NotValid)
 @refuses(refusals.LegacyCodesOff, shape=shapes.NotValid)
-def validate(caller: None, spent: None, body: shapes.ShortCode) -> Deprecated[shapes.Spent]:  # noqa: ARG001
-    """Spend the invite that has this short code. Deprecated."""
-    legacy.spend(body["code"])
-    legacy.forgive_try(wire.neighbourhood())
+def validate(body: shapes.ShortCode) -> Deprecated[shapes.Spent]:
+    """Use the invite that has this short code. Deprecated."""
+    client = requests.neighbourhood()
+    committed(legacy.count_try, client)  # counted before the code is looked at, whatever comes of it
+
+    def use() -> None:
+        legacy.use(body["code"])
+        legacy.forgive_try(client)
+
+    committed(use)
     return {"valid": True}, _deprecated()
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
-    """``{"error": TEXT, "code": CODE}``; from validate also ``"valid": false``, and 400 for any bad code."""
-    answer = wire.refusal(error, STATUS)
-    path = request.path.rstrip("/")
-    if path in DEPRECATED:
+    """``{"error": TEXT, "code": CODE}``; from validate also ``"valid": false``."""
+    answer, row = errors.refusal(error, STATUS), requests.row()
+    if row and contract.is_deprecated(row.view):
         answer.headers.update(_deprecated())
-    if path == VALIDATE:
-        answer.set_data(wire.dumps({"valid": False, **(answer.json or {})}) + "\n")
-        if isinstance(error, _NO_GOOD_CODE):
-            answer.status_code = 400
+    if row and row.view is validate:
+        answer.set_data(dumps({"valid": False, **(answer.json or {})}) + "\n")
     return answer
 
 
@@ -124,7 +131,7 @@ def _page(wanted: Filter, given: shapes.ListQuery) -> Response:
         body["next"] = places.cursor(places.of(rows[limit - 1]))
         query = urlencode({**given, "cursor": body["next"]})
         response.headers["Link"] = f'<{settings().public_url}/api/admin/invites?{query}>; rel="next"'
-    response.set_data(wire.dumps(body) + "\n")
+    response.set_data(dumps(body) + "\n")
     return response
 
 
@@ -132,10 +139,10 @@ def _stream(wanted: Filter) -> Iterator[str]:
     """The list in chunks. Each is fetched in a unit of work of its own, so a slow reader holds nothing up."""
     start = '{"invites":['
     while rows := listing.page(wanted, CHUNK):
-        yield start + ",".join(wire.dumps(_listed(each)) for each in rows)
+        yield start + ",".join(dumps(_listed(each)) for each in rows)
         start = ","
         wanted = wanted.following(rows[-1])
-    yield ("" if start == "," else start) + "]," + wire.dumps(listing.counts())[1:] + "\n"
+    yield ("" if start == "," else start) + "]," + dumps(listing.counts())[1:] + "\n"
 
 
 def _listed(row: Listed) -> shapes.ListedInvite:
@@ -162,6 +169,12 @@ def _listed(row: Listed) -> shapes.ListedInvite:
     if row.legacy_code:
         shown["legacyCode"] = row.legacy_code
     return shown
+
+
+def _token(given: Mapping[str, object], caller: SignedIn, once: Once | None) -> str:
+    """The token of a new invite of these fields, as this account may create one."""
+    maker = accounts.as_maker(caller.account)
+    return invites.create_token(presets.draft(given, maker, once=once), maker, once)
 
 
 def _link(token: str) -> str:

@@ -5,19 +5,29 @@ are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from clock import iso, now
-from config import settings
-from dialects import shapes, wire
-from dialects.contract import Created, refuses
-from dialects.members import Id, Slug, Token
-from rules import accounts, invites, passwords, projects, redemption, refusals, registration, sessions
-from rules.accounts import Attempt, Names
+from dialects.shapes import hitkey as shapes
+from dialects.shapes.values import Addressed, Id, Slug, Token
+from rules import (
+    accounts,
+    invitations,
+    invites,
+    passwords,
+    presets,
+    projects,
+    redemption,
+    refusals,
+    registration,
+    resets,
+    sessions,
+)
+from rules.accounts import Names
+from rules.idempotency import Once
 from rules.redemption import Taken
 from rules.refusals import (
     AlreadyMember,
@@ -30,15 +40,22 @@ from rules.refusals import (
     NotAllowed,
     NotProjectMember,
     NotSignedIn,
+    Overloaded,
     ProjectNotFound,
     Refusal,
 )
 from rules.sessions import SignedIn, Tokens
+from settings import settings
+from web import errors, requests
+from web.answer import committed, forgive, read_only
+from web.contract import Created, refuses
 
-HEADERS: Mapping[str, str] = wire.HEADERS
+HEADERS: Mapping[str, str] = errors.HEADERS
+
+FOR_FRONT_ENDS = True  # see web/cors.py
 
 STATUS = {
-    **wire.STATUS,
+    **errors.STATUS,
     refusals.Invalid: 422,
     refusals.InviteExpired: 400,
     refusals.InviteUsed: 400,
@@ -47,87 +64,51 @@ STATUS = {
 DEAD = InviteNotFound, InviteExpired, InviteUsed
 
 
-@dataclass(frozen=True)
-class Registration:
-    """A registration that is complete, its password hashed."""
-
-    token: str = field(repr=False)
-    names: Names
-    password_hash: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Try:
-    """A try at a code that has been counted: it is the `number`-th."""
-
-    code_id: str
-    number: int
-    digits: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A first password, hashed."""
-
-    email: str
-    password_hash: str = field(repr=False)
-    ticket: str | None = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Reset:
-    """A new password, hashed, and the token of the link that allows it."""
-
-    token: str = field(repr=False)
-    password_hash: str = field(repr=False)
-
-
 @refuses(*DEAD, at=404)
-def view_invite(caller: None, token: Token) -> shapes.Invitation | Response:  # noqa: ARG001
-    """What whoever has the link may know; 404 where it cannot be used any more."""
-    try:
-        return _invitation(invites.shown(token))
-    except DEAD as dead:
-        answer = refusal(dead)
-        answer.status_code = 404
-        return answer
+def view_invite(token: Token) -> shapes.Invitation:
+    """What anyone with the link may know; 404 for an invite that can no longer be used."""
+    return _invitation(invitations.find(token))
 
 
 @refuses(*DEAD, AlreadyMember, EmailMismatch)
 def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined:
-    """Let the account that is signed in use an invite."""
+    """Use an invite, as the account that is signed in."""
     return _joined(redemption.accept(token, caller.account))
 
 
-def read_registration(body: shapes.Registration) -> Registration:
-    """Hash the password of a registration."""
+@refuses(*DEAD, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
+def register_with_invite(body: shapes.Registration) -> shapes.JoinedSignIn:
+    """Create an account and accept the invite, both or neither, and sign in."""
     names = Names(body.get("username"), body["email"], body.get("displayName"))
-    password = passwords.check(body["password"], names.username)
-    return Registration(body["invite_token"], names, passwords.hash(password))
+    password_hash = passwords.hash(passwords.check(body["password"], names.username))
+
+    def register() -> shapes.JoinedSignIn:
+        user, invite = accounts.register(body["invite_token"], names, password_hash)
+        return {**_signed_in(sessions.start(user), user), **_joined(invite)}
+
+    return committed(register)
 
 
-@refuses(*DEAD, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken)
-def register_with_invite(caller: None, registration: Registration) -> shapes.JoinedSession:  # noqa: ARG001
-    """Make an account and accept the invite, both or neither, and sign in."""
-    user, invite = accounts.register(registration.token, registration.names, registration.password_hash)
-    return {**_signed_in(sessions.start(user), user), **_joined(invite)}
-
-
-def begin_login(caller: None, body: shapes.Credentials) -> Attempt:  # noqa: ARG001
-    """Count the try to sign in, before its password is looked at."""
-    return accounts.begin_login(body["email"], body["password"])
-
-
-@refuses(refusals.InvalidCredentials, refusals.EmailNotVerified)
-def login(caller: None, attempt: Attempt) -> shapes.Session:  # noqa: ARG001
+@refuses(refusals.InvalidCredentials, refusals.EmailNotVerified, Overloaded)
+@refuses(refusals.AccountDisabled, at=401)
+def login(body: shapes.Credentials) -> shapes.SignIn:
     """Sign in with an address or a user name, and a password."""
-    user = accounts.finish_login(attempt)
-    return _signed_in(sessions.start(user), user)
+    with passwords.room():  # first: a caller who is sent away has not tried
+        attempt = committed(accounts.begin_login, body["email"], body["password"])
+        checked = accounts.check_password(attempt)
+
+    def sign_in() -> shapes.SignIn:
+        user = accounts.finish_login(checked)
+        return _signed_in(sessions.start(user), user)
+
+    signed_in = committed(sign_in)
+    forgive(signed_in["user"]["id"])
+    return signed_in
 
 
 def logout(caller: SignedIn) -> shapes.Said:
-    """End the session: all its tokens are dead at once."""
-    sessions.end(caller.session)
+    """End the session: none of its tokens works any more."""
+    sessions.end(caller.session_id)
     return {"message": "Signed out."}
 
 
@@ -140,19 +121,29 @@ def me(caller: SignedIn) -> shapes.Me:
         "emailVerified": user.email_verified_at is not None,
         "isAdmin": accounts.is_admin(user),
         "createdAt": iso(user.created_at),
+        "updatedAt": iso(user.created_at),
+        "name": user.called,
+        "emails": _emails(user),
+        "totpEnabled": False,
+        "surname": None,
+        "givenNames": None,
+        "nativeScript": None,
+        "preferredOrder": None,
     }
 
 
 @refuses(NotSignedIn)
-def refresh_token(caller: None, body: shapes.RefreshToken) -> shapes.Pair | Response:  # noqa: ARG001
+def refresh_token(body: shapes.RefreshToken) -> shapes.TokenPair:
     """A new pair of tokens for a refresh token. One that comes a second time, too late, ends the session."""
-    pair = sessions.refresh(body["refresh_token"])
-    return _pair(pair) if pair else refusal(NotSignedIn())
+    pair = committed(sessions.refresh, body["refresh_token"])
+    if pair is None:  # the session has ended, and stays so
+        raise NotSignedIn
+    return _pair(pair)
 
 
 @refuses(refusals.RegistrationClosed)
-def start_registration(caller: None, body: shapes.Addressed) -> shapes.Said:  # noqa: ARG001
-    """Send a code to an address, whoever has it; the first of three steps to an account without an invite."""
+def start_registration(body: Addressed) -> shapes.Said:
+    """Send a code to any address; the first of three steps to an account without an invite."""
     registration.start(body["email"])
     return {"message": "If this address can be used, a code has been sent to it."}
 
@@ -161,93 +152,95 @@ def start_registration(caller: None, body: shapes.Addressed) -> shapes.Said:  # 
 def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.Said:
     """Send another code: to begin with, or to prove the address of the account that is signed in."""
     if caller is None:
-        wire.require(body, "email")
+        requests.require(body, "email")
         registration.start(body["email"])
     else:
         registration.start_proof(caller.user)
     return {"message": "If this address can be used, a code has been sent to it."}
 
 
-def count_code(caller: SignedIn | None, body: shapes.MailedCode) -> Try:
-    """Count a try at a code, before it is looked at. With a session it is about that account's address."""
-    return Try(*registration.count_try(body["email"], caller.user if caller else None), body["code"])
-
-
 @refuses(refusals.RegistrationClosed, EmailInUse)
 @refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts)
-def verify_code(caller: SignedIn | None, tried: Try) -> shapes.Ticketed:
+def verify_code(caller: SignedIn | None, body: shapes.MailedCode) -> shapes.Ticketed:
     """The second step: the code that was mailed. With a session it proves that account's address."""
-    code = registration.check(tried.code_id, tried.number, tried.digits, wire.neighbourhood())
-    if caller is None:
-        return {"message": "Now choose a password.", "registration_token": registration.ticket(code)}
-    registration.prove(caller.user, code)
-    return {"message": "This address is yours."}
+    user_id = caller.account.id if caller else None
+    attempt = committed(registration.count_try, body["email"], user_id)  # counted before the code is looked at
+
+    def check() -> shapes.Ticketed:
+        code = registration.check(*attempt, body["code"], requests.neighbourhood())
+        if caller is None:
+            return {"message": "Now choose a password.", "registration_token": registration.ticket(code)}
+        registration.prove(caller.user, code)
+        return {"message": "This address is yours."}
+
+    return committed(check)
 
 
-def read_password(body: shapes.FirstPassword) -> Chosen:
-    """Hash a first password, while no unit of work is open."""
-    return Chosen(body["email"], passwords.hash(body["password"]), body.get("registration_token"))
+@refuses(refusals.RegistrationClosed, refusals.NoCode, EmailInUse, Overloaded)
+def choose_password(body: shapes.FirstPassword) -> shapes.FirstSignIn:
+    """The third step: create the account, and sign in."""
+    password_hash, ticket = passwords.hash(body["password"]), body.get("registration_token")
+
+    def complete() -> shapes.FirstSignIn:
+        user = registration.complete(body["email"], password_hash, requests.neighbourhood(), ticket)
+        return {"message": "Your account is ready.", **_signed_in(sessions.start(user), user)}
+
+    return committed(complete)
 
 
-@refuses(refusals.RegistrationClosed, refusals.NoCode, EmailInUse)
-def choose_password(caller: None, chosen: Chosen) -> shapes.FirstSession:  # noqa: ARG001
-    """The third step: make the account, and sign in."""
-    user = registration.complete(chosen.email, chosen.password_hash, wire.neighbourhood(), chosen.ticket)
-    return {"message": "Your account is ready.", **_signed_in(sessions.start(user), user)}
-
-
-def forgot_password(caller: None, body: shapes.Addressed) -> shapes.Said:  # noqa: ARG001
+def forgot_password(body: Addressed) -> shapes.Said:
     """Mail a link for a new password, if the address has an account; the answer is the same if not."""
     registration.send_reset(body["email"])
     return {"message": "If this address has an account, a link has been sent to it."}
 
 
-def read_reset(body: shapes.NewPassword) -> Reset:
-    """Hash a new password, while no unit of work is open."""
-    return Reset(body["token"], passwords.hash(body["password"]))
-
-
-@refuses(refusals.ResetInvalid, refusals.ResetExpired)
-def reset_password(caller: None, wanted: Reset) -> shapes.Said:  # noqa: ARG001
+@refuses(refusals.ResetInvalid, refusals.ResetExpired, Overloaded)
+@refuses(refusals.AccountDisabled, at=400)
+def reset_password(body: shapes.NewPassword) -> shapes.Said:
     """Set a new password with the link that was mailed, once; every session of the account ends."""
-    accounts.reset(wanted.token, wanted.password_hash)
+    username = read_only(resets.find, body["token"]).username
+    committed(resets.use, body["token"], passwords.hash(passwords.check(body["password"], username)))
     return {"message": "Your new password is set. Sign in with it."}
 
 
-def create_project(caller: SignedIn, body: shapes.NewProject) -> Created[shapes.Project]:
-    """Make a project of one's own."""
+def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
+    """Create a project, as its owner."""
     return _project(projects.create(caller.user, projects.Plan(**body))), 201
 
 
 def list_projects(caller: SignedIn) -> list[shapes.Project]:
-    """The projects one belongs to."""
+    """The projects of which the caller is a member."""
     return [_project(each) for each in projects.of_user(caller.user)]
 
 
 @refuses(ProjectNotFound, NotProjectMember)
 def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
-    """A project one belongs to, or a public one."""
+    """A project of which the caller is a member, or a public one."""
     return _project(projects.visible(slug, caller.user))
 
 
 @refuses(ProjectNotFound, NotProjectMember)
-def list_members(caller: SignedIn, slug: Slug) -> list[shapes.Member]:
-    """Who belongs to a project, for those who do."""
+def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
+    """The members of a project, for its members."""
     project = projects.of_member(slug, caller.user).project
     return [_member(each) for each in projects.members(project)]
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
 def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
-    """Remove a member; the open invites it made there are withdrawn."""
+    """Remove a member; the open invites that it created there are revoked."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, refusals.InviteAlreadyExists)
-def invite_to_project(caller: SignedIn, slug: Slug, body: shapes.ProjectInvite) -> Created[shapes.SentInvite]:
+def invite_to_project(
+    caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
+) -> Created[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
-    made = projects.invite(projects.of_manager(slug, caller.user), invites.Draft(project=slug, **body))
+    manager = projects.of_manager(slug, caller.user)
+    draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
+    made = projects.invite(manager, draft, once)
     sent = cast(shapes.SentInvite, _invite(made))
     if not settings().smtp_url:
         sent["inviteUrl"] = invites.link(invites.token(made))
@@ -256,24 +249,24 @@ def invite_to_project(caller: SignedIn, slug: Slug, body: shapes.ProjectInvite) 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)
 def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvite]:
-    """All invites to a project, for its owner and admins; without what would let somebody in."""
+    """All invites to a project, for its owner and admins; without their links."""
     project = projects.of_manager(slug, caller.user).project
     return [{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)]
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
 def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
-    """Withdraw an invite to a project."""
-    projects.cancel(projects.of_manager(slug, caller.user), invite_id)
+    """Revoke an invite to a project."""
+    projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
     return {"message": "Invite cancelled."}
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``, with ``errors`` where fields are not valid."""
-    return wire.refusal(error, STATUS)
+    return errors.refusal(error, STATUS)
 
 
-def _invitation(told: invites.Invitation) -> shapes.Invitation:
+def _invitation(told: invitations.Invitation) -> shapes.Invitation:
     return {
         "id": told.id,
         "email": told.email,
@@ -286,15 +279,15 @@ def _invitation(told: invites.Invitation) -> shapes.Invitation:
 
 
 def _joined(invite: Taken) -> shapes.Joined:
-    slug, url = redemption.leads_to(invite)
+    slug, url = redemption.destination(invite)
     return {"project_slug": slug, "redirect_url": url}
 
 
-def _signed_in(pair: Tokens, user: Any) -> shapes.Session:
+def _signed_in(pair: Tokens, user: Any) -> shapes.SignIn:
     return {**_pair(pair), "user": _user(user)}
 
 
-def _pair(pair: Tokens) -> shapes.Pair:
+def _pair(pair: Tokens) -> shapes.TokenPair:
     return {
         "type": "bearer",
         "token": pair.access,
@@ -307,6 +300,13 @@ def _user(user: Any) -> shapes.Person:
     return {"id": user.id, "email": user.email, "displayName": user.called}
 
 
+def _emails(user: Any) -> list[shapes.Address]:
+    """The address of an account, as HitKey lists several."""
+    if user.email is None:
+        return []
+    return [{"id": user.id, "email": user.email, "isDefault": True, "isVerified": user.email_verified_at is not None}]
+
+
 def _project(project: Any) -> shapes.Project:
     return {
         "id": project.id,
@@ -314,12 +314,12 @@ def _project(project: Any) -> shapes.Project:
         "slug": project.slug,
         "description": project.description,
         "is_public": project.is_public,
-        "owner_id": projects.owner(project).id,
+        "owner_id": project.owner.id if project.owner else None,
         "created_at": iso(project.created_at),
     }
 
 
-def _member(member: Any) -> shapes.Member:
+def _member(member: Any) -> shapes.ProjectMember:
     user = member.user
     return {
         "id": member.id,
@@ -340,6 +340,3 @@ def _invite(invite: Any) -> shapes.OpenInvite:
         "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
         "created_at": iso(invite.created_at),
     }
-
-
-LISTS = list_projects, list_members, list_project_invites  # as long as there is anything to list

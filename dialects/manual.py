@@ -1,18 +1,20 @@
 """The description of the API: for programs as it is, for people as a page.
 
-The page is in English, whoever reads it: so is what it is made from.
+The page is in English, as the description is from which it is made.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from flask import Response, current_app
 
-from dialects import html
-from dialects.contract import Document
-from rules.sessions import SignedIn
+from web import html
+from web.contract import Document
+from web.replies import dumps
+from web.schemas import Object
 
 KEPT = {"Cache-Control": "public, max-age=300"}
 # What any call may be refused with: it is said once.
@@ -27,21 +29,50 @@ COMMON = {
     "SERVICE_UNAVAILABLE",
     "OVERLOADED",
 }
-_PLAIN = {"string": "text", "integer": "whole number", "boolean": "true or false", "null": "null", "object": "object"}
+_PLAIN = {
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "object",
+    "array": "list",
+}
+
+
+class Description:
+    """The document, and what is made of it, when it is first asked for."""
+
+    def __init__(self, made: Callable[[], Object]) -> None:
+        self._made = made
+
+    @cached_property
+    def document(self) -> Object:
+        """The document."""
+        return self._made()
+
+    @cached_property
+    def text(self) -> str:
+        """The document as JSON."""
+        return dumps(self.document)
+
+    @cached_property
+    def page(self) -> Object:
+        """What the page shows of the document: see `facts`."""
+        return facts(self.document)
 
 
 @dataclass(frozen=True)
-class Member:
-    """A parameter, or a member of a body."""
+class Parameter:
+    """A parameter of the query or the path, or a field of a body."""
 
     name: str
     kind: str
     needed: bool
-    said: str
+    description: str
 
 
 @dataclass(frozen=True)
-class Told:
+class Outcome:
     """An answer: what it may look like, and the codes of what is refused with it, each with its sentence."""
 
     status: str
@@ -52,16 +83,16 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call."""
+class Operation:
+    """One call of the API, as the page shows it."""
 
     method: str
     path: str
     facts: Mapping[str, Any]
-    parameters: list[Member]
+    parameters: list[Parameter]
     media: list[str]
-    members: list[Member]
-    answers: list[Told]
+    members: list[Parameter]
+    answers: list[Outcome]
 
     @property
     def anchor(self) -> str:
@@ -80,19 +111,19 @@ class Call:
         return "".join(each["source"] for each in self.facts.get("x-codeSamples", ()))
 
 
-def document(caller: None) -> Document:  # noqa: ARG001
+def document() -> Document:
     """This description, in OpenAPI 3.1."""
-    return Response(_description().text, headers=KEPT, mimetype="application/json")
+    return Response(current_app.extensions["openapi"].text, headers=KEPT, mimetype="application/json")
 
 
-def show(caller: SignedIn | None) -> str:  # noqa: ARG001
+def show() -> str:
     """This description, as a page."""
-    return html.english("docs.html", **_description().page)
+    return html.english("docs.html", **current_app.extensions["openapi"].page)
 
 
 def facts(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of an OpenAPI document: its calls by tag, and what every call may refuse."""
-    calls = [_call(document, *each) for each in _operations(document)]
+    calls = [_operation(document, *each) for each in _operations(document)]
     groups = [(tag, [each for each in calls if tag["name"] in each.facts["tags"]]) for tag in document["tags"]]
     said = {(told.status, code): text for each in calls for told in each.answers for code, text in told.codes.items()}
     common = [(status, code, text) for (status, code), text in sorted(said.items()) if code in COMMON]
@@ -111,32 +142,34 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping
             yield method.upper(), path, operation
 
 
-def _call(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Call:
+def _operation(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Operation:
     content = operation.get("requestBody", {}).get("content", {})
     schemas = document["components"]["schemas"]
-    return Call(
+    return Operation(
         method,
         path,
         operation,
-        [_member(each["name"], each["schema"], each.get("required", False)) for each in operation["parameters"]],
+        [_parameter(each["name"], each["schema"], each.get("required", False)) for each in operation["parameters"]],
         list(content),
         [each for body in list(content.values())[:1] for each in _members(schemas, body["schema"])],
-        [_told(status, answer) for status, answer in operation["responses"].items()],
+        [_outcome(status, answer) for status, answer in operation["responses"].items()],
     )
 
 
-def _members(schemas: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[Member]:
+def _members(schemas: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[Parameter]:
     schema = schemas[reference["$ref"].rpartition("/")[2]]
     for name, each in schema["properties"].items():
-        yield _member(name, each, name in schema.get("required", ()))
+        yield _parameter(name, each, name in schema.get("required", ()))
 
 
-def _member(name: str, schema: Mapping[str, Any], needed: bool) -> Member:
-    return Member(name, _kind(schema), needed, schema.get("description", ""))
+def _parameter(name: str, schema: Mapping[str, Any], needed: bool) -> Parameter:
+    return Parameter(name, _kind(schema), needed, schema.get("description", ""))
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
     """The type of a schema, in words."""
+    if "const" in schema:
+        return json.dumps(schema["const"])
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
@@ -145,15 +178,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return " or ".join(_PLAIN[each] for each in ([kinds] if isinstance(kinds, str) else kinds))
 
 
-def _told(status: str, answer: Mapping[str, Any]) -> Told:
+def _outcome(status: str, answer: Mapping[str, Any]) -> Outcome:
     body = answer.get("content", {}).get("application/json", {})
     example = json.dumps(body["example"], indent=2, ensure_ascii=False) if "example" in body else ""
     codes = {code: each["value"]["error"] for code, each in body.get("examples", {}).items()}
-    return Told(status, answer["description"], next(iter(answer.get("headers", ())), ""), example, codes)
-
-
-def _description() -> Any:
-    return current_app.extensions["openapi"]
-
-
-VIEWS = document, show  # the first time they take long
+    return Outcome(status, answer["description"], next(iter(answer.get("headers", ())), ""), example, codes)

@@ -1,32 +1,34 @@
-"""For whoever runs the service, and for addresses that are nobody's: plain JSON."""
+"""The operator's calls, and the answers at addresses that no dialect has: plain JSON."""
 
 from collections.abc import Mapping
 from typing import Annotated
 
-from flask import Response, current_app, jsonify
+from flask import Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from dialects import shapes, wire
-from dialects.contract import Answer
+from dialects.shapes import ops as shapes
 from rules.refusals import Refusal
+from web import errors
+from web.answer import running
+from web.contract import Answer
+from web.requests import RETRY_AFTER
 
-HEADERS: Mapping[str, str] = wire.HEADERS
-RETRY_AFTER = 5  # seconds
+HEADERS: Mapping[str, str] = errors.HEADERS
 
-STATUS = wire.STATUS
+STATUS = errors.STATUS
 
 Readiness = Annotated[Response, Answer(200, shapes.Ready), Answer(503, shapes.NotReady, header="Retry-After")]
 Page = Annotated[Response, Answer(200, str, "text/plain")]
 
 
-def health(caller: None) -> shapes.Health:  # noqa: ARG001
+def health() -> shapes.Health:
     """The process answers. It says nothing about the database."""
     return {"status": "ok"}
 
 
-def ready(caller: None) -> Readiness:  # noqa: ARG001
+def ready() -> Readiness:
     """Whether the service can do its work; if not 503, with what is wrong by the name of each check."""
-    checks = current_app.extensions["invite_api"].readiness.look()
+    checks = running().readiness.look()
     well = all(each == "ok" for each in checks.values())
     answer = jsonify(status="ready" if well else "not ready", checks=checks)
     if not well:
@@ -35,12 +37,12 @@ def ready(caller: None) -> Readiness:  # noqa: ARG001
     return answer
 
 
-def metrics(caller: object) -> Page:  # noqa: ARG001
+def metrics() -> Page:
     """What the service counts, in Prometheus' text format."""
-    page = current_app.extensions["invite_api"].metrics.page()
+    page = running().metrics.page()
     return Response(page, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``"""
-    return wire.refusal(error, STATUS)
+    return errors.refusal(error, STATUS)

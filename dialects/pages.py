@@ -1,4 +1,4 @@
-"""Pages for people, and the form of Prosody's mod_invites_register_web.
+"""Pages for people: the invitation, the code field, and the form of Prosody's mod_invites_register_web.
 
 That module's promise: ``GET /register?t=TOKEN`` shows a form; ``POST /register`` with ``user``,
 ``password`` and ``token`` makes the account; a dead token leads to the invitation's page. Old
@@ -10,58 +10,31 @@ What a form of ours does ends in a redirect to a page that may be reloaded.
 https://modules.prosody.im/mod_invites_register_web
 """
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from config import settings
-from dialects import html, shapes, wire
-from dialects.contract import Picture, Style
-from dialects.html import page, see_other
-from rules import accounts, fields, invites, legacy, passwords, redemption, registration, sessions, tokens
-from rules.accounts import Attempt, Names
-from rules.refusals import (
-    EmailMismatch,
-    Invalid,
-    InviteExpired,
-    InviteNotFound,
-    InviteUsed,
-    Refusal,
-    ResetExpired,
-    ResetInvalid,
-)
+from dialects.shapes import pages as shapes
+from rules import accounts, fields, invitations, invites, legacy, passwords, redemption, sessions, tokens
+from rules.accounts import Names
+from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal, together
 from rules.sessions import SignedIn
+from settings import settings, texts
+from web import cookies, errors, html, requests
+from web.answer import committed, read_only
+from web.contract import Picture, Style
+from web.guards import SentForm
+from web.html import Shown, page, see_other, to_invitation, token_in_link
 
 HEADERS: Mapping[str, str] = html.HEADERS
 
-_DEAD = (InviteNotFound, InviteExpired, InviteUsed)
-_OURS = re.compile(r"/(admin|verify)(/[a-z0-9-]+)*", re.ASCII)  # where signing in may lead
+DEAD = (InviteNotFound, InviteExpired, InviteUsed)
 
 
-@dataclass(frozen=True)
-class Typed:
-    """A form with a new password: its hash, or why it cannot be taken; and what else was typed."""
-
-    token: str
-    user: str
-    password_hash: str = field(repr=False)
-    problem: Invalid | None
-
-
-@dataclass(frozen=True)
-class Try:
-    """A try at a mailed code that has been counted: it is the `number`-th at this code."""
-
-    code_id: str
-    number: int
-
-
-def style(caller: None) -> Style:  # noqa: ARG001
+def style() -> Style:
     """The style sheet. Its address changes with it, so browsers may keep it."""
     kept = {"Cache-Control": "public, max-age=31536000, immutable"}
     return Response(html.style(), headers=kept, mimetype="text/css")
@@ -70,54 +43,65 @@ def style(caller: None) -> Style:  # noqa: ARG001
 def home(caller: SignedIn | None) -> str:
     """What this is, and a field for an invitation that came as text."""
     unproven = caller is not None and _unproven(caller) is not None
-    done = caller and next((each for each in ("welcome", "confirmed") if each in request.args), None)
+    arrived = caller or cookies.was_refused()
+    done = arrived and next((each for each in ("welcome", "confirmed") if each in request.args), None)
+    if caller is None and "deleted" in request.args:
+        done = "deleted"
     return page("home.html", done=done, unproven=unproven)
 
 
-def spend_try(caller: SignedIn | None) -> None:  # noqa: ARG001
-    """Count a try at a short code, before it is looked at; whole tokens cannot be guessed."""
-    g.again = partial(page, "home.html", typed=request.form.get("code", ""))
-    if legacy.is_code(_code()):
-        legacy.count_try(wire.neighbourhood())
+def _code_form(_: SignedIn | None) -> Shown:
+    return partial(page, "home.html", typed=request.form.get("code", ""))
 
 
-def enter_code(caller: SignedIn | None, spent: None) -> Response:  # noqa: ARG001
-    """From whatever was typed or pasted to the invitation's page; it is not spent."""
-    code = _code()
-    if tokens.is_token(code):
-        return _to_invitation(code)
+@html.form(_code_form)
+def enter_code() -> Response:
+    """Lead from a code, token or pasted link to the invitation's page; nothing is used."""
+    code, client = tokens.in_text(requests.form_field("code")), requests.neighbourhood()
+    if tokens.is_token(code):  # nobody can guess a whole token
+        return to_invitation(code)
     if not legacy.is_code(code):
         raise Invalid.at(
             "code", "format", "this is not a whole invitation: copy the whole link, from https:// to its last character"
         )
-    invite = legacy.find_open(code)
-    legacy.forgive_try(wire.neighbourhood())
-    return _to_invitation(invites.token(invite))
+    committed(legacy.count_try, client)  # counted before the code is looked at, whatever comes of it
+
+    def find() -> str:
+        invite = legacy.find_active(code)
+        legacy.forgive_try(client)
+        return invites.token(invite)
+
+    return to_invitation(committed(find))
 
 
 def invitation(caller: SignedIn | None) -> Response | str:
-    """Who invites you to what; opening it changes nothing. Who has used it is welcomed once more."""
-    token = _token_in_link()
+    """Who invites you to what; opening it changes nothing. A visitor who has used it is welcomed once more."""
+    token = token_in_link()
     try:
-        told = invites.shown(token)
+        told = invitations.find(token)
     except InviteUsed:
         if caller and redemption.has_used(invites.find(token), caller.account):
             return see_other(f"/welcome?{token}")
         raise
-    hindrance = redemption.hindrance(invites.find(token), caller.account, token) if caller else None
-    return page("invitation.html", invitation=told, token=token, hindrance=_hindered(hindrance, told.email, caller))
+    return _readable(_invitation_page(told, token, caller)())
 
 
-def picture(caller: None) -> Picture:  # noqa: ARG001
+def picture() -> Picture:
     """The link of an invitation that can be used as a QR code, for a phone's camera."""
-    token = _token_in_link()
-    invites.shown(token)
+    token = token_in_link()
+    invitations.find(token)
     return Response(html.qr(invites.link(token)), mimetype="image/svg+xml")
 
 
+def _accept_form(caller: SignedIn | None) -> Shown:
+    token = requests.form_field("token")
+    return _invitation_page(invitations.find(token), token, caller)
+
+
+@html.form(_accept_form)
 def accept(caller: SignedIn | None) -> Response:
-    """Let the account that is signed in use the invite; again does no harm."""
-    token = wire.form_field("token")
+    """Use the invite, as the account that is signed in; sent again, it does no harm."""
+    token = requests.form_field("token")
     if caller is None:
         return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
     if not redemption.has_used(invites.find(token), caller.account):
@@ -126,217 +110,104 @@ def accept(caller: SignedIn | None) -> Response:
 
 
 def welcome(caller: SignedIn | None) -> Response | str:
-    """What follows for somebody who has used an invite; for anybody else, the invitation."""
-    token = _token_in_link()
+    """What follows for a user who has used the invite; for anyone else, the invitation."""
+    token = token_in_link()
     invite = invites.find(token)
+    if caller is None and cookies.was_refused():  # just now they created their account
+        return page("welcome.html", invitation=invitations.of(invite))
     if caller is None or not redemption.has_used(invite, caller.account):
-        return _to_invitation(token)
+        return to_invitation(token)
     return page(
         "welcome.html",
-        invitation=invites.told(invite),
+        invitation=invitations.of(invite),
         called=caller.account.called,
         unproven=_unproven(caller),
     )
 
 
-def show_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG001
-    """The form that makes an account; a dead token leads to the invitation's page."""
-    token = _token_in_link()
+def show_registration() -> Response | str:
+    """The form that creates an account; a dead token leads to the invitation's page."""
+    token = token_in_link()
     if not token and settings().open_registration:
         return page("begin.html", email="")
     try:
-        told = invites.shown(token)
-    except _DEAD:
-        return _to_invitation(token)
-    return page("register.html", invitation=told, token=token, user=told.email or "")
+        told = invitations.find(token)
+    except DEAD:
+        return to_invitation(token)
+    return _registration_page(told, token, "")()
 
 
-def read_registration(form: shapes.RegistrationForm) -> Typed:
-    """Hash the form's password, while no unit of work is open."""
-    return _typed(form["token"].strip() or _token_in_link(), form["user"].strip())
+def _registration_form(_: bool) -> Shown:
+    token = request.form.get("token", "").strip() or token_in_link()
+    return _registration_page(invitations.find(token), token, request.form.get("user", ""))
 
 
-def register(caller: bool, typed: Typed) -> Response | str:
-    """Make the account and spend the invite, both or neither; only our own form signs in as well.
+@html.form(_registration_form)
+def register(caller: SentForm, form: shapes.RegistrationForm) -> Response | str:
+    """Create the account and use the invite, both or neither; only our own form signs in as well.
 
-    `caller` says whether it came from there; then an address will do for a user name, too.
+    In that an address will do for a user name, too; and a session that the browser had before ends.
     """
+    token = form["token"].strip() or token_in_link()
     try:
-        told = invites.shown(typed.token)
-    except _DEAD:
-        return _to_invitation(typed.token)
-    g.again = partial(page, "register.html", invitation=told, token=typed.token, user=typed.user)
-    user, _ = accounts.register(typed.token, _names(typed.user, caller), _hash(typed))
-    if caller:
-        return _signed_in(see_other(f"/welcome?{typed.token}"), sessions.start_in_browser(user))
-    return page("welcome.html", invitation=told, called=user.called, username=user.username)
-
-
-def start_registration(caller: SignedIn | None) -> Response | str:  # noqa: ARG001
-    """Without an invite, where that is open: mail a code to an address. The answer is the same for all."""
-    email = wire.form_field("email").strip()
-    g.again = partial(page, "begin.html", email=email)
-    address = fields.email(email)
-    show = g.again = partial(page, "verify.html", known=address)  # sent twice, the first mail is on its way
-    registration.start(address)
-    return show(sent=True)
-
-
-def show_verification(caller: SignedIn | None) -> Response | str:
-    """The form for a mailed code: of the account that is signed in, or of a new one."""
-    if caller is None and not settings().open_registration:
-        return see_other("/login?then=/verify")
-    if caller and caller.account.email_verified_at:
-        return see_other("/")
-    return _code_form(caller)()
-
-
-def send_code(caller: SignedIn | None) -> Response | str:
-    """Mail a code: to the address of the account that is signed in, or of one that is being made."""
-    g.again = _code_form(caller)
-    if caller:
-        registration.start_proof(caller.user)
-    else:
-        registration.start(fields.email(wire.form_field("email")))
-    return _code_form(caller)(sent=True)
-
-
-def count_code(caller: SignedIn | None) -> Try:
-    """Count a try at a mailed code, before it is looked at."""
-    g.again = _code_form(caller)
-    email = caller.account.email or "" if caller else fields.email(wire.form_field("email"))
-    return Try(*registration.count_try(email, caller.user if caller else None))
-
-
-def verify(caller: SignedIn | None, attempt: Try) -> Response | str:
-    """What the right code leads to: a proven address, or the choice of a password."""
-    digits = re.sub(r"\s", "", wire.form_field("code"))
-    code = registration.check(attempt.code_id, attempt.number, digits, wire.neighbourhood())
-    if caller:
-        registration.prove(caller.user, code)
-        return see_other("/?confirmed")
-    return page("first_password.html", email=code.email, ticket=registration.ticket(code))
-
-
-def choose_password(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
-    """Make the account whose address was proven just now, and sign it in."""
-    email = fields.email(typed.user)
-    g.again = partial(page, "first_password.html", email=email, ticket=typed.token)
-    user = registration.complete(email, _hash(typed), wire.neighbourhood(), typed.token)
-    return _signed_in(see_other("/?welcome"), sessions.start_in_browser(user))
-
-
-def read_first_password() -> Typed:
-    """Read the form and hash its password, while no unit of work is open."""
-    return _typed(wire.form_field("ticket"), wire.form_field("email"))
-
-
-def show_login(caller: SignedIn | None) -> str:  # noqa: ARG001
-    """The form that signs in."""
-    token = _token_in_link()
-    return page(
-        "login.html",
-        token=token if tokens.is_token(token) else "",
-        then=_then(request.args.get("then", "")),
-        done="done" in request.args,
-    )
-
-
-def begin_login(caller: SignedIn | None) -> Attempt:  # noqa: ARG001
-    """Count the try to sign in, before its password is looked at."""
-    return accounts.begin_login(wire.form_field("user"), wire.form_field("password"))
-
-
-def login(caller: SignedIn | None, attempt: Attempt) -> Response:
-    """Sign this browser in, and go back to where it came from; who was signed in before is out."""
-    token, then = wire.form_field("token"), _then(wire.form_field("then"))
-    g.again = partial(page, "login.html", token=token, then=then, user=wire.form_field("user"))
-    cookie = sessions.start_in_browser(accounts.finish_login(attempt))
-    if caller:
-        sessions.end(caller.session)
-    return _signed_in(_to_invitation(token) if tokens.is_token(token) else see_other(then or "/"), cookie)
-
-
-def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session; from an invitation one comes back to it."""
-    if caller:
-        sessions.end(caller.session)
-    token = wire.form_field("token")
-    response = _to_invitation(token) if tokens.is_token(token) else see_other("/")
-    response.delete_cookie(settings().cookie_name, **_cookie_manners())
-    return response
-
-
-def show_forgotten(caller: SignedIn | None) -> str:  # noqa: ARG001
-    """The form that asks for a link for a new password."""
-    return page("forgot.html", email="", sent="sent" in request.args)
-
-
-def send_reset(caller: SignedIn | None) -> Response:  # noqa: ARG001
-    """Mail a link for a new password, if an account has this address; the answer is the same for all."""
-    email = wire.form_field("email").strip()
-    g.again = partial(page, "forgot.html", email=email)
-    address = fields.email(email)
-    g.again = partial(page, "forgot.html", sent=True)
-    registration.send_reset(address)
-    return see_other("/password/forgot?sent")
-
-
-def show_reset(caller: SignedIn | None) -> str:  # noqa: ARG001
-    """The form for a new password, behind a link that was handed over."""
-    token = _token_in_link()
-    return page("reset.html", token=token, called=accounts.of_reset(token).called)
-
-
-def read_reset() -> Typed:
-    """Read the form and hash its password, while no unit of work is open."""
-    return _typed(wire.form_field("token"), "")
-
-
-def reset(caller: SignedIn | None, typed: Typed) -> Response:  # noqa: ARG001
-    """Set the new password; every session of the account ends."""
-    user = accounts.of_reset(typed.token)
-    g.again = partial(page, "reset.html", token=typed.token, called=user.called)
-    accounts.reset(typed.token, _hash(typed))
-    return see_other("/login?done")  # a page made now would have a form of the session that just ended
+        return _register(token, texts.stripped(form["user"]), form["password"], caller)
+    except DEAD:
+        return to_invitation(token)
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """A dead link says why it is one and what to do; all else is said as on every page."""
-    if isinstance(error, (ResetInvalid, ResetExpired)):
-        made = page("forgot.html", email="", problems=html.problems(error))
-    elif isinstance(error, _DEAD):
-        made = page("dead.html", kind=_kind(error), error=error)
-    else:
+    if not isinstance(error, DEAD):
         return html.refusal(error)
-    return wire.with_status(make_response(made), error, html.STATUS)
+    return errors.with_status(_readable(page("dead.html", kind=_kind(error), error=error)), error, html.STATUS)
 
 
-def _names(typed: str, by_address: bool) -> Names:
-    return Names(email=fields.email(typed)) if by_address and "@" in typed else Names(fields.username(typed))
+def _readable(made: str) -> Response:
+    """A page about an invitation that scripts of other sites may read: Prosody's call leads there with ``redirect``.
+
+    Only who has the token finds it, and browsers send no cookie along.
+    """
+    response = make_response(made)
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
 
 
-def _typed(token: str, user: str) -> Typed:
-    try:
-        checked = passwords.check(wire.form_field("password"), username=user.lower())
-        return Typed(token, user, passwords.hash(checked), None)
-    except Invalid as problem:
-        return Typed(token, user, "", problem)
+def _register(token: str, typed: str, password: str, sent: SentForm) -> Response | str:
+    told = read_only(invitations.find, token)
+    g.again = _registration_page(told, token, typed)
+
+    def read_names() -> Names:
+        if not (sent.is_ours and "@" in typed):
+            names = Names(fields.username(typed))
+        elif told.email in (None, fields.typed_name(typed)):
+            names = Names(email=fields.email(typed))
+        else:  # typed where the form of such an invitation asks for a user name
+            raise EmailMismatch(bound_to=told.email)
+        return read_only(accounts.refuse_names, token, names)
+
+    names, password = together(read_names, partial(passwords.check, password, username=typed.lower()))
+    password_hash = passwords.hash(password)
+
+    def register() -> tuple[Any, str]:
+        user, _ = accounts.register(token, names, password_hash)
+        if sent.is_ours and sent.visitor:
+            sessions.end(sent.visitor.session_id)
+        return user, sessions.start_in_browser(user) if sent.is_ours else ""
+
+    user, cookie = committed(register)
+    if sent.is_ours:
+        return cookies.sign_in(see_other(f"/welcome?{token}"), cookie)
+    return page("welcome.html", invitation=told, called=user.called, username=user.username)
 
 
-def _hash(typed: Typed) -> str:
-    if typed.problem:
-        raise typed.problem
-    return typed.password_hash
+def _invitation_page(told: invitations.Invitation, token: str, caller: SignedIn | None) -> Shown:
+    hindrance = redemption.refusal_of(invites.find(token), caller.account, token) if caller else None
+    hindered = _hindered(hindrance, told.email, caller)
+    return partial(page, "invitation.html", invitation=told, token=token, hindrance=hindered)
 
 
-def _code() -> str:
-    return tokens.in_text(wire.form_field("code"))
-
-
-def _code_form(caller: SignedIn | None) -> Callable[..., str]:
-    email = request.form.get("email", "") if request.method == "POST" else ""
-    return partial(page, "verify.html", known=caller.account.email if caller else None, email=email)
+def _registration_page(told: invitations.Invitation, token: str, typed: str) -> Shown:
+    return partial(page, "register.html", invitation=told, token=token, user=typed)
 
 
 def _unproven(caller: SignedIn) -> str | None:
@@ -345,33 +216,10 @@ def _unproven(caller: SignedIn) -> str | None:
 
 
 def _hindered(why: Refusal | None, wanted: str | None, caller: SignedIn | None) -> str | None:
-    """What keeps somebody from an invite, in a word for the template: ``again``, ``unproven``, ``stranger``."""
+    """What keeps the visitor from an invite, in a word for the template: ``again``, ``unproven``, ``stranger``."""
     if isinstance(why, EmailMismatch) and caller:
         return "unproven" if caller.account.email == wanted and settings().smtp_url else "stranger"
     return "again" if why else None
-
-
-def _then(path: str) -> str:
-    return path if _OURS.fullmatch(path) else ""
-
-
-def _signed_in(response: Response, cookie: str) -> Response:
-    lifetime = int(sessions.LIFETIME.total_seconds())
-    response.set_cookie(settings().cookie_name, cookie, max_age=lifetime, **_cookie_manners())
-    return response
-
-
-def _cookie_manners() -> dict[str, Any]:
-    return {"path": "/", "secure": settings().origin.startswith("https:"), "httponly": True, "samesite": "Lax"}
-
-
-def _token_in_link() -> str:
-    return tokens.in_query(request.query_string.decode("ascii", "replace"))
-
-
-def _to_invitation(token: str) -> Response:
-    """To the page that says what is wrong with a token; one that cannot be a token is not repeated."""
-    return see_other(f"/invite?{token}" if tokens.is_token(token) else "/invite")
 
 
 def _kind(error: Refusal) -> str:

@@ -13,34 +13,40 @@ from collections.abc import Mapping
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from dialects import shapes, wire
-from dialects.contract import Empty, Linked
-from rules import invites
+from dialects.shapes import prosody as shapes
+from rules import invites, presets
+from rules.idempotency import Once
 from rules.refusals import Refusal
+from web import errors
+from web.contract import Empty, Linked
 
 HEADERS: Mapping[str, str] = {
-    **wire.HEADERS,
+    **errors.HEADERS,
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key",
+    # Or a program in a browser cannot read what it created.
+    "Access-Control-Expose-Headers": "Location, Idempotency-Replayed",
     "Access-Control-Max-Age": "7200",
 }
 
-STATUS = wire.STATUS
+STATUS = errors.STATUS
 
 
-def create_invite(caller: invites.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters) -> Linked:
-    """Make an invite; 201, or 303 with ``redirect``, and the link in Location."""
-    link = invites.link(invites.mint(invites.read(asked), caller))
+def create_invite(
+    caller: invites.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
+) -> Linked:
+    """Create an invite; 201, or 303 with ``redirect``, and the link in Location."""
+    link = invites.link(invites.create_token(presets.draft(asked, caller, once=once), caller, once))
     status = 303 if flags["redirect"] else 201
     return Response(status=status, headers={"Location": link}, mimetype="text/plain")
 
 
-def preflight(caller: None) -> Empty:  # noqa: ARG001
-    """Tell a browser that it may call; nothing is made and no key is needed."""
+def preflight() -> Empty:
+    """Tell a browser that it may call; nothing is created, and no key is needed."""
     return Response(status=200, mimetype="text/plain")
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """The status as Prosody has it, and a JSON body that says why."""
-    return wire.refusal(error, STATUS)
+    return errors.refusal(error, STATUS)

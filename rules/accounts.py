@@ -1,18 +1,32 @@
-"""Accounts: how one comes to be, signs in, is made admin, gets a new password, and goes."""
+"""Accounts: how one is created, signs in, is made admin, gets a new password, is disabled and deleted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 import clock
-from config import settings
 from database import session
-from models import Invite, Member, Project, Redemption, User
-from rules import addresses, counters, fields, ids, invites, passwords, places, redemption, sessions, tokens
+from models import Invite, Member, Project, Redemption, SchemaVersion, User
+from rules import (
+    addresses,
+    changing,
+    counters,
+    events,
+    fields,
+    ids,
+    invites,
+    passwords,
+    places,
+    redemption,
+    searching,
+    sessions,
+    tokens,
+)
+from rules.events import Told
 from rules.refusals import (
+    AccountDisabled,
     EmailInUse,
     EmailMismatch,
     EmailNotVerified,
@@ -20,20 +34,17 @@ from rules.refusals import (
     InvalidCredentials,
     OwnAccount,
     OwnsProjects,
-    ResetExpired,
-    ResetInvalid,
     UsernameTaken,
     UserNotFound,
 )
+from settings import settings
 
 MOST_FAILURES = 100
-RESET_TTL = clock.DAY  # of a link that an admin at a shell hands over
-MAILED_RESET_TTL = 15 * clock.MINUTE
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a new account is to be known by: a user name, an address, or both."""
+    """The names of a new account: a user name, an address, or both, and perhaps a name to show."""
 
     username: str | None = None
     email: str | None = None
@@ -42,7 +53,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A try to sign in that has been counted; `user_id` is None where there is no such account."""
+    """A try to sign in that has been counted; `user_id` is None if there is no such account.
+
+    `verified` says that the password was right, `is_unfinished` that a registration with this address was begun.
+    """
 
     password: str = field(repr=False)
     user_id: str | None
@@ -52,25 +66,44 @@ class Attempt:
 
 
 def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Taken]:
-    """Make an account with an invite: both happen, or neither.
+    """Create an account with an invite: both happen, or neither. Returns the account and the invite that was used.
 
-    An invite that is bound to an address gives it to the account; verified only by the link that was
-    mailed there, since another can be seen without access to that mailbox. Raises whatever stands
-    in the way.
+    An invite for one address gives that address to the account. It counts as verified only if the token came from the
+    mail to that address: the invite's other link can be seen without access to that mailbox.
+
+    Raises InviteNotFound, InviteUsed, InviteExpired, EmailMismatch, UsernameTaken, EmailInUse or AlreadyMember.
     """
+    redemption.hold_claim(token)
     invite = redemption.take(token)
-    if invite.email and names.email not in (None, invite.email):
-        raise EmailMismatch
+    _refuse_other_address(invite, names)
     proven = redemption.proves_mailbox(invite, token)
     user = create(replace(names, email=invite.email or names.email), password_hash, proven)
     redemption.settle(invite, user)
     return user, invite
 
 
-def create(names: Names, password_hash: str | None = None, proven: bool = False) -> User:
-    """Make an account, its address perhaps proven; raises UsernameTaken or EmailInUse.
+def refuse_names(token: str, names: Names) -> Names:
+    """The same names, if `register` would take them now; raises EmailMismatch, UsernameTaken or EmailInUse if not.
 
-    Without a password it needs a reset link first.
+    For saying what is wrong before anything slow is done. Only who has an active invite may learn it: raises
+    InviteNotFound for an unknown one.
+    """
+    invite = invites.find(token)
+    _refuse_other_address(invite, names)
+    if names.username and session().scalar(select(User.id).where(User.username == names.username)):
+        raise UsernameTaken
+    email = invite.email or names.email
+    held_by = addresses.holder(email) if email else None
+    if held_by and (held_by.email_verified_at or not redemption.proves_mailbox(invite, token)):
+        raise EmailInUse
+    return names
+
+
+def create(names: Names, password_hash: str | None = None, proven: bool = False) -> User:
+    """Create an account and return it; if `proven`, its address counts as verified.
+
+    Without a password nobody can sign in to it before a reset link was used. Raises UsernameTaken, EmailInUse, or
+    Invalid if it has no name at all.
     """
     if not (names.username or names.email):
         raise Invalid.at("username", "required", "or an e-mail address is needed")
@@ -82,6 +115,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False)
         email=names.email,
         email_verified_at=clock.now() if proven and names.email else None,
         display_name=names.display_name,
+        folded=searching.stored(names.display_name),
         password_hash=password_hash,
         created_at=clock.now(),
     )
@@ -92,177 +126,195 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False)
         if names.username and session().scalar(select(User.id).where(User.username == names.username)):
             raise UsernameTaken from None
         raise EmailInUse from None
+    if names.username and _belonged_to_someone(names.username):  # now, since this may have waited for its deletion
+        raise UsernameTaken
+    events.tell("user.created", user_id=user.id, by=events.person(user) if events.actor() == events.GUEST else None)
     return user
 
 
-def begin_login(name: str, password: str) -> Attempt:
-    """Count a try to sign in with this user name or address, before its password is looked at.
+def _belonged_to_someone(username: str) -> bool:
+    """Whether an account with this user name was deleted."""
+    former = User.former_name.in_(tokens.name_hashes(username))
+    return session().scalar(select(User.id).where(former)) is not None
 
-    Once an account has had too many since its last success, its attempts carry no hash: they fail.
+
+def begin_login(name: str, password: str) -> Attempt:
+    """Count a try to sign in with this user name or address, before the password is compared."""
+    user, unfinished = find(name), addresses.is_registering(name)
+    return replace(begin_check(user, password), is_unfinished=unfinished)
+
+
+def begin_check(user: User | None, password: str) -> Attempt:
+    """Count a try at the password of an account, before it is compared; without an account it is of an unknown name.
+
+    After 100 failures since the last success the attempt carries no hash, so that every password fails.
     """
-    user, awaited = _by_name(name), addresses.is_awaited(name)
-    spent = counters.spend("login", user.id if user else "nobody")  # the same work for an unknown name
-    if user is None or spent > MOST_FAILURES:
-        return Attempt(password, user.id if user else None, is_unfinished=awaited)
-    return Attempt(password, user.id, user.password_hash, is_unfinished=awaited)
+    # An unknown name is counted, too, so that the time it takes does not show that it is unknown.
+    tries = counters.count("login", user.id if user else "nobody")
+    compared = user.password_hash if user and tries <= MOST_FAILURES else None
+    return Attempt(password, user.id if user else None, compared)
 
 
 def check_password(attempt: Attempt) -> Attempt:
-    """Compare the password of an attempt; takes long, and as long for an unknown name."""
+    """The attempt with `verified` set by comparing its password.
+
+    Slow, and as slow for an unknown name; call it inside `passwords.room`, and not inside a unit of work.
+    """
     return replace(attempt, verified=passwords.verify(attempt.password, attempt.password_hash))
 
 
 def finish_login(attempt: Attempt) -> User:
-    """The account that signed in; raises InvalidCredentials if it did not, or changed meanwhile.
+    """The account that signed in, with its failures forgotten.
 
-    Raises EmailNotVerified if somebody has begun to register with this address, whoever has it.
+    Raises AccountDisabled if the password was right and the account is disabled; for any other attempt that failed,
+    EmailNotVerified if a registration with this address is not finished, else InvalidCredentials. An account that was
+    deleted, or got a new password, since the attempt began has failed too.
     """
     user = None
     if attempt.verified and attempt.user_id:
         user = session().get(User, attempt.user_id, with_for_update=True)
-    if user is None or not user.may_sign_in or user.password_hash != attempt.password_hash:
+    if user is None or user.deleted_at or user.password_hash != attempt.password_hash:
         raise EmailNotVerified if attempt.is_unfinished else InvalidCredentials
+    if user.disabled_at:
+        raise AccountDisabled
     counters.clear("login", user.id)
     return user
 
 
 def is_admin(user: User | sessions.Account) -> bool:
-    """Whether this is an admin of the site: marked as one, or by a verified address in ADMIN_EMAILS."""
+    """Whether this is an admin of the site: marked as one, or by a verified address in INVITE_API_ADMIN_EMAILS."""
     return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
 
 
 def as_maker(user: User | sessions.Account) -> invites.Maker:
-    """The maker of invites that an account is."""
+    """The Maker of the invites that an account creates."""
     return invites.Maker(user.called, trusted=is_admin(user), user=user)
 
 
-def named(text: str) -> User:
-    """The account that somebody at a shell means by its user name, address, id or the beginning of that.
+def find(name: str) -> User | None:
+    """The account with this user name or address as it was typed; None if there is none."""
+    name = fields.typed_name(name)
+    return session().scalar(select(User).where(or_(User.username == name, User.email == name)))
 
-    Raises UserNotFound.
-    """
-    user = _by_name(text) or ids.find(User, text)
+
+def named(text: str) -> User:
+    """The account typed at a shell by user name, address, id or the beginning of its id; raises UserNotFound."""
+    user = find(text) or ids.find(User, text)
     if user is None or user.deleted_at:
         raise UserNotFound
     return user
 
 
 def newest(limit: int) -> Sequence[User]:
-    """At most `limit` accounts, the newest first."""
+    """At most `limit` accounts, the newest first, without the deleted ones."""
     query = select(User).where(User.deleted_at.is_(None)).order_by(User.created_at.desc(), User.id).limit(limit)
     return session().scalars(query).all()
 
 
-def beginning(text: str, limit: int) -> Sequence[User]:
-    """Accounts whose user name or address begins so, at most `limit`."""
+def starting_with(text: str, limit: int) -> Sequence[User]:
+    """At most `limit` accounts whose user name or address starts with a text."""
     names = (each.startswith(text, autoescape=True) for each in (User.username, User.email))
     return session().scalars(select(User).where(User.deleted_at.is_(None), or_(*names)).limit(limit)).all()
 
 
 def search(text: str | None, after: places.Place | None, limit: int) -> Sequence[User]:
-    """At most `limit` accounts, the newest first, with a text in one of their names, after a place in the list."""
+    """At most `limit` accounts, the newest first, that come after a place in the list.
+
+    With a text, only those that have it in their user name, address or display name, in capitals or not.
+    """
     query = select(User).where(User.deleted_at.is_(None)).order_by(*places.newest(User))
     if text:
-        names = (User.username, User.email, User.display_name)
-        query = query.where(or_(*(each.icontains(text, autoescape=True) for each in names)))
+        query = query.where(
+            or_(
+                searching.found(text, User.folded, User.display_name),
+                *(each.icontains(searching.as_stored(text), autoescape=True) for each in (User.username, User.email)),
+            )
+        )
     return session().scalars(places.after(query, User, after).limit(limit)).all()
 
 
 def used_by(user: User) -> Sequence[Invite]:
-    """The invites that an account has used, the latest first."""
+    """The invites that an account has used, the latest use first, at most 100."""
     query = select(Invite).join(Redemption).where(Redemption.user_id == user.id)
     return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
 
 
+def one_admin_at_a_time() -> None:
+    """Let admins who change accounts wait for one another until this unit ends.
+
+    Two who disable each other would each hold their own account, and want the other's.
+    """
+    session().execute(select(SchemaVersion).with_for_update(key_share=True))
+
+
+def hold(user: User) -> None:
+    """Lock an account until this unit ends: nothing is created in its name meanwhile.
+
+    Its row is changed last, after all else is locked: who registers under its name waits for a change to be kept, and
+    may hold one of its invites.
+    """
+    session().flush()  # or what was just changed of it would be forgotten
+    session().refresh(user, with_for_update={"key_share": True})
+
+
 def refuse_self(admin: User, user: User) -> None:
-    """Raise OwnAccount where somebody would shut themselves out."""
+    """Raise OwnAccount if an admin would disable, delete or demote their own account."""
     if admin.id == user.id:
         raise OwnAccount
 
 
 def set_admin(user: User, admin: bool) -> None:
-    """Mark an account as an admin of the site, or no longer: then nobody becomes one by its open invites either."""
-    user.admin_at = (user.admin_at or clock.now()) if admin else None
+    """Make an account an admin of the site, or end that; then its invites that make admins are revoked, too."""
     if not admin:
-        invites.revoke_admins_by(user)
+        hold(user)
+        changing.revoke_admins_by(user)
+    if admin != (user.admin_at is not None):
+        events.tell("user.admin", user_id=user.id, facts={"admin": admin})
+    user.admin_at = (user.admin_at or clock.now()) if admin else None
 
 
 def disable(user: User) -> int:
-    """Shut an account out and withdraw the open invites it made; returns how many those were."""
-    user.disabled_at = user.disabled_at or clock.now()
+    """Disable an account: end its sessions and revoke the invites it created. Returns how many were revoked."""
+    hold(user)
     sessions.end_all(user)
-    return invites.revoke_all_by(user)
+    revoked = changing.revoke_all_by(user)
+    if user.disabled_at is None:
+        user.disabled_at = clock.now()
+        events.tell("user.disabled", user_id=user.id)
+    return revoked
 
 
 def enable(user: User) -> None:
-    """Let a disabled account in again."""
-    user.disabled_at = None
+    """Enable a disabled account again; its sessions and invites do not come back."""
+    if user.disabled_at:
+        user.disabled_at = None
+        events.tell("user.enabled", user_id=user.id)
 
 
 def remove(user: User) -> int:
-    """Delete an account: everything personal goes, an empty row stays for history's sake.
+    """Delete an account; returns how many of its invites were revoked with it. Raises OwnsProjects.
 
-    Its sessions stay until they expire, so that one of Agentbot's calls can say that the user is
-    gone; they open nothing. Returns how many open invites were withdrawn with it. Raises
-    OwnsProjects, since a project cannot be without an owner.
+    Everything personal is erased, and nobody gets its user name again. An empty row stays, since invites and
+    redemptions refer to it. Its sessions stay until they expire, so that Agentbot's call for the current user can say
+    that the account is gone; nothing else takes them. A project cannot be without an owner, hence the refusal.
     """
+    session().flush()  # or what was just changed of it would be forgotten
+    session().refresh(user, with_for_update=True)  # it gets no project between this look at what it owns and its end
     owned = select(Project.slug).join(Member).where(Member.user_id == user.id, Member.role == "owner")
     if slugs := session().scalars(owned).all():
         raise OwnsProjects([slug for slug in slugs if slug])
+    revoked = changing.revoke_all_by(user)
+    left = session().scalars(delete(Member).where(Member.user_id == user.id).returning(Member.project_id))
+    events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
     user.deleted_at = clock.now()
+    user.former_name = tokens.name_hashes(user.username)[0] if user.username else None
     user.username = user.email = user.email_verified_at = None
-    user.display_name = user.password_hash = user.admin_at = None
-    session().execute(delete(Member).where(Member.user_id == user.id))
-    return invites.revoke_all_by(user)
+    user.display_name = user.folded = user.password_hash = user.admin_at = None
+    events.tell("user.deleted", user_id=user.id)
+    events.erase(user.id)
+    return revoked
 
 
-def reset_link(user: User) -> str:
-    """A link with which a new password can be set, once and within a day. It proves nothing about an address."""
-    return _reset_link(user, RESET_TTL, None)
-
-
-def mailed_reset_link(user: User, lifetime: timedelta) -> str:
-    """Likewise, for the account's mailbox alone: using it proves the address."""
-    return _reset_link(user, lifetime, user.email)
-
-
-def of_reset(token: str) -> User:
-    """The account that a reset link is for; raises ResetInvalid or ResetExpired."""
-    return _read_reset(token)[0]
-
-
-def reset(token: str, password_hash: str) -> User:
-    """Set a new password with a reset link: all sessions end, and wrong passwords are forgiven."""
-    user, proven = _read_reset(token)
-    if proven:
-        addresses.prove(user, proven)
-    user.password_hash = password_hash
-    sessions.end_all(user)
-    counters.clear("login", user.id)
-    return user
-
-
-def _reset_link(user: User, lifetime: timedelta, proves: str | None) -> str:
-    payload = [user.id, _fingerprint(user), (clock.now() + lifetime).timestamp(), proves]
-    return f"{settings().public_url}/password/reset?{tokens.sign('password reset', payload)}"
-
-
-def _read_reset(token: str) -> tuple[User, str | None]:
-    """The account that a reset link is for, and the address that it proves."""
-    payload = tokens.unsign("password reset", token)
-    user = session().get(User, payload[0], with_for_update=True) if payload else None
-    if user is None or user.deleted_at or payload[1] != _fingerprint(user) or payload[3] not in (None, user.email):
-        raise ResetInvalid
-    if datetime.fromtimestamp(payload[2], UTC) <= clock.now():
-        raise ResetExpired
-    return user, payload[3]
-
-
-def _by_name(name: str) -> User | None:
-    name = fields.typed_name(name)
-    return session().scalar(select(User).where(or_(User.username == name, User.email == name)))
-
-
-def _fingerprint(user: User) -> str:
-    """Changes with the password, so that a link cannot be used twice."""
-    return tokens.digest(user.password_hash or "")[:16]
+def _refuse_other_address(invite: Invite | redemption.Taken, names: Names) -> None:
+    if invite.email and names.email not in (None, invite.email):
+        raise EmailMismatch(bound_to=invite.email)

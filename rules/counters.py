@@ -1,7 +1,7 @@
-"""Tries at a secret, counted in the database: in one process's memory a restart would forgive them.
+"""Counted tries at secrets. They are in the database, since a restart would forget what is only in memory.
 
-A try is spent in a unit of its own before the secret is compared, and on disk before the answer leaves, so that
-however many come at once no more are compared than there may be, and none is told anything that was not counted.
+A try is counted in a unit of work of its own, before the secret is compared. The count is on disk before the answer
+leaves. So no more tries are compared than may be, even if many come at once, and none is answered uncounted.
 """
 
 import math
@@ -13,35 +13,37 @@ import clock
 from database import session
 from models import Counter
 
+WITHOUT_WINDOW = ("login",)  # these purposes count since the last success; every window of the others is over in a day
 
-def spend(purpose: str, subject: str, window: timedelta | None = None) -> int:
-    """Count one try and say how many there are now: since the last `clear`, or in a window of time."""
+
+def count(purpose: str, subject: str, window: timedelta | None = None) -> int:
+    """Count one try; returns how many there are now, since `clear` or, with a window, since the window began."""
     now = clock.now()
     if window:
-        over = or_(Counter.since <= now - window, Counter.since > now + window)  # or begun by a clock that was wrong
-        session().execute(delete(Counter).where(Counter.purpose == purpose, over))
+        over = or_(Counter.since <= now - window, Counter.since > now + window)  # or begun while the clock was wrong
+        session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.subject == subject, over))
     return int(session().execute(_COUNT, {"purpose": purpose, "subject": subject, "now": now}).scalar_one())
 
 
 def seconds_left(purpose: str, subject: str, window: timedelta) -> int:
-    """How long until a window of time is over, rounded up."""
+    """The whole seconds until a window of time is over, rounded up; at least 1."""
     since = session().scalar(select(Counter.since).where(Counter.purpose == purpose, Counter.subject == subject))
     left = (since + window - clock.now()).total_seconds() if since else 0
     return max(1, math.ceil(left))
 
 
 def refund(purpose: str, subject: str) -> None:
-    """Give a try back that turned out to be right."""
+    """Take back a try that turned out to be right."""
     mine = (Counter.purpose == purpose, Counter.subject == subject, Counter.spent > 0)
     session().execute(update(Counter).where(*mine).values(spent=Counter.spent - 1))
 
 
 def clear(purpose: str, subject: str) -> None:
-    """Begin again at nothing."""
+    """Forget all tries of this purpose and subject."""
     session().execute(delete(Counter).where(Counter.purpose == purpose, Counter.subject == subject))
 
 
-# One statement for a first try and any other: the time it takes should not tell which it was.
+# One statement for the first try and for any other, so that the time it takes does not show which it was.
 _COUNT = text(
     "INSERT INTO counters (purpose, subject, spent, since) VALUES (:purpose, :subject, 1, :now) "
     "ON CONFLICT (purpose, subject) DO UPDATE SET spent = counters.spent + 1 RETURNING spent"

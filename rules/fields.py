@@ -1,108 +1,161 @@
-"""What a value may be. Each function returns the value as it is kept, or raises Invalid.
+"""What a value may be. Each function returns the value as it is stored, or raises Invalid with what is wrong.
 
-Values come as text (a query, a form, a command line) or as JSON has them. None and the empty
-text mean "not given" wherever a value may be left out; the callers see to that.
+Values come as text (from a query, a form or the command line) or as JSON has them. The callers take None and the
+empty text for "not given" wherever a value may be left out.
 """
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import clock
-from config import origin, settings
-from rules.refusals import Invalid, Problem, UsernameInvalid
+from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, together
+from settings import origin, settings, texts
 
 LONGEST_ADDRESS = 254
 
+_PLAIN_NAME = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
+_IN_NAMES = ".'’-,&·・׳״()/_\u2010\u2011"
+# A web address, or a quote that ends a text of SQL and goes on as its operators, made of what names have, too.
+_NO_NAME = re.compile(
+    r"//|--|\bwww\.|[\w-]+\.[^\W\d_]{2,}/|^[^(]*'\s*\)|(?<!\w)'(?!\w)|'\s*(?:or|and|union)\s+(?:'|\d|all\b|select\b)",
+    re.IGNORECASE,
+)
 _USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
 _URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
 _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 
 def plain(value: object, field: str) -> str:
-    """Text, as it came."""
+    """The text, unchanged; raises Invalid for anything but text."""
     if not isinstance(value, str):
         _refuse(field, "string", "must be text")
     return value
 
 
 def text(value: object, field: str, longest: int) -> str:
-    """Printable text of at most `longest` characters, NFC, without white space at its ends."""
+    """Printable text of at most `longest` characters, in Unicode's form NFC, without white space at its ends."""
     raw = plain(value, field)
-    if len(raw) > 4 * longest:  # to normalise takes time that grows with the square of the length
+    if len(raw) > 4 * longest:  # the time to normalise grows with the square of the length
         _refuse(field, "maxLength", "is longer than %(longest)s characters", longest=longest)
     kept = unicodedata.normalize("NFC", raw).strip()
     if not kept:
         _refuse(field, "required", "is empty")
     if len(kept) > longest:
         _refuse(field, "maxLength", "is longer than %(longest)s characters", longest=longest)
-    if not kept.isprintable():
-        _refuse(field, "characters", "has characters that cannot be printed, such as a line break")
+    _refuse_unseen(field, kept)
     return kept
 
 
 def name(value: object, field: str = "name") -> str:
-    """What a person may be called: letters and marks of any script, digits, spaces and . ' ’ -"""
+    """What somebody is called: letters and marks of any script, digits, spaces, and what people put between them."""
     kept = text(value, field, 100)
-    if not all(each in " .'’-" or unicodedata.category(each)[0] in "LM" or each.isdecimal() for each in kept):
-        _refuse(field, "characters", "may have letters, digits, spaces and . ' ’ - only")
-    if not any(unicodedata.category(each)[0] == "L" or each.isdecimal() for each in kept):
+    if _PLAIN_NAME.fullmatch(kept):
+        return kept
+    if odd := list(dict.fromkeys(each for each in _outside_words(kept) if each not in _IN_NAMES)):
+        _refuse(
+            field,
+            "characters",
+            "may not have %(characters)s; a name has letters, digits, spaces and . ' ’ - , & · ( ) / _ in it",
+            characters=", ".join(map(texts.called, odd[:3])),
+        )
+    if not any(unicodedata.category(each)[0] in "LN" for each in kept):
         _refuse(field, "characters", "has no letter in it")
+    if found := _NO_NAME.search(kept):
+        _refuse(field, "characters", "may not have “%(part)s” in it, which is no part of a name", part=found[0].strip())
     return kept
 
 
+def _outside_words(name: str) -> Iterator[str]:
+    """The characters that are no letters, digits or spaces, nor joiners between letters."""
+    for before, each, after in zip(f" {name[:-1]}", name, f"{name[1:]} ", strict=True):
+        is_joined = each in texts.JOINERS and texts.is_letter(before) and texts.is_letter(after)
+        if not (is_joined or texts.is_letter(each) or each.isdecimal() or texts.is_space(each)):
+            yield each
+
+
 def email(value: object) -> str:
-    """One address, normalised once and for all: ASCII, lower case, an IDNA domain."""
+    """One e-mail address in the form that is stored and compared: ASCII, lower case, the domain as IDNA has it."""
     address = plain(value, "email").strip(" ")
     if len(address) > LONGEST_ADDRESS:
         _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=LONGEST_ADDRESS)
-    if "=?" in address:  # a mail program would read it as something else
+    _refuse_unseen("email", address)
+    if "=?" in address:  # the start of an encoded word (RFC 2047), which mail programs decode
         _refuse("email", "email", "is no plain e-mail address")
     if unicodedata.normalize("NFKC", address) != address:
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:
-        checked = _validate(address)
+        checked = _validator().validate_email(
+            address, allow_smtputf8=False, check_deliverability=False, globally_deliverable=False, strict=True
+        )
     except ValueError:
         _refuse("email", "email", "is no e-mail address such as anne@example.org")
-    # IDNA takes "。" for a dot, and drops letters that nobody sees.
+    # IDNA takes "。" for a dot, and drops invisible letters: two addresses would be one.
     if address.rpartition("@")[2].lower() not in (checked.domain, checked.ascii_domain):
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
 
 
 def typed_name(value: str) -> str:
-    """A user name or address as it is looked up: without spaces at its ends, ASCII capitals lowered.
+    """A user name or address as it is looked up: without spaces at its ends, in lower case if it is all ASCII.
 
-    No other letter is: the Kelvin sign, lowered, is a k. A NUL, which PostgreSQL knows no text with, is in no name.
+    An address whose domain has other letters is looked up as it is stored. Other letters stay as they are: Unicode
+    lowers the Kelvin sign to a k, which would find another's account. A NUL is replaced: PostgreSQL takes no text with
+    one, and no name has one.
     """
     kept = value.strip(" ").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return kept.lower() if kept.isascii() else kept
+    if kept.isascii():
+        return kept.lower()
+    try:
+        return email(kept) if "@" in kept else kept
+    except Invalid:
+        return kept
+
+
+def digits(value: str) -> str:
+    """The digits of a code as it is compared: 0 to 9, whichever script's were typed, without spaces and hyphens."""
+    kept = (each for each in value if not each.isspace() and each not in "-\u2010\u2011")
+    return "".join(str(unicodedata.decimal(each, each)) for each in kept)
 
 
 def read(readers: Mapping[str, Callable[[Any], Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that were given, each read by its reader; None and "" count as not given.
+    """The values that were given, by the names of their readers. None and "" count as not given.
 
-    Raises Invalid with everything that is wrong, not only the first; other refusals at once.
+    Raises Invalid with everything that is wrong, not only the first; UsernameInvalid if that is all.
     """
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, reader in readers.items():
-        if given.get(name) in (None, ""):
-            continue
-        try:
-            values[name] = reader(given[name])
-        except Invalid as refusal:
-            problems.extend(refusal.problems)
-    if problems:
-        raise Invalid(*problems)
-    return values
+    wanted = [name for name in readers if given.get(name) not in (None, "")]
+    try:
+        return {name: readers[name](given[name]) for name in wanted}
+    except Refusal:  # once more, for all that is wrong: to gather it each time would cost what is right
+        together(*(partial(readers[name], given[name]) for name in wanted))
+        raise
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], index: int | None = None) -> None:
+    """Raise UnknownField for names that are none of those known, with the one that was probably meant.
+
+    `index` is the place in a list of the object that has these names. At most five names are told.
+    """
+    unknown = [each for each in given if each not in known]
+    if unknown:
+        raise UnknownField(*(_unknown(each, known, index) for each in unknown[:5]))
+
+
+def _unknown(name: str, known: Collection[str], index: int | None) -> Problem:
+    near = difflib.get_close_matches(name[:50], known, 1)
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name[:50])
+    if near:
+        return Problem(shown, "unknown", N_("is unknown; did you mean %(near)s?"), {"near": near[0]}, index)
+    names = ", ".join(known) or "none"
+    return Problem(shown, "unknown", N_("is unknown; there are: %(known)s"), {"known": names}, index)
 
 
 def username(value: object) -> str:
-    """2 to 30 of a-z 0-9 . _ - ; capitals are lowered. Raises UsernameInvalid."""
+    """A user name in lower case: 2 to 30 of a-z 0-9 . _ - Raises UsernameInvalid."""
     kept = value.lower() if isinstance(value, str) and value.isascii() else ""
     if not _USERNAME.fullmatch(kept):
         raise UsernameInvalid
@@ -110,18 +163,25 @@ def username(value: object) -> str:
 
 
 def ttl(value: object) -> timedelta | None:
-    """How long an invite is to live, such as ``3d`` or a number of seconds; None for ``never``."""
+    """How long an invite is valid, from text such as ``3d`` or a number of seconds; None for ``never``."""
     written = _digits(value, "ttl")
     if written.strip().lower() == "never":
         return None
-    try:
-        length = clock.duration(written)
-    except ValueError:
-        _refuse("ttl", "duration", "must be a number and a unit, such as 7d, 12h, 30m or 2 weeks")
+    length = duration(written, "ttl", N_("must be a number and a unit, such as 7d, 12h, 30m or 2 weeks"))
     longest = settings().invite_ttl_max
     if not clock.MINUTE <= length <= longest:
         _refuse("ttl", "range", "must be between 1m and %(longest)s", longest=clock.spell(longest))
     return length
+
+
+def duration(written: str, field: str, otherwise: str) -> timedelta:
+    """A length of time; raises Invalid, with the text `otherwise` for what is none."""
+    try:
+        return clock.duration(written)
+    except clock.AmbiguousUnit:
+        _refuse(field, "duration", "has an M, which may be minutes or months: write 30m or 30min, or days such as 90d")
+    except ValueError:
+        raise Invalid.at(field, "duration", otherwise) from None
 
 
 def count(value: object, field: str, most: int) -> int:
@@ -132,6 +192,13 @@ def count(value: object, field: str, most: int) -> int:
     return int(written)
 
 
+def number(value: object, field: str, most: int) -> int:
+    """A whole number from 1 to `most`, as JSON has one: a text with digits in it is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        _refuse(field, "range", "must be a whole number from 1 to %(most)s", most=most)
+    return value
+
+
 def boolean(value: object, field: str) -> bool:
     """True or false, as JSON has them."""
     if not isinstance(value, bool):
@@ -140,7 +207,7 @@ def boolean(value: object, field: str) -> bool:
 
 
 def role(value: object) -> str:
-    """What somebody becomes in the project: ``member`` or ``admin``."""
+    """The role that an invite gives in its project: ``member`` or ``admin``."""
     kept = plain(value, "role")
     if kept not in ("member", "admin"):
         _refuse("role", "enum", "must be member or admin")
@@ -148,7 +215,10 @@ def role(value: object) -> str:
 
 
 def redirect_url(value: object) -> str:
-    """Where somebody may go after accepting: https (http on this machine), to a permitted origin."""
+    """The URL to which a guest may go after accepting: https, or http on this machine or at a listed origin.
+
+    Where INVITE_API_REDIRECT_ORIGINS lists origins, only to one of them or to this service.
+    """
     url = plain(value, "redirect_url")
     if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
         _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
@@ -156,10 +226,11 @@ def redirect_url(value: object) -> str:
         target = origin(url)
     except ValueError:
         _refuse("redirect_url", "url", "must be a whole URL such as https://app.example.org/start, without a password")
-    if not target.startswith("https://") and target.rsplit(":", 1)[0] not in _LOCAL and target not in _LOCAL:
-        _refuse("redirect_url", "url", "must start with https://")
     allowed = settings().redirect_origins
-    if allowed and target not in (*allowed, settings().origin):
+    is_ours = target in (*allowed, settings().origin)
+    if not (target.startswith("https://") or is_ours or target in _LOCAL or target.rsplit(":", 1)[0] in _LOCAL):
+        _refuse("redirect_url", "url", "must start with https://")
+    if allowed and not is_ours:
         _refuse(
             "redirect_url",
             "origin",
@@ -170,16 +241,9 @@ def redirect_url(value: object) -> str:
     return url
 
 
-def _validate(address: str) -> Any:
-    """One plain ASCII address; ValueError for anything else."""
-    return _validator().validate_email(
-        address, allow_smtputf8=False, check_deliverability=False, globally_deliverable=False, strict=True
-    )
-
-
 @cache
 def _validator() -> Any:
-    """The library, slow to load and rarely needed; told that home networks have names such as .local."""
+    """The module email_validator: slow to load, so on first use. Made to take names of home networks such as .local."""
     import email_validator
 
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -189,6 +253,16 @@ def _validator() -> Any:
 def _digits(value: object, field: str) -> str:
     """A number as it is written, whether it came as text or as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else plain(value, field)
+
+
+def _refuse_unseen(field: str, text: str) -> None:
+    if unseen := texts.unseen(text):
+        _refuse(
+            field,
+            "characters",
+            "has a line break, or another character that cannot be seen, in it: %(character)s",
+            character=texts.called(text[unseen[0]]),
+        )
 
 
 def _refuse(field: str, rule: str, text: str, **facts: object) -> NoReturn:

@@ -1,6 +1,6 @@
-"""API keys: ID/SECRET, as prosodyctl's. Shown once, stored as a hash."""
+"""API keys: ``ID/SECRET``, as prosodyctl's mod_invites_api has them. Shown once, and stored as a hash."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,32 +10,40 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import ApiKey
-from rules import fields, tokens
-from rules.refusals import Invalid, KeyMade, KeyRefused, NoSuchKey
+from rules import events, fields, tokens
+from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 
 LONGEST = 3650 * clock.DAY
-_UNKNOWN = "0" * 64  # what a secret is compared with when there is no such key
+SCOPES = ("create", "redeem", "read", "manage")  # what a key may do, in the order in which it is stored and shown
+_UNKNOWN = "0" * 64  # compared with the secret if there is no such key, so that it takes as long
 
 
 _KEY = Statement(
-    select(ApiKey.id, ApiKey.name, ApiKey.secret_hash, ApiKey.expires_at, ApiKey.last_used_at).where(
-        ApiKey.id == bindparam("key_id")
-    )
+    select(
+        ApiKey.id, ApiKey.name, ApiKey.secret_hash, ApiKey.expires_at, ApiKey.last_used_at, ApiKey.may, ApiKey.preset
+    ).where(ApiKey.id == bindparam("key_id"))
 )
 _USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
 
 
 @dataclass(frozen=True)
-class Known:
-    """A key that showed its secret."""
+class VerifiedKey:
+    """An API key whose secret was shown with the request; `may` are its scopes, `preset` is the one it is bound to."""
 
     id: str
     name: str | None
+    may: Collection[str] = ("create",)
+    preset: str | None = None
+
+    def refuse_without(self, scope: str) -> None:
+        """Raise ScopeMissing unless the key has this scope."""
+        if scope not in self.may:
+            raise ScopeMissing(scope)
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A key that another server gave out."""
+class ImportedKey:
+    """An API key that another server created, with its secret."""
 
     id: str
     secret: str = field(repr=False)
@@ -43,11 +51,17 @@ class Foreign:
     created_at: datetime | None = None
 
 
-def create(name: str | None, lifetime: timedelta | None = None, id_: str | None = None) -> str:
-    """Make a key; returns the only showing of ``ID/SECRET`` (8 and 32 URL-safe base64 characters).
+def create(
+    name: str | None,
+    lifetime: timedelta | None = None,
+    id_: str | None = None,
+    may: Collection[str] = ("create",),
+    preset: str | None = None,
+) -> str:
+    """Create a key; returns ``ID/SECRET`` (8 and 32 URL-safe base64 characters), of which only a hash is stored.
 
-    It is good until it is deleted, or for so long. With an id from `new_id` it is made once: raises
-    KeyMade if it is asked for again.
+    It is valid until it is deleted, or for `lifetime`. `may` are its scopes, some of SCOPES; with the name of a
+    `preset` it creates only invites by that. With an id from `new_id`, a second call with that id raises KeyMade.
     """
     if id_ and session().get(ApiKey, id_):
         raise KeyMade
@@ -59,33 +73,43 @@ def create(name: str | None, lifetime: timedelta | None = None, id_: str | None 
         secret_hash=tokens.digest(secret),
         created_at=now,
         expires_at=now + lifetime if lifetime else None,
+        may=" ".join(each for each in SCOPES if each in may),
+        preset=preset,
     )
     session().add(key)
+    events.tell("key.created", facts={"key": key.id})
     return f"{key.id}/{secret}"
 
 
+def scopes(written: str) -> Sequence[str]:
+    """The scopes in a text such as ``create,read``, in the order of SCOPES; raises Invalid for any other word."""
+    given = [each.strip().lower() for each in written.split(",")]
+    if wrong := [each for each in given if each not in SCOPES]:
+        raise Invalid.at(
+            "may", "choice", "must be some of create, redeem, read, manage, and not %(wrong)s", wrong=wrong[0]
+        )
+    return [each for each in SCOPES if each in given]
+
+
 def lifetime(written: str) -> timedelta | None:
-    """How long a key is to be good, such as ``90d``; None for ``never``. Raises Invalid."""
+    """How long a key is to be valid, from text such as ``90d``; None for ``never``. Raises Invalid."""
     if written.strip().lower() == "never":
         return None
-    try:
-        length = clock.duration(written)
-    except ValueError:
-        raise Invalid.at(
-            "expires", "duration", "must be a number and a unit, such as 90d or 2 weeks, or never"
-        ) from None
+    otherwise = N_("must be a number and a unit, such as 90d or 2 weeks, or never")
+    length = fields.duration(written, "expires", otherwise)
     if not clock.MINUTE <= length <= LONGEST:
         raise Invalid.at("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
     return length
 
 
-def adopt(foreign: Foreign) -> bool:
-    """Take a key over that another server gave out, so that it goes on working; False if its id is here already."""
+def add_imported(foreign: ImportedKey) -> bool:
+    """Store a key that another server created, so that it still works; returns False if its id is stored already."""
     if session().get(ApiKey, foreign.id):
         return False
     key = ApiKey(id=foreign.id, name=foreign.name, secret_hash=tokens.digest(foreign.secret))
     key.created_at = foreign.created_at or clock.now()
     session().add(key)
+    events.tell("key.created", facts={"key": key.id})
     return True
 
 
@@ -94,24 +118,31 @@ def newest() -> Sequence[ApiKey]:
     return session().scalars(select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id)).all()
 
 
+def bound_to(preset: str) -> Sequence[ApiKey]:
+    """The keys that create invites by the preset with this name alone, the oldest first."""
+    return session().scalars(select(ApiKey).where(ApiKey.preset == preset).order_by(ApiKey.created_at, ApiKey.id)).all()
+
+
 def delete(key_id: str) -> None:
-    """Delete a key for good; what it made stays as it is. Raises NoSuchKey."""
-    key = session().get(ApiKey, key_id)
+    """Delete a key for good, by its id or by the whole ID/SECRET; the invites it created stay. Raises NoSuchKey."""
+    key = session().get(ApiKey, key_id.strip().partition("/")[0])
     if key is None:
         raise NoSuchKey
     session().delete(key)
+    events.tell("key.deleted", facts={"key": key.id})
 
 
-def authenticate(combined: str) -> Known:
-    """The key that ``ID/SECRET`` is, split at its first slash; raises KeyRefused.
+def authenticate(combined: str) -> VerifiedKey:
+    """The key that ``ID/SECRET`` stands for, split at its first slash; raises KeyRefused.
 
-    No length is assumed: keys that came from Prosody are 12 and 36 characters long. That it was used is
-    noted where something may be written: a reading would have to wait for its turn, and forget it again.
+    No length is assumed: keys that Prosody created are 12 and 36 characters long. In a unit that may write, the time
+    of use is stored, at most once a minute; in a unit that only reads it is not, since that would make the reader
+    wait.
     """
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
         raise KeyRefused("This is only half a key.")
-    key = None if "\0" in key_id else _KEY.first(key_id=key_id)  # PostgreSQL would not look for it
+    key = None if "\0" in key_id else _KEY.first(key_id=key_id)  # PostgreSQL takes no text with a NUL
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
         raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
     now = clock.now()
@@ -119,11 +150,11 @@ def authenticate(combined: str) -> Known:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
     if may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
         _USED.run(key_id=key_id, now=now)
-    return Known(key.id, key.name)
+    return VerifiedKey(key.id, key.name, key.may.split(), key.preset)
 
 
 def new_id() -> str:
-    """8 characters, the first never ``-``, so that a shell can pass it as an argument."""
+    """A new id of 8 characters that does not start with ``-``, so that a shell can pass it as an argument."""
     while (key_id := clock.random_text(6)).startswith("-"):
         pass
     return key_id

@@ -1,19 +1,21 @@
 """Agentbot's deprecated short codes: 12 hex characters, a second name of an ordinary invite.
 
-48 bits can be guessed at, so every try is counted, by client and before the code is looked at; all
-ways in share one counter.
+They have 48 bits, which can be guessed. So every try is counted for its client before the code is looked up, and all
+calls that take a code share that counter.
 """
 
 import re
+from dataclasses import replace
 
 from sqlalchemy import select
 
 import clock
-from config import settings
 from database import session
 from models import Invite, Redemption
-from rules import counters, invites, redemption, tokens
-from rules.refusals import InviteNotFound, LegacyCodesOff, RateLimited
+from rules import counters, events, invites, presets, redemption, states, tokens
+from rules.idempotency import Once
+from rules.refusals import InviteNotFound, LegacyCodesOff, LinkLost, RateLimited
+from settings import settings
 
 TRIES_A_MINUTE = 10
 
@@ -21,50 +23,65 @@ _CODE = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
 def is_code(text: str) -> bool:
-    """Whether this could be a short code."""
+    """Whether a text has the form of a short code."""
     return _CODE.fullmatch(text) is not None
 
 
 def refuse_if_off() -> None:
-    """Raise LegacyCodesOff where the settings say so."""
+    """Raise LegacyCodesOff where INVITE_API_LEGACY_CODES is off."""
     if not settings().legacy_codes:
         raise LegacyCodesOff
 
 
-def create(maker: invites.Maker) -> str:
-    """Make an invite that lives at most a week, and return its short code."""
+def create(maker: invites.Maker, once: Once | None = None) -> str:
+    """Create an invite that is valid for at most 7 days; returns its short code.
+
+    Raises LegacyCodesOff, or Invalid if the preset of the maker is gone. With `once` as `invites.create`; raises
+    LinkLost if the code that it had before is none any more.
+    """
     refuse_if_off()
-    invite = invites.create(invites.Draft(ttl=min(invites.SHORT_CODE_TTL, settings().invite_ttl)), maker)
+    draft = presets.draft({}, maker, once=once)
+    draft = replace(draft, ttl=min(draft.ttl or invites.SHORT_CODE_TTL, invites.SHORT_CODE_TTL))
+    invite = invites.create(draft, maker, once=once)
     code = tokens.legacy_code(invite.nonce)
+    if once and once.replayed:
+        if invite.legacy_hash not in tokens.legacy_hashes(code):
+            raise LinkLost
+        return code
     invite.legacy_hash = tokens.legacy_hashes(code)[0]
     return code
 
 
 def count_try(client: str) -> None:
-    """Count a client's try, in a unit of work of its own; raises RateLimited beyond ten in a minute."""
+    """Count a try by a client; raises RateLimited beyond ten in a minute, or LegacyCodesOff.
+
+    Call it in a unit of work of its own, which is committed whatever follows.
+    """
     refuse_if_off()
-    if counters.spend("short code", client, clock.MINUTE) > TRIES_A_MINUTE:
+    if counters.count("short code", client, clock.MINUTE) > TRIES_A_MINUTE:
         raise RateLimited(60)
 
 
 def forgive_try(client: str) -> None:
-    """Take a try back that was right: only wrong ones are limited."""
+    """Take back a client's try whose code was right, so that only wrong ones are limited."""
     counters.refund("short code", client)
 
 
-def find_open(code: str) -> Invite:
-    """The invite with this short code if it can be used now; raises what stands in the way."""
+def find_active(code: str) -> Invite:
+    """The invite with this short code; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
     invite = session().scalar(select(Invite).where(Invite.legacy_hash.in_(tokens.legacy_hashes(code))))
     if invite is None:
         raise InviteNotFound
-    invites.refuse_dead(invite)
+    states.refuse_unusable(invite)
     return invite
 
 
-def spend(code: str) -> None:
-    """Use the invite with this short code, for nobody known; raises what stands in the way."""
+def use(code: str) -> None:
+    """Use the invite with this short code, for no account; raises InviteNotFound, InviteUsed or InviteExpired."""
     invite = redemption.take_one(Invite.legacy_hash.in_(tokens.legacy_hashes(code)))
     if invite is None:
-        find_open(code)
+        find_active(code)
         raise InviteNotFound
-    session().add(Redemption(id=clock.new_id(), invite_id=invite.id, user_id=None, redeemed_at=clock.now()))
+    redeemed = Redemption(id=clock.new_id(), invite_id=invite.id, user_id=None, redeemed_at=clock.now())
+    session().add(redeemed)
+    events.tell("invite.used", invite_id=invite.id, project_id=invite.project_id, facts={"redemption": redeemed.id})

@@ -1,4 +1,4 @@
-"""The admin's list of invites: the newest first, filtered, a page at a time."""
+"""The list of invites for admins: the newest first, filtered, a page at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from sqlalchemy.orm import aliased
 import clock
 from database import session
 from models import Invite, Project, Redemption, User, called, state_of
-from rules import accounts, fields, invites, places, tokens
+from rules import accounts, fields, invites, places, searching, states, tokens
 from rules.places import Place
 from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
 
-LOOKED_AT = 50_000  # rows that one search goes through
+LOOKED_AT = 50_000  # at most so many rows are read by one search
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which invites to list; all that is given must hold.
+    """Which invites to list; all conditions that are given must hold.
 
-    In one of the states; with a text in their name, address or note; to the project with this slug;
-    made by this maker (an account's id, name or address, a key's id, or part of what it was
-    called); bound to this address; after a place in the list.
+    `states`: in one of these; `text`: in the name, address or note; `project`: its slug; `maker`: an account's id,
+    name or address, a key's id, or part of the inviter's name; `email`: for this address; `after`: after this place
+    in the list.
     """
 
     states: Sequence[str] = ()
@@ -39,17 +39,17 @@ class Filter:
 
     @property
     def narrows(self) -> bool:
-        """Whether rows may have to be passed over."""
+        """Whether the filter may leave rows out."""
         return any((self.states, self.text, self.project, self.maker, self.email))
 
     def following(self, row: "Listed") -> "Filter":
-        """The same from the row after this one on."""
+        """The same filter, for the rows after this one."""
         return replace(self, after=places.of(row))
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An invite as an admin sees it in the list. `token` is None where its master secret is gone."""
+    """An invite as an admin sees it in the list. `token` is None if its master secret is gone."""
 
     id: str
     token: str | None
@@ -75,32 +75,42 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Some rows of the list, and the place from which to go on; None where there is nothing more."""
+class SearchResult:
+    """Some rows of the list, and the place from which to continue; None at the end of the list."""
 
     rows: Sequence[Listed]
     next: Place | None
 
 
-def read(given: Mapping[str, Any], states: Mapping[str, Sequence[str]] = STATES) -> Filter:
-    """A filter out of somebody's words: `status`, `q`, `project`, `maker`, `email` and `cursor`; raises Invalid.
+def read(
+    given: Mapping[str, Any],
+    states: Mapping[str, Sequence[str]] = STATES,
+    state: str = "status",
+    text: str = "q",
+) -> Filter:
+    """A Filter from the fields `project`, `maker`, `email`, `cursor` and two more; raises Invalid.
 
-    `states` says which states each word for `status` means.
+    `state` and `text` are what those two are called; `states` says which states each word for the first stands for.
     """
-    values = fields.read({**_READERS, "status": partial(_states, states)}, given)
-    return Filter(**{_FIELDS.get(name, name): value for name, value in values.items()})
+    named: dict[str, Callable[[Any], Any]] = {
+        state: partial(_states, states, state),
+        text: lambda value: fields.text(value, text, 200),
+    }
+    values = fields.read({**_READERS, **named}, given)
+    called = {state: "states", text: "text", "cursor": "after"}
+    return Filter(**{called.get(name, name): value for name, value in values.items()})
 
 
 def page(wanted: Filter, limit: int) -> list[Listed]:
-    """At most `limit` invites; raises Invalid for a project that there is not."""
+    """At most `limit` invites; raises Invalid for a project that does not exist."""
     now = clock.now()
     return [_listed(row, now) for row in session().execute(_query(wanted, now).limit(limit))]
 
 
-def search(wanted: Filter, limit: int) -> Found:
-    """At most `limit` invites among the next ones of the list, of which only so many are looked at.
+def search(wanted: Filter, limit: int) -> SearchResult:
+    """At most `limit` invites out of the next 50,000 of the list, and where to continue; raises Invalid as `page` does.
 
-    So it takes no longer where few of a million match: who wants to can go on from `next`.
+    Only that many rows are looked at, so that a search which matches few of a million takes no longer than any other.
     """
     now = clock.now()
     query, last = _query(wanted, now), None
@@ -113,30 +123,46 @@ def search(wanted: Filter, limit: int) -> Found:
         )
     rows = [_listed(row, now) for row in session().execute(query.limit(limit + 1))]
     if len(rows) > limit:
-        return Found(rows[:limit], places.of(rows[limit - 1]))
-    return Found(rows, places.of(last) if last else None)
+        return SearchResult(rows[:limit], places.of(rows[limit - 1]))
+    return SearchResult(rows, places.of(last) if last else None)
 
 
 def one(invite_id: str) -> Listed:
-    """The row of one invite; raises InviteNotFound."""
+    """The row of the invite with this id; raises InviteNotFound."""
     row = session().execute(_LISTED.where(Invite.id == invite_id)).first()
     if row is None:
         raise InviteNotFound
     return _listed(row, clock.now())
 
 
+def of_new(invite: Invite, project: str | None, token: str) -> Listed:
+    """The row of an invite that was created just now, with this token, to the project with this slug."""
+    columns = ("id", "name", "email", "note", "plan", "role", "redirect_url", "makes_admin", "uses", "max_uses")
+    moments = ("made_by", "created_at", "expires_at", "revoked_at")
+    return Listed(
+        **{name: getattr(invite, name) for name in (*columns, *moments)},
+        token=token,
+        legacy_code=None,
+        project=project,
+        state="active",
+        used_at=None,
+        user_id=None,
+        used_by=None,
+    )
+
+
 class Counts(TypedDict):
-    """How many invites there are."""
+    """How many invites there are, in total and active."""
 
     total: int
     active: int
 
 
 def counts() -> Counts:
-    """How many invites there are in all, and how many of them are active: exactly, at this moment."""
+    """How many invites there are in total, and how many of them are active: exact, at this moment."""
     count = select(func.count()).select_from(Invite)
     unspent = and_(Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None))
-    active = (  # asked for one by one, each is a range of the index; together they would be a scan
+    active = (  # two queries, each a range of the index; a single one would read all rows
         count.where(unspent, Invite.expires_at > clock.now()),
         count.where(unspent, Invite.expires_at.is_(None)),
     )
@@ -147,9 +173,9 @@ def counts() -> Counts:
 
 
 def by_state() -> dict[str, int]:
-    """How many invites there are in each state: exactly, at this moment."""
+    """How many invites there are in each state: exact, at this moment."""
     now, count = clock.now(), select(func.count()).select_from(Invite)
-    found = {each: session().scalar(count.where(_in_state(each, now))) or 0 for each in ("expired", "revoked")}
+    found = {each: session().scalar(count.where(states.in_state(each, now))) or 0 for each in ("expired", "revoked")}
     known = counts()
     return {"active": known["active"], "used": known["total"] - known["active"] - sum(found.values()), **found}
 
@@ -157,51 +183,38 @@ def by_state() -> dict[str, int]:
 def _query(wanted: Filter, now: datetime) -> Select[Any]:
     query = _LISTED
     if wanted.states:
-        query = query.where(or_(*(_in_state(each, now) for each in wanted.states)))
+        query = query.where(or_(*(states.in_state(each, now) for each in wanted.states)))
     if wanted.project:
-        query = query.where(Invite.project_id == invites.project(wanted.project).id)
+        query = query.where(Invite.project_id == invites.find_project(wanted.project).id)
     if wanted.maker:
-        query = query.where(_made_by(wanted.maker))
+        query = query.where(_created_by(wanted.maker))
     if wanted.email:
         query = query.where(Invite.email == wanted.email)
     if wanted.text:
-        searched = (Invite.name, Invite.email, Invite.note)
-        query = query.where(or_(*(each.icontains(wanted.text, autoescape=True) for each in searched)))
+        query = query.where(searching.found(wanted.text, Invite.folded, Invite.name, Invite.email, Invite.note))
     return places.after(query, Invite, wanted.after)
 
 
-def _in_state(state: str, now: datetime) -> ColumnElement[bool]:
-    used = Invite.uses >= Invite.max_uses
-    if state == "active":
-        return invites.is_open(now)
-    if state == "used":
-        return used
-    if state == "revoked":
-        return and_(~used, Invite.revoked_at.is_not(None))
-    return and_(~used, Invite.revoked_at.is_(None), Invite.expires_at <= now)
-
-
-def _made_by(maker: str) -> ColumnElement[bool]:
+def _created_by(maker: str) -> ColumnElement[bool]:
     try:
         return Invite.maker_id == accounts.named(maker).id
     except UserNotFound:
-        return or_(Invite.key_id == maker, Invite.made_by.icontains(maker, autoescape=True))
+        key_id = maker.partition("/")[0]
+        return or_(Invite.key_id == key_id, searching.found(maker, Invite.made_by_folded, Invite.made_by))
 
 
-def _states(states: Mapping[str, Sequence[str]], word: object) -> Sequence[str]:
+def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Sequence[str]:
     if word not in states:
-        raise Invalid.at("status", "enum", "must be one of %(words)s", words=", ".join(states))
+        raise Invalid.at(field, "enum", "must be one of %(words)s", words=", ".join(states))
     return states[str(word)]
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "q": lambda value: fields.text(value, "q", 200),
     "project": lambda value: fields.text(value, "project", 100),
     "maker": lambda value: fields.text(value, "maker", 254),
     "email": fields.email,
     "cursor": places.read,
 }
-_FIELDS = {"status": "states", "q": "text", "cursor": "after"}
 
 _latest = (
     select(Redemption.id)
@@ -236,13 +249,26 @@ def _listed(row: Any, now: datetime) -> Listed:
     nonce, token_hash, legacy_hash = (values.pop(name) for name in ("nonce", "token_hash", "legacy_hash"))
     names = [values.pop(name) for name in ("display_name", "username", "address")]
     try:
-        token: str | None = tokens.shown_again(nonce, token_hash)
+        token: str | None = tokens.invite_token_again(nonce, token_hash)
     except LinkLost:
         token = None
     return Listed(
         **values,
         token=token,
-        legacy_code=tokens.legacy_shown_again(nonce, legacy_hash) if legacy_hash else None,
+        legacy_code=tokens.legacy_code_again(nonce, legacy_hash) if legacy_hash else None,
         state=state_of(row, now),
         used_by=called(*names) if row.user_id else None,
     )
+
+
+def batch_ids(once: str, count: int) -> list[str]:
+    """The ids of the `count` invites that the form with the number `once` creates.
+
+    They are the same if the form is sent again, so that a second sending creates nothing.
+    """
+    return [clock.id_for(f"{once} {number}") for number in range(count)]
+
+
+def with_ids(ids: Sequence[str]) -> Sequence[Invite]:
+    """The invites with these ids, the oldest first; ids that no invite has are left out."""
+    return session().scalars(select(Invite).where(Invite.id.in_(ids)).order_by(Invite.created_at, Invite.id)).all()

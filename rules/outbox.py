@@ -1,19 +1,21 @@
-"""What is to be mailed: a row in the same unit of work as what it announces, so that neither is without the other.
+"""Mails to be sent. Each is a row, written in the unit of work that it belongs to: either both are stored, or neither.
 
-A row has no link and no code in it: they are derived when it is delivered (delivery/outbox.py).
+A row holds no link and no code: delivery/outbox.py derives them when it sends the mail.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
 import clock
 from database import session
 from models import Code, Invite, Letter, User
-from rules import ids
-from rules.refusals import LetterNotFound
+from rules import counters, ids
+from rules.refusals import LetterNotFound, RateLimited
+
+MOST_TO_ONE, MOST_FROM_ONE = 5, 100  # invitations in a day, of all who are no admins of the site
 
 _WAITS = Letter.due_at.is_not(None)
 
@@ -21,7 +23,7 @@ _WAITS = Letter.due_at.is_not(None)
 def queue(
     kind: str, recipient: str, *, invite: Invite | None = None, code: Code | None = None, user: User | None = None
 ) -> Letter:
-    """Have a letter of this kind delivered to the stored address."""
+    """Put a mail of this kind to a stored address into the outbox, and return it."""
     letter = write(kind, recipient, invite=invite, code=code, user=user)
     session().add(letter)
     return letter
@@ -30,7 +32,7 @@ def queue(
 def write(
     kind: str, recipient: str, *, invite: Invite | None = None, code: Code | None = None, user: User | None = None
 ) -> Letter:
-    """Such a letter, which is not in the database yet."""
+    """A mail of this kind to a stored address, due now, which is not in the database yet."""
     now = clock.now()
     return Letter(
         id=clock.new_id(),
@@ -44,43 +46,60 @@ def write(
     )
 
 
+def limit_mails(purpose: str, subject: str, *bounds: tuple[int, timedelta]) -> None:
+    """Count a mail of this purpose and subject; raises RateLimited beyond one of the bounds, each so many in a time."""
+    for most, window in bounds:
+        counter = f"{purpose} mail in {clock.spell(window)}", subject
+        if counters.count(*counter, window) > most:
+            raise RateLimited(counters.seconds_left(*counter, window))
+
+
+def limit_invitations(sender: str, recipient: str) -> None:
+    """Count an invitation that the account with the id `sender` has mailed; raises RateLimited.
+
+    An address gets at most 5 a day, whoever sends them, and an account sends at most 100 a day.
+    """
+    limit_mails("invited", recipient, (MOST_TO_ONE, clock.DAY))
+    limit_mails("inviting", sender, (MOST_FROM_ONE, clock.DAY))
+
+
 def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:
-    """At most `limit` letters, the newest first; perhaps only those that still wait."""
+    """At most `limit` mails, the newest first; if `waiting`, only those that are not sent yet."""
     query = select(Letter).order_by(Letter.created_at.desc(), Letter.id).limit(limit)
     return session().scalars(query.where(_WAITS) if waiting else query).all()
 
 
 def of_invite(invite: Invite) -> Sequence[Letter]:
-    """The letters with an invite in them, in the order they were written."""
+    """The mails with an invite in them, the oldest first."""
     return session().scalars(select(Letter).where(Letter.invite_id == invite.id).order_by(Letter.created_at)).all()
 
 
 def has_untried(invite: Invite) -> bool:
-    """Whether a letter with this invite waits that nobody has tried to send yet."""
+    """Whether a mail with this invite waits that nobody tried to send yet."""
     waiting = Letter.invite_id == invite.id, _WAITS, Letter.attempts == 0
     return session().scalar(select(Letter.id).where(*waiting).limit(1)) is not None
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How many letters wait, how many of them have been tried in vain, and when the oldest was written."""
+class Summary:
+    """How many mails wait, how many of them failed at least once, and when the oldest was written."""
 
     waiting: int
     failed: int
     oldest: datetime | None
 
 
-def standing() -> Standing:
-    """What waits at this moment."""
+def summary() -> Summary:
+    """The number and age of the mails that wait now."""
     tried = func.count().filter(Letter.last_error.is_not(None))
     query = select(func.count(), tried, func.min(Letter.created_at)).where(_WAITS)
-    return Standing(*session().execute(query).one())
+    return Summary(*session().execute(query).one())
 
 
 def stuck_since(late: datetime) -> datetime | None:
-    """When the oldest letter was written that should have gone by `late`, if none written after it has gone either.
+    """When the oldest mail was written that waits since before `late`, if none written after it was sent; else None.
 
-    A letter whose recipient the mail server does not know waits alone, and holds up nothing.
+    A mail whose recipient the mail server refused does not count: it says nothing of the others.
     """
     last_sent = session().scalar(select(func.max(Letter.created_at)).where(Letter.sent_at.is_not(None)))
     known = or_(Letter.last_error.is_(None), ~Letter.last_error.startswith("SMTPRecipientsRefused"))
@@ -90,9 +109,10 @@ def stuck_since(late: datetime) -> datetime | None:
 
 
 def retry(letter_id: str | None = None) -> int:
-    """Have one letter that was not sent, by its id or the beginning of it, or all that wait, tried at once.
+    """Have mails that were not sent tried again at once; returns how many.
 
-    Returns how many; raises LetterNotFound.
+    With an id, or the beginning of one, only that mail, even if it was given up; raises LetterNotFound if there is
+    none or it was sent. Without an id all that wait.
     """
     which: ColumnElement[bool] = _WAITS
     if letter_id is not None:

@@ -1,8 +1,8 @@
 """Passwords: what one may be, and how it is hashed.
 
-Hashing takes 19 MiB and a noticeable time, so that guessing is dear. It happens in one thread of its
-own, and only so many requests may wait for it: a flood of sign-ins then neither starves the other
-requests nor eats the memory; who comes when there is no room is asked to come again.
+Hashing takes 19 MiB and a noticeable time, so that guessing is expensive. It happens in one thread of its own, and a
+limited number of requests may wait for it: a flood of sign-ins then neither slows the other requests down nor fills
+the memory. A request beyond that is refused and asked to come again.
 """
 
 import threading
@@ -16,11 +16,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
 import clock
-from config import settings
 from rules.refusals import Invalid, Overloaded
+from settings import settings
 
 LONGEST = 128
-ROOM = 9  # one is hashed, eight wait
+ROOM = 9  # requests at once: one is hashed, eight wait
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="passwords")
@@ -28,7 +28,7 @@ _places = threading.BoundedSemaphore(ROOM)
 
 
 def check(password: object, username: str | None = None) -> str:
-    """The password as it is hashed (NFC); raises Invalid if it is too short, too long or well known."""
+    """The password in Unicode's form NFC, to be hashed; raises Invalid if it is too short, too long or too common."""
     if not isinstance(password, str):
         raise Invalid.at("password", "string", "must be text")
     kept = _normal(password)
@@ -46,7 +46,7 @@ def check(password: object, username: str | None = None) -> str:
 
 @contextmanager
 def room() -> Iterator[None]:
-    """A place in the queue for one request; raises Overloaded where there is none."""
+    """Hold one of the places for requests that hash a password; raises Overloaded if all are taken."""
     if not _places.acquire(blocking=False):
         raise Overloaded
     try:
@@ -56,17 +56,18 @@ def room() -> Iterator[None]:
 
 
 def hash(password: str) -> str:
-    """The argon2id hash to store. Takes long: not for inside a unit of work."""
-    return _thread.submit(_hasher.hash, password).result()
+    """The argon2id hash to store; raises Overloaded. Slow: do not call it inside a unit of work."""
+    with room():
+        return _thread.submit(_hasher.hash, password).result()
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Whether this is the password. Without a stored hash it takes as long, and is False."""
+    """Whether this is the password; call it inside `room`. Slow; without a stored hash as slow, and False."""
     return _thread.submit(_matches, _normal(password), stored).result()
 
 
 def _normal(password: str) -> str:
-    """NFC; what is far too long is cut, since to normalise it would take time that grows with its square."""
+    """The password in form NFC, cut if it is far too long: the time for it grows with the square of the length."""
     return unicodedata.normalize("NFC", password[: 4 * LONGEST + 1])
 
 
@@ -79,13 +80,13 @@ def _matches(password: str, stored: str | None) -> bool:
 
 @cache
 def _nobody() -> str:
-    """The hash that a password is compared with where there is no account. Made as all are, in their thread."""
+    """The hash that a password is compared with if there is no account, computed as any other in their thread."""
     return _hasher.hash(clock.random_hex(16))
 
 
 @cache
 def _common() -> frozenset[str]:
-    """Some 30,000 passwords that have been seen most often, from the zxcvbn package."""
+    """The 30,000 most common passwords, from the zxcvbn package."""
     from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
     return frozenset(FREQUENCY_LISTS["passwords"])

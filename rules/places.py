@@ -1,6 +1,6 @@
-"""Places in a list whose newest row comes first: a page starts after one, never at an offset.
+"""Places in a list whose newest row comes first. A page starts after a place, and not at an offset.
 
-So it costs the same however many rows there are.
+So a page costs the same, however many rows come before it.
 """
 
 import base64
@@ -12,21 +12,21 @@ from sqlalchemy import Select, or_
 import clock
 from rules.refusals import Invalid
 
-Place = tuple[datetime, str]  # created_at and id of a row
+Place = tuple[datetime, str]  # the created_at and the id of a row
 
 
 def of(row: Any) -> Place:
-    """Where a row is."""
+    """The place of a row: its `created_at` and `id`."""
     return row.created_at, row.id
 
 
 def newest(table: Any) -> tuple[Any, Any]:
-    """The order of such a list."""
+    """The ORDER BY of a list whose newest row comes first."""
     return table.created_at.desc(), table.id.desc()
 
 
 def after(query: Select[Any], table: Any, place: Place | None) -> Select[Any]:
-    """What comes after a place; all of it after none."""
+    """The query for the rows after a place; for all rows if the place is None."""
     if place is None:
         return query
     created_at, id_ = place
@@ -34,18 +34,26 @@ def after(query: Select[Any], table: Any, place: Place | None) -> Select[Any]:
 
 
 def cursor(place: Place) -> str:
-    """What to ask for the rows after this place with."""
-    written = f"{clock.iso(place[0])} {place[1]}"
+    """A place as text, for the request of the rows after it."""
+    return encoded(f"{clock.iso(place[0])} {place[1]}")
+
+
+def encoded(written: str) -> str:
+    """A text as a cursor, whatever list it is a place in."""
     return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
+def decoded(cursor: str) -> str:
+    """The text that a cursor was made of; raises ValueError for what is no cursor."""
+    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+
+
 def read(cursor: str) -> Place:
-    """The place that a cursor means; raises Invalid."""
+    """The place that a cursor stands for; raises Invalid."""
     try:
-        written = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, _, id_ = written.partition(" ")
+        moment, _, id_ = decoded(cursor).partition(" ")
         if "\0" in id_:
             raise ValueError("no id has a NUL in it")
         return datetime.fromisoformat(moment).astimezone(UTC), id_
     except (ValueError, OverflowError):
-        raise Invalid.at("cursor", "format", "must be the `next` of a page before") from None
+        raise Invalid.at("cursor", "format", "names no place in this list; take `next` of the page before") from None

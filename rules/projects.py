@@ -1,21 +1,25 @@
-"""Projects: what an invite may let people join, and who may invite them.
+"""Projects: what an invite may let a guest join, and who may invite to them.
 
-Each has one owner. The owner and admins invite and cancel; only the owner makes admins.
+Each has one owner. The owner and its admins invite and revoke; only the owner gives the role admin.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, select
+import sqlalchemy
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 import clock
 from database import may_write, session
 from models import Invite, Member, Project, User
-from rules import accounts, addresses, invites
+from rules import accounts, addresses, changing, events, invites, outbox, states
+from rules.events import About
+from rules.idempotency import Once
 from rules.refusals import (
     AlreadyMember,
+    Invalid,
     InviteAlreadyExists,
     InviteNotFound,
     MemberNotFound,
@@ -37,18 +41,20 @@ class Plan:
 
 
 def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
-    """Make a project; its slug is made from its name, whatever the script, and is its own.
+    """Create a project with this owner and return it. Its slug is made from its name, in any script, and is unique.
 
-    With an id it is made once, however often it is asked for.
+    If there is a project with the id `id_` already, that one is returned: a form that is sent twice creates one
+    project. Raises Invalid if the account is disabled.
     """
     now = clock.now()
+    _refuse_disabled(owner)
     while True:
-        if id_ and (made := session().get(Project, id_)):
-            return made
+        if id_ and (existing := session().get(Project, id_)):
+            return existing
         project = Project(
             id=id_ or clock.new_id(),
             name=plan.name,
-            slug=_free_slug(plan.name),
+            slug=free_slug(plan.name),
             description=plan.description,
             is_public=plan.is_public,
             created_at=now,
@@ -57,11 +63,33 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
             with session().begin_nested():
                 session().add(project)
             break
-        except IntegrityError:  # somebody else took that slug, or sent that form, just now
+        except IntegrityError:  # another request took this slug, or sent this form, just now
             continue
     session().add(Member(id=clock.new_id(), project=project, user=owner, role="owner", joined_at=now))
-    session().flush()
+    events.tell("project.created", project_id=project.id, user_id=owner.id)
     return project
+
+
+def free_slug(name: str) -> str:
+    """A slug made from a name that no project has: ``tea-garden``, or ``tea-garden-2`` if that is taken."""
+    from slugify import slugify  # slow to load
+
+    wanted = slugify(name, max_length=LONGEST_SLUG) or "project"
+    if not _is_taken(wanted):
+        return wanted
+    # Doubled, then halved: to look at each number would take as many queries as there are projects of this name.
+    free = 2
+    while _is_taken(f"{wanted}-{free}"):
+        free *= 2
+    taken = free // 2
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        taken, free = (middle, free) if _is_taken(f"{wanted}-{middle}") else (taken, middle)
+    return f"{wanted}-{free}"
+
+
+def _is_taken(slug: str) -> bool:
+    return session().scalar(select(Project.id).where(Project.slug == slug)) is not None
 
 
 def find(slug: str) -> Project:
@@ -72,21 +100,60 @@ def find(slug: str) -> Project:
     return project
 
 
-def visible(slug: str, user: User) -> Project:
-    """A project that this account may see: its own, a public one, any for an admin of the site."""
-    project = find(slug)
-    if not (project.is_public or accounts.is_admin(user)):
-        _membership(project, user)
+def held(slug: str) -> Project:
+    """The project with this slug, locked until the unit ends; raises ProjectNotFound.
+
+    Nobody else invites to it as a member, removes members, hands it over or deletes it meanwhile. Rows are locked in
+    one order, since two units that each hold what the other wants would wait for each other: the caller, the project,
+    its invites, its members.
+    """
+    project = session().scalar(select(Project).where(Project.slug == slug).with_for_update(key_share=True))
+    if project is None:
+        raise ProjectNotFound
     return project
 
 
+def visible(slug: str, user: User) -> Project:
+    """The project with this slug, if this account may see it: a member, an admin of the site, anyone if it is public.
+
+    Raises ProjectNotFound or NotProjectMember.
+    """
+    project = find(slug)
+    if not (project.is_public or accounts.is_admin(user)):
+        membership(project, user)
+    return project
+
+
+def membership(project: Project, user: User) -> Member:
+    """The membership of an account in a project; raises NotProjectMember.
+
+    In a unit that writes, the row is locked, so that the member keeps this role until the unit ends.
+    """
+    mine = select(Member).where(Member.project_id == project.id, Member.user_id == user.id)
+    member = session().scalar(mine.with_for_update(read=True) if may_write() else mine)
+    if member is None:
+        raise NotProjectMember
+    return member
+
+
+def find_member(project: Project, user: User) -> Member | None:
+    """The membership of an account in a project; None if it is no member."""
+    return session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
+
+
 def of_member(slug: str, user: User) -> Member:
-    """The membership of this account; raises NotProjectMember."""
-    return _membership(find(slug), user)
+    """The membership of an account in the project with this slug; raises ProjectNotFound or NotProjectMember.
+
+    In a unit that writes, the project is locked first, as `held` says.
+    """
+    return membership(held(slug) if may_write() else find(slug), user)
 
 
 def of_manager(slug: str, user: User) -> Member:
-    """Likewise for the owner and the admins; raises NotAllowed for others."""
+    """The membership of an owner or admin of the project with this slug.
+
+    Raises ProjectNotFound, NotProjectMember, or NotAllowed for one with the role member.
+    """
     member = of_member(slug, user)
     if member.role == "member":
         raise NotAllowed
@@ -94,46 +161,49 @@ def of_manager(slug: str, user: User) -> Member:
 
 
 def of_user(user: User) -> Sequence[Project]:
-    """The projects that an account belongs to, by name."""
+    """The projects of which an account is a member, by name."""
     mine = select(Project).join(Member, Member.project_id == Project.id).where(Member.user_id == user.id)
-    return session().scalars(mine.order_by(Project.name, Project.id)).all()
+    return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Project.owner))).all()
 
 
 def newest(limit: int) -> Sequence[Project]:
-    """At most `limit` projects, the newest first."""
+    """At most `limit` projects, the newest first, without the deleted ones."""
     query = select(Project).where(Project.deleted_at.is_(None)).order_by(Project.created_at.desc(), Project.id)
-    return session().scalars(query.limit(limit)).all()
+    return session().scalars(query.limit(limit).options(joinedload(Project.owner))).all()
 
 
-def beginning(text: str, limit: int) -> Sequence[Project]:
-    """Projects whose slug begins so, at most `limit`."""
+def starting_with(text: str, limit: int) -> Sequence[Project]:
+    """At most `limit` projects whose slug starts with a text."""
     return session().scalars(select(Project).where(Project.slug.startswith(text, autoescape=True)).limit(limit)).all()
 
 
 def members(project: Project) -> Sequence[Member]:
-    """Who belongs to a project, in the order they came."""
+    """The members of a project, in the order in which they joined."""
     query = select(Member).where(Member.project_id == project.id).order_by(Member.joined_at, Member.id)
     return session().scalars(query.options(joinedload(Member.user))).all()
 
 
-def owner(project: Project) -> User:
-    """The one who owns a project."""
-    return session().scalars(select(User).join(Member, Member.user_id == User.id).where(*_owned(project))).one()
+def invite(member: Member, draft: invites.Draft, once: Once | None = None) -> Invite:
+    """Create an invite to a manager's project and mail it to the draft's address; with `once` as `invites.create`.
 
-
-def invite(member: Member, draft: invites.Draft) -> Invite:
-    """Invite an address to the project of a manager; raises what stands in the way."""
-    project = session().get_one(Project, member.project_id, with_for_update=True)
+    Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited for too many
+    mails, or Invalid.
+    """
+    if once and (before := once.made()):
+        return before
+    project = member.project
     holder = addresses.verified_holder(draft.email) if draft.email else None
-    if holder and _find_member(project, holder):
+    if holder and find_member(project, holder):
         raise AlreadyMember
-    same = Invite.project_id == project.id, Invite.email == draft.email, invites.is_open(clock.now())
+    same = Invite.project_id == project.id, Invite.email == draft.email, states.is_active(clock.now())
     if session().scalar(select(Invite.id).where(*same).limit(1)):
         raise InviteAlreadyExists
     if draft.role == "admin" and member.role != "owner":
         raise NotAllowed
+    if draft.email and not accounts.is_admin(member.user):
+        outbox.limit_invitations(member.user_id, draft.email)
     maker = invites.Maker(member.user.called, user=member.user, appoints=member.role == "owner")
-    return invites.create(draft, maker, mailed=True)
+    return invites.create(draft, maker, mailed=True, once=once)
 
 
 def invites_of(project: Project) -> Sequence[Invite]:
@@ -142,70 +212,67 @@ def invites_of(project: Project) -> Sequence[Invite]:
     return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc())).all()
 
 
-def cancel(member: Member, invite_id: str) -> None:
-    """Withdraw an invite to the project of a manager; that of another is not found."""
+def revoke_invite(member: Member, invite_id: str) -> None:
+    """Revoke an invite to a manager's project; raises InviteNotFound, also for an invite to another project."""
     found = invites.find_by_id(invite_id)
     if found.project_id != member.project_id:
         raise InviteNotFound
-    invites.revoke(found)
+    changing.revoke(found)
 
 
 def remove(manager: Member, member_id: str) -> None:
-    """Remove a member, and withdraw the open invites it made there. Admins remove members; nobody the owner."""
+    """Remove a member from a project, and revoke the invites to it that this member created.
+
+    Raises MemberNotFound, or NotAllowed: nobody removes the owner, and only the owner removes an admin.
+    """
     gone = session().get(Member, member_id)
     if gone is None or gone.project_id != manager.project_id:
         raise MemberNotFound
     if gone.role == "owner" or (gone.role == "admin" and manager.role != "owner"):
         raise NotAllowed
-    maker, project_id = gone.user, gone.project_id
+    changing.revoke_all_by(gone.user, gone.project_id)
+    events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
     session().delete(gone)
-    session().flush()  # first, so that it waits for what is still being made in this member's name
-    invites.revoke_all_by(maker, project_id)
 
 
-def hand_over(project: Project, user: User) -> None:
-    """Make somebody else the owner; who was it becomes an admin."""
+def hand_over(slug: str, user: User) -> None:
+    """Make an account the owner of a project; the owner before becomes an admin of it.
+
+    Raises ProjectNotFound, or Invalid if the account is disabled.
+    """
     now = clock.now()
-    session().scalars(select(Member).where(*_owned(project))).one().role = "admin"
-    session().flush()
-    heir = _find_member(project, user)
+    _refuse_disabled(user)
+    project = held(slug)
+    before = session().scalars(select(Member).where(Member.project_id == project.id, Member.role == "owner")).one()
+    if before.user_id == user.id:
+        return
+    before.role = "admin"
+    session().flush()  # first, since the database allows one owner
+    about = About(project_id=project.id, user_id=user.id)
+    heir = find_member(project, user)
     if heir is None:
         heir = Member(id=clock.new_id(), project=project, user=user, role="owner", joined_at=now)
         session().add(heir)
+        events.tell("member.joined", **about)
     heir.role = "owner"
+    events.tell("project.owner", **about, facts={"before": before.user_id})
 
 
-def remove_all(project: Project) -> int:
-    """Delete a project: its open invites are withdrawn (how many is returned), an empty row stays for history."""
+def delete(slug: str) -> int:
+    """Delete a project; returns how many of its invites were revoked. An empty row stays, for history.
+
+    Raises ProjectNotFound.
+    """
+    project = held(slug)
+    revoked = changing.revoke_all_to(project)  # first: who accepts one locks that, and refers to the project after it
     project.deleted_at, project.slug = clock.now(), None
-    session().execute(delete(Member).where(Member.project_id == project.id))
-    return invites.revoke_all_to(project)
+    session().execute(sqlalchemy.delete(Member).where(Member.project_id == project.id))
+    events.tell("project.deleted", project_id=project.id)
+    return revoked
 
 
-def _owned(project: Project) -> tuple[ColumnElement[bool], ...]:
-    return Member.project_id == project.id, Member.role == "owner"
-
-
-def _find_member(project: Project, user: User) -> Member | None:
-    return session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
-
-
-def _membership(project: Project, user: User) -> Member:
-    mine = select(Member).where(Member.project_id == project.id, Member.user_id == user.id)
-    member = session().scalar(mine.with_for_update(read=True) if may_write() else mine)
-    if member is None:
-        raise NotProjectMember
-    return member
-
-
-def _free_slug(name: str) -> str:
-    from slugify import slugify  # slow to load
-
-    wanted = slugify(name, max_length=LONGEST_SLUG) or "project"
-    taken = set(session().scalars(select(Project.slug).where(Project.slug.startswith(wanted, autoescape=True))))
-    if wanted not in taken:
-        return wanted
-    number = 2
-    while f"{wanted}-{number}" in taken:
-        number += 1
-    return f"{wanted}-{number}"
+def _refuse_disabled(owner: User) -> None:
+    """Raise Invalid for an account that cannot sign in; it stays able to until this unit ends."""
+    accounts.hold(owner)
+    if not owner.may_sign_in:
+        raise Invalid.at("owner", "disabled", "cannot be a disabled account: enable it first, or name another one")

@@ -1,7 +1,6 @@
-"""The API keys in the data of a Prosody, as its mod_invites_api stored them.
+"""The API keys that Prosody's mod_invites_api has stored in a data directory.
 
-In two forms: Lua text, a file for each host (Prosody's "internal" storage), and rows of a SQLite file
-(its "sql" storage).
+They are in Lua text, a file for each host (Prosody's storage "internal"), or in a SQLite file (its storage "sql").
 """
 
 import json
@@ -14,24 +13,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from rules.guests import AS_IS
-from rules.keys import Foreign
+from rules.headings import AS_IS
+from rules.keys import ImportedKey
 from rules.refusals import Invalid
+from settings import texts
 
 STORE = "invite_api_keys"
 
-# What util.serialization writes, piece by piece: text, a number, a word or a sign.
+# A piece of what Prosody's util.serialization writes: a text, a number, a word or a sign.
 _PIECE = re.compile(r'\s*("(?:[^"\\]|\\.)*"|-?[0-9][\w.+-]*|[A-Za-z_]\w*|[{}\[\]=;,])', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-9]{3}|.)", re.DOTALL)
 _ESCAPED = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
-# What reading half a table, or something else, ends in.
+# What `parse` may raise for half a table or for other text.
 _HALF = (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
-def keys(folder: Path, host: str | None = None) -> list[tuple[str, Foreign]]:
-    """(host, key) for all keys in a data directory, or those of one host; raises Invalid where there are none.
+def keys(folder: Path, host: str | None = None) -> list[tuple[str, ImportedKey]]:
+    """The keys of a data directory, or of one host in it, as pairs of host and key.
 
-    A file of SQLite may be named instead of the directory that it is in.
+    `folder` may also be the SQLite file itself. Raises Invalid if it cannot be read or holds no keys.
     """
     try:
         found = [each for each in _stored(folder) if host in (None, each[0])]
@@ -56,19 +56,21 @@ def _stored(folder: Path) -> Iterator[tuple[str, Any]]:
             yield from ((host, json.loads(value)) for host, value in connection.execute(rows, (STORE,)))
 
 
-def _foreign(facts: dict[str, Any]) -> Foreign:
-    made = facts.get("created_at")
-    name = "".join(each if each.isprintable() else " " for each in facts.get("name") or "").strip()[:100]
-    return Foreign(
+def _foreign(facts: dict[str, Any]) -> ImportedKey:
+    created = facts.get("created_at")
+    given = facts.get("name") or ""
+    unseen = set(texts.unseen(given))
+    name = "".join(" " if place in unseen else each for place, each in enumerate(given)).strip()[:100]
+    return ImportedKey(
         id=str(facts["id"]),
         secret=str(facts["token"]),
         name=name or None,
-        created_at=datetime.fromtimestamp(made, UTC) if made else None,
+        created_at=datetime.fromtimestamp(created, UTC) if created else None,
     )
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The table that a file of Prosody's returns; raises ValueError or one of _HALF for anything else."""
+    """The table in a file that Prosody has written; raises ValueError or one of _HALF for any other text."""
     pieces = []
     place, end = 0, len(text.rstrip())
     while place < end:
@@ -87,12 +89,13 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _value(pieces: list[str]) -> Any:
-    """The value at the end of the pieces, which are in reverse; they are taken away."""
+    """The value that the pieces, in reverse order, end with; its pieces are removed from the list."""
     piece = pieces.pop()
     if piece == "{":
         return dict(_members(pieces))
     if piece[0] == '"':
-        return _unescaped(piece[1:-1])
+        # Lua's escapes stand for bytes, and the bytes for UTF-8.
+        return _ESCAPE.sub(_byte, piece[1:-1].encode()).decode(errors="replace")
     if piece in ("true", "false"):
         return piece == "true"
     return float(piece) if piece != "nil" else None
@@ -108,11 +111,6 @@ def _members(pieces: list[str]) -> Iterator[tuple[Any, Any]]:
         if (pieces.pop(), pieces.pop()) != ("]", "="):
             raise ValueError("a member has no value")
         yield key, _value(pieces)
-
-
-def _unescaped(text: str) -> str:
-    """Lua's escapes stand for bytes, and these for UTF-8."""
-    return _ESCAPE.sub(_byte, text.encode()).decode(errors="replace")
 
 
 def _byte(escape: "re.Match[bytes]") -> bytes:

@@ -1,28 +1,29 @@
-"""How an invite is used: one use of it is taken, and an account has what it promises.
+"""How an invite is used: one use of it is taken, and an account gets what it promises.
 
-A use is taken by one guarded UPDATE, first in its transaction; everything that follows from it is
-in the same transaction, and a refusal after it gives the use back. Why nothing could be taken is
-found out afterwards, by reading the row.
+One guarded UPDATE takes a use, first in its unit of work. What follows from it is in the same unit, so a refusal
+after it gives the use back. If nothing could be taken, the row is read afterwards to say why.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 import clock
 from database import connection, session
 from database.statements import Statement
 from models import Invite, Member, Project, Redemption, User
-from rules import addresses, invites, tokens
+from rules import addresses, events, invitations, invites, states, tokens
+from rules.events import About
 from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import Account
 
 
 @dataclass(frozen=True)
 class Taken:
-    """An invite of which one use has been taken, and what is needed of it now."""
+    """An invite of which one use has been taken, with the columns that are needed after it."""
 
     id: str
     email: str | None
@@ -34,20 +35,22 @@ class Taken:
 
 
 def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
-    """Whether whoever has this token has read the mail to the invite's address."""
+    """Whether this is the token that was mailed, so that its bearer has read the mail to the invite's address."""
     return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
 
 def accept(token: str, user: User | Account) -> Taken:
-    """Let an account that exists use an invite; raises whatever stands in the way.
+    """Let an existing account use an invite; returns the invite that was used.
 
-    An invite that is bound to an address is only for the account that has verified that address,
-    or does so now, by using the link that was mailed there.
+    An invite for one address is only for the account that has verified that address, or verifies it now with the link
+    that was mailed there. Raises InviteNotFound, InviteUsed, InviteExpired, AlreadyMember or EmailMismatch.
     """
+    if user.email is None:  # otherwise no other account has the address that this proves
+        hold_claim(token)
     try:
         invite = take(token)
     except (InviteUsed, InviteExpired):
-        _refuse_again(invites.find(token), user)
+        refuse_second_use(invites.find(token), user)
         raise
     settle(invite, user)
     if _is_yet_to_prove(invite, user, token):
@@ -55,10 +58,10 @@ def accept(token: str, user: User | Account) -> Taken:
     return invite
 
 
-def hindrance(invite: Invite, user: User | Account, token: str) -> Refusal | None:
-    """What would keep this account from using an open invite with this token, if anything."""
+def refusal_of(invite: Invite, user: User | Account, token: str) -> Refusal | None:
+    """The refusal that this account would get for an active invite with this token; None if it may use it."""
     try:
-        _refuse_again(invite, user)
+        refuse_second_use(invite, user)
         _is_yet_to_prove(invite, user, token)
     except (AlreadyMember, EmailMismatch) as refusal:
         return refusal
@@ -70,70 +73,98 @@ def has_used(invite: Invite | Taken, user: User | Account) -> bool:
     return _USED.value(invite_id=invite.id, user_id=user.id) is not None
 
 
-def take(token: str) -> Taken:
-    """Take one use of an invite, for `settle` to give to an account; raises what stands in the way.
+def hold_claim(token: str) -> None:
+    """Lock what ends if this token proves an address that another account only claims; before `take`."""
+    if mailed := _MAILED.first(digest=tokens.digest(token)):
+        addresses.hold_claim(mailed.email, mailed.id)
 
-    Call it first in the unit of work. A refusal later in the unit gives the use back.
+
+def take(token: str) -> Taken:
+    """Take one use of an invite, for `settle` to give to an account.
+
+    Call it first in the unit of work, but for `hold_claim`; a refusal later in the unit gives the use back. Raises
+    InviteNotFound, InviteUsed or InviteExpired.
     """
-    taken = _TAKE.first(now=clock.now(), digest=tokens.digest(token))
+    now, digest = clock.now(), tokens.digest(token)
+    taken = _TAKE.first(now=now, digest=digest) or _TAKE_MAILED.first(now=now, digest=digest)
     if taken is None:
-        invites.find_open(token)
+        invites.find_active(token)
         raise InviteNotFound
     return Taken(*taken)
 
 
 def take_one(which: ColumnElement[bool]) -> Taken | None:
-    """The guarded UPDATE: take one use of the invite that is meant if it is open, or nothing."""
+    """The guarded UPDATE: take one use of the invite for which the condition holds; None if it is not active."""
     taken = connection().execute(_take(which), {"now": clock.now()}).first()
     return Taken(*taken) if taken else None
 
 
 def _take(which: ColumnElement[bool]) -> Any:
     facts = (getattr(Invite, each.name) for each in fields(Taken))
-    return update(Invite).where(which, invites.is_open(bindparam("now"))).values(uses=Invite.uses + 1).returning(*facts)
+    return (
+        update(Invite).where(which, states.is_active(bindparam("now"))).values(uses=Invite.uses + 1).returning(*facts)
+    )
 
 
-def leads_to(invite: Taken) -> tuple[str | None, str | None]:
-    """The slug of the project that somebody has joined with an invite, and where they may go now."""
+def destination(invite: Taken) -> tuple[str | None, str | None]:
+    """The slug of the project that an invite leads to, and the URL to go to next; each is None if there is none."""
     slug = _SLUG.value(id=invite.project_id) if invite.project_id else None
-    return slug, invites.redirect(invite.redirect_url)
+    return slug, invitations.redirect(invite.redirect_url)
 
 
 def settle(invite: Taken, user: User | Account) -> None:
-    """Let the account have what the invite that it took promises, and write down that it did.
+    """Give an account what the invite that it took promises, and store the redemption.
 
-    Raises AlreadyMember for a second use by the same account.
+    Raises AlreadyMember if the account has used the invite before or is a member of its project.
     """
-    _refuse_again(invite, user)
+    refuse_second_use(invite, user)
     now = clock.now()
     whose = {"id": clock.new_id(), "user_id": user.id}
     try:
         _REDEEM.run(**whose, invite_id=invite.id, redeemed_at=now)
         if invite.project_id:
             _JOIN.run(**whose, project_id=invite.project_id, role=invite.role, joined_at=now)
-    except IntegrityError:  # the same account, at the same moment
+    except IntegrityError:  # another request of the same account, at the same moment
         raise AlreadyMember from None
-    if invite.makes_admin:
-        admin = session().get_one(User, user.id)
-        admin.admin_at = admin.admin_at or now
+    by, about = events.person(user), About(invite_id=invite.id, project_id=invite.project_id, user_id=user.id)
+    events.tell("invite.used", by=by, at=now, facts={"redemption": whose["id"]}, **about)
+    if invite.project_id:
+        events.tell("member.joined", by=by, at=now, **about)
+    admin = session().get_one(User, user.id) if invite.makes_admin else None
+    if admin and admin.admin_at is None:
+        admin.admin_at = now
+        events.tell("user.admin", by=by, at=now, facts={"admin": True}, **about)
 
 
-def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:
-    """Whether using this token proves the invite's address to be this account's; raises EmailMismatch."""
-    if invite.email is None or (invite.email == user.email and user.email_verified_at):
-        return False
-    if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
-        raise EmailMismatch
-    return True
-
-
-def _refuse_again(invite: Invite | Taken, user: User | Account) -> None:
+def refuse_second_use(invite: Invite | Taken, user: User | Account) -> None:
+    """Raise AlreadyMember if an account has used this invite before, or is a member of its project."""
     if has_used(invite, user) or (invite.project_id and _BELONGS.value(project_id=invite.project_id, user_id=user.id)):
         raise AlreadyMember
 
 
-# Built once: building them takes as long as SQLite does.
-_TAKE = Statement(_take(invites.WITH_TOKEN))
+def miscounted() -> Sequence[str]:
+    """The ids of invites whose uses are not the number of their redemptions. A sound database has none."""
+    redeemed = select(func.count()).where(Redemption.invite_id == Invite.id).scalar_subquery()
+    return session().scalars(select(Invite.id).where(Invite.uses != redeemed)).all()
+
+
+def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:
+    """Whether to use this token proves the invite's address to be this account's; raises EmailMismatch.
+
+    Also for an address that another account has verified, which keeps it.
+    """
+    if invite.email is None or (invite.email == user.email and user.email_verified_at):
+        return False
+    if user.email not in (None, invite.email) or not proves_mailbox(invite, token):
+        raise EmailMismatch
+    if user.email is None and addresses.verified_holder(invite.email):
+        raise EmailMismatch
+    return True
+
+
+# Built once, since building a query takes as long as SQLite takes to answer it.
+_TAKE, _TAKE_MAILED = (Statement(_take(each)) for each in (invites.WITH_TOKEN, invites.WITH_MAIL_TOKEN))
+_MAILED = Statement(select(Invite.id, Invite.email).where(invites.WITH_MAIL_TOKEN))
 _SLUG = Statement(select(Project.slug).where(Project.id == bindparam("id")))
 _USED = Statement(
     select(Redemption.id).where(

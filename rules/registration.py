@@ -1,27 +1,27 @@
-"""Six-digit codes by mail: registering without an invite, in three steps, and proving an address.
+"""Six-digit codes by mail, for registering without an invite in three steps, and for proving an address.
 
-A code lives ten minutes and is looked at three times, however many tries come at once: each is
-counted, in a unit of its own, before the code is compared. An address that is taken is treated like any
+A code is valid for ten minutes and compared at most three times, even if many tries come at once: each is counted, in
+a unit of work of its own, before the code is compared. An address that has an account gets the same answer as any
 other; only its mail says so.
 """
 
 from sqlalchemy import delete, select, update
 
 import clock
-from config import settings
 from database import session
 from models import Code, User
-from rules import accounts, addresses, counters, outbox, tokens
+from rules import accounts, addresses, fields, outbox, tokens
 from rules.accounts import Names
 from rules.refusals import (
     CodeExpired,
     EmailAlreadyVerified,
     InvalidCode,
     NoCode,
-    RateLimited,
     RegistrationClosed,
     TooManyAttempts,
 )
+from rules.sessions import Account
+from settings import settings
 
 TTL = 10 * clock.MINUTE
 ATTEMPTS = 3
@@ -29,17 +29,23 @@ MAILS_A_DAY = 5
 
 
 def refuse_if_closed() -> None:
-    """Raise RegistrationClosed where one can only register with an invite."""
+    """Raise RegistrationClosed where one can only register with an invite (INVITE_API_REGISTRATION)."""
     if not settings().open_registration:
         raise RegistrationClosed
 
 
 def start(email: str) -> None:
-    """Send a code to an address; one that belongs to an account gets another mail. Raises RateLimited."""
+    """Mail a code to an address; one that belongs to an account gets a mail that says so instead.
+
+    For an address whose code was right within the last ten minutes nothing is mailed: its owner chooses a password
+    now, and anyone could undo that with a new code. Raises RegistrationClosed or RateLimited.
+    """
     refuse_if_closed()
-    limit_mails("register", email)
+    _limit("register", email)
+    if _confirmed(email):
+        return
     holder = addresses.verified_holder(email)
-    code = _new_code("register", email, None)
+    code = create_code("register", email, None)
     if holder:
         outbox.queue("known", email, user=holder)
     else:
@@ -47,63 +53,65 @@ def start(email: str) -> None:
 
 
 def start_proof(user: User) -> None:
-    """Send a code to an account's own address; raises EmailAlreadyVerified, NoCode without an address."""
+    """Mail a code to an account's address; raises EmailAlreadyVerified, RateLimited, or NoCode without an address."""
     if user.email is None:
         raise NoCode
     if user.email_verified_at:
         raise EmailAlreadyVerified
-    limit_mails("verify", user.email)
-    outbox.queue("code", user.email, code=_new_code("verify", user.email, user), user=user)
+    _limit("verify", user.email)
+    outbox.queue("code", user.email, code=create_code("verify", user.email, user), user=user)
+
+
+def is_code_awaited(account: Account) -> bool:
+    """Whether a code was mailed with which this account can prove its address now."""
+    mailed = Code.purpose == "verify", Code.email == account.email, Code.user_id == account.id
+    good = Code.used_at.is_(None), Code.expires_at > clock.now()
+    return session().scalar(select(Code.id).where(*mailed, *good)) is not None
 
 
 def send_reset(email: str) -> None:
-    """Mail a link for a new password to an address, if it belongs to an account. Raises RateLimited.
+    """Mail a link for a new password to an address if it belongs to an account. Raises RateLimited.
 
-    For any other the letter is written too, and taken back: the time it takes should not tell who is here.
+    If that account is disabled, the mail says so, and has no link.
+
+    For any other address the mail is written, too, and rolled back: the time it takes must not show who has an
+    account.
     """
-    limit_mails("reset", email)
+    _limit("reset", email)
     user = addresses.holder(email)
     with session().begin_nested() as written:
         outbox.queue("reset", email, user=user)
         session().flush()
-        if user is None or not user.may_sign_in:
+        if user is None:
             written.rollback()
 
 
-def limit_mails(purpose: str, email: str) -> None:
-    """Count a mail of this purpose to an address; raises RateLimited beyond one in a minute, or five in a day."""
-    for most, window in ((1, clock.MINUTE), (MAILS_A_DAY, clock.DAY)):
-        counter = f"{purpose} mail in {clock.spell(window)}", email
-        if counters.spend(*counter, window) > most:
-            raise RateLimited(counters.seconds_left(*counter, window))
+def _limit(purpose: str, email: str) -> None:
+    """Count a mail to an address; raises RateLimited beyond one in a minute or five in a day."""
+    outbox.limit_mails(purpose, email, (1, clock.MINUTE), (MAILS_A_DAY, clock.DAY))
 
 
-def count_try(email: str, user: User | None) -> tuple[str, int]:
-    """Count a try at the code of an address, before it is looked at: the code's id, and which try it is.
+def count_try(email: str, user_id: str | None) -> tuple[str, int]:
+    """Count a try at the code of an address before it is compared; returns the code's id and the number of the try.
 
-    With a session it is about that account's own code. Raises NoCode.
+    With the id of an account it is about that account's own code. Raises NoCode, and without one RegistrationClosed.
     """
-    if user is None:
+    if user_id is None:
         refuse_if_closed()
-    mine = Code.user_id == user.id if user else Code.user_id.is_(None)
-    counted = (
-        session()
-        .execute(
-            update(Code)
-            .where(Code.email == email, mine, Code.used_at.is_(None))
-            .values(attempts=Code.attempts + 1)
-            .returning(Code.id, Code.attempts)
-            .execution_options(synchronize_session=False)
-        )
-        .first()
-    )
+    mine = Code.user_id == user_id if user_id else Code.user_id.is_(None)
+    count = update(Code).where(Code.email == email, mine, Code.used_at.is_(None)).values(attempts=Code.attempts + 1)
+    count = count.execution_options(synchronize_session=False)
+    counted = session().execute(count.returning(Code.id, Code.attempts)).first()
     if counted is None:
         raise NoCode
     return counted[0], counted[1]
 
 
 def check(code_id: str, attempt: int, digits: str, client: str) -> Code:
-    """The code that was sent, spent by whoever got it right; raises what is wrong with the try."""
+    """The code with this id, marked as used by this client, if the digits are right.
+
+    Raises NoCode, CodeExpired, TooManyAttempts or InvalidCode.
+    """
     now = clock.now()
     code = session().get(Code, code_id, with_for_update=True)
     if code is None or code.used_at:
@@ -112,24 +120,25 @@ def check(code_id: str, attempt: int, digits: str, client: str) -> Code:
         raise CodeExpired
     if attempt > ATTEMPTS:
         raise TooManyAttempts
-    if not tokens.is_mail_code(code.nonce, digits):
+    if not tokens.is_mail_code(code.nonce, fields.digits(digits)):
         raise InvalidCode
     code.used_at, code.client = now, client
     return code
 
 
 def ticket(code: Code) -> str:
-    """What shows, from another client address, that one has verified."""
+    """A signed text that shows, also from another client address, that the code was right."""
     return tokens.sign("registration", code.id)
 
 
 def complete(email: str, password_hash: str, client: str, shown: str | None) -> User:
-    """Make the account for an address whose code was right within ten minutes; once. Raises NoCode."""
+    """Create the account for an address whose code was right within the last ten minutes; this works once.
+
+    The request must come from the client that entered the code, or show its ticket. Raises NoCode, RegistrationClosed
+    or EmailInUse.
+    """
     refuse_if_closed()
-    now = clock.now()
-    code = session().scalar(
-        select(Code).where(Code.purpose == "register", Code.email == email, Code.used_at.between(now - TTL, now + TTL))
-    )
+    code = _confirmed(email)
     if code is None or not (code.client == client or tokens.unsign("registration", shown or "") == code.id):
         raise NoCode
     user = accounts.create(Names(email=email), password_hash, proven=True)
@@ -137,14 +146,25 @@ def complete(email: str, password_hash: str, client: str, shown: str | None) -> 
     return user
 
 
+def _confirmed(email: str) -> Code | None:
+    """The code to register with this address that was right within the last ten minutes; None if there is none."""
+    now = clock.now()
+    right = Code.used_at.between(now - TTL, now + TTL)
+    return session().scalar(select(Code).where(Code.purpose == "register", Code.email == email, right))
+
+
 def prove(user: User, code: Code) -> None:
-    """Let an account have the address that its code was sent to."""
-    if code.user_id != user.id:
+    """Give an account the address to which its code was sent, as verified; raises NoCode or EmailInUse.
+
+    It is NoCode, too, for an account that was disabled or deleted meanwhile.
+    """
+    if code.user_id != user.id or not user.may_sign_in:
         raise NoCode
     addresses.prove(user, code.email)
 
 
-def _new_code(purpose: str, email: str, user: User | None) -> Code:
+def create_code(purpose: str, email: str, user: User | None) -> Code:
+    """Create a code for an address, in place of an older one of this purpose; `user` is the account that proves it."""
     now = clock.now()
     session().execute(delete(Code).where(Code.purpose == purpose, Code.email == email))
     code = Code(

@@ -1,4 +1,4 @@
-"""How many invites were made and used: week by week, and ever."""
+"""How many invites were created and used, in each week and in total."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from models import Invite, Redemption
 
 @dataclass(frozen=True)
 class Week:
-    """Seven days from `start` on."""
+    """The seven days from `start` on, with the number of invites created (`made`) and of uses."""
 
     start: datetime
     made: int
@@ -22,7 +22,7 @@ class Week:
 
 
 def weeks(count: int) -> Sequence[Week]:
-    """So many weeks, the last of which ends at the end of today (UTC)."""
+    """The last `count` weeks, the oldest first; the last one ends at midnight (UTC) after today."""
     tomorrow = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + clock.DAY
     starts = [tomorrow - clock.WEEK * number for number in range(count, 0, -1)]
     made, used = _counts(Invite.created_at, starts), _counts(Redemption.redeemed_at, starts)
@@ -30,12 +30,12 @@ def weeks(count: int) -> Sequence[Week]:
 
 
 def redemptions() -> int:
-    """How often an invite was used, ever."""
+    """The number of uses of all invites."""
     return session().scalar(select(func.count()).select_from(Redemption)) or 0
 
 
 def _counts(moment: Any, starts: Sequence[datetime]) -> Sequence[int]:
-    """How many of these moments lie in each of these weeks: a range of an index for each."""
+    """How many of these moments are in each week. One subquery for each, since each is a range of an index."""
     within = [
         select(func.count()).where(moment >= start, moment < start + clock.WEEK).scalar_subquery() for start in starts
     ]

@@ -1,13 +1,13 @@
 """Secrets: how they are derived, hashed and compared.
 
-An invite's token is HMAC-SHA256(subkey, nonce), in hex. The row keeps the nonce and the token's
-SHA-256: a stolen database opens nothing, whoever has the master secret too can show a link again,
-and a link works even if the master secret is lost.
+An invite's token is HMAC-SHA256(subkey, nonce), in hex. Its row holds the nonce and the token's SHA-256. So a stolen
+database opens nothing; with the master secret a link can be shown again; and a link works even if the secret is lost.
 """
 
 import hashlib
 import hmac
 import re
+import unicodedata
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -16,80 +16,107 @@ from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 import clock
-from config import settings
 from rules.refusals import LinkLost
+from settings import settings
 
 _TOKEN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+# Of a link that stands in another one, as filters of mail write it: %3F or -3F is its question mark.
+_IN_LINK = re.compile(
+    r"(?:\?|%(?:25)*3f|-3f)(?:t(?:oken)?(?:=|%(?:25)*3d|-3d))?([0-9a-f]{64})(?![0-9a-f])", re.IGNORECASE | re.ASCII
+)
 
 
 def is_token(text: str) -> bool:
-    """Whether this could be an invite's token: 64 lower-case hex characters."""
+    """Whether a text has the form of an invite's token: 64 lower-case hex characters."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def in_query(query: str) -> str:
-    """The token in a link's query: ``TOKEN``, ``t=TOKEN`` or ``token=TOKEN``, whatever follows it.
+    """The token in a link's query, which may be ``TOKEN``, ``t=TOKEN`` or ``token=TOKEN``, with more after it.
 
-    A ``=`` behind it is none of it. What is named twice names nothing: "".
+    It is an invite's, or what a link for a new password carries. Punctuation around it is dropped: mail programs take
+    the end of a sentence for a part of a link, and some programs write a query without values as ``TOKEN=``. "" if the
+    name is there twice.
     """
-    first = unquote(query.partition("&")[0]).removesuffix("=")
+    first = _trimmed(unquote(query.partition("&")[0]))
     if is_token(first):
         return first
     named = parse_qs(query)
     for name in ("token", "t"):
         if name in named:
-            return named[name][0].removesuffix("=") if len(named[name]) == 1 else ""
+            return _trimmed(named[name][0]) if len(named[name]) == 1 else ""
     return first
 
 
 def in_text(text: str) -> str:
-    """The token in what somebody typed or pasted: a token, or a whole link with one."""
-    pasted = re.sub(r"\s", "", text)
-    return (in_query(pasted.partition("?")[2].partition("#")[0]) if "?" in pasted else pasted).lower()
+    """The token or code in what was typed or pasted: by itself, or in a link, perhaps within punctuation.
+
+    The link may stand in another one, behind which a filter of mail has put it, and may have been broken in two, as a
+    mail that is answered has it.
+    """
+    pasted = "".join(each for each in text if not (each.isspace() or each == ">" or unicodedata.category(each) == "Cf"))
+    if "?" not in pasted:
+        return _without_punctuation(pasted).lower()
+    found = in_query(pasted.partition("?")[2].partition("#")[0]).lower()
+    inside = {each.lower() for each in _IN_LINK.findall(pasted)}
+    return inside.pop() if len(inside) == 1 and not is_token(found) else found
+
+
+def _trimmed(text: str) -> str:
+    """A text without the punctuation around it, but for a dot at its start, with which a signed text may begin."""
+    bare = _without_punctuation(text)
+    dotted = f".{bare}"
+    return dotted if bare and dotted in text and not is_token(bare) else bare
+
+
+def _without_punctuation(text: str) -> str:
+    """A text from its first letter or digit to its last; a pattern for that takes time that grows with the square."""
+    kept = [place for place, each in enumerate(text) if each.isalnum()]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
 
 
 def new_nonce() -> str:
-    """What makes one invite's token differ from all others'."""
+    """32 random hex characters, from which the tokens of one invite are derived."""
     return clock.random_hex(16)
 
 
 def invite_token(nonce: str) -> str:
-    """The token, 64 lower-case hex characters, that belongs to a new invite's nonce."""
+    """The token of a new invite, 64 lower-case hex characters, derived from its nonce."""
     return _derive(settings().secrets[0], "invite link", nonce)
 
 
-def shown_again(nonce: str, token_hash: str) -> str:
-    """The token of a stored invite; raises LinkLost where no master secret we have made it."""
+def invite_token_again(nonce: str, token_hash: str) -> str:
+    """The token of a stored invite; raises LinkLost if it was derived from no master secret of the settings."""
     return _derived_again("invite link", nonce, token_hash)
 
 
 def mail_token(nonce: str) -> str:
-    """The second token of a new invite, which appears in its mail and nowhere else."""
+    """The second token of a new invite, 64 lower-case hex characters, which is only ever in its mail."""
     return _derive(settings().secrets[0], "mailed link", nonce)
 
 
-def mail_token_shown_again(nonce: str, mail_token_hash: str) -> str:
-    """Likewise of a stored invite; raises LinkLost."""
+def mail_token_again(nonce: str, mail_token_hash: str) -> str:
+    """The second token of a stored invite; raises LinkLost if it was derived from no master secret of the settings."""
     return _derived_again("mailed link", nonce, mail_token_hash)
 
 
 def mail_code(nonce: str) -> str:
-    """The six digits that are mailed."""
+    """The six digits of a mailed code, derived from its nonce."""
     return _digits(settings().secrets[0], nonce)
 
 
 def is_mail_code(nonce: str, digits: str) -> bool:
-    """Whether these are the six digits that were mailed, under any of our master secrets."""
+    """Whether these are the six digits that were mailed, under any master secret of the settings."""
     return any(hmac.compare_digest(_digits(secret, nonce).encode(), digits.encode()) for secret in settings().secrets)
 
 
 def legacy_code(nonce: str) -> str:
-    """The 12 hex characters that are a second, deprecated name of a new invite."""
+    """The short code of a new invite, 12 hex characters, derived from its nonce."""
     return _derive(settings().secrets[0], "legacy code", nonce)[:12]
 
 
-def legacy_shown_again(nonce: str, legacy_hash: str) -> str | None:
-    """The short code of a stored invite; None where no master secret we have made it."""
+def legacy_code_again(nonce: str, legacy_hash: str) -> str | None:
+    """The short code of a stored invite; None if it was derived from no master secret of the settings."""
     for secret in settings().secrets:
         code = _derive(secret, "legacy code", nonce)[:12]
         if hmac.compare_digest(_derive(secret, "legacy look-up", code), legacy_hash):
@@ -98,48 +125,56 @@ def legacy_shown_again(nonce: str, legacy_hash: str) -> str | None:
 
 
 def legacy_hashes(code: str) -> list[str]:
-    """What a short code may be stored under. Keyed: 48 bits under a plain hash are found in hours."""
+    """The hashes under which a short code may be stored, one for each master secret.
+
+    They are keyed: all 2**48 codes can be tried against a plain hash within hours.
+    """
     return [_derive(secret, "legacy look-up", code) for secret in settings().secrets]
 
 
+def name_hashes(username: str) -> list[str]:
+    """The hashes of a deleted account's user name, one for each master secret; the first is the one to store.
+
+    They are keyed: names are short, and few.
+    """
+    return [_derive(secret, "former name", username) for secret in settings().secrets]
+
+
 def successor(refresh_token: str) -> str:
-    """What follows a refresh token, 64 hex characters: always the same for the same token."""
+    """The refresh token that follows this one, 64 hex characters: always the same for the same token."""
     return _derive(settings().secrets[0], "refresh token", refresh_token)
 
 
 def sign(purpose: str, payload: object) -> str:
-    """Text that can travel through other hands and only we can have made, for this purpose alone."""
+    """A text that carries a payload and a signature, so that only we can have made it, and only for this purpose."""
     return str(_serializer(purpose).dumps(payload))
 
 
 def unsign(purpose: str, text: str) -> Any:
-    """What was signed for this purpose; None for anything else."""
+    """The payload of a text signed for this purpose; None for any other text."""
     try:
         payload = _serializer(purpose).loads(text)
-        return payload if _is_canonical(text.rpartition(".")[2]) else None
+        # Base64 has unused bits in its last character, so that several texts stand for one signature: only ours counts.
+        signature = text.rpartition(".")[2]
+        return payload if base64_encode(base64_decode(signature)).decode() == signature else None
     except (BadData, UnicodeError):
         return None
 
 
 def digest(secret: str) -> str:
-    """The SHA-256 under which a secret of at least 128 random bits is stored, in hex."""
+    """The SHA-256 of a secret in hex, to be stored; only for secrets of at least 128 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def matches(secret: str, stored: str) -> bool:
-    """Whether a secret is the one stored as `digest`, without telling by the time it takes."""
+    """Whether a secret has this `digest`; the time it takes does not depend on the secret."""
     return hmac.compare_digest(digest(secret), stored)
 
 
 def _serializer(purpose: str) -> URLSafeSerializer:
-    """The last of the secrets signs, all of them are recognised."""
+    """The last secret given to it signs, and all of them are accepted; in the settings the newest is the first."""
     newest_last = list(reversed(settings().secrets))
     return URLSafeSerializer(newest_last, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
-
-
-def _is_canonical(signature: str) -> bool:
-    """Base64 has bits to spare in its last character: two texts would be one signature."""
-    return base64_encode(base64_decode(signature)).decode() == signature
 
 
 def _derived_again(purpose: str, nonce: str, stored: str) -> str:
@@ -160,5 +195,5 @@ def _derive(master: bytes, purpose: str, nonce: str) -> str:
 
 @lru_cache(maxsize=64)
 def _subkey(master: bytes, purpose: str) -> bytes:
-    """One for each purpose, so that what is made for one is no use for another."""
+    """A key for one purpose, so that what is derived for one is useless for another."""
     return hmac.digest(master, purpose.encode(), "sha256")

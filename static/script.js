@@ -22,6 +22,7 @@ for (const input of document.querySelectorAll("input[data-show]")) {
   const box = Object.assign(document.createElement("div"), { className: "reveal" });
   input.replaceWith(box);
   box.append(input, button);
+  if (input === document.querySelector("[autofocus]")) input.focus(); // a field that is moved loses the focus
   button.setAttribute("aria-controls", input.id);
   button.addEventListener("click", () => {
     const hidden = input.type === "password";
@@ -75,3 +76,6 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   time.title = exact.format(moment);
   time.textContent = "short" in time.dataset ? day.format(moment) : time.title;
 }
+
+// That somebody has just signed in is of no use in the history or in bookmarks.
+if (/[?&]entered=/.test(location.search)) history.replaceState(history.state, "", location.href.replace(/[?&]entered=\d+/, ""));

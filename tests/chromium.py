@@ -33,12 +33,17 @@ DESKTOP = (1200, 900)
 
 
 @contextmanager
-def started(chromium: str, chromedriver: str) -> Iterator[webdriver.Chrome]:
-    """A browser that runs until the block ends; both programs by their paths, so that none is looked for elsewhere."""
+def started(chromium: str, chromedriver: str, *flags: str, cookies: bool = True) -> Iterator[webdriver.Chrome]:
+    """A browser that runs until the block ends; both programs by their paths, so that none is looked for elsewhere.
+
+    With `flags` beyond the usual ones; without `cookies` it keeps none.
+    """
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in FLAGS:
+    for flag in (*FLAGS, *flags):
         options.add_argument(flag)
+    if not cookies:
+        options.add_experimental_option("prefs", {"profile.default_content_setting_values.cookies": 2})
     driver = webdriver.Chrome(options, webdriver.ChromeService(chromedriver))
     try:
         yield driver
@@ -165,8 +170,7 @@ class Window:
         mark = next(self._numbers)
         self.run("window.left = arguments[0]", mark)
         action()
-        arrived = "return window.left !== arguments[0] && document.readyState === 'complete'"
-        self.until(lambda: self.run(arrived, mark))
+        self.until(lambda: self.run(_ARRIVED, mark))
 
     def until(self, what: Callable[[], Any]) -> Any:
         """Wait until something is so; what it then is."""
@@ -189,6 +193,11 @@ def _quoted(text: str) -> str:
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
+# What has `autofocus` gets the focus when the page is drawn, which may be later.
+_ARRIVED = """
+return window.left !== arguments[0] && document.readyState === "complete"
+    && (document.activeElement !== document.body || !document.querySelector("[autofocus]"));
+"""
 _SHOWS_FOCUS = """
 const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
 const box = document.activeElement.getBoundingClientRect();

@@ -8,17 +8,18 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import flask
 import pytest
@@ -28,52 +29,56 @@ from sqlalchemy import create_engine, text
 
 import axe
 import clock
-import config
+import compiled
 import database
 import described
+import forked
+import memory
 import postgres
+import programs
 from app import create_app
 from chromium import Window, started
 from faults import figures
-from models import ApiKey, Invite
-from rules import accounts, invites, keys, passwords, projects, sessions, tokens
+from models import ApiKey, Code, Invite
+from programs import require
+from rules import accounts, invites, keys, passwords, presets, projects, sessions, tokens
+from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
 flask.Flask.test_client_class = described.Client
+flask.Flask.url_rule_class = compiled.RuleCompiledOnce
+flask.Flask.jinja_options = {"bytecode_cache": compiled.TemplatesCompiledOnce()}
+
+# The many processes that the tests start begin sooner where they find the modules compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+if folder := memory.folder():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)  # where pytest makes what is called tmp_path
 
 COMMAND = Path(sys.executable).parent / "invite-api"
 
 
-def require(program: str, package: str) -> str:
-    """The path of a program that a test needs; without it CI fails, and anybody else is told at the end."""
-    return shutil.which(program, path=_path()) or missing(program, package)
-
-
-def _path() -> str:
-    return f"{os.environ['PATH']}:/usr/sbin:/sbin:{postgres.binaries()}"
-
-
 def _found(program: str, package: str) -> str:
     """The path of a program without which nothing is tested at all."""
-    if found := shutil.which(program, path=_path()):
-        return found
+    if path := programs.found(program):
+        return path
     raise LookupError(f"{program} is not installed here: apt-get install {package}")
 
 
-def missing(what: str, package: str) -> NoReturn:
-    """Say what is not installed here, as `require` does."""
-    tell = pytest.fail if os.environ.get("CI") else pytest.skip
-    tell(f"{what} is not installed here: apt-get install {package}")
-
-
 def pytest_addoption(parser):
-    """The long profile of tests/faults, which is written down in docs/ROBUSTNESS.md; and the other engine."""
+    """What CI adds to a newcomer's run: the long harnesses, and the other engine; and what a release adds."""
+    parser.addoption("--long", action="store_true", help="the long harnesses, too (marked `long`)")
     parser.addoption("--postgresql", action="store_true", help="all tests that are not about SQLite, on PostgreSQL")
-    parser.addoption("--full", action="store_true", help="tests/faults: the long profile, for docs/ROBUSTNESS.md")
+    parser.addoption("--full", action="store_true", help="tests/faults: the hour-long profile, for docs/ROBUSTNESS.md")
+    parser.addoption("--passed", type=Path, metavar="FILE", help="write down which tests have passed")
+    parser.addoption("--but", type=Path, metavar="FILE", help="leave out the tests that a run before has written there")
 
 
 def pytest_configure(config):
-    """Gather what a full run shows, in the process that sees all of it."""
+    """Gather what a full run shows, in the process that sees all of it; what is named is run, however long it takes."""
+    if config.args_source is config.ArgsSource.ARGS or config.getoption("keyword") or config.getoption("full"):
+        config.option.long = True
     if config.getoption("full") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(figures.Recorder())
     if config.getoption("postgresql") and not hasattr(config, "workerinput"):
@@ -92,12 +97,31 @@ def _start_postgresql() -> postgres.Server:
 
 
 def pytest_collection_modifyitems(config, items):
-    """On PostgreSQL leave out what is about SQLite (its file, its lock, its pragmas), or starts one of its own."""
+    """Leave out what the run was not asked for: it is counted at the end, or was tested without --postgresql."""
+    if not config.getoption("long"):
+        for each in items:
+            if each.get_closest_marker("long"):
+                each.add_marker(pytest.mark.skip(reason="they take long: run with --long"))
     if config.getoption("postgresql"):
-        elsewhere = {"sqlite", "own_postgresql"}
+        elsewhere = {"sqlite", "own_postgresql", "any_database"}
         ours = [each for each in items if not elsewhere & {mark.name for mark in each.iter_markers()}]
-        config.hook.pytest_deselected(items=[each for each in items if each not in ours])
-        items[:] = ours
+        _leave_out(config, items, ours)
+    if file := config.getoption("but"):
+        passed = set(file.read_text().splitlines())
+        _leave_out(config, items, [each for each in items if _name(each) not in passed])
+
+
+def _leave_out(config, items, kept):
+    """Keep these tests, and count the others."""
+    left = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[each for each in items if each in left])
+    items[:] = kept
+
+
+def _name(item) -> str:
+    """A test's name as reports have it, without the group that xdist adds to what one worker runs."""
+    group = item.get_closest_marker("xdist_group")
+    return item.nodeid.removesuffix(f"@{group.args[0]}") if group else item.nodeid
 
 
 @pytest.fixture(autouse=True)
@@ -107,24 +131,34 @@ def _forget_databases(request):
     folder = request.getfixturevalue("tmp_path") if used else None
     yield
     if folder:
-        postgres.forget(folder)
+        postgres.forget(folder, _furnish)
+
+
+def _furnish(url: str) -> None:
+    """Make our tables in an empty database."""
+    with tempfile.TemporaryDirectory() as folder:
+        database.open_database(make_settings(Path(folder), DATABASE_URL=url)).close()
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say loudly what was not tested, and what to install for it."""
-    for report in terminalreporter.stats.get("skipped", ()):
-        terminalreporter.write_line(f"NOT TESTED: {report.nodeid}: {report.longrepr[2]}", yellow=True, bold=True)
+    """Say loudly what was not tested, and what to do about it (``-rs`` names each test)."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    for reason, count in Counter(each.longrepr[2].removeprefix("Skipped: ") for each in skipped).most_common():
+        tests = f"{count} tests" if count > 1 else "1 test"
+        terminalreporter.write_line(f"NOT TESTED: {tests}: {reason}", yellow=True, bold=True)
+    if file := terminalreporter.config.getoption("passed"):
+        file.write_text("\n".join(each.nodeid for each in terminalreporter.stats.get("passed", ())))
 
 
-def make_settings(instance: Path, **settings: str) -> config.Settings:
+def make_settings(instance: Path, **settings: str) -> Settings:
     """Settings as the environment would give them; flood limits are off unless asked for."""
     given = {"INSTANCE": str(instance), "LIMITS": "off", **_engine(instance), **settings}
-    return config.load({f"INVITE_API_{name}": value for name, value in given.items()})
+    return load_settings({f"INVITE_API_{name}": value for name, value in given.items()})
 
 
 def naming(instance: Path) -> dict[str, str]:
     """What of the environment names an instance and its database."""
-    return {f"{config.PREFIX}{name}": value for name, value in {"INSTANCE": str(instance), **_engine(instance)}.items()}
+    return {f"{PREFIX}{name}": value for name, value in {"INSTANCE": str(instance), **_engine(instance)}.items()}
 
 
 def _engine(instance: Path) -> dict[str, str]:
@@ -134,7 +168,7 @@ def _engine(instance: Path) -> dict[str, str]:
 @pytest.fixture
 def settings(tmp_path):
     """The settings of this test's house, in force."""
-    with config.using(make_settings(tmp_path / "instance")) as chosen:
+    with in_force(make_settings(tmp_path / "instance")) as chosen:
         yield chosen
 
 
@@ -272,7 +306,7 @@ def ask(instance: Path, statement: str, **values: object) -> list[tuple[Any, ...
 
 @pytest.fixture
 def meddle(tmp_path):
-    """Likewise, with this test's."""
+    """`ask`, of the database of this test."""
     return partial(ask, tmp_path / "instance")
 
 
@@ -310,6 +344,11 @@ class Browser:
         return self.post("/login", user=name, password=password, token=token)
 
 
+def led(answer) -> str:
+    """Where an answer leads, without what it notes about signing in."""
+    return re.sub("[?&]entered=[0-9]+$", "", answer.location)
+
+
 @pytest.fixture
 def browser(client, alice):
     """A browser in which nobody is signed in yet."""
@@ -318,24 +357,26 @@ def browser(client, alice):
 
 # What the examples of the commands name.
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
+OTHER_ID = "c7a1f2d8-0000-4000-8000-000000000000"  # fixed, too: one in 256 random ids begins as the other does
 STORE = 'return { ["HTwALnKL0001"] = { ["id"] = "HTwALnKL0001"; ["token"] = "73UUylA2ZJbu9x1XMATuIbjWpip8ow1"; }; };'
 GUESTS = "name,email\nAnne,anne@example.org\nBob,bob@example.org\n"
 
 
 @pytest.fixture
-def seeded(house, tmp_path):
+def seeded(house, settings, tmp_path):
     """A house with everything that the examples name."""
     with house.writing() as unit:
         for name in ("alice", "anne", "bob"):
             accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        presets.create("family", {"plan": "gold", "uses": "5"})
         unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
         made = invites.prepare(invites.Draft(email="dora@example.org"), invites.SHELL, mailed=True)
         made.id = SOME_ID
         invites.add([made])
-        invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")))
-    if config.settings().on_sqlite:
-        backup.make(database.files.file_of(config.settings()), tmp_path / "yesterday.db")
+        invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")), id_=OTHER_ID)
+    if settings.on_sqlite:
+        backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
     house.close()
     (tmp_path / "guests.csv").write_text(GUESTS)
     (tmp_path / "prosody" / "chat%2eexample").mkdir(parents=True)
@@ -348,15 +389,7 @@ def invite_api(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the real command, in another folder than the checkout."""
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            cwd=tmp_path,
-            env=_environ(tmp_path / "instance", environ),
-            check=False,
-        )
+        return forked.run(arguments, _environ(tmp_path / "instance", environ), tmp_path)
 
     return run
 
@@ -393,8 +426,7 @@ class Served:
 
     def run(self, *arguments: str) -> str:
         """The stdout of a command beside the running server."""
-        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=self.environ, check=True)
-        return done.stdout.strip()
+        return forked.run(arguments, self.environ, Path.cwd(), check=True).stdout.strip()
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -430,6 +462,20 @@ class Mailbox:
     def digits(self, number=-1):
         """The code in a mail."""
         return re.search(r"\b\d{6}\b", self.mails[number].get_body(("plain",)).get_content())[0]
+
+
+@pytest.fixture
+def digits(house):
+    """The code that was mailed last."""
+
+    def look():
+        with house.reading() as unit:
+            return tokens.mail_code(unit.session.query(Code).one().nonce)
+
+    return look
+
+
+MAILS = "smtp://127.0.0.1:1"  # nothing is delivered there: what matters is what waits
 
 
 @contextmanager
@@ -499,10 +545,12 @@ def servers(folder: Path) -> Iterator[Callable[..., Served]]:
         _wait_until_it_listens(served)
         return served
 
-    yield start
-    for served in running:
-        served.process.kill()
-        served.process.wait()
+    try:
+        yield start
+    finally:
+        for served in running:
+            served.process.kill()
+            served.process.wait()
 
 
 @pytest.fixture
@@ -521,7 +569,7 @@ def served(serve) -> Served:
 SHARED_SECRET = "a-secret-that-all-servers-share"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[postgres.Server]:
     """A PostgreSQL that waits for its disk, as real ones do."""
     server = postgres.Server(require)
@@ -586,9 +634,9 @@ atexit.register(lambda: [each.close() for each in _KEPT])
 
 
 def _environ(instance: Path, environ: dict[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     given = {"INSTANCE": str(instance), "LIMITS": "off", **_engine(instance), **environ}
-    return inherited | {f"{config.PREFIX}{name}": value for name, value in given.items()}
+    return inherited | {f"{PREFIX}{name}": value for name, value in given.items()}
 
 
 @dataclass
@@ -600,7 +648,7 @@ class Checkout:
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run its command, which reads its own `instance/` unless told otherwise."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         call = [self.bin / "invite-api", *arguments]
         return subprocess.run(
             call, capture_output=True, text=True, timeout=300, cwd=self.folder, env=inherited | environ, check=False
@@ -611,7 +659,7 @@ class Checkout:
 def checkout_copy(tmp_path) -> Checkout:
     """A checkout of this test's own, with the packages of the environment that the tests run in."""
     copy = Checkout(tmp_path / "invite-api", tmp_path / "bin")
-    shutil.copytree(config.CHECKOUT, copy.folder, ignore=shutil.ignore_patterns(".*", "instance", "__pycache__"))
+    shutil.copytree(HOME, copy.folder, ignore=shutil.ignore_patterns(".*", "instance", "__pycache__"))
     copy.bin.mkdir()
     command = copy.bin / "invite-api"
     start = f"import sys; sys.path.insert(0, {str(copy.folder)!r})\nfrom cli import main\nmain()\n"

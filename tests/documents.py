@@ -13,14 +13,17 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 
 import app
 import cli
-import config
+import programs
 from reader import ADDRESS
 from rules import refusals
+from settings import HOME, PREFIX, table
 
-README = config.CHECKOUT / "README.md"
-PAGES = [README, *sorted((config.CHECKOUT / "docs").glob("*.md"))]
-FOLDERS = "bench|commands|database|delivery|deploy|dialects|docs|migrations|rules|static|templates|tests|translations"
-FOLDERS += "|upkeep"
+README = HOME / "README.md"
+PAGES = [README, *sorted((HOME / "docs").glob("*.md"))]
+FOLDERS = (
+    "bench|commands|database|delivery|deploy|dialects|docs|language|migrations|rules|settings|static|templates|tests"
+)
+FOLDERS += "|upkeep|web"
 # Where paths begin that are not those of the API: files' on some machine, and those that a proxy takes away.
 ELSEWHERE = ("data", "dev", "etc", "home", "join", "opt", "path", "proc", "run", "srv", "tmp", "usr", "var")
 
@@ -154,7 +157,7 @@ def _lies_elsewhere(call: str) -> bool:
 
 
 def _settings(page: Page) -> Iterator[str]:
-    known = {name for name, _, _ in config.table()}
+    known = {name for name, _, _ in table()}
     yield from (f"no setting {each}" for each in re.findall(r"INVITE_API_[A-Z_]*[A-Z]", page.text) if each not in known)
 
 
@@ -165,18 +168,18 @@ def _files(page: Page) -> Iterator[str]:
 
 
 def _is_file(name: str) -> bool:
-    return any(config.CHECKOUT.glob(name)) if "/" in name else any(config.CHECKOUT.rglob(name))
+    return any(HOME.glob(name)) if "/" in name else any(HOME.rglob(name))
 
 
 def _code(page: Page) -> Iterator[str]:
     """Functions, tests and codes of refusals."""
-    known, codes = _defined(), {each.code for each in _refusals()} | {"NO_COLOR"}
-    codes |= {name.removeprefix(config.PREFIX) for name, _, _ in config.table()}
+    known, codes = _defined(), {each.code for each in _refusals()} | {"NO_COLOR", programs.PATH_ALONE}
+    codes |= {name.removeprefix(PREFIX) for name, _, _ in table()}
     for span in page.spans:
         function = re.fullmatch(r"(?:\w+\.)*(\w+)\(\)|(test_\w+)", span)
         if function and not set(function.groups()) & known:
             yield f"no function {span}"
-        if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", span) and not span.startswith(config.PREFIX) and span not in codes | known:
+        if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", span) and not span.startswith(PREFIX) and span not in codes | known:
             yield f"no code {span}"
 
 
@@ -190,7 +193,7 @@ def _refusals(parent: type[refusals.Refusal] = refusals.Refusal) -> Iterator[typ
 def _defined() -> set[str]:
     """The names of all functions, classes and constants of the project."""
     names = set()
-    for path in (path for each in ("*.py", "[a-z]*/*.py", "tests/*/*.py") for path in config.CHECKOUT.glob(each)):
+    for path in (path for each in ("*.py", "[a-z]*/*.py", "tests/*/*.py") for path in HOME.glob(each)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names.add(node.name)

@@ -11,11 +11,11 @@ import time_machine
 from slugify import slugify
 
 import clock
-import config
 import database
 from chromium import Window
 from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
-from rules import accounts, addresses, invites, keys, projects, redemption, sessions
+from rules import accounts, addresses, changing, invites, keys, presets, projects, redemption, resets, sessions
+from settings import in_force
 
 CALLED = {"SITE_NAME": "Garden Club"}
 # Who was invited, and how many weeks ago; most have come.
@@ -56,7 +56,7 @@ class Place:
     def __init__(self, served: Served, plain: Served, mailbox: Mailbox) -> None:
         self.served, self.plain, self.mailbox = served, plain, mailbox
         self.settings = make_settings(served.instance, PUBLIC_URL=served.url, **CALLED)
-        with config.using(self.settings):
+        with in_force(self.settings):
             self.house = database.open_database(self.settings)
             self.facts = {**_people(self.house), **_invitations(self.house)}
             self.cookies = {name: self._cookie(name) for name in ("root", "bob", "charlie", "nora")}
@@ -69,7 +69,7 @@ class Place:
         if page.who:
             cookie = {"name": self.settings.cookie_name, "value": self.cookies[page.who]}
             window.tell("Network.setCookie", url=window.origin, **cookie)
-        window.open(page.path.format(**self.facts))
+        window.open(page.path.format(**self.facts, now=int(clock.now().timestamp())))
         if page.then:
             page.then(window, self)
 
@@ -108,6 +108,9 @@ def _people(house: database.Database) -> dict[str, str]:
         ):
             projects.create(accounts.named("alice"), projects.Plan(name, said))
         keys.create("newsletter")
+        presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5", "project": "tea-garden"})
+        keys.create("sign-up", may=("create", "read"), preset="family")
+        keys.create("old shop", preset="friends")
     with house.writing():
         away = accounts.create(accounts.Names("walter", "walter@example.org", "Walter"), HASH)
         accounts.disable(away)
@@ -130,7 +133,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "revoked": _make(name="Ted", ttl="2 weeks"),
         }
         redemption.accept(made["used"], accounts.named("bob"))
-        invites.revoke(invites.find(made["revoked"]))
+        changing.revoke(invites.find(made["revoked"]))
     with house.writing():
         made |= {
             "named": _make(name="Nora", project="tea-garden", redirect_url="https://garden.example.org/"),
@@ -141,7 +144,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
         }
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
-        reset = accounts.reset_link(accounts.named("bob")).rpartition("?")[2]
+        reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}
 
@@ -210,7 +213,11 @@ PAGES = {
     "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
     "welcome": Page("/welcome?{used}", "bob"),
     "welcome-unproven": Page("/welcome?{shared}", "nora"),
+    "welcome-unkept": Page("/welcome?{shared}&entered={now}"),
     "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
+    "register-stranger": Page(
+        "/invite?{charlies}", then=_filled("Make my account", user="eve@example.org", password="password1")
+    ),
     "login": Page("/login?t={named}"),
     "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
     "login-done": Page("/login?done", plain=True),
@@ -224,11 +231,24 @@ PAGES = {
     "begin": Page("/register"),
     "begin-refused": Page("/register", then=_filled("Send me the code", email=".dora@example.org")),
     "verify": Page("/verify", "nora"),
+    "verify-mailed": Page("/verify", "nora", _filled("Send me the code")),
     "verify-sent": Page("/register", then=_filled("Send me the code", email="emil@example.org")),
     "verify-refused": Page("/verify", then=_filled("Confirm", email="dora@example.org", code="123456")),
     "verify-open": Page("/verify"),
     "first-password": Page("/register", then=_confirmed),
     "first-password-refused": Page("/register", then=_unwise),
+    "account": Page("/account", "bob"),
+    "account-unproven": Page("/account", "nora"),
+    "account-changed": Page("/account", "nora", _filled("Save name", display_name="Nora")),
+    "account-refused": Page(
+        "/account", "bob", _filled("Change password", current_password="not that one", password="password1")
+    ),
+    "account-delete": Page("/account/delete", "bob"),
+    "account-delete-refused": Page(
+        "/account/delete", "bob", _filled("Delete account", current_password="not that one")
+    ),
+    "account-delete-last": Page("/account/delete", "root"),
+    "account-deleted": Page("/?deleted"),
     "docs": Page("/docs"),
     "not-found": Page("/nothing"),
     "forbidden": Page("/admin", "bob"),
@@ -236,6 +256,8 @@ PAGES = {
     "admin-filtered": Page("/admin?status=used&q=a", "root"),
     "admin-nothing": Page("/admin?q=zebra", "root"),
     "admin-refused": Page("/admin?project=nowhere", "root"),
+    "admin-beside-no-field": Page("/admin?email=nobody", "root"),
+    "admin-damaged": Page("/admin/made?once=x", "root"),
     "admin-new": Page("/admin/invites/new", "root"),
     "admin-new-refused": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", ttl="soon", uses="many")),
     "admin-made": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", email="dora@example.org")),
@@ -249,6 +271,9 @@ PAGES = {
     "admin-keys": Page("/admin/keys", "root"),
     "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),
     "admin-keys-refused": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="soon")),
+    "admin-presets": Page("/admin/presets", "root"),
+    "admin-preset-made": Page("/admin/presets", "root", _filled("Create preset", preset="choir", plan="gold")),
+    "admin-presets-refused": Page("/admin/presets", "root", _filled("Create preset", preset="a b", uses="many")),
     "admin-people": Page("/admin/people", "root"),
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
     "admin-person": Page("/admin/people/{bob}", "root"),
@@ -258,5 +283,9 @@ PAGES = {
     "admin-projects": Page("/admin/projects", "root"),
     "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
+    "admin-activity": Page("/admin/activity", "root"),
+    "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),
+    "admin-activity-nothing": Page("/admin/activity?type=preset", "root"),
+    "admin-activity-refused": Page("/admin/activity?user=nobody&since=soon", "root"),
     "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Hand it over", owner="nobody")),
 }

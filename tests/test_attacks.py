@@ -14,10 +14,10 @@ import pytest
 from itsdangerous.encoding import base64_encode
 
 import clock
-import config
 from app import create_app
 from conftest import COMMAND, PASSWORD, make_settings
-from rules import invites, keys, passwords, tokens
+from rules import invitations, keys, passwords, tokens
+from settings import ConfigError, in_force, load_settings
 
 BOMB = "." + base64_encode(zlib.compress(b"[" + b"[]," * 5_000_000 + b"[]]", 9)).decode() + "." + "A" * 43
 STACKED = "a" + "\u0345\u0334" * 16_000  # normalising it takes time that grows with the square of its length
@@ -55,6 +55,7 @@ def raw(body):
     return json.dumps(body, ensure_ascii=False).encode()
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_slow_readers_of_the_list_hold_nobody_up(serve):
     served = serve()
@@ -93,6 +94,7 @@ def start_reading(served, token):
     return connection
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_lock_of_another_process_does_not_keep_every_thread(serve):
     served = serve()
@@ -116,6 +118,7 @@ def test_a_lock_of_another_process_does_not_keep_every_thread(serve):
         each.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spelling", ["Bearer {}", "bearer {}", "bEaReR {}", "BEARER\t{}"])
 def test_a_key_has_one_limit_however_it_is_spelt(tmp_path, house, key, spelling):
     client = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client()
@@ -150,8 +153,8 @@ def test_a_place_that_is_no_longer_permitted_is_not_told(tmp_path, client, alice
     narrowed = make_settings(tmp_path / "instance", REDIRECT_ORIGINS="https://other.example.org")
     answer = create_app(narrowed).test_client().post(f"/invites/{token}/accept", headers=alice.bearer)
     assert (answer.status_code, answer.json["redirect_url"]) == (200, None)
-    with config.using(narrowed):
-        assert invites.redirect("https://app.example.org/") is None
+    with in_force(narrowed):
+        assert invitations.redirect("https://app.example.org/") is None
 
 
 @pytest.mark.parametrize("path", ["/invites/{}/accept", "/api/invite/generate", "/auth/logout"])
@@ -205,6 +208,7 @@ def test_signing_in_again_ends_the_session_before(browser):
     assert "alice" not in browser.client.get("/").text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", [["delete"], ["invite", "show"], ["user", "reset"], ["create"]])
 def test_bytes_that_are_no_text_are_refused_in_a_sentence(invite_api, arguments):
     done = invite_api(*arguments, "\udcff")
@@ -212,6 +216,7 @@ def test_bytes_that_are_no_text_are_refused_in_a_sentence(invite_api, arguments)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_result_that_cannot_be_written_is_said_to_be(serve):
     served = serve()
     served.run("create", "x")
@@ -235,8 +240,8 @@ def test_a_result_that_cannot_be_written_is_said_to_be(serve):
     ],
 )
 def test_settings_that_would_split_the_service_are_refused(name, nonsense):
-    with pytest.raises(config.ConfigError, match=f"INVITE_API_{name}: "):
-        config.load({f"INVITE_API_{name}": nonsense})
+    with pytest.raises(ConfigError, match=f"INVITE_API_{name}: "):
+        load_settings({f"INVITE_API_{name}": nonsense})
 
 
 def test_escapes_in_json_cannot_command_the_terminal(house, settings, invite_api, meddle):

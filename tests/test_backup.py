@@ -23,6 +23,7 @@ def source(house, settings):
     return database.files.file_of(settings)
 
 
+@pytest.mark.long
 def test_the_server_is_backed_up_while_it_runs(serve, tmp_path):
     served = serve()
     token = served.run("invite", "create", "--name", "Anne").partition("?")[2]
@@ -61,6 +62,7 @@ def test_nothing_is_overwritten(source, tmp_path, taken):
     assert [each.name for each in tmp_path.glob("copy*")] == [taken]
 
 
+@pytest.mark.long
 def test_the_master_secret_is_not_in_it_and_that_is_said(invite_api, tmp_path):
     invite_api("invite", "create")
     done = invite_api("db", "backup", "copy.db")
@@ -74,12 +76,14 @@ def test_the_master_secret_is_not_in_it_and_that_is_said(invite_api, tmp_path):
     assert "the master secret (INVITE_API_SECRET_KEY) is not in it" in elsewhere.stderr
 
 
+@pytest.mark.long
 def test_cron_hears_nothing_of_a_backup_that_went_well(invite_api):
     invite_api("create")
     done = invite_api("db", "backup", ".", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -94,6 +98,7 @@ def test_where_no_file_can_be_that_is_said(invite_api, target, words):
     assert words in done.stderr
 
 
+@pytest.mark.long
 def test_without_a_database_none_is_made(invite_api, tmp_path):
     done = invite_api("db", "backup", "copy.db")
     assert (done.returncode, "there is no database yet" in done.stderr) == (1, True)
@@ -128,6 +133,7 @@ def test_a_checksum_is_that_of_the_whole_file(source, tmp_path):
     assert backup.sums_of(file).read_text() == sums
 
 
+@pytest.mark.long
 def test_a_server_that_was_stopped_leaves_all_in_one_file(serve):
     served = serve()
     served.run("invite", "create")

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from conftest import require
+from programs import require
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 BENCH = Path(__file__).parent.parent / "bench"
 
 
 def test_a_glance_at_all_that_is_compared():
+    require("wrk", "wrk")
+    require("prosody", "prosody prosody-modules lua-dbi-sqlite3")
     done = subprocess.run(
         [sys.executable, BENCH / "run.py", "--smoke"], check=False, capture_output=True, text=True, timeout=900
     )
@@ -33,6 +35,7 @@ def test_a_glance_at_one_process_and_several():
 
 
 def test_an_answer_that_is_an_error_ends_the_run(serve):
+    require("wrk", "wrk")
     wrong = f"from load import Call, load; load({serve().port}, Call(['/nothing/here']), 1, 1)"
     done = subprocess.run(
         [sys.executable, "-c", wrong], check=False, cwd=BENCH, capture_output=True, text=True, timeout=60

@@ -14,25 +14,26 @@ import pytest
 from redis import Redis, RedisError
 from sqlalchemy import text
 
-import config
+import clock
 import database
-import flood
-import readiness
-from conftest import HASH, PASSWORD, SHARED_SECRET, Served, free_port, make_settings, require, wait_for
-from database import Interrupted, Unavailable
+from conftest import HASH, PASSWORD, SHARED_SECRET, Served, free_port, make_settings, wait_for
+from database import Interrupted, Unavailable, schema
 from faults.crowd import JSON, Place
 from models import User
+from programs import require
 from rules import accounts, invites, keys, projects, sessions
 from rules.refusals import RateLimited
+from settings import Settings, database_url, in_force
 from upkeep import transfer, upgrade
+from web import limits, readiness
 
-pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql]
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql, pytest.mark.long]
 
 
 @pytest.fixture
 def there(tmp_path, url):
     """Settings in force that name it."""
-    with config.using(make_settings(tmp_path / "instance", DATABASE_URL=url, SECRET_KEY=SHARED_SECRET)) as settings:
+    with in_force(make_settings(tmp_path / "instance", DATABASE_URL=url, SECRET_KEY=SHARED_SECRET)) as settings:
         yield settings
 
 
@@ -114,7 +115,7 @@ def test_that_postgresql_hangs_is_told_at_once_however_many_wait_for_it(fleet, p
 def test_a_commit_that_may_have_happened_is_not_tried_again(opened, url):
     """It could have been done: who called is told 503 and looks."""
     with pytest.raises(Unavailable) as refused, opened.writing() as unit:
-        unit.session.add(User(id="u", username="anne", created_at=config.clock.now()))
+        unit.session.add(User(id="u", username="anne", created_at=clock.now()))
         unit.flush()
         rows(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'")
     assert not isinstance(refused.value, Interrupted)
@@ -134,7 +135,7 @@ def test_many_first_starts_at_once_make_one_schema(url, tmp_path):
             return opened.version(unit.connection)
 
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(start, range(8))) == {1}
+        assert set(pool.map(start, range(8))) == {schema.VERSION}
 
 
 def test_a_server_with_another_master_secret_is_refused_at_its_start(opened, url, tmp_path):
@@ -148,7 +149,7 @@ def test_a_server_with_another_master_secret_is_refused_at_its_start(opened, url
     renewed = open_with(SECRET_KEY="that is to be that of all", SECRET_KEY_FALLBACKS=SHARED_SECRET)
     opened.close()
     with opened.reading() as unit:  # who was here goes on, with new connections too
-        assert opened.version(unit.connection) == 1
+        assert opened.version(unit.connection) == schema.VERSION
     renewed.close()
     opened.close()
     open_with(SECRET_KEY="of this server alone").close()  # nobody else is there: a key that was lost can be replaced
@@ -211,8 +212,8 @@ def test_of_two_hosts_the_one_that_answers_is_found(url, tmp_path):
     opened = database.open_database(settings)
     assert opened.is_current()
     opened.close()
-    with database.alone(settings) as whole:
-        assert whole.version == 1
+    with database.exclusive(settings) as exclusive:
+        assert exclusive.version == schema.VERSION
 
 
 def test_a_standby_is_not_ready_and_says_why(fleet, url):
@@ -233,32 +234,33 @@ def test_a_standby_is_not_ready_and_says_why(fleet, url):
 
 
 def test_the_schema_is_not_changed_while_somebody_uses_it(opened, there, url):
-    with pytest.raises(Unavailable, match="is in use"), database.alone(there):
+    with pytest.raises(Unavailable, match="is in use"), database.exclusive(there):
         pass
     opened.close()
-    with database.alone(there) as whole:
-        assert whole.version == 1
+    with database.exclusive(there) as exclusive:
+        assert exclusive.version == schema.VERSION
         with pytest.raises(Unavailable, match="is being migrated"):
             database.open_database(there)
 
 
 def test_a_step_of_a_migration_is_taken_as_a_whole_or_not_at_all(opened, there, tmp_path):
     opened.close()
-    (tmp_path / "0002_x.sql").write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\nDROP TABLE nowhere;\n")
-    with database.alone(there) as whole:
-        with pytest.raises(Unavailable, match=r"0002_x\.sql: .*nothing of this step was done"):
-            list(upgrade.migrate(whole, [tmp_path / "0002_x.sql"]))
-        assert whole.version == 1
-        (tmp_path / "0002_x.sql").write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\n")
-        assert list(upgrade.migrate(whole, [tmp_path / "0002_x.sql"])) == ["0002_x"]
-        assert whole.version == 2
-        whole.execute("SELECT shoe_size FROM users")
+    step = tmp_path / f"{schema.VERSION + 1:04}_x.sql"
+    step.write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\nDROP TABLE nowhere;\n")
+    with database.exclusive(there) as exclusive:
+        with pytest.raises(Unavailable, match=r"_x\.sql: .*nothing of this step was done"):
+            list(upgrade.migrate(exclusive, [step]))
+        assert exclusive.version == schema.VERSION
+        step.write_text("ALTER TABLE users ADD COLUMN shoe_size INTEGER;\n")
+        assert list(upgrade.migrate(exclusive, [step])) == [step.stem]
+        assert exclusive.version == schema.VERSION + 1
+        exclusive.execute("SELECT shoe_size FROM users")
 
 
-def furnish(settings: config.Settings, count: int) -> dict[str, str]:
+def furnish(settings: Settings, count: int) -> dict[str, str]:
     """An installation with something of everything; what opens it."""
     house = database.open_database(settings)
-    with config.using(settings):
+    with in_force(settings):
         with house.writing() as unit:
             alice = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
             garden = projects.create(alice, projects.Plan("Jardín"))
@@ -266,7 +268,7 @@ def furnish(settings: config.Settings, count: int) -> dict[str, str]:
             unit.flush()
             pair, key = sessions.start(alice), keys.create("test")
             accounts.register(
-                invites.mint(invites.Draft(project=garden.slug), invites.SHELL), accounts.Names("bob"), HASH
+                invites.create_token(invites.Draft(project=garden.slug), invites.SHELL), accounts.Names("bob"), HASH
             )
         tokens = []
         for _ in range(0, count, 1000):
@@ -306,7 +308,7 @@ def test_an_installation_moves_with_all_that_opens_it(old, url, fleet, invite_ap
 
 def test_what_came_from_sqlite_goes_back_the_same(old, url, tmp_path):
     furnish(old, 50)
-    there = dataclasses.replace(old, database_url=config.database_url(url))
+    there = dataclasses.replace(old, database_url=database_url(url))
     back = dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}")
     assert transfer.copy(old, there) == transfer.copy(there, back)
 
@@ -333,7 +335,7 @@ def test_nobody_comes_while_a_database_is_copied(old, there, tmp_path):
     furnish(old, 10)
     transfer.copy(old, there, come)
     transfer.copy(there, dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}"), come)
-    assert refused == [f"{database.called(there)}: is being migrated or copied: try again when that is done"] * 2
+    assert refused == [f"{database.display_name(there)}: is being migrated or copied: try again when that is done"] * 2
     database.open_database(there).close()
 
 
@@ -398,14 +400,29 @@ def test_servers_without_one_count_for_themselves(fleet):
     assert [post(each, "/auth/login", wrong)[0] for each in (one, two) * 6] == [401] * 12
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_call_is_counted_in_another_bucket_instead(redis, shared):
+    counting = limits.RateLimits(True, redis[0] if shared else "")
+    for _ in range(3):  # one call that is moved each time; the bucket that it is moved to takes two
+        counting.count("2/minute", "address")
+        counting.move("2/minute", ("address",), ("account",))
+    counting.count("2/minute", "address")
+    with pytest.raises(RateLimited):
+        counting.count("2/minute", "address")
+    counting.move("2/minute", ("nobody",), ("somebody",))  # what was not counted is not taken back
+    counting.count("1/minute", "nobody")
+    with pytest.raises(RateLimited):
+        counting.count("1/minute", "nobody")
+
+
 def test_while_redis_is_away_a_server_counts_for_itself(redis, caplog):
     url, process = redis
-    counting = flood.Flood(True, url)
-    counting.spend("2/minute", "somebody")
+    counting = limits.RateLimits(True, url)
+    counting.count("2/minute", "somebody")
     process.kill()
     process.wait()
-    counting.spend("2/minute", "somebody")
-    counting.spend("2/minute", "somebody")
+    counting.count("2/minute", "somebody")
+    counting.count("2/minute", "somebody")
     with pytest.raises(RateLimited):
-        counting.spend("2/minute", "somebody")
+        counting.count("2/minute", "somebody")
     assert caplog.text.count("LIMITS_URL does not answer") == 1

@@ -1,6 +1,8 @@
 """What people do, in a real browser against the real server: with scripts and without, by keyboard alone, twice."""
 
+import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -9,13 +11,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import clock
-import config
 import database
 from chromium import Window, started
-from conftest import HASH, PASSWORD, Mailbox, make_settings, require, servers, smtp_server
+from conftest import HASH, PASSWORD, Mailbox, free_port, make_settings, servers, smtp_server, wait_for
 from database import session
 from models import Base, SchemaVersion
-from rules import accounts, invites, legacy, projects
+from programs import require
+from rules import accounts, changing, invites, legacy, projects
+from settings import in_force
+
+pytestmark = pytest.mark.any_database
 
 BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 
@@ -41,7 +46,7 @@ def mailbox(place):
 
 @pytest.fixture
 def settings(served):
-    with config.using(make_settings(served.instance)) as chosen:
+    with in_force(make_settings(served.instance)) as chosen:
         yield chosen
 
 
@@ -135,6 +140,24 @@ def test_a_guest_makes_an_account_with_a_link(window, invite_by_alice, scripts):
     assert window.path == "/welcome"
 
 
+def test_a_page_at_another_host_name_goes_on_there(window, served, invite_by_alice):
+    """The browser forbids a form to lead to another host: nothing was to be seen, and the use was gone."""
+    window.origin = f"http://localhost:{served.port}"  # PUBLIC_URL says 127.0.0.1
+    window.open(f"/invite?{invite_by_alice()}")
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Welcome, bob"
+    assert window.driver.current_url.startswith(window.origin)
+    window.press("Sign out")
+    window.open("/login")
+    sign_in(window, "bob")
+    assert window.driver.current_url == f"{window.origin}/"
+    window.write(code=invite_by_alice(name="Carol"))
+    window.press("Open the invitation")
+    assert window.heading == "Carol, you are invited to Tea Garden"
+
+
+@pytest.mark.long
 @BOTH
 def test_a_member_signs_in_to_accept(window, invite_by_alice, charlie, scripts):
     window.scripts(scripts)
@@ -145,6 +168,7 @@ def test_a_member_signs_in_to_accept(window, invite_by_alice, charlie, scripts):
     assert window.heading == "Welcome, charlie"
 
 
+@pytest.mark.long
 @BOTH
 def test_who_is_signed_in_as_somebody_else_changes_over_and_keeps_the_invitation(
     window, invite_by_alice, charlie, root, scripts
@@ -162,19 +186,21 @@ def test_who_is_signed_in_as_somebody_else_changes_over_and_keeps_the_invitation
     assert window.heading == "Welcome, charlie"
 
 
+@pytest.mark.long
 @BOTH
 def test_a_mailed_invitation_is_for_its_address_and_proves_it(window, invite_by_alice, mail, scripts):
     window.scripts(scripts)
     invite_by_alice(email="dora@example.org", mailed=True)
     window.open(mail().link())
     assert "It is for dora@example.org alone." in window.seen
-    assert window.value("user") == "dora@example.org"
-    window.write(password=PASSWORD)
+    assert window.value("email") == "dora@example.org"
+    window.write(user="dora", password=PASSWORD)
     window.press("Make my account")
     assert window.heading == "Welcome, dora"
     assert "Confirm it" not in window.seen
 
 
+@pytest.mark.long
 def test_the_code_field_takes_links_tokens_and_short_codes(window, house, make_invite):
     with house.writing():
         code = legacy.create(invites.SHELL)
@@ -186,6 +212,7 @@ def test_the_code_field_takes_links_tokens_and_short_codes(window, house, make_i
         assert window.heading == "You are invited to Garden Club"
 
 
+@pytest.mark.long
 def test_what_is_no_invitation_stays_in_the_field(window):
     window.open("/")
     window.write(code="hello")
@@ -215,12 +242,13 @@ def dead_link(house, make_invite, use):
             use(token)
         if kind == "revoked":
             with house.writing():
-                invites.revoke(invites.find(token))
+                changing.revoke(invites.find(token))
         return f"/invite?{token}"
 
     return make
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", DEAD)
 def test_a_dead_link_says_why_and_leads_on_with_another(window, dead_link, make_invite, kind):
     window.open(dead_link(kind))
@@ -233,6 +261,7 @@ def test_a_dead_link_says_why_and_leads_on_with_another(window, dead_link, make_
 # Accounts
 
 
+@pytest.mark.long
 @BOTH
 def test_a_forgotten_password_is_replaced_by_mail(window, charlie, mail, scripts):
     window.scripts(scripts)
@@ -249,6 +278,7 @@ def test_a_forgotten_password_is_replaced_by_mail(window, charlie, mail, scripts
     assert "charlie Sign out" in window.seen
 
 
+@pytest.mark.long
 @BOTH
 def test_where_it_is_open_anybody_makes_an_account_with_a_mailed_code(window, mail, scripts):
     window.scripts(scripts)
@@ -256,10 +286,11 @@ def test_where_it_is_open_anybody_makes_an_account_with_a_mailed_code(window, ma
     window.press("Make an account")
     window.write(email="dora@example.org")
     window.press("Send me the code")
-    window.write(code="000000")
+    digits = mail().digits()
+    window.write(code=f"{(int(digits) + 1) % 1_000_000:06d}")
     window.press("Confirm")
     assert window.focused == "code"
-    window.write(code=mail().digits())
+    window.write(code=digits)
     window.press("Confirm")
     assert "The address dora@example.org is yours." in window.seen
     window.write(password=PASSWORD)
@@ -267,11 +298,12 @@ def test_where_it_is_open_anybody_makes_an_account_with_a_mailed_code(window, ma
     assert "Your account is ready, and you are signed in." in window.seen
 
 
+@pytest.mark.long
 def test_an_address_is_confirmed_with_a_mailed_code(window, alice, mail):
     window.open("/login")
     sign_in(window, "alice")
     window.press("Confirm it")
-    window.press("Send me a new one")
+    window.press("Send me the code")
     window.write(code=mail().digits())
     window.press("Confirm")
     assert "Your address is confirmed." in window.seen
@@ -280,6 +312,7 @@ def test_an_address_is_confirmed_with_a_mailed_code(window, alice, mail):
 # The admin
 
 
+@pytest.mark.long
 def test_an_admin_makes_an_invitation_a_guest_accepts_and_the_admin_sees_who(desk, other_window):
     desk.press("New invitation")
     desk.write(name="Bob", ttl="3d")
@@ -303,6 +336,7 @@ def copied(window, button):
     return window.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
 
 
+@pytest.mark.long
 @BOTH
 def test_an_admin_makes_many_invitations_at_once(desk, scripts):
     desk.scripts(scripts)
@@ -319,6 +353,7 @@ def test_an_admin_makes_many_invitations_at_once(desk, scripts):
         assert desk.heading == "You are invited to Garden Club"
 
 
+@pytest.mark.long
 @BOTH
 def test_an_admin_makes_a_key_that_works_until_it_is_deleted(desk, served, scripts):
     desk.scripts(scripts)
@@ -334,6 +369,7 @@ def test_an_admin_makes_a_key_that_works_until_it_is_deleted(desk, served, scrip
     assert served.get(f"/invites_api?key={key}").status == 403
 
 
+@pytest.mark.long
 @BOTH
 def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite, scripts):
     desk.scripts(scripts)
@@ -352,6 +388,7 @@ def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite,
         assert desk.heading in (DEAD["unknown"], DEAD["revoked"])
 
 
+@pytest.mark.long
 def test_who_does_not_mean_it_withdraws_nothing(desk, make_invite, stored):
     desk.open(f"/admin?q={make_invite()}")
     desk.named("Withdraw it").click()
@@ -364,6 +401,7 @@ def test_who_does_not_mean_it_withdraws_nothing(desk, make_invite, stored):
 # Twice, and back
 
 
+@pytest.mark.long
 @BOTH
 def test_a_double_click_and_the_back_button_make_no_second_account(window, make_invite, house, scripts):
     window.scripts(scripts)
@@ -383,6 +421,7 @@ def uses(house, token):
         return invites.find(token).uses
 
 
+@pytest.mark.long
 @BOTH
 def test_a_double_click_accepts_once(window, make_invite, house, charlie, scripts):
     token = make_invite(uses=5)
@@ -400,6 +439,7 @@ def test_a_double_click_accepts_once(window, make_invite, house, charlie, script
     assert uses(house, token) == 1
 
 
+@pytest.mark.long
 @BOTH
 def test_an_admin_who_goes_back_and_presses_again_makes_nothing_more(desk, stored, scripts):
     desk.scripts(scripts)
@@ -414,6 +454,7 @@ def test_an_admin_who_goes_back_and_presses_again_makes_nothing_more(desk, store
     assert len(stored()) == 2
 
 
+@pytest.mark.long
 def test_who_has_signed_out_leaves_nothing_to_go_back_to(desk, make_invite):
     make_invite(name="Bob")
     desk.open("/admin")
@@ -427,6 +468,7 @@ def test_who_has_signed_out_leaves_nothing_to_go_back_to(desk, make_invite):
 # By keyboard
 
 
+@pytest.mark.long
 def test_everything_on_the_way_to_an_account_is_done_by_keyboard(window, make_invite):
     window.open(f"/invite?{make_invite(name='Bob')}")
     window.keys(Keys.TAB)
@@ -445,6 +487,7 @@ def test_everything_on_the_way_to_an_account_is_done_by_keyboard(window, make_in
     assert window.heading == "Welcome, bob"
 
 
+@pytest.mark.long
 def test_the_skip_link_leads_past_the_header(window, alice):
     window.open("/login")
     sign_in(window, "alice")
@@ -452,6 +495,7 @@ def test_the_skip_link_leads_past_the_header(window, alice):
     window.tab_to("code")
 
 
+@pytest.mark.long
 def test_an_admin_works_by_keyboard(window, root, stored):
     window.open("/admin")
     window.tab_to("user")
@@ -472,6 +516,7 @@ def test_an_admin_works_by_keyboard(window, root, stored):
 # What was typed
 
 
+@pytest.mark.long
 @BOTH
 def test_a_refused_form_keeps_what_was_typed_but_the_password_and_leads_to_what_is_wrong(
     window, make_invite, house, scripts
@@ -485,12 +530,17 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password_and_leads_to_what_
     window.press("Make my account")
     assert "This user name is taken" in window.seen
     assert (window.value("user"), window.value("password"), window.focused) == ("bob", "", "user")
+    window.write(user="b b", password="password1")
+    window.press("Make my account")
+    assert window.focused == "user"  # the first of those that are wrong
+    assert "out of a-z 0-9 . _ - " in window.seen
     window.write(user="bobby", password="password1")
     window.press("Make my account")
     assert (window.value("user"), window.value("password"), window.focused) == ("bobby", "", "password")
     assert uses(house, token) == 0
 
 
+@pytest.mark.long
 def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
     desk.open("/admin/invites/new")
     desk.write(name="Bob", note="for the fair", ttl="soon", uses="many")
@@ -502,6 +552,7 @@ def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
     assert desk.focused == first
 
 
+@pytest.mark.long
 def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
     desk.open("/admin/projects/tea-garden")
     desk.write(owner="nobody")
@@ -510,6 +561,7 @@ def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
     assert desk.focused == "owner"
 
 
+@pytest.mark.long
 def test_from_a_project_one_invites_to_it(desk, garden):
     desk.open("/admin/projects/tea-garden")
     desk.press("Invite somebody to it")
@@ -517,6 +569,7 @@ def test_from_a_project_one_invites_to_it(desk, garden):
     assert "tea-garden, member" in desk.seen
 
 
+@pytest.mark.long
 def test_the_meter_says_how_good_a_password_is_and_hides_it_when_it_is_sent(window, make_invite):
     window.open(f"/invite?{make_invite()}")
     said = []
@@ -529,6 +582,7 @@ def test_the_meter_says_how_good_a_password_is_and_hides_it_when_it_is_sent(wind
 # What it costs
 
 
+@pytest.mark.long
 def test_the_first_paint_waits_for_two_requests_and_30_kb_hold_all(window, make_invite):
     window.open(f"/invite?{make_invite(name='x' * 100)}")
     window.run("document.querySelector('details').open = true")
@@ -549,3 +603,178 @@ def entries(window):
             blocks: each.entryType === "navigation" || each.renderBlockingStatus === "blocking",
         }));
     """)
+
+
+# Wherever the page stands
+
+
+def somewhere(*flags, cookies=True):
+    """A browser of one test's own, which finds invites.lan on this machine."""
+    found = ("--host-resolver-rules=MAP invites.lan 127.0.0.1", "--disable-features=HttpsUpgrades")
+    chromium = require("chromium", "chromium"), require("chromedriver", "chromium-driver")
+    return started(*chromium, *found, *flags, cookies=cookies)
+
+
+def joins(window, token):
+    window.open(f"/invite?{token}")
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+
+
+def whole_story(window, make_invite):
+    """From a link to an account, out again, in as an admin, round the admin's pages, and out."""
+
+    def stays():
+        assert window.driver.current_url.startswith(f"{window.origin}/"), window.driver.current_url
+
+    joins(window, make_invite())
+    assert window.heading == "Welcome, bob"
+    assert "entered" not in window.driver.current_url
+    stays()
+    window.press("Sign out")
+    stays()
+    window.open("/admin/keys")
+    assert window.heading == "Sign in"
+    sign_in(window, "root")
+    assert window.heading == "API keys"
+    window.press("Invitations")
+    window.press("New invitation")
+    window.write(name="Carol", uses="many")
+    window.press("Make it")
+    assert window.focused == "uses"
+    window.write(uses="2")
+    window.press("Make it")
+    assert window.heading == "Invitation for Carol"
+    stays()
+    window.press("People")
+    window.press("bob")
+    window.press("Make an admin")
+    assert "This is an admin now." in window.seen
+    window.press("Sign out")
+    stays()
+    window.open(f"/invite?{make_invite()}")
+    window.press("Sign in to accept")
+    sign_in(window, "bob")
+    window.press("Accept as bob")
+    assert window.heading == "Welcome, bob"
+    stays()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("host", ["localhost", "invites.lan"])
+def test_the_whole_story_happens_at_another_name_of_the_place(served, make_invite, root, host):
+    with somewhere() as driver:
+        whole_story(Window(driver, f"http://{host}:{served.port}"), make_invite)
+
+
+NGINX = """
+daemon off; pid {folder}/pid; error_log {folder}/error.log crit; events {{}}
+http {{
+  access_log off; {temporary}
+  server {{ listen 127.0.0.1:{port}; location /join/ {{ proxy_pass http://127.0.0.1:{upstream}/; }} }}
+}}
+"""
+
+
+@pytest.fixture
+def below(served, tmp_path):
+    """A server of the same place under a path, behind a proxy that takes the path away; its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/join"
+    kinds = ("proxy", "client_body", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{each}_temp_path {tmp_path}/{each};" for each in kinds)
+    with servers(served.instance.parent) as start:
+        upstream = start(PUBLIC_URL=url).port
+        text = NGINX.format(folder=tmp_path, temporary=temporary, port=port, upstream=upstream)
+        user = "" if os.geteuid() else "user root;"
+        (tmp_path / "nginx.conf").write_text(user + text)
+        command = [require("nginx", "nginx-light"), "-p", tmp_path, "-c", "nginx.conf", "-e", tmp_path / "error.log"]
+        nginx = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait_for((tmp_path / "pid").exists)
+            yield url
+        finally:
+            nginx.terminate()
+            nginx.wait(20)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("host", ["127.0.0.1", "invites.lan"])
+def test_the_whole_story_happens_under_a_path(below, make_invite, root, host):
+    with somewhere() as driver:
+        whole_story(Window(driver, below.replace("127.0.0.1", host)), make_invite)
+
+
+UNKEPT = "Your browser has not kept the cookie that signs you in, so you are not signed in. Nothing is lost."
+
+
+def assert_told(window, make_invite, house):
+    token = make_invite()
+    joins(window, token)
+    assert window.heading == "Your account is created"
+    assert UNKEPT in window.seen
+    assert uses(house, token) == 1
+    for path in ("/login", "/admin", f"/login?t={make_invite()}"):
+        window.open(path)
+        sign_in(window, "bob")
+        assert UNKEPT in window.seen
+
+
+@pytest.mark.long
+@BOTH
+def test_where_cookies_are_blocked_nothing_is_lost_and_the_page_says_why(served, make_invite, house, scripts):
+    with somewhere(cookies=False) as driver:
+        window = Window(driver, served.url)
+        window.scripts(scripts)
+        assert_told(window, make_invite, house)
+        assert "Allow cookies for this place" in window.seen
+
+
+@pytest.mark.long
+def test_where_a_place_at_https_is_visited_by_http_nothing_is_lost_and_the_page_says_why(served, make_invite, house):
+    with servers(served.instance.parent) as start, somewhere() as driver:
+        other = start(PUBLIC_URL="https://invites.lan")
+        window = Window(driver, f"http://invites.lan:{other.port}")
+        assert_told(window, make_invite, house)
+        assert "This place is at https://invites.lan" in window.seen
+        assert window.named("Sign in there").get_attribute("href") == "https://invites.lan/login"
+
+
+@pytest.mark.long
+def test_a_place_at_https_may_be_visited_on_this_machine_by_http(served, make_invite, root):
+    """Browsers keep such a cookie of localhost, or say why not: nobody is left without an answer."""
+    with servers(served.instance.parent) as start, somewhere() as driver:
+        other = start(PUBLIC_URL="https://invites.lan")
+        window = Window(driver, f"http://localhost:{other.port}")
+        joins(window, make_invite())
+        assert window.heading in ("Welcome, bob", "Your account is created")
+        assert (window.heading == "Welcome, bob") != (UNKEPT in window.seen)
+
+
+@pytest.mark.long
+@BOTH
+def test_somebody_changes_name_and_password_signs_out_elsewhere_and_leaves(window, other_window, charlie, scripts):
+    window.scripts(scripts)
+    for each in (other_window, window):
+        each.open("/.well-known/change-password")
+        assert each.heading == "Sign in"
+        sign_in(each, "charlie")
+        assert each.heading == "Your account"
+    window.size(320, 700)
+    assert "Another browser" in window.seen
+    window.write(display_name="Charlie Brown")
+    window.press("Save name")
+    window.write(current_password=PASSWORD, password="another good one")
+    window.press("Change password")
+    assert "Password changed. You are signed out everywhere else." in window.seen
+    assert "Charlie Brown" in window.seen
+    assert "Another browser" not in window.seen
+    assert window.run("return document.documentElement.scrollWidth") == 320
+    other_window.open("/account")
+    assert other_window.heading == "Sign in"
+    window.press("What is erased, what stays, and how to delete your account")
+    window.write(current_password="another good one")
+    window.press("Delete account")
+    assert "Your account is deleted" in window.seen
+    window.open("/account")
+    assert window.heading == "Sign in"

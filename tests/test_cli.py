@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-import config
+from settings import HOME, VERSION
 
 LINK = re.compile(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}\n")
 
@@ -19,12 +19,14 @@ def test_create_prints_the_key_alone(invite_api):
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{7}/[A-Za-z0-9_-]{32}\n", done.stdout)
 
 
+@pytest.mark.long
 def test_list_prints_ids_and_names_as_prosodyctl_does(invite_api):
     named = invite_api("create", "My test key").stdout.partition("/")[0]
     nameless = invite_api("create").stdout.partition("/")[0]
     assert set(invite_api("list").stdout.splitlines()) == {f"{named}\tMy test key", f"{nameless}\t<unknown>"}
 
 
+@pytest.mark.long
 def test_delete_is_silent_and_final(invite_api):
     key_id = invite_api("create", "x").stdout.partition("/")[0]
     done = invite_api("delete", key_id)
@@ -33,6 +35,7 @@ def test_delete_is_silent_and_final(invite_api):
     assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: key not found\n")
 
 
+@pytest.mark.long
 def test_an_invite_is_made_listed_shown_and_withdrawn(invite_api):
     link = invite_api(
         "invite", "create", "--name", "Anne", "--uses", "2", "--ttl", "2 weeks", "--note", "a friend"
@@ -48,6 +51,7 @@ def test_an_invite_is_made_listed_shown_and_withdrawn(invite_api):
     assert json.loads(invite_api("invite", "list", "--json").stdout)[0]["state"] == "revoked"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["--name", "--email", "--project", "--ttl", "--uses", "--redirect-url"])
 def test_an_option_that_a_script_left_empty_is_refused(invite_api, option):
     """Without an address the invite would be for anybody."""
@@ -57,6 +61,7 @@ def test_an_option_that_a_script_left_empty_is_refused(invite_api, option):
     assert invite_api("invite", "list").stdout == ""
 
 
+@pytest.mark.long
 def test_an_invite_for_an_admin_lives_a_day(invite_api):
     link = invite_api("invite", "create", "--admin").stdout
     shown = json.loads(invite_api("invite", "show", link, "--json").stdout)
@@ -75,6 +80,7 @@ def test_everything_wrong_is_said_and_nothing_is_made(invite_api):
     assert invite_api("invite", "list").stdout == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["nobody", "0" * 64, "http://127.0.0.1:8080/invite?abc"])
 @pytest.mark.parametrize("verb", ["show", "delete"])
 def test_an_invite_that_is_not_there_is_refused_in_a_sentence(invite_api, verb, which):
@@ -83,6 +89,7 @@ def test_an_invite_that_is_not_there_is_refused_in_a_sentence(invite_api, verb, 
     assert done.stderr.startswith("Error: no such invite: ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments", [["nonsense"], ["delete"], ["invite", "list", "--limit", "many"], ["serve", "--port", "x"]]
 )
@@ -107,6 +114,7 @@ def test_a_file_that_is_no_database_is_a_sentence_too(invite_api, tmp_path):
     assert done.stderr == f"Error: {tmp_path}/diary.db: file is not a database\n"
 
 
+@pytest.mark.long
 def test_stored_text_cannot_command_the_terminal(invite_api, meddle):
     invite_api("invite", "create", "--name", "Anne")
     invite_api("create", "key")
@@ -137,7 +145,7 @@ def test_a_listing_does_not_load_what_is_slow_and_not_needed(tmp_path):
         env=os.environ | {"INVITE_API_INSTANCE": str(tmp_path)},
     ).stdout.split()
     assert "sqlalchemy.orm" in loaded
-    for slow in ("flask", "email_validator", "zxcvbn", "waitress", "segno", "slugify", "wcwidth"):
+    for slow in ("flask", "email_validator", "zxcvbn", "httptools", "uvloop", "segno", "slugify", "wcwidth"):
         assert slow not in loaded
 
 
@@ -163,6 +171,8 @@ def commands():
     return list(walk(main))
 
 
+@pytest.mark.any_database
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "command"), [pytest.param(*each, id=" ".join(each[0])) for each in commands()])
 def test_every_command_has_help_with_an_example(path, command, invite_api):
     shown = invite_api(*path, "--help")
@@ -172,21 +182,23 @@ def test_every_command_has_help_with_an_example(path, command, invite_api):
 
 
 def test_the_command_says_its_version(invite_api):
-    assert invite_api("--version").stdout == f"invite-api {config.VERSION}\n"
+    assert invite_api("--version").stdout == f"invite-api {VERSION}\n"
 
 
 def test_the_changelog_is_kept_and_its_newest_release_is_this_one():
-    text = (config.CHECKOUT / "CHANGELOG.md").read_text()
+    text = (HOME / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## (.*)$", text, re.M)
     assert headings[0] == "[Unreleased]"
     released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d", each)[1] for each in headings[1:]]
     numbers = [tuple(map(int, each.split("."))) for each in released]
     assert numbers == sorted(set(numbers), reverse=True)
-    assert released[:1] in ([], [config.VERSION])
+    assert released[:1] in ([], [VERSION])
     kinds = set(re.findall(r"^### (.*)$", text, re.M))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
+@pytest.mark.any_database
+@pytest.mark.long
 @pytest.mark.parametrize("group", ["", *sorted({path[0] for path, _ in commands() if len(path) > 1})])
 def test_no_summary_of_a_command_is_cut_off(group, invite_api):
     shown = invite_api(*group.split(), "--help").stdout

@@ -4,6 +4,8 @@ import pytest
 
 import clock
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.mark.parametrize(
     ("written", "length"),
@@ -63,4 +65,4 @@ def test_now_has_no_more_precision_than_the_wire():
 )
 def test_how_far_off_a_moment_is(away, said):
     moment = datetime(2500, 1, 1, tzinfo=UTC) if abs(away.days) < 400_000 else datetime(1, 1, 2, tzinfo=UTC)
-    assert clock.far(moment + away, moment) == said
+    assert clock.relative(moment + away, moment) == said

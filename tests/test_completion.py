@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from conftest import COMMAND, SOME_ID, naming, require
+import forked
+from conftest import COMMAND, SOME_ID, naming
+from programs import require
 
 PREFIXES = {"bash": "plain,", "zsh": "plain\n", "fish": "plain,"}
 
@@ -22,11 +24,12 @@ def complete(tmp_path):
             "COMP_CWORD": words[-1] if shell == "fish" else str(len(words)),
             **environ,
         }
-        return subprocess.run([COMMAND], capture_output=True, text=True, env=full, check=False)
+        return forked.run([], full, tmp_path)
 
     return ask
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", PREFIXES)
 @pytest.mark.parametrize(
     ("words", "completion", "described"),
@@ -43,6 +46,10 @@ def complete(tmp_path):
         (["user", "show", "anne@"], "anne@example.org", "anne"),
         (["project", "owner", "tea-garden", "bo"], "bob", "bob"),
         (["project", "members", "te"], "tea-garden", "Tea Garden"),
+        (["events", "--type", "key,invite.us"], "key,invite.used", ""),
+        (["preset", "show", "fa"], "family", "plan=gold uses=5"),
+        (["invite", "create", "--preset", "fa"], "family", "plan=gold uses=5"),
+        (["create", "--preset", "fa"], "family", "plan=gold uses=5"),
         (["completion", "fi"], "fish", ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -55,11 +62,13 @@ def test_what_began_so_is_completed(complete, seeded, shell, words, completion, 
     assert done.stdout.count("plain") == 1
 
 
+@pytest.mark.long
 def test_mail_that_waits_is_completed(complete, seeded, invite_api):
     letter = invite_api("outbox", "list").stdout.partition("\t")[0]
     assert complete("outbox", "retry", letter[:4]).stdout == f"plain,{letter}\n"
 
 
+@pytest.mark.long
 def test_an_account_is_completed_by_its_id(complete, seeded, invite_api):
     user = invite_api("user", "list").stdout.partition("\t")[0]
     assert complete("user", "show", user[:12]).stdout == f"plain,{user}\n"
@@ -72,6 +81,7 @@ def test_nothing_is_made_for_a_completion(complete, tmp_path):
     assert not (tmp_path / "instance").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "nonsense", [{"PUBLIC_URL": "nonsense"}, {"DATABASE_URL": "sqlite:////dev/null/x"}, {"DIARY": "1"}]
 )
@@ -80,6 +90,7 @@ def test_nothing_that_goes_wrong_is_said(complete, seeded, nonsense):
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_database_that_is_none_completes_nothing(complete, tmp_path):
     path = tmp_path / "instance" / "invites.db"
@@ -90,6 +101,7 @@ def test_a_database_that_is_none_completes_nothing(complete, tmp_path):
     assert path.read_text() == "dear diary\n" * 100
 
 
+@pytest.mark.long
 def test_bash_itself_completes(seeded):
     require("bash", "bash")
     script = (
@@ -105,6 +117,7 @@ def test_bash_itself_completes(seeded):
     assert done.stdout.splitlines()[-1] == "HTwALnKL"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shell", PREFIXES)
 def test_each_shell_gets_its_script(invite_api, shell):
     script = invite_api("completion", shell).stdout
@@ -113,7 +126,7 @@ def test_each_shell_gets_its_script(invite_api, shell):
 
 
 def test_the_manual_has_every_command_and_setting(invite_api):
-    from config import table
+    from settings import table
     from test_cli import commands
 
     page = invite_api("man").stdout
@@ -126,6 +139,7 @@ def test_the_manual_has_every_command_and_setting(invite_api):
         assert f".B {name}\n" in page
 
 
+@pytest.mark.long
 def test_the_manual_is_good_roff(invite_api, tmp_path):
     groff = require("groff", "groff-base")
     (tmp_path / "invite-api.1").write_text(invite_api("man").stdout)

@@ -1,17 +1,18 @@
 import os
+import pwd
 import stat
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-import config
-from config import ConfigError
+from settings import HOME, ConfigError, home, load_settings
 
 
 def test_nothing_needs_setting():
-    settings = config.load({})
+    settings = load_settings({})
     assert settings.public_url == "http://127.0.0.1:8080"
-    assert settings.database_url == f"sqlite:///{config.CHECKOUT / 'instance' / 'invites.db'}"
+    assert settings.database_url == f"sqlite:///{HOME / 'instance' / 'invites.db'}"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_nothing_needs_setting():
 )
 def test_nonsense_is_refused_by_name(name, nonsense):
     with pytest.raises(ConfigError, match=f"INVITE_API_{name}: "):
-        config.load({f"INVITE_API_{name}": nonsense})
+        load_settings({f"INVITE_API_{name}": nonsense})
 
 
 @pytest.mark.parametrize(
@@ -59,24 +60,24 @@ def test_nonsense_is_refused_by_name(name, nonsense):
     ],
 )
 def test_a_url_of_postgresql_is_taken_as_it_is(url):
-    settings = config.load({"INVITE_API_DATABASE_URL": url, "INVITE_API_LIMITS_URL": "redis://[2001:db8::1]:6379/0"})
+    settings = load_settings({"INVITE_API_DATABASE_URL": url, "INVITE_API_LIMITS_URL": "redis://[2001:db8::1]:6379/0"})
     assert settings.database_url == url.replace("postgresql", "postgresql+psycopg", 1)
 
 
 def test_everything_that_is_wrong_is_said_at_once():
     with pytest.raises(ConfigError) as refused:
-        config.load({"INVITE_API_THREADS": "many", "INVITE_API_LIMITS": "perhaps"})
+        load_settings({"INVITE_API_THREADS": "many", "INVITE_API_LIMITS": "perhaps"})
     assert len(str(refused.value).splitlines()) == 2
 
 
 def test_a_misspelt_setting_is_not_passed_over():
     with pytest.raises(ConfigError, match="did you mean INVITE_API_PUBLIC_URL"):
-        config.load({"INVITE_API_PUBLICURL": "https://example.org"})
+        load_settings({"INVITE_API_PUBLICURL": "https://example.org"})
 
 
 def test_a_default_life_longer_than_the_maximum_is_refused():
     with pytest.raises(ConfigError, match="INVITE_TTL: is longer"):
-        config.load({"INVITE_API_INVITE_TTL": "10d", "INVITE_API_INVITE_TTL_MAX": "5d"})
+        load_settings({"INVITE_API_INVITE_TTL": "10d", "INVITE_API_INVITE_TTL_MAX": "5d"})
 
 
 @pytest.mark.parametrize(
@@ -88,14 +89,14 @@ def test_a_default_life_longer_than_the_maximum_is_refused():
     ],
 )
 def test_the_public_url_knows_its_origin_and_its_path(url, origin, root):
-    settings = config.load({"INVITE_API_PUBLIC_URL": url})
+    settings = load_settings({"INVITE_API_PUBLIC_URL": url})
     assert (settings.origin, settings.root) == (origin, root)
 
 
 def test_a_key_file_is_made_once_and_is_private(tmp_path):
     environ = {"INVITE_API_INSTANCE": str(tmp_path / "new")}
-    first = config.load(environ).secrets
-    assert first == config.load(environ).secrets
+    first = load_settings(environ).secrets
+    assert first == load_settings(environ).secrets
     assert len(first[0]) == 64
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "new" / "secret.key").stat().st_mode) == 0o600
@@ -106,7 +107,7 @@ def test_first_starts_at_once_agree_on_one_secret(tmp_path):
     found, ready = [], threading.Barrier(16)
 
     def start():
-        settings = config.load({"INVITE_API_INSTANCE": str(tmp_path)})
+        settings = load_settings({"INVITE_API_INSTANCE": str(tmp_path)})
         ready.wait()
         found.append(settings.secrets)
 
@@ -121,14 +122,14 @@ def test_first_starts_at_once_agree_on_one_secret(tmp_path):
 
 def test_a_secret_may_come_from_a_file_and_from_the_past(tmp_path):
     (tmp_path / "key").write_text("x" * 32 + "\n")
-    settings = config.load(
+    settings = load_settings(
         {"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "key"), "INVITE_API_SECRET_KEY_FALLBACKS": "y" * 20}
     )
     assert settings.secrets == (b"x" * 32, b"y" * 20)
 
 
 def test_a_secret_file_that_is_not_there_is_named(tmp_path):
-    settings = config.load({"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "nothing")})
+    settings = load_settings({"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "nothing")})
     with pytest.raises(ConfigError, match="nothing: the master secret cannot be read"):
         _ = settings.secrets
 
@@ -150,7 +151,7 @@ def test_a_file_of_settings_is_read_as_systemd_reads_it(settings_file):
         'INVITE_API_PUBLIC_URL = "https://example.org"\nINVITE_API_ACCENT=#102030\nINVITE_API_SMTP_URL=\n'
         "INVITE_API_SECRET_KEY='with a # and a \" in it'"
     )
-    settings = config.load(environ)
+    settings = load_settings(environ)
     assert (settings.site_name, settings.public_url, settings.accent) == (
         "Tea Garden",
         "https://example.org",
@@ -162,19 +163,19 @@ def test_a_file_of_settings_is_read_as_systemd_reads_it(settings_file):
 
 def test_the_environment_goes_before_the_file(settings_file):
     environ = settings_file("INVITE_API_THREADS=7\nINVITE_API_SITE_NAME=Tea\nINVITE_API_SMTP_URL=smtp://localhost")
-    settings = config.load(environ | {"INVITE_API_THREADS": "9", "INVITE_API_SMTP_URL": ""})
+    settings = load_settings(environ | {"INVITE_API_THREADS": "9", "INVITE_API_SMTP_URL": ""})
     assert (settings.threads, settings.site_name, settings.smtp_url) == (9, "Tea", "")
 
 
 def test_the_file_may_be_elsewhere_and_may_say_where_the_instance_is(settings_file, tmp_path):
     settings_file("INVITE_API_INSTANCE=/srv/invites", "env")
-    settings = config.load({"INVITE_API_SETTINGS": str(tmp_path / "env")})
+    settings = load_settings({"INVITE_API_SETTINGS": str(tmp_path / "env")})
     assert settings.database_url == "sqlite:////srv/invites/invites.db"
 
 
 def test_a_file_of_settings_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"INVITE_API_SETTINGS: there is no file .*nothing"):
-        config.load({"INVITE_API_SETTINGS": str(tmp_path / "nothing")})
+        load_settings({"INVITE_API_SETTINGS": str(tmp_path / "nothing")})
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_a_file_of_settings_that_is_not_there_is_named(tmp_path):
 )
 def test_a_line_with_nonsense_is_refused_by_its_number(settings_file, tmp_path, line, words):
     with pytest.raises(ConfigError) as refused:
-        config.load(settings_file(f"INVITE_API_LIMITS=on\n\n{line}\n"))
+        load_settings(settings_file(f"INVITE_API_LIMITS=on\n\n{line}\n"))
     assert str(refused.value).startswith(f"{tmp_path}/settings.env, line 3: ")
     assert words in f"{refused.value}\n"
     assert len(str(refused.value).splitlines()) == 1
@@ -207,7 +208,7 @@ def test_a_line_with_nonsense_is_refused_by_its_number(settings_file, tmp_path, 
 def test_a_file_of_settings_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "settings.env").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"settings\.env: the settings cannot be read: is not UTF-8"):
-        config.load({"INVITE_API_INSTANCE": str(tmp_path)})
+        load_settings({"INVITE_API_INSTANCE": str(tmp_path)})
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
@@ -219,6 +220,48 @@ def test_whoever_may_not_look_into_the_instance_is_told_who_may(tmp_path):
     os.seteuid(65534)
     try:
         with pytest.raises(ConfigError, match="Permission denied; run this as its owner: sudo -u root invite-api …"):
-            config.load({"INVITE_API_INSTANCE": str(instance)})
+            load_settings({"INVITE_API_INSTANCE": str(instance)})
     finally:
         os.seteuid(0)
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """A user's home, and where we are installed, which is no checkout: a call for the usual instance."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_DATA_HOME", "SUDO_UID"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda: home.usual_instance(tmp_path / "site-packages" / "invite_api")
+
+
+def test_an_installed_command_keeps_its_data_in_the_users_folder(at_home, tmp_path):
+    assert at_home() == tmp_path / "home" / ".local" / "share" / "invite-api"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be a user that is not known")
+def test_a_user_without_a_home_is_asked_for_a_folder(at_home, monkeypatch):
+    at_home()  # what is slow to load can be read now
+    monkeypatch.delenv("HOME")
+    os.setresuid(54321, 0, 0)
+    try:
+        with pytest.raises(ValueError, match="no home and so no data folder: set it to the folder for the database"):
+            at_home()
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has come by sudo")
+def test_who_types_sudo_before_an_installed_command_is_told_whose_the_database_is(at_home, tmp_path, monkeypatch):
+    before = SimpleNamespace(pw_dir=str(tmp_path / "anne"), pw_name="anne")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: before)
+    monkeypatch.setenv("SUDO_UID", "54321")
+    assert at_home().is_relative_to(tmp_path / "home")  # there is none yet
+    data = tmp_path / "anne" / ".local" / "share" / "invite-api"
+    data.mkdir(parents=True)
+    os.chown(data, 54321, 54321)
+    with pytest.raises(
+        ValueError, match=f"the database is in {data}; run this as its owner: sudo -u anne invite-api …"
+    ):
+        at_home()
+    (tmp_path / "home" / ".local" / "share" / "invite-api").mkdir(parents=True)
+    assert at_home().is_relative_to(tmp_path / "home")  # root has one too, and means that

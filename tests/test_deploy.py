@@ -14,20 +14,23 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-import config
-import server
-from app import HASHING, LOOKING, ROUTES, STREAMING, WRITING
-from conftest import COMMAND, free_port, missing, require, wait_for
+from app import ROUTES
+from conftest import COMMAND, free_port, wait_for
 from delivery import mail
+from programs import missing, require
+from settings import HOME, table
 from test_cli import commands
+from web import server
 
-HERE = config.CHECKOUT
+pytestmark = pytest.mark.any_database
+
+HERE = HOME
 GUIDE = (HERE / "docs" / "DEPLOYING.md").read_text()
 DOCKERFILE = (HERE / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]["invite-api"]
 UNITS = sorted((HERE / "deploy" / "systemd").glob("*"))
 SERVICES = [each for each in UNITS if each.suffix == ".service"]
-NAMES = {name for name, *_ in config.table()}
+NAMES = {name for name, *_ in table()}
 FILE_OF_SETTINGS = {"INVITE_API_SETTINGS"}
 FILES = [HERE / "Dockerfile", HERE / "compose.yaml", HERE / "docs" / "DEPLOYING.md", *(HERE / "deploy").rglob("*")]
 
@@ -73,7 +76,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
 
 def test_systemd_waits_until_the_server_has_stopped_by_itself():
     (patience,) = unit(HERE / "deploy/systemd/invite-api.service")["TimeoutStopSec"]
-    lanes = 1 + len([HASHING, STREAMING, LOOKING, WRITING])
+    lanes = 5  # of commands/server.py: those for all else, /ready, OWN, STREAMS and WRITES
     assert int(patience) >= 1 + server.PATIENCE + lanes * server.PATIENCE / 2 + mail.PATIENCE
     assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= int(patience)
 
@@ -129,15 +132,18 @@ def in_image(path):
 
 
 def test_all_that_the_service_is_made_of_gets_into_the_image():
-    made_of = tomllib.loads((HERE / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    for each in [*made_of["only-include"], "pyproject.toml", "requirements.txt", "README.md"]:
+    wheel = tomllib.loads((HERE / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    made_of = [*wheel["packages"], *wheel["hooks"]["custom"]["beneath"]]
+    for each in [*made_of, "pyproject.toml", "requirements.txt", "README.md"]:
         assert in_image(Path(each)), each
 
 
 @pytest.fixture
 def image(tmp_path):
     """A folder with what the image has of the checkout."""
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=HERE).stdout
+    listed = subprocess.run(
+        [require("git", "git"), "ls-files"], capture_output=True, text=True, check=True, cwd=HERE
+    ).stdout
     for each in map(Path, listed.splitlines()):
         if in_image(each):
             (tmp_path / "image" / each).parent.mkdir(parents=True, exist_ok=True)
@@ -154,16 +160,20 @@ def test_no_secret_and_nothing_needless_gets_into_the_image(path):
     assert not in_image(Path(path))
 
 
+@pytest.mark.long
 def test_the_service_runs_from_the_image_on_a_root_that_cannot_be_written(image, tmp_path):
     """As the container does it: what it runs, what it may write, how it is looked after."""
     data, port = tmp_path / "data", free_port()
     data.mkdir()
     start = [*exec_form("CMD"), "--port", str(port)]
     assert start.pop(0) == "invite-api"
-    lock = f'mount --bind {data} {data} && mount -o remount,bind,ro / && ! touch {image}/x 2>/dev/null && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", lock, "sh", sys.executable, "-c", "import cli; cli.main()", *start]
+    bound = f"mount --bind {data} {data} && mount --bind {image} {image}"  # they may lie in memory, and not on the root
+    locked = f"mount -o remount,bind,ro {image} && mount -o remount,bind,ro / && ! touch {image}/x 2>/dev/null"
+    lock = f'{bound} && {locked} && exec "$@"'
+    curl, unshare = require("curl", "curl"), require("unshare", "util-linux")
+    command = [unshare, "--mount", "sh", "-c", lock, "sh", sys.executable, "-c", "import cli; cli.main()", *start]
     environ = {"PATH": os.environ["PATH"], "INVITE_API_INSTANCE": str(data), "PYTHONDONTWRITEBYTECODE": "1"}
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([unshare, "--mount", "true"], capture_output=True, check=False).returncode:
         missing("the right to mount file systems (run the tests as root)", "util-linux")
     with (tmp_path / "said.log").open("wb") as said:
         process = subprocess.Popen(command, cwd=image, env=environ, stderr=said)
@@ -171,7 +181,7 @@ def test_the_service_runs_from_the_image_on_a_root_that_cannot_be_written(image,
         probe = [sys.executable, *(each.replace(":8080", f":{port}") for each in exec_form("HEALTHCHECK")[1:])]
         wait_for(lambda: subprocess.run(probe, capture_output=True, check=False).returncode == 0)
         for path, told in (("/ready", b'"status":"ready"'), ("/", b"<!doctype html>")):
-            got = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}{path}"], capture_output=True, check=True)
+            got = subprocess.run([curl, "-sS", f"http://127.0.0.1:{port}{path}"], capture_output=True, check=True)
             assert told in got.stdout.lower()
         assert (data / "invites.db").exists()
     finally:

@@ -6,6 +6,7 @@ from conftest import PASSWORD
 from rules import invites
 
 MAKERS = [
+    "our own API",
     "a key of Prosody's",
     "the command",
     "Agentbot's user",
@@ -22,6 +23,9 @@ def make(client, house, key, alice, root, invite_api):
     """A fresh token, as each dialect hands it out."""
 
     def made(maker):
+        if maker == "our own API":
+            shown = {"Authorization": f"Bearer {key}"}
+            return client.post("/v1/invites", headers=shown, json={}).json["invite"]["token"]
         if maker == "a key of Prosody's":
             return client.get(f"/invites_api?key={key}").location.partition("?")[2]
         if maker == "the command":

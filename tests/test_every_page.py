@@ -6,7 +6,9 @@ from selenium.webdriver.common.by import By
 import axe
 import scene
 from app import ROUTES
-from dialects import admin_pages, pages
+from dialects import account, admin, own, pages
+
+pytestmark = pytest.mark.any_database
 
 PHONE = (360, 740)
 
@@ -22,6 +24,7 @@ def unfold(window):
     window.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", scene.PAGES)
 def test_a_page_keeps_nobody_out_and_fits_where_it_is_looked_at(place, window, axe_source, name):
     place.show(window, name)
@@ -47,6 +50,7 @@ def sticking_out(window):
     """)
 
 
+@pytest.mark.long
 def test_the_narrow_phone_notices_what_does_not_fit(place, window):
     window.size(*PHONE)
     place.show(window, "home")
@@ -55,6 +59,7 @@ def test_the_narrow_phone_notices_what_does_not_fit(place, window):
     assert len(sticking_out(window)) == 1
 
 
+@pytest.mark.long
 def test_axe_notices_what_keeps_people_out(place, window, axe_source):
     place.show(window, "home")
     window.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/qr\">')")
@@ -62,6 +67,7 @@ def test_axe_notices_what_keeps_people_out(place, window, axe_source):
     assert found.startswith("image-alt: ")
 
 
+@pytest.mark.long
 def test_axe_notices_a_text_that_can_hardly_be_read_in_the_dark(place, window, axe_source):
     window.dark(True)
     place.show(window, "home")
@@ -72,9 +78,9 @@ def test_axe_notices_a_text_that_can_hardly_be_read_in_the_dark(place, window, a
 
 def test_every_address_that_shows_a_page_is_among_them():
     shown = {each.path.partition("?")[0] for each in scene.PAGES.values()}
-    wanted = {row.path for each in (pages, admin_pages) for row in ROUTES[each] if "GET" in row.methods}
+    wanted = {row.path for each in (pages, account, own, admin) for row in ROUTES[each] if "GET" in row.methods}
     missing = {each for each in wanted if not any(same(each, path) for path in shown)}
-    assert missing == {"/style.css", "/qr", "/admin/made"}  # no pages; and what making many leads to
+    assert missing == {"/style.css", "/qr", "/account/data", "/.well-known/change-password"}  # no pages
 
 
 def same(row, path):
@@ -83,6 +89,7 @@ def same(row, path):
     return len(ours) == len(theirs) and all(a == b or a.startswith("<") for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["invitation", "login", "admin", "admin-new", "admin-invite"])
 def test_whatever_has_the_focus_is_seen_to_have_it(place, window, name):
     place.show(window, name)

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-import flood
+from web import limits
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")]
 
@@ -21,12 +21,12 @@ TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")]
     ],
 )
 def test_only_trusted_proxies_are_believed(remote, forwarded, client):
-    assert flood.client_address(remote, forwarded, TRUSTED) == client
+    assert limits.client_address(remote, forwarded, TRUSTED) == client
 
 
 def test_ten_thousand_spoofed_addresses_share_one_bucket():
     spoofed = [[f"203.0.{number // 250}.{number % 250}"] for number in range(10_000)]
-    assert {flood.client_address("192.0.2.1", each, TRUSTED) for each in spoofed} == {"192.0.2.1"}
+    assert {limits.client_address("192.0.2.1", each, TRUSTED) for each in spoofed} == {"192.0.2.1"}
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_ten_thousand_spoofed_addresses_share_one_bucket():
     ],
 )
 def test_one_customer_of_ipv6_is_one_client(address, neighbourhood):
-    assert flood.neighbourhood(address) == neighbourhood
+    assert limits.neighbourhood(address) == neighbourhood

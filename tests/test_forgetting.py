@@ -4,21 +4,22 @@ import pytest
 import time_machine
 from sqlalchemy import func, select
 
-import caretaker
 import clock
-from caretaker import Caretaker, forget_some
 from conftest import make_settings, wait_for
 from models import AccessToken, Code, Counter, Invite, Letter, Redemption, Session, User
-from rules import counters, forgetting, invites, registration
+from rules import counters, forgetting, invites, outbox, registration, sessions
+from rules.refusals import RateLimited
+from upkeep import caretaker
+from upkeep.caretaker import Caretaker, forget_some
 
 TABLES = (AccessToken, Session, Code, Letter, Counter, Invite, Redemption, User)
 
 
 @pytest.fixture
 def settings(tmp_path):
-    from config import using
+    from settings import in_force
 
-    with using(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
+    with in_force(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
         yield chosen
 
 
@@ -44,7 +45,7 @@ def lived_in(house, alice, make_invite, use):
         registration.start("new@example.org")
         registration.send_reset("alice@example.org")
         invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
-        counters.spend("login", "somebody")
+        counters.count("login", "somebody")
     with house.writing() as unit:
         for each in unit.session.query(Letter):
             each.due_at, each.sent_at = None, clock.now()
@@ -72,13 +73,34 @@ def test_what_opens_nothing_any_more_is_deleted_and_history_stays(lived_in, left
 def test_a_failed_password_is_never_forgotten(lived_in, left, house):
     left(400 * clock.DAY)
     with house.writing():
-        assert counters.spend("login", "somebody") == 2
+        assert counters.count("login", "somebody") == 2
 
 
 def test_a_letter_that_waits_is_not_deleted(house, left):
     with house.writing():
         registration.start("new@example.org")
     assert left(400 * clock.DAY)[Letter] == 1
+
+
+def test_the_limits_of_a_day_are_kept_for_a_day(house, left):
+    with house.writing():
+        outbox.limit_mails("reset", "anne@example.org", (1, clock.DAY))
+    later = 23 * clock.HOUR
+    assert left(later)[Counter] == 1
+    with time_machine.travel(clock.now() + later), pytest.raises(RateLimited), house.writing():
+        outbox.limit_mails("reset", "anne@example.org", (1, clock.DAY))
+
+
+def test_what_is_renewed_after_it_was_found_stays(house, alice):
+    with time_machine.travel(clock.now() + sessions.LIFETIME + clock.DAY, tick=False):
+        with house.reading():
+            found = list(forgetting.deletions())
+        with house.writing() as unit:
+            unit.session.query(Session).one().expires_at = clock.now() + clock.DAY
+        for each in found:
+            with house.writing() as unit:
+                unit.session.execute(each.execution_options(synchronize_session=False))
+    assert len(sessions_in(house)) == 1
 
 
 def test_much_is_deleted_bit_by_bit(house, alice, left, monkeypatch):
@@ -112,9 +134,9 @@ def test_a_caretaker_whose_database_cannot_be_used_says_so_and_comes_again(house
     monkeypatch.setattr(caretaker, "PAUSE", 0.01)
     path = database.files.file_of(settings)
     path.rename(path.with_name("elsewhere"))
-    working = Caretaker(house)
+    working = Caretaker(house, settings)
     working.start()
-    wait_for(lambda: caplog.text.count("what is over cannot be deleted") > 1)
+    wait_for(lambda: caplog.text.count("what is over cannot be told or deleted") > 1)
     assert working.is_alive()
     working.stop()
     assert not working.is_alive()

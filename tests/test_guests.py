@@ -10,7 +10,7 @@ import pytest
 import clock
 from conftest import COMMAND, naming
 from rules import guests, invites
-from rules.guests import Desk
+from rules.guests import Batch
 from rules.refusals import Invalid
 
 LIST = "name,email,note\nAnne,anne@example.org,choir\n李小龙,bruce@example.org,\n"
@@ -65,7 +65,6 @@ def test_columns_are_the_options_however_they_are_written(heading):
         ("name,emial\n", "line 1, column emial: there is no such column; did you mean email?"),
         ("name,shoe size\n", "line 1, column shoe size: there is no such column; there are name, email, "),
         ("anne@example.org,Anne\n", "line 1, column anne@example.org: there is no such column; there are name, "),
-        ("name,,email\n", "line 1, column (without a name): there is no such column"),
         ("name,Name\nA,B\n", "line 1, column Name: is there twice"),
         ("name,email\n", "has 0 rows below its header; 1 to 10000 can be made at once"),
         ("name\n" + "Anne\n" * 10_001, "has 10001 rows below its header"),
@@ -92,7 +91,7 @@ def test_a_row_is_named_by_the_line_where_it_begins():
 def test_wrong_cells_are_found_in_every_row(house):
     rows = guests.read(b"name,email,ttl\nAnne,anne@example.org,3d\n<b>,x,soon\nBob,,,more\n")
     with house.reading():
-        checked = list(Desk({}, invites.SHELL).prepare(rows))
+        checked = list(Batch({}, invites.SHELL).prepare(rows))
     assert [invite is not None for _, invite, _ in checked] == [True, False, False]
     assert [[each.field for each in problems] for _, _, problems in checked] == [[], ["name", "email", "ttl"], [""]]
 
@@ -112,11 +111,12 @@ def test_one_wrong_row_and_nothing_is_made(invite_api, guest_list):
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
     assert lines[0].startswith(f"{path}, line 4, column email: is no e-mail address")
-    assert lines[1].startswith(f"{path}, line 5, column name: may have letters")
+    assert lines[1].startswith(f"{path}, line 5, column name: may not have < (U+003C)")
     assert lines[2] == "Error: nothing was made: 2 of 4 rows are wrong; --keep-going makes the others"
     assert invite_api("invite", "list").stdout == ""
 
 
+@pytest.mark.long
 def test_to_keep_going_makes_the_good_rows_and_leaves_a_line_for_each_other(invite_api, guest_list):
     done = invite_api(
         "invite",
@@ -133,6 +133,7 @@ def test_to_keep_going_makes_the_good_rows_and_leaves_a_line_for_each_other(invi
     assert done.stderr.endswith("Error: 2 of 4 rows are wrong; 2 invites were made\n")
 
 
+@pytest.mark.long
 def test_a_dry_run_makes_nothing(invite_api, guest_list):
     done = invite_api("invite", "create", "--dry-run", "--from", guest_list())
     assert (done.returncode, done.stdout) == (0, "")
@@ -142,6 +143,7 @@ def test_a_dry_run_makes_nothing(invite_api, guest_list):
     assert invite_api("invite", "list").stdout == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "rows", "message"),
     [
@@ -151,7 +153,7 @@ def test_a_dry_run_makes_nothing(invite_api, guest_list):
         (["--admin"], "name,uses\nAnne,5\n", "line 2, column uses: must be 1 for an invite that makes an admin"),
         ([], "name,uses\nAnne,0\n", "line 2, column uses: must be a whole number"),
         ([], "name\n100%s\n", "line 2, column name: "),
-        ([], "name\n\x1b[31m\n", "line 2, column name: has characters that cannot be printed"),
+        ([], "name\n\x1b[31m\n", "line 2, column name: has a line break, or another character that"),
     ],
 )
 def test_what_only_the_house_knows_to_be_wrong_is_named_by_line_too(invite_api, guest_list, options, rows, message):
@@ -161,6 +163,7 @@ def test_what_only_the_house_knows_to_be_wrong_is_named_by_line_too(invite_api, 
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.long
 def test_guests_are_mailed_if_that_is_wanted(invite_api, guest_list):
     assert invite_api("invite", "create", "--from", guest_list(), "--mail").returncode == 0
     waiting = {line.split("\t")[3] for line in invite_api("outbox", "list").stdout.splitlines()}
@@ -177,6 +180,7 @@ def test_a_guest_list_may_come_from_stdin(invite_api, tmp_path):
     assert done.stderr.startswith("<stdin>, line 2: made ")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -193,6 +197,7 @@ def test_what_does_not_go_together_is_wrong_usage(invite_api, guest_list, argume
     assert invite_api("invite", "create", *arguments).returncode == 2
 
 
+@pytest.mark.long
 def test_many_alike_differ_in_their_links(invite_api):
     links = invite_api("invite", "create", "--count", "5", "--uses", "2", "--name", "Anne").stdout.split()
     assert len(set(links)) == 5
@@ -200,6 +205,7 @@ def test_many_alike_differ_in_their_links(invite_api):
     assert len(invite_api("invite", "list").stdout.splitlines()) == 5
 
 
+@pytest.mark.long
 def test_ten_thousand_guests_come_at_once(invite_api, guest_list):
     path = guest_list("name,email\n" + "".join(f"Anne,guest{number}@example.org\n" for number in range(10_000)))
     done = invite_api("invite", "create", "--from", path)
@@ -221,6 +227,7 @@ def exported(invite_api):
     return read
 
 
+@pytest.mark.long
 def test_an_export_has_everything_but_links_and_those_if_asked_for(invite_api, exported):
     link = invite_api("invite", "create", "--name", "Anne", "--note", 'says "hi", often').stdout.strip()
     (row,) = exported()
@@ -232,6 +239,7 @@ def test_an_export_has_everything_but_links_and_those_if_asked_for(invite_api, e
     assert {name: "" if value is None else str(value) for name, value in line.items()} == exported("--with-links")[0]
 
 
+@pytest.mark.long
 def test_an_export_can_be_filtered_and_may_be_empty(invite_api, exported):
     for name in ("Anne", "Bob"):
         invite_api("invite", "create", "--name", name)
@@ -240,6 +248,7 @@ def test_an_export_can_be_filtered_and_may_be_empty(invite_api, exported):
     assert invite_api("invite", "export", "--state", "used", "--format", "jsonl").stdout == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "cell",
     ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://evil")', " =1", "＝1+1", "\t=1", "\r=1", "|cmd", "%0A=1"],
@@ -264,12 +273,14 @@ def test_an_export_is_streamed(house, settings, fill, monkeypatch):
     assert len(list(found)) == 25
 
 
+@pytest.mark.long
 def test_a_link_whose_secret_is_gone_is_left_empty(invite_api):
     invite_api("invite", "create", "--name", "Anne")
     line = invite_api("invite", "export", "--with-links", "--format", "jsonl", SECRET_KEY="x" * 32).stdout
     assert json.loads(line)["link"] is None
 
 
+@pytest.mark.long
 def test_commands_and_a_server_at_once_never_meet_a_lock(serve, key, guest_list):
     served = serve()
     path = guest_list("name\n" + "Anne\n" * 3000)

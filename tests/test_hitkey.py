@@ -4,13 +4,13 @@ import pytest
 import time_machine
 
 import clock
-import config
 from app import create_app
 from conftest import PASSWORD, make_settings
 from database import session
 from models import AccessToken, Project, Session, User
-from rules import accounts, invites, sessions, tokens
-from rules.refusals import NotSignedIn
+from rules import accounts, changing, invites, resets, sessions, tokens
+from rules.refusals import InvalidCredentials, NotSignedIn
+from settings import in_force
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_dead_invite_is_404_when_viewed_and_400_when_accepted(client, house, a
     used, revoked = make_invite(), make_invite()
     use(used)
     with house.writing():
-        invites.revoke(invites.find(revoked))
+        changing.revoke(invites.find(revoked))
     cases = {used: "INVITE_USED", revoked: "INVITE_EXPIRED", "0" * 64: "INVITE_NOT_FOUND", "x": "INVITE_NOT_FOUND"}
     for token, code in cases.items():
         viewed = client.get(f"/invites/{token}")
@@ -172,6 +172,12 @@ def test_a_try_is_counted_before_the_password_is_compared(house, alice):
     assert sum(each.password_hash is not None for each in attempts) == 100
 
 
+def test_what_is_answered_to_one_caller_is_kept_for_no_other(client, alice):
+    for headers in (alice.bearer, {}):
+        answer = client.get("/auth/me", headers=headers)
+        assert (answer.headers["Cache-Control"], answer.headers["Vary"]) == ("no-store", "Authorization, Cookie")
+
+
 def test_logging_out_ends_the_session_at_once(client, alice):
     pair = alice.pair
     assert client.post("/auth/logout", headers=alice.bearer).json == {"message": "Signed out."}
@@ -180,7 +186,34 @@ def test_logging_out_ends_the_session_at_once(client, alice):
 
 
 def _reset_token(user):
-    return accounts.reset_link(user).partition("?")[2]
+    return resets.link(user).partition("?")[2]
+
+
+def test_who_is_enabled_again_signs_in_again(client, house, alice):
+    with house.writing():
+        accounts.disable(accounts.named("alice"))
+    with house.writing():
+        accounts.enable(accounts.named("alice"))
+    assert client.get("/auth/me", headers=alice.bearer).status_code == 401
+
+
+def test_who_is_disabled_takes_the_open_invites_along(client, house, alice):
+    token = client.post("/api/invite", headers=alice.bearer, json={"name": "Bob"}).json["token"]
+    with house.writing():
+        assert accounts.disable(accounts.named("alice")) == 1
+        accounts.enable(accounts.named("alice"))
+        assert invites.find(token).state(clock.now()) == "revoked"
+
+
+def test_a_password_that_is_replaced_while_it_is_compared_signs_nobody_in(house, alice):
+    with house.writing():
+        attempt = accounts.begin_login("alice", PASSWORD)
+    checked = accounts.check_password(attempt)
+    assert checked.verified
+    with house.writing():
+        accounts.named("alice").password_hash = "another one"
+    with pytest.raises(InvalidCredentials), house.writing():
+        accounts.finish_login(checked)
 
 
 def test_who_goes_takes_the_open_invites_along_and_leaves_the_history(client, house, alice, make_invite, use):
@@ -196,10 +229,10 @@ def test_who_goes_takes_the_open_invites_along_and_leaves_the_history(client, ho
         assert [each.user.called for each in invites.find(mine[0]).redemptions] == ["bob"]
 
 
-def test_a_name_that_was_given_up_can_be_taken_again(house, alice, register, make_invite):
+def test_an_address_that_was_given_up_can_be_taken_again(house, alice, register, make_invite):
     with house.writing():
         accounts.remove(accounts.named("alice"))
-    assert register(make_invite(), "alice@example.org", username="alice").status_code == 200
+    assert register(make_invite(), "alice@example.org").status_code == 200
 
 
 def test_a_refresh_token_is_replaced_and_a_lost_reply_harms_nobody(client, alice):
@@ -268,7 +301,7 @@ def test_signed_text_with_something_put_in_is_nobodys(settings, stray):
 
 def test_what_was_signed_under_a_former_secret_is_still_recognised(settings, tmp_path):
     signed = tokens.sign("cookie", "x")
-    with config.using(make_settings(tmp_path, SECRET_KEY="n" * 32, SECRET_KEY_FALLBACKS=settings.secrets[0].decode())):
+    with in_force(make_settings(tmp_path, SECRET_KEY="n" * 32, SECRET_KEY_FALLBACKS=settings.secrets[0].decode())):
         assert tokens.unsign("cookie", signed) == "x"
         assert tokens.sign("cookie", "x") != signed
 

@@ -5,76 +5,59 @@ import inspect
 import re
 from pathlib import Path
 
+import httptools
 import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 
 import clock
-import guards
-from app import HASHING, LOOKING, QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE, ROUTES, STREAMING, WRITING, Unit
-from config import CHECKOUT
-from dialects import contract, hitkey, ops, wire
+from app import ROUTES, create_app
+from conftest import make_settings
+from dialects import manual, ops
 from rules import refusals
+from settings import HOME, in_force
+from web import contract, errors, guards
+from web.map import Work, matching
+
+pytestmark = pytest.mark.any_database
 
 ROWS = [(dialect, row) for dialect, rows in ROUTES.items() for row in rows]
 
 # A module may import these of ours; what is not listed may import none.
 MAY_IMPORT = {
     "clock": set(),
-    "envfile": set(),
-    "config": {"envfile", "clock"},
-    "language": {"config", "clock"},
-    "database": {"database", "config", "clock"},
-    "models": set(),
-    "upkeep": {"upkeep", "models", "database", "config", "clock"},
-    "logs": {"clock"},
-    "flood": {"clock", "config", "logs", "rules"},
-    "rules": {"rules", "models", "database", "config", "clock"},
-    "guards": {"dialects", "rules", "config"},
-    "dialects": {"dialects", "rules", "language", "config", "clock"},
-    "delivery": {"delivery", "language", "rules", "models", "database", "config", "clock", "logs"},
-    "schemas": {"dialects"},
-    "openapi": {"schemas", "dialects", "guards", "rules", "config"},
-    "readiness": {"rules", "database", "config", "clock", "logs"},
-    "caretaker": {"rules", "database", "logs"},
-    "metrics": {"readiness", "rules", "clock"},
-    "replies": set(),
-    "app": {
-        "metrics",
-        "openapi",
-        "readiness",
-        "replies",
-        "dialects",
-        "guards",
-        "flood",
-        "rules",
-        "models",
-        "database",
-        "config",
-        "clock",
-        "logs",
-    },
-    "server": {"clock"},
-    "terminal": {"clock"},
+    "settings": {"settings", "clock"},
+    "language": {"language", "settings", "clock"},
+    "database": {"database", "settings", "clock"},
+    "models": {"clock"},
+    "rules": {"rules", "models", "database", "settings", "clock"},
+    "upkeep": {"upkeep", "rules", "models", "database", "settings", "clock"},
+    "delivery": {"delivery", "language", "rules", "models", "database", "settings", "clock"},
+    "web": {"web", "language", "rules", "database", "settings", "clock"},
+    "dialects": {"dialects", "web", "language", "rules", "settings", "clock"},
+    "app": {"dialects", "web", "rules", "models", "database", "settings", "clock"},
     "commands": {
-        *("commands", "caretaker", "delivery", "terminal", "app", "server", "upkeep"),
-        *("rules", "models", "database", "config", "clock", "logs"),
+        *("commands", "app", "web", "delivery", "upkeep"),
+        *("rules", "models", "database", "settings", "clock"),
     },
-    "cli": {"commands", "config"},
+    "cli": {"commands", "settings"},
+    "invite_api": {"invite_api", "cli"},
 }
 FOREIGN_TO = {
-    "rules": {"flask", "werkzeug", "click", "waitress"},
+    "rules": {"flask", "werkzeug", "click", "asyncio", "httptools"},
     "dialects": {"sqlalchemy", "flask_sqlalchemy", "click"},
     "models": {"flask", "flask_sqlalchemy"},
     "database": {"flask", "flask_sqlalchemy"},
     "upkeep": {"flask", "flask_sqlalchemy", "click"},
-    "terminal": {"sqlalchemy"},
+    "web": {"flask_sqlalchemy", "click"},
     "commands": {"flask", "flask_sqlalchemy", "sqlalchemy"},
     "cli": {"flask", "flask_sqlalchemy", "sqlalchemy"},
 }
 
 
 def modules():
-    for path in sorted(CHECKOUT.glob("*.py")) + sorted(CHECKOUT.glob("[!tb]*/*.py")):
-        relative = path.relative_to(CHECKOUT)
+    for path in sorted(HOME.glob("*.py")) + sorted(HOME.glob("[!.tb]*/**/*.py")):
+        relative = path.relative_to(HOME)
         if relative.parts[0] == "docs":  # takes pictures of the service, and is no part of it
             continue
         yield relative.parts[0].removesuffix(".py"), path
@@ -98,14 +81,36 @@ def test_modules_import_only_what_lies_beneath_them(part, path):
     assert not used & FOREIGN_TO.get(part, set())
 
 
+OF_LIBRARIES = {
+    "httptools": {"HttpParserError", "HttpParserUpgrade", "HttpRequestParser"},
+    "uvloop": {"new_event_loop"},
+}
+
+
+def test_the_server_uses_few_names_of_its_libraries_and_none_that_they_keep_to_themselves():
+    """A class of theirs that ours is made from has no other names than those the standard library describes."""
+    for each in ("connection", "lanes", "reader", "server"):
+        path = HOME / "web" / f"{each}.py"
+        tree = ast.parse(path.read_text())
+        for name in imported(path):
+            library, _, used = name.partition(".")
+            assert not used or used in OF_LIBRARIES.get(library, {used}), name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert node.attr in OF_LIBRARIES.get(node.value.id, {node.attr}), node.attr
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                assert isinstance(node.value, ast.Name), node.attr
+                assert node.value.id == "self", node.attr
+    assert {"HttpParserError", "HttpParserUpgrade", "HttpRequestParser"} <= set(httptools.__all__)
+
+
+def test_no_module_has_more_than_350_lines():
+    long = {path for path in HOME.glob("*/**/*.py") if len(path.read_text().splitlines()) > 350}
+    assert {each for each in long if each.relative_to(HOME).parts[0] not in ("tests", ".venv", "bench")} == set()
+
+
 def test_the_dialects_do_not_know_each_other():
-    names = {path.stem for part, path in modules() if part == "dialects"} - {
-        "wire",
-        "html",
-        "contract",
-        "shapes",
-        "members",
-    }
+    names = {path.stem for path in (HOME / "dialects").glob("*.py")} - {"__init__"}
     for part, path in modules():
         if part == "dialects" and path.stem != "__init__":
             assert not {each.removeprefix("dialects.") for each in imported(path)} & names
@@ -119,11 +124,10 @@ def test_the_routes_are_one_map_and_nothing_else():
 @pytest.mark.parametrize(
     ("dialect", "row"), [pytest.param(*each, id=f"{each[1].methods} {each[1].path}") for each in ROWS]
 )
-def test_a_view_takes_its_caller_what_was_prepared_and_the_names_in_its_path(dialect, row):
+def test_a_view_takes_its_caller_if_it_needs_one_and_the_names_in_its_path(dialect, row):
     in_path = [part[1:-1].split(":")[-1] for part in row.path.split("/") if part.startswith("<")]
-    parameters = [each for each in inspect.signature(row.view).parameters if each not in contract.SOURCES]
-    assert parameters[0] == "caller"
-    assert parameters[2 if row.spend or row.prepare else 1 :] == in_path
+    parameters = [each for each in inspect.signature(row.view).parameters if each not in (*contract.SOURCES, "once")]
+    assert parameters in (in_path, ["caller", *in_path])
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_a_view_takes_its_caller_what_was_prepared_and_the_names_in_its_path(dia
 )
 def test_every_row_says_who_may_call_and_has_a_docstring(dialect, row):
     assert row.guard in vars(guards).values()
-    assert row.unit in Unit
+    assert row.work in Work
     assert row.view.__doc__
     assert row.limit or row.path in ("/health", "/ready")
 
@@ -142,42 +146,57 @@ def all_refusals(parent=refusals.Refusal):
         yield from all_refusals(each)
 
 
+@pytest.fixture(scope="module")
+def application(tmp_path_factory):
+    """One for all that only speaks."""
+    with in_force(make_settings(tmp_path_factory.mktemp("house"))) as settings:
+        yield create_app(settings)
+
+
 @pytest.mark.parametrize("refusal", list(all_refusals()))
 @pytest.mark.parametrize("dialect", ROUTES, ids=lambda dialect: dialect.__name__)
-def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, client):
+def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, application):
     facts = {
         "InviteExpired": (clock.now(),),
         "RateLimited": (7,),
         "OwnsProjects": (["garden"],),
         "Invalid": (refusals.problem("name", "rule", "is odd"),),
     }
-    with client.application.test_request_context("/"):
-        client.application.preprocess_request()
+    with application.test_request_context("/"):
+        application.preprocess_request()
         answer = dialect.refusal(refusal(*facts.get(refusal.__name__, ())))
-    if (dialect.__name__, refusal) == ("dialects.admin_pages", refusals.NotSignedIn):
-        assert answer.location == "http://127.0.0.1:8080/login?then=%2F"  # and back again
+    led = {"admin": "/login?then=%2F", "own": "/login?then=/account"}  # and back again
+    family = dialect.__name__.removeprefix("dialects.").partition("_")[0]
+    if refusal is refusals.NotSignedIn and family in led:
+        assert answer.location == led[family]
         return
     assert answer.status_code in range(400, 504)
     assert len(answer.get_data(as_text=True)) > 20
 
 
 def test_the_statuses_name_each_refusal_once():
-    assert set(wire.STATUS) == set(all_refusals())
+    assert set(errors.STATUS) == set(all_refusals())
 
 
 @pytest.mark.parametrize("row", [row for _, row in ROWS], ids=lambda row: f"{row.methods} {row.path}")
-def test_each_row_is_answered_in_its_lane(row):
+def test_a_request_is_taken_for_one_of_a_row_that_is_answered_alike(row):
     path = re.sub("<[a-z_]+>", "something", row.path).rstrip("/") or "/"  # as the server looks for it
     for method in row.methods.split():
         asked = f"{method} {path}"
-        assert bool(HASHING.fullmatch(asked)) == bool(row.prepare)
-        assert bool(STREAMING.fullmatch(asked)) == (row.unit is Unit.STREAMS)
-        assert bool(LOOKING.fullmatch(asked)) == (row.view is ops.ready)
-        assert bool(WRITING.fullmatch(asked)) == (row.unit is Unit.WRITES or bool(row.spend))
-        if row.unit is Unit.READS and row.guard is guards.anyone:
-            assert QUICK_WITH_FILE.fullmatch(asked)
-            assert not QUICK.fullmatch(asked)
-        if row.unit is Unit.WRITES or row.view in (*hitkey.LISTS, ops.metrics, ops.ready):
-            assert not any(quick.fullmatch(asked) for quick in (QUICK, QUICK_UNCOUNTED, QUICK_WITH_FILE))
-        if row.limit:
-            assert not QUICK_UNCOUNTED.fullmatch(asked)
+        assert matching([row]).fullmatch(asked)
+        assert not matching(other for _, other in ROWS if other.work is not row.work).fullmatch(asked)
+
+
+def test_only_look_ups_by_key_are_answered_in_the_loop():
+    """What is called a list, searches or counts whole tables would keep everybody waiting."""
+    in_the_loop = {row.view for _, row in ROWS if row.work in (Work.ALONE, Work.LOOKS)}
+    assert not {view.__name__ for view in in_the_loop if "list" in view.__name__}
+    assert not in_the_loop & {ops.metrics, ops.ready, manual.document, manual.show}
+
+
+def test_flask_sqlalchemy_adds_one_function_after_each_request_and_no_more():
+    """app.py takes it away; another one might be needed."""
+    bare = Flask("bare")
+    bare.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    SQLAlchemy().init_app(bare)
+    assert len(bare.teardown_appcontext_funcs) == 1

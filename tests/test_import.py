@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import missing, require
+from programs import missing, require
 from rules import prosody
 
 pytestmark = pytest.mark.xdist_group("prosody")
@@ -42,6 +42,7 @@ def prosodyctl(request, tmp_path):
     return create
 
 
+@pytest.mark.long
 def test_keys_of_a_real_prosody_go_on_working(prosodyctl, serve, invite_api):
     keys = [
         prosodyctl("chat.example", 'José\'s "key" \\ 李'),
@@ -62,6 +63,7 @@ def test_keys_of_a_real_prosody_go_on_working(prosodyctl, serve, invite_api):
         assert served.get(f"/invites_api?key={key}x").status == 403
 
 
+@pytest.mark.long
 def test_to_import_again_changes_nothing_and_brings_what_is_new(prosodyctl, invite_api):
     prosodyctl("chat.example", "first")
     invite_api("import", "--prosody", str(prosodyctl.folder))
@@ -73,6 +75,7 @@ def test_to_import_again_changes_nothing_and_brings_what_is_new(prosodyctl, invi
     assert "1 API keys of chat.example taken over" in invite_api("import", "--prosody", str(prosodyctl.folder)).stderr
 
 
+@pytest.mark.long
 def test_one_host_can_be_chosen(prosodyctl, invite_api):
     prosodyctl("chat.example", "chat")
     prosodyctl("other.example", "other")
@@ -83,6 +86,7 @@ def test_one_host_can_be_chosen(prosodyctl, invite_api):
     assert refused.stderr.startswith(f"Error: --prosody: {prosodyctl.folder} holds no API keys of no.example: ")
 
 
+@pytest.mark.long
 def test_prosodys_data_stay_as_they_are(prosodyctl, invite_api):
     prosodyctl("chat.example", "first")
     before = {path: path.read_bytes() for path in prosodyctl.folder.rglob("*") if path.is_file()}
@@ -97,6 +101,7 @@ def test_a_folder_without_keys_is_refused_in_a_sentence(invite_api, tmp_path):
     assert invite_api("import", "--prosody", str(tmp_path / "nowhere")).returncode == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [  # what was written by somebody else, or half

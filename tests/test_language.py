@@ -9,21 +9,23 @@ import time_machine
 from babel.messages.catalog import Catalog
 
 import clock
-import config
 import language
 from app import create_app
 from conftest import make_settings, seen
 from delivery import mail
 from models import Letter
 from rules import invites
+from settings import HOME, LANGUAGES, TRANSLATIONS, ConfigError, in_force
 
-OTHERS = config.LANGUAGES[1:]
+pytestmark = pytest.mark.any_database
+
+OTHERS = LANGUAGES[1:]
 
 
 @pytest.fixture(scope="module")
 def update():
-    """translations/update.py, which is a command and no module of the service."""
-    spec = importlib.util.spec_from_file_location("update", config.TRANSLATIONS / "update.py")
+    """language/update.py, which is a command and no module of the service."""
+    spec = importlib.util.spec_from_file_location("update", TRANSLATIONS / "update.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -31,7 +33,7 @@ def update():
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_text_is_there_with_its_facts(update, code):
-    catalogue = update.read(config.TRANSLATIONS / f"{code}.po")
+    catalogue = update.read(TRANSLATIONS / f"{code}.po")
     assert {each.id for each in catalogue} == {each.id for each in update.collected()}
     assert update.untranslated(catalogue) == []
 
@@ -75,7 +77,7 @@ def test_where_nothing_we_know_is_asked_for_the_setting_counts(tmp_path, house):
     client = create_app(make_settings(tmp_path / "instance", LANGUAGE="de")).test_client()
     assert "Hast du ein Konto?" in client.get("/").text
     assert "Have an account?" in client.get("/", headers={"Accept-Language": "en"}).text
-    with pytest.raises(config.ConfigError, match="write en or de"):
+    with pytest.raises(ConfigError, match="write en or de"):
         make_settings(tmp_path, LANGUAGE="tlh")
 
 
@@ -90,7 +92,7 @@ def test_what_is_refused_is_said_in_the_readers_language(client, make_invite):
 
 
 def test_mail_is_in_the_language_of_the_place(tmp_path, house):
-    with config.using(make_settings(tmp_path / "instance", LANGUAGE="de", SITE_NAME="Villa")), house.writing() as unit:
+    with in_force(make_settings(tmp_path / "instance", LANGUAGE="de", SITE_NAME="Villa")), house.writing() as unit:
         invites.create(invites.Draft(email="anne@example.org"), invites.SHELL, mailed=True)
         unit.session.flush()
         message = mail.compose(unit.session.query(Letter).one())
@@ -114,7 +116,7 @@ def test_dates_and_numbers_are_written_as_the_language_does():
 def test_nothing_in_a_template_is_left_untranslated():
     """Text between tags that is neither in a trans block nor comes from an expression."""
     strays = []
-    for path in set((config.CHECKOUT / "templates").rglob("*.html")) - {config.CHECKOUT / "templates" / "docs.html"}:
+    for path in set((HOME / "templates").rglob("*.html")) - {HOME / "templates" / "docs.html"}:
         text = re.sub(
             r"\{%-?\s*trans.*?endtrans\s*-?%\}|\{% block (?:tab|kind).*?endblock %\}|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}",
             "",

@@ -6,12 +6,12 @@ import pytest
 import time_machine
 
 import clock
-import config
 from conftest import HASH, make_settings
 from database import session
 from delivery.outbox import deliver_one
-from rules import accounts, counters, invites, registration, sessions
+from rules import accounts, counters, invites, outbox, sessions
 from rules.refusals import RateLimited
+from settings import in_force
 
 LEAP = 10 * clock.DAY
 
@@ -25,18 +25,18 @@ def anne(house):
 
 def test_mails_are_limited_by_the_time_that_has_passed(house, anne):
     with time_machine.travel(clock.now() + LEAP), house.writing():
-        registration.limit_mails("reset", "anne@example.org")
+        outbox.limit_mails("reset", "anne@example.org", (1, clock.MINUTE))
     with house.writing():
-        registration.limit_mails("reset", "anne@example.org")
+        outbox.limit_mails("reset", "anne@example.org", (1, clock.MINUTE))
     with pytest.raises(RateLimited), house.writing():
-        registration.limit_mails("reset", "anne@example.org")
+        outbox.limit_mails("reset", "anne@example.org", (1, clock.MINUTE))
 
 
 def test_a_limit_holds_between_servers_whose_clocks_differ_a_little(house):
     now = clock.now()
     for number in range(1, 5):
         with time_machine.travel(now + timedelta(seconds=number % 2)), house.writing():
-            assert counters.spend("short code", "192.0.2.1", clock.MINUTE) == number
+            assert counters.count("short code", "192.0.2.1", clock.MINUTE) == number
 
 
 def test_a_replayed_refresh_token_ends_the_session_also_after_a_leap(house, anne):
@@ -49,7 +49,7 @@ def test_a_replayed_refresh_token_ends_the_session_also_after_a_leap(house, anne
 
 
 def test_a_letter_is_sent_that_was_written_during_a_leap(house, smtp, mailbox, tmp_path):
-    with config.using(make_settings(tmp_path / "instance", SMTP_URL=smtp)):
+    with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp)):
         with time_machine.travel(clock.now() + LEAP), house.writing():
             invites.create(invites.read({"email": "anne@example.org", "ttl": "30d"}), invites.SHELL, mailed=True)
         assert deliver_one(house)

@@ -11,14 +11,15 @@ import time_machine
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 import clock
-import config
 import database
 from app import create_app
-from conftest import HASH, PASSWORD, make_settings, require
+from conftest import HASH, PASSWORD, make_settings
 from models import Invite
-from rules import accounts, invites, keys
+from programs import require
+from rules import accounts, changing, invites, keys
+from settings import HOME
 
-ALERTS = config.CHECKOUT / "deploy" / "prometheus" / "alerts.yml"
+ALERTS = HOME / "deploy" / "prometheus" / "alerts.yml"
 OURS = re.compile(r"\b(?:invite_api|process)_\w+")
 
 
@@ -107,8 +108,8 @@ def test_invites_are_counted_by_what_can_be_done_with_them(house, scrape, make_i
     withdrawn = [make_invite() for _ in range(4)]
     with house.writing() as unit:
         for each in (*withdrawn, over):
-            invites.revoke(invites.find(each))
-        invites.revoke(invites.find(spent := make_spent(unit)))
+            changing.revoke(invites.find(each))
+        changing.revoke(invites.find(spent := make_spent(unit)))
     found = {state: scrape("invite_api_invites", state=state) for state in ("active", "used", "expired", "revoked")}
     assert found == {"active": 2, "used": 2, "expired": 1, "revoked": 5}
     with house.reading() as unit:

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-import config
-from conftest import free_port, require
+from conftest import free_port
+from programs import require
 from reader import Reader, steps
+from settings import HOME, PREFIX
 
-PAGE = (config.CHECKOUT / "docs" / "OPERATING.md").read_text()
+pytestmark = [pytest.mark.long, pytest.mark.any_database]
+
+PAGE = (HOME / "docs" / "OPERATING.md").read_text()
 
 
 def section(title):
@@ -24,7 +27,7 @@ def reader(checkout_copy):
     """Somebody in a checkout of their own, which has been served once."""
     require("curl", "curl")
     assert checkout_copy.run("create").returncode == 0
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     served = SimpleNamespace(url="", environ=environ)
     with closing(Reader(served, checkout_copy.folder, checkout_copy.bin)) as reader:
         reader.meant = {"8090": str(free_port())}

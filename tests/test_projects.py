@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import Engine, event
 
 import clock
-import config
 import database
 from conftest import Person
 from models import Member
 from rules import accounts, invites, projects
 from rules.refusals import OwnsProjects
+from settings import in_force
 
 
 @pytest.fixture
@@ -84,11 +84,17 @@ def test_slugs_are_made_from_names_of_any_script(call, alice, name, slug):
     ]
 
 
+def test_projects_of_one_name_are_numbered_without_gaps(house, alice):
+    with house.writing():
+        made = [projects.create(accounts.named("alice"), projects.Plan("Tea")).slug for _ in range(9)]
+    assert made == ["tea", *(f"tea-{number}" for number in range(2, 10))]
+
+
 def test_slugs_are_unique_in_a_race(house, settings, alice):
     slugs, ready = [], threading.Barrier(32)
 
     def make():
-        with config.using(settings):
+        with in_force(settings):
             ready.wait()
             with house.writing():
                 slugs.append(projects.create(accounts.named("alice"), projects.Plan("Tea")).slug)
@@ -150,6 +156,7 @@ def test_one_address_has_one_open_invite_at_a_time(call, alice, garden):
     first = call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"})
     again = call(alice, "POST", "/projects/tea-garden/invites", {"email": "DORA@example.org"})
     assert (again.status_code, again.json["code"]) == (400, "INVITE_ALREADY_EXISTS")
+    assert call(alice, "POST", "/projects/tea-garden/invites", {"email": "erin@example.org"}).status_code == 201
     gone = call(alice, "DELETE", f"/projects/tea-garden/invites/{first.json['id']}")
     assert gone.status_code == 200
     assert call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"}).status_code == 201
@@ -231,6 +238,14 @@ def test_who_is_removed_takes_the_invites_made_there_along(call, house, alice, b
     assert call(bob, "GET", "/projects/tea-garden/members").status_code == 403
 
 
+def test_who_is_deleted_belongs_to_no_project(call, house, alice, bob, join):
+    join(alice, bob)
+    with house.writing():
+        accounts.remove(accounts.named("bob"))
+    listed = call(alice, "GET", "/projects/tea-garden/members").json
+    assert [each["user"]["display_name"] for each in listed] == ["alice"]
+
+
 def test_admins_remove_members_and_nobody_the_owner(call, alice, bob, charlie, join):
     bobs_id, charlies_id = join(alice, bob, "admin"), join(alice, charlie)
     owner_id = call(alice, "GET", "/projects/tea-garden/members").json[0]["id"]
@@ -247,7 +262,7 @@ def test_admins_remove_members_and_nobody_the_owner(call, alice, bob, charlie, j
 def test_a_project_that_goes_takes_its_invites_along_and_leaves_its_history(call, house, alice, garden):
     made = call(alice, "POST", "/projects/tea-garden/invites", {"email": "dora@example.org"}).json
     with house.writing():
-        assert projects.remove_all(projects.find("tea-garden")) == 1
+        assert projects.delete("tea-garden") == 1
     with house.reading():
         invite = invites.find_by_id(made["id"])
         assert (invite.state(clock.now()), invite.project.name) == ("revoked", "Tea Garden")
@@ -259,7 +274,7 @@ def test_an_owner_cannot_go_before_the_project_has_another(call, house, alice, b
     with house.writing(), pytest.raises(OwnsProjects, match="tea-garden"):
         accounts.remove(accounts.named("alice"))
     with house.writing():
-        projects.hand_over(projects.find("tea-garden"), accounts.named("bob"))
+        projects.hand_over("tea-garden", accounts.named("bob"))
     assert [each["role"] for each in call(bob, "GET", "/projects/tea-garden/members").json] == ["admin", "owner"]
     with house.writing():
         accounts.remove(accounts.named("alice"))
@@ -278,6 +293,7 @@ def test_an_account_that_joined_meanwhile_is_not_let_in_twice(call, house, alice
         assert invites.find(tokens[1]).uses == 0
 
 
+@pytest.mark.long
 def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
     for name in ("anne", "bob"):
         assert invite_api("user", "create", name).returncode == 0

@@ -153,7 +153,7 @@ def test_every_answer_has_prosodys_cors_headers(client, key, method, query):
     headers = client.open(f"/invites_api?{query.format(key)}", method=method).headers
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
-    assert headers["Access-Control-Allow-Headers"] == "Content-Type, Authorization"
+    assert headers["Access-Control-Allow-Headers"] == "Content-Type, Authorization, Idempotency-Key"
     assert headers["Access-Control-Max-Age"] == "7200"
     assert "Access-Control-Allow-Credentials" not in headers
 
@@ -191,3 +191,14 @@ def test_a_key_has_one_limit_from_wherever_it_is_used(tmp_path, house, key):
     addresses = [{"REMOTE_ADDR": f"192.0.2.{number % 200}"} for number in range(601)]
     statuses = [client.get(f"/invites_api?key={key}", environ_base=each).status_code for each in addresses]
     assert statuses == [201] * 600 + [429]
+
+
+def test_a_key_that_may_not_create_is_told_which_scope_it_lacks(client, house, stored):
+    with house.writing():
+        key = keys.create("reader", may=["read"])
+    for path in ("/invites_api", "/api/invite/generate"):
+        refused = client.post(path, headers={"Authorization": f"Bearer {key}"})
+        assert (refused.status_code, refused.json["code"]) == (403, "SCOPE")
+        assert "needs the scope create" in refused.json["error"]
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    assert stored() == []

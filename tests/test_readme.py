@@ -4,16 +4,18 @@ import re
 
 import pytest
 
-import config
 import documents
+from settings import table
 from test_cli import commands
+
+pytestmark = pytest.mark.any_database
 
 README = documents.README.read_text()
 
 
 def test_the_table_of_settings_is_that_of_the_code():
     rows = re.findall(r"^\| `(INVITE_API_\w+)` \| (?:`([^`]*)`)? ?\| (.*) \|$", README, re.M)
-    assert rows == config.table()
+    assert rows == table()
 
 
 @pytest.mark.parametrize("path", [" ".join(path) for path, _ in commands()])

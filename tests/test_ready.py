@@ -15,14 +15,16 @@ import time_machine
 from sqlalchemy import text
 
 import clock
-import config
 import database
 import postgres
-import readiness
 from app import create_app
-from conftest import at_last, make_settings, missing, read_only, smtp_server, wait_for
+from conftest import at_last, make_settings, read_only, smtp_server, wait_for
+from database import schema
 from delivery.outbox import deliver_one
+from programs import missing, require
 from rules import invites
+from settings import in_force
+from web import readiness
 
 CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "writing")
 
@@ -46,14 +48,15 @@ def outcome(client):
 @contextmanager
 def file_system(folder: Path, size: str) -> Iterator[Path]:
     """A disk of its own, of this size."""
+    mount, umount = require("mount", "mount"), require("umount", "mount")
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=False)
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=False)
     if mounted.returncode:
         missing("the right to mount a file system (run the tests as root)", "mount")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        subprocess.run([umount, "--lazy", folder], check=True)
 
 
 def test_it_is_ready_when_all_is_well(client):
@@ -120,6 +123,7 @@ def test_a_damaged_file_is_noticed(client, settings):
     assert "go back to a backup" in wrong(client.get("/ready"))["database"]
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_lock_that_another_program_holds_is_told_within_a_second_or_so_and_its_end_too(house, settings):
     clients, taken = [create_app(settings).test_client() for _ in range(3)], []  # what else runs here may halt one
@@ -150,6 +154,7 @@ def test_a_flood_of_questions_while_the_lock_is_held_costs_no_more_than_one(clie
     assert statistics.median(taken) < 0.01  # a second for a hundred; what else runs here may halt some of them
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_whoever_asks_while_the_lock_is_held_holds_up_nobody_else(serve):
     assert at_last(lambda: slowest_beside_those_who_ask(serve()), 0.5) < 0.5
@@ -178,6 +183,7 @@ def test_a_schema_of_another_version_is_noticed(client, house):
     assert "is version 99" in found["schema"]
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_full_disk_is_noticed_and_its_mending_too(tmp_path):
     with file_system(tmp_path / "small", "40m") as folder:
@@ -198,6 +204,7 @@ def test_a_full_disk_is_noticed_and_its_mending_too(tmp_path):
         client.application.extensions["invite_api"].database.close()
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_server_that_may_write_no_more_says_so_and_recovers(serve):
     served = serve()
@@ -238,7 +245,7 @@ def test_the_write_is_on_disk(client, house, settings):
 @pytest.fixture
 def post(tmp_path, house, mailbox):
     """A mail server, a client of a service that mails by it, letters, and delivery."""
-    with smtp_server(mailbox) as url, config.using(make_settings(tmp_path / "instance", SMTP_URL=url)) as settings:
+    with smtp_server(mailbox) as url, in_force(make_settings(tmp_path / "instance", SMTP_URL=url)) as settings:
         yield Post(house, create_app(settings).test_client())
 
 
@@ -258,7 +265,8 @@ class Post:
         return time_machine.travel(clock.now() + minutes * clock.MINUTE)
 
 
-@pytest.mark.parametrize("answer", ["451 not now", "554 go away"])
+@pytest.mark.long
+@pytest.mark.parametrize("answer", ["451 not now", "421 go away"])
 def test_mail_that_the_server_refuses_is_noticed_and_its_delivery_too(post, mailbox, answer):
     post.write()
     mailbox.answers = [answer] * 2
@@ -277,7 +285,7 @@ def test_mail_that_the_server_refuses_is_noticed_and_its_delivery_too(post, mail
 
 def test_a_letter_that_a_later_one_has_overtaken_holds_nothing_up(post, mailbox):
     post.write("first@example.org")
-    mailbox.answers = ["554 never"]
+    mailbox.answers = ["451 not now"]
     post.deliver()
     with post.later(0.5):
         post.write("second@example.org")
@@ -298,9 +306,17 @@ def test_a_recipient_whom_the_mail_server_does_not_know_holds_nothing_up(post, m
         assert outcome(post.client) == {}
 
 
+def test_a_letter_that_is_refused_for_good_holds_nothing_up(post, mailbox):
+    post.write()
+    mailbox.answers = ["554 looks like spam"]
+    post.deliver()
+    with post.later(20):
+        assert outcome(post.client) == {}
+
+
 def test_mail_that_nobody_carries_is_noticed(tmp_path, house):
     post = Post(house, create_app(make_settings(tmp_path / "instance", SMTP_URL="smtp://127.0.0.1:1")).test_client())
-    with config.using(make_settings(tmp_path / "instance")):
+    with in_force(make_settings(tmp_path / "instance")):
         post.write()
     with post.later(16):
         assert set(outcome(post.client)) == {"outbox"}
@@ -313,6 +329,7 @@ def test_without_a_mail_server_what_waits_does_not_count(client, house, settings
         assert outcome(client) == {}
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
     with caplog.at_level("INFO"):
@@ -320,7 +337,10 @@ def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
         with closing(sqlite3.connect(database.files.file_of(settings), isolation_level=None)) as other:
             other.execute("UPDATE schema_version SET version = 99")
             assert outcome(client) == outcome(client)
-            other.execute("UPDATE schema_version SET version = 1")
+            other.execute(f"UPDATE schema_version SET version = {schema.VERSION}")
         assert outcome(client) == {}
     told = [each.getMessage() for each in caplog.records if "ready" in each.getMessage()]
-    assert told == ["not ready: schema is version 99, this server needs 1: restart invite-api", "ready again"]
+    assert told == [
+        f"not ready: schema is version 99, this server needs {schema.VERSION}: restart invite-api",
+        "ready again",
+    ]

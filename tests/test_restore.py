@@ -13,9 +13,22 @@ import clock
 import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
-from database import Unavailable, lock
-from models import User
-from rules import accounts, invites, keys, tokens
+from database import Unavailable, lock, session
+from models import Code, Invite, Member, User
+from rules import (
+    accounts,
+    changing,
+    invites,
+    keys,
+    passwords,
+    projects,
+    redemption,
+    registration,
+    resets,
+    timeline,
+    tokens,
+)
+from rules.refusals import NoCode
 from upkeep import backup, restore
 
 pytestmark = pytest.mark.sqlite
@@ -47,7 +60,9 @@ def put_back(settings, tmp_path):
     def put(reopen=False, **elsewhere):
         with restore.prepared(settings, tmp_path / "copy.db", reopen) as ready:
             ready.finish()
-        return {each.heading.partition(" since")[0]: each.things for each in ready.named} | dict.fromkeys(ready.notes)
+        return {each.heading.partition(" since")[0]: each.things for each in ready.findings} | dict.fromkeys(
+            ready.notes
+        )
 
     return put
 
@@ -83,6 +98,16 @@ def test_nobody_is_signed_in_by_a_restore(copy, put_back, alice, settings):
     assert client.post("/auth/token/refresh", json=refresh).status_code == 401
 
 
+def test_a_mailed_code_is_not_good_again(copy, put_back, house, alice, reopened):
+    with house.writing():
+        registration.start_proof(accounts.named("alice"))
+    copy()
+    put_back()
+    assert reopened(lambda: session().query(Code).count()) == 0
+    with pytest.raises(NoCode):
+        reopened(lambda: registration.count_try("alice@example.org", accounts.named("alice").id))
+
+
 def test_a_spent_invite_stays_spent(copy, put_back, make_invite, use, settings, reopened):
     once, thrice = make_invite(email="anne@example.org"), make_invite(uses=3)
     use(thrice, "first")
@@ -95,7 +120,7 @@ def test_a_spent_invite_stays_spent(copy, put_back, make_invite, use, settings, 
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{once}").status_code == 410
     assert reopened(lambda: invites.find(thrice).uses) == 2
-    assert reopened(lambda: list(invites.miscounted())) == []
+    assert reopened(lambda: list(redemption.miscounted())) == []
 
 
 def test_who_used_it_is_remembered_if_the_backup_knows_them(copy, put_back, make_invite, house, alice, reopened):
@@ -119,15 +144,57 @@ def test_two_pasts_do_not_give_an_invite_more_uses_than_it_has(copy, put_back, m
     reopened(lambda: accounts.register(token, accounts.Names("three"), HASH))
     with restore.prepared(settings, first.with_name("later.db")) as ready:
         ready.finish()
+    assert ready.notes == []  # the two were compared
     assert reopened(lambda: invites.find(token).uses) == 2
-    assert reopened(lambda: list(invites.miscounted())) == []
+    assert reopened(lambda: list(redemption.miscounted())) == []
+
+
+def test_two_pasts_do_not_count_the_use_of_one_account_twice(copy, put_back, make_invite, alice, settings, reopened):
+    token = make_invite(uses=3)
+    first = copy()
+    reopened(lambda: redemption.accept(token, accounts.named("alice")))
+    later = backup.make(database.files.file_of(settings), first.with_name("later.db"))
+    put_back(reopen=True)
+    reopened(lambda: redemption.accept(token, accounts.named("alice")))
+    with restore.prepared(settings, later) as ready:
+        ready.finish()
+    assert ready.notes == []  # the two were compared
+    assert reopened(lambda: invites.find(token).uses) == 1
+    assert reopened(lambda: list(redemption.miscounted())) == []
+
+
+def test_what_happened_since_stays_told_and_no_number_is_given_twice(copy, put_back, make_invite, use, reopened):
+    use(make_invite())
+    copy()
+    use(make_invite(), "since")
+
+    def told():
+        return [(each.number, each.type) for each in timeline.oldest(timeline.Filter(), 0)]
+
+    before = reopened(told)
+    put_back()
+    assert reopened(told) == before
+    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    assert reopened(told)[-1][0] > before[-1][0]
+
+
+def test_a_program_that_follows_is_told_on_where_nothing_is_left_of_the_database(
+    copy, put_back, make_invite, source, reopened
+):
+    copy()
+    for _ in range(3):
+        make_invite()
+    ruin(source)
+    put_back()
+    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    assert [each.type for each in reopened(lambda: timeline.oldest(timeline.Filter(), 3))] == ["invite.created"]
 
 
 def test_what_was_shut_stays_shut(copy, put_back, make_invite, house, alice, charlie, settings, reopened):
     token = make_invite(name="Anne")
     copy()
     with house.writing():
-        invites.revoke(invites.find(token))
+        changing.revoke(invites.find(token))
         accounts.disable(accounts.named("alice"))
         accounts.remove(accounts.named("charlie"))
     said = put_back()
@@ -144,7 +211,7 @@ def test_what_was_shut_by_mistake_is_open_again_if_asked_for(copy, put_back, mak
     copy()
     use(used)
     with house.writing():
-        invites.revoke(invites.find(withdrawn))
+        changing.revoke(invites.find(withdrawn))
         accounts.disable(accounts.named("alice"))
     put_back(reopen=True)
     client = create_app(settings).test_client()
@@ -176,8 +243,17 @@ def test_on_a_new_machine_nothing_is_compared(copy, make_invite, key, tmp_path):
         pass
     with restore.prepared(elsewhere, tmp_path / "copy.db") as ready:
         ready.finish()
-    assert (ready.notes, ready.named) == ([], [])
+    assert (ready.notes, ready.findings) == ([], [])
     assert oct(database.files.file_of(elsewhere).stat().st_mode & 0o777) == "0o600"
+
+
+def test_the_folder_of_a_restored_database_is_private(copy, tmp_path):
+    copy()
+    elsewhere = tmp_path / "new"
+    elsewhere.mkdir(mode=0o755)
+    with restore.prepared(make_settings(elsewhere), tmp_path / "copy.db") as ready:
+        ready.finish()
+    assert oct(elsewhere.stat().st_mode & 0o777) == "0o700"
 
 
 def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, house, reopened):
@@ -201,6 +277,7 @@ def test_a_database_that_cannot_be_read_is_replaced_and_that_is_said(copy, put_b
     assert kept.read_bytes() == GARBAGE
 
 
+@pytest.mark.long
 def test_the_journal_of_the_former_database_does_not_get_into_the_next(copy, put_back, serve, settings, tmp_path):
     copy()
     served = serve()
@@ -236,8 +313,9 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(tmp_path, make_invite,
     path.rename(behind)
     path.symlink_to(behind)
     file = backup.make(path, tmp_path / "copy.db")
-    with lock.using(behind), pytest.raises(Unavailable, match="is in use"), restore.prepared(settings, file):
-        pass
+    for name in (behind, path):
+        with lock.using(name), pytest.raises(Unavailable, match="is in use"), restore.prepared(settings, file):
+            pass
     with database.open_database(settings).writing() as unit:
         unit.session.query(invites.Invite).one().name = "Bob"
     with restore.prepared(settings, file) as ready:
@@ -281,6 +359,13 @@ def of_no_version(file):
     return r"copy\.db: it no longer says which version"
 
 
+def with_a_row_that_refers_to_nothing(file):
+    backup.sums_of(file).unlink()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("INSERT INTO members VALUES ('m', 'of no project', 'and no user', 'member', '2026-01-01')")
+    return r"copy\.db: is damaged: members, row 1: refers to a row"
+
+
 def a_pipe(file):
     file.unlink()
     os.mkfifo(file)
@@ -309,6 +394,7 @@ def nothing(file):
     "spoil",
     [
         *(truncated, truncated_without_its_checksum, newer, no_database, nothing, a_pipe),
+        with_a_row_that_refers_to_nothing,
         *(of_another_program, of_another_program_that_counts_its_schemas_too, of_no_version),
     ],
 )
@@ -328,6 +414,7 @@ def test_a_backup_without_its_checksum_is_taken_with_a_warning(copy, put_back):
     assert list(put_back()) == ["there is no copy.db.sha256 beside it to compare it with"]
 
 
+@pytest.mark.long
 def test_while_a_server_runs_nothing_is_restored_and_one_that_was_killed_is_no_hindrance(serve, invite_api, tmp_path):
     served = serve()
     served.run("db", "backup", str(tmp_path / "copy.db"))
@@ -342,8 +429,9 @@ def test_while_a_server_runs_nothing_is_restored_and_one_that_was_killed_is_no_h
     assert invite_api("db", "check").stdout == "ok\n"
 
 
+@pytest.mark.long
 def test_during_a_restore_neither_server_nor_command_starts(house, source, invite_api):
-    with lock.alone(source):
+    with lock.exclusive(source):
         for arguments in (["list"], ["serve", "--port", "0"], ["db", "backup", "copy.db"]):
             done = invite_api(*arguments)
             assert done.returncode == 1
@@ -362,6 +450,7 @@ def test_another_program_that_has_the_database_open_is_in_the_way(copy, put_back
             put_back()
 
 
+@pytest.mark.long
 def test_without_yes_nothing_is_restored(invite_api, tmp_path):
     invite_api("invite", "create")
     invite_api("db", "backup", "copy.db")
@@ -374,6 +463,7 @@ def test_without_yes_nothing_is_restored(invite_api, tmp_path):
     assert len(json.loads(invite_api("invite", "list", "--json").stdout)) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("typed", "ended", "left"), [("y", 0, 0), ("n", 1, 1)])
 def test_at_a_terminal_it_asks(invite_api, tmp_path, typed, ended, left):
     invite_api("create")
@@ -397,3 +487,135 @@ def test_a_user_of_the_backup_is_as_the_backup_says(copy, put_back, alice, house
         accounts.named("alice").display_name = "Alice the Second"
     put_back()
     assert reopened(lambda: [each.display_name for each in database.session().query(User)]) == [None]
+
+
+def test_a_leaked_link_that_was_replaced_stays_dead(copy, put_back, make_invite, house, settings):
+    leaked = make_invite(name="Anne")
+    copy()
+    with house.writing():
+        changing.rotate(invites.find(leaked))
+        successor = invites.token(session().query(Invite).one())
+    assert [whose for _, whose in put_back()["invites got a new link, or were mailed,"]] == ["Anne"]
+    client = create_app(settings).test_client()
+    assert [client.get(f"/invite?{each}").status_code for each in (leaked, successor)] == [404, 200]
+
+
+def test_a_link_that_was_mailed_since_works_on(copy, put_back, make_invite, house, settings):
+    make_invite(name="Anne", email="anne@example.org")
+    copy()
+    with house.writing():
+        invites.mail(session().query(Invite).one())
+        mailed = invites.mail_token(session().query(Invite).one())
+    put_back()
+    assert create_app(settings).test_client().get(f"/invite?{mailed}").status_code == 200
+
+
+def test_a_used_link_for_a_new_password_stays_used_and_the_password_as_it_is(copy, put_back, house, alice, settings):
+    with house.reading():
+        link = resets.link(accounts.named("alice")).partition("?")[2]
+    copy()
+    with house.writing():
+        resets.use(link, passwords.hash("another horse battery"))
+    assert [whose for _, whose in put_back()["passwords were set"]] == ["alice@example.org"]
+    client = create_app(settings).test_client()
+    assert client.get(f"/password/reset?{link}").status_code == 400
+    logins = [{"email": "alice", "password": each} for each in (PASSWORD, "another horse battery")]
+    assert [client.post("/auth/login", json=each).status_code for each in logins] == [401, 200]
+
+
+def test_who_is_no_admin_any_more_stays_none(copy, put_back, house, root, alice, reopened):
+    copy()
+    with house.writing():
+        accounts.set_admin(accounts.named("root"), False)
+        accounts.set_admin(accounts.named("alice"), True)
+    said = put_back()
+    assert [whose for _, whose in said["accounts stopped being admins of the site"]] == ["root@example.org"]
+    assert [whose for _, whose in said["accounts became admins of the site"]] == ["alice@example.org"]
+    assert not reopened(lambda: accounts.is_admin(accounts.named("root")))
+
+
+@pytest.fixture
+def garden(house, alice, charlie, root):
+    """A project of alice's, of which charlie is an admin; its slug."""
+    with house.writing():
+        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        draft = invites.read({"project": slug, "role": "admin"})
+        redemption.accept(invites.token(invites.create(draft, invites.SHELL)), accounts.named("charlie"))
+    return slug
+
+
+def test_a_member_who_was_removed_stays_out(copy, put_back, house, garden, reopened):
+    copy()
+    with house.writing():
+        manager = projects.of_manager(garden, accounts.named("alice"))
+        gone = projects.find_member(projects.find(garden), accounts.named("charlie"))
+        projects.remove(manager, gone.id)
+    said = put_back()
+    assert [whose for _, whose in said["members were removed from projects"]] == ["charlie@example.org"]
+    assert reopened(lambda: projects.find_member(projects.find(garden), accounts.named("charlie"))) is None
+
+
+def test_a_member_who_is_no_admin_any_more_stays_none(copy, put_back, house, garden, reopened):
+    def role():
+        return projects.find_member(projects.find(garden), accounts.named("charlie")).role
+
+    copy()
+    with house.writing():
+        projects.find_member(projects.find(garden), accounts.named("charlie")).role = "member"
+    said = put_back()
+    assert [whose for _, whose in said["members stopped being admins of their project"]] == ["charlie@example.org"]
+    assert reopened(role) == "member"
+
+
+def test_a_project_that_was_deleted_stays_so_and_one_that_was_handed_over_goes_back(
+    copy, put_back, house, garden, reopened
+):
+    with house.writing():
+        projects.create(accounts.named("root"), projects.Plan("Orchard"))
+    copy()
+    with house.writing():
+        projects.delete("orchard")
+        projects.hand_over(garden, accounts.named("charlie"))
+    said = put_back()
+    assert [whose for _, whose in said["projects were deleted"]] == ["Orchard"]
+    assert [whose for _, whose in said["projects got another owner"]] == [garden]
+    assert reopened(lambda: projects.find(garden).owner.username) == "alice"
+    assert reopened(lambda: [each.slug for each in projects.newest(9)]) == [garden]
+    assert reopened(lambda: session().query(Member).count()) == 2
+
+
+CHANGES = {
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON users BEGIN UPDATE users SET admin_at = new.created_at; END",
+    "a view": "CREATE VIEW everybody AS SELECT * FROM users",
+    "a table of others": "CREATE TABLE recipes (id INTEGER)",
+    "a table less": "DROP TABLE counters",
+    "an index less": "DROP INDEX members_one_owner",
+    "another index": "DROP INDEX members_one_owner; CREATE INDEX members_one_owner ON members (project_id)",
+    "a column more": "ALTER TABLE users ADD COLUMN shoe_size INTEGER",
+    "a check less": (
+        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET "
+        "sql = replace(sql, 'CHECK (uses BETWEEN 0 AND max_uses)', '') WHERE name = 'invites'"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_schema_that_is_not_ours_is_neither_restored_nor_sound(copy, house, settings, source, invite_api, change):
+    file = copy()
+    backup.sums_of(file).unlink()
+    house.close()
+    assert invite_api("db", "check").stdout == "ok\n"
+    for each in (file, source):
+        with closing(sqlite3.connect(each)) as connection:
+            connection.executescript(CHANGES[change])
+    before = source.read_bytes()
+    with (
+        pytest.raises(
+            Unavailable, match=r"is no database that invite-api has made: (table|index|trigger|view) \w+: is"
+        ),
+        restore.prepared(settings, file),
+    ):
+        pass
+    assert source.read_bytes() == before
+    checked = invite_api("db", "check")
+    assert (checked.returncode, checked.stdout) == (1, "")

@@ -54,8 +54,10 @@ def test_a_mixture_is_answered_whole_and_in_order(served, good_key):
         assert read_all(connection) == b""
 
 
+@pytest.mark.long
 def test_who_reads_nothing_keeps_nobody_from_being_answered(served, good_key):
     """Many more answers are asked for than go onto a wire, and each lane is met before they are sent."""
+    served.get("/docs")  # what it shows is made once, and kept
     asking = [f"GET /invites_api?key={good_key}", f"GET /invites/{TOKEN}", "GET /docs", "POST /code"]
     with ExitStack() as held:
         for each in asking * 3:
@@ -68,6 +70,7 @@ def test_who_reads_nothing_keeps_nobody_from_being_answered(served, good_key):
         assert memory(served) < 200 * KIB
 
 
+@pytest.mark.long
 def test_who_reads_nothing_for_too_long_is_hung_up_upon(serve):
     served = serve((sys.executable, tampered.__file__, "idle=1"))
     with deaf(served, [f"GET {LARGEST}"] * 120) as connection:
@@ -83,6 +86,7 @@ def holds(served: Served, connection: socket.socket) -> bool:
     return [*ends, "01"] in [each.split()[1:4] for each in Path("/proc/net/tcp").read_text().splitlines()]
 
 
+@pytest.mark.long
 def test_who_reads_late_gets_every_answer(served):
     count = 120
     with deaf(served, [f"GET {LARGEST}"] * count) as connection:
@@ -91,6 +95,7 @@ def test_who_reads_late_gets_every_answer(served):
         assert [each.status for each in read_answers(connection, count)] == [200] * count
 
 
+@pytest.mark.long
 def test_who_asks_much_at_once_is_answered_in_turn(served):
     """Hundreds of questions in a packet, and many such: another client waits for one answer of each, not for all."""
     many = b"GET /invites/%b HTTP/1.1\r\n\r\n" % TOKEN.encode() * 80
@@ -101,6 +106,7 @@ def test_who_asks_much_at_once_is_answered_in_turn(served):
             assert_soon(served, "/health")
 
 
+@pytest.mark.long
 def test_a_request_may_come_in_two_pieces_however_it_is_cut(served, good_key):
     whole = request("POST", f"/invites_api?key={good_key}", b"name=Anne", **FORM, **ALIVE)
     with connect(served) as connection:
@@ -113,6 +119,7 @@ def test_a_request_may_come_in_two_pieces_however_it_is_cut(served, good_key):
     assert query(served, "SELECT count(*) FROM invites WHERE name = 'Anne'") == [(len(whole) - 1,)]
 
 
+@pytest.mark.long
 def test_a_request_may_come_a_byte_at_a_time(served, good_key):
     with connect(served) as connection:
         for each in request("POST", f"/invites_api?key={good_key}", b"name=Anne", **FORM):
@@ -121,6 +128,7 @@ def test_a_request_may_come_a_byte_at_a_time(served, good_key):
         assert read_answer(connection).status == 201
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/health", "/docs", "/invites_api?key={}", LARGEST])
 def test_who_has_said_all_and_hung_up_halfway_still_hears_the_answers(served, good_key, path):
     sent = request("GET", path.format(good_key), **ALIVE)
@@ -130,6 +138,7 @@ def test_who_has_said_all_and_hung_up_halfway_still_hears_the_answers(served, go
         assert read_all(connection) == b""
 
 
+@pytest.mark.long
 def test_who_leaves_in_the_middle_of_an_answer_is_forgotten(served):
     for _ in range(20):
         with deaf(served, [f"GET {LARGEST}"] * MOST_READ) as connection:
@@ -141,6 +150,7 @@ def test_who_leaves_in_the_middle_of_an_answer_is_forgotten(served):
     assert "Traceback" not in served.log.read_text()
 
 
+@pytest.mark.long
 def test_who_waits_to_be_told_to_go_on_is_told(served, good_key):
     head, _, body = request(
         "POST", f"/invites_api?key={good_key}", b"name=Anne", **FORM, Expect="100-continue"
@@ -151,6 +161,7 @@ def test_who_waits_to_be_told_to_go_on_is_told(served, good_key):
         assert read_answer(connection).status == 201
 
 
+@pytest.mark.long
 def test_who_is_to_be_told_to_go_on_behind_others_is_told_in_turn(served, good_key):
     head, _, body = request(
         "POST", f"/invites_api?key={good_key}", b"name=Anne", **FORM, Expect="100-continue"
@@ -163,18 +174,21 @@ def test_who_is_to_be_told_to_go_on_behind_others_is_told_in_turn(served, good_k
         assert read_answer(connection).status == 201
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "status"), [(60 * KIB, 200), (64 * KIB, 431)])
 def test_a_header_may_have_nearly_64_kib(served, size, status):
     with connect(served, request("GET", "/health", **{"X-Padding": "x" * size})) as connection:
         assert read_answer(connection).status == status
 
 
+@pytest.mark.long
 def test_http_1_0_is_answered_and_hung_up_upon(served):
     with connect(served, b"GET /health HTTP/1.0\r\n\r\n" * 2) as connection:
         assert read_answer(connection).status == 200
         assert read_all(connection) == b""
 
 
+@pytest.mark.long
 def test_http_1_0_may_ask_for_more(served):
     with connect(served, b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 3) as connection:
         assert [each.status for each in read_answers(connection, 3)] == [200] * 3
@@ -189,6 +203,7 @@ def test_nothing_is_done_that_comes_after_a_farewell(served, good_key):
     assert query(served, "SELECT count(*) FROM invites") == [(1,)]
 
 
+@pytest.mark.long
 def test_sigterm_amid_all_of_that_ends_it_and_what_it_said_is_so(served, good_key):
     create = request("GET", f"/invites_api?key={good_key}", **ALIVE)
     with ExitStack() as held:
@@ -225,7 +240,7 @@ def read_answers(connection: socket.socket, count: int) -> list[Answer]:
 
 
 def answers_in(said: BinaryIO, count: int) -> list[Answer]:
-    """Likewise, leaving what follows them in the file."""
+    """So many whole answers, read one after the other; what follows them is left in the file."""
     answers = []
     for _ in range(count):
         response = HTTPResponse(_Said(said))

@@ -9,11 +9,23 @@ import time_machine
 from sqlalchemy import text
 
 import clock
-import config
 from conftest import make_settings
 from database import session
-from models import ApiKey, Invite, Member, Project, User
-from rules import accounts, fields, invites, keys, listing, passwords, places, projects, redemption, tokens
+from models import ApiKey, Invite, Letter, Member, Project, User
+from rules import (
+    accounts,
+    changing,
+    fields,
+    invitations,
+    invites,
+    keys,
+    listing,
+    passwords,
+    places,
+    projects,
+    redemption,
+    tokens,
+)
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -28,6 +40,7 @@ from rules.refusals import (
     UsernameInvalid,
     UsernameTaken,
 )
+from settings import in_force
 
 
 @pytest.fixture
@@ -72,30 +85,64 @@ def test_an_invite_may_be_for_several_people_and_not_for_one_more(make_invite, a
 
 
 def test_an_expired_invite_is_refused_at_once_and_without_a_sweeper(make_invite, accept):
-    token = make_invite(ttl="1h")
-    with time_machine.travel(clock.now() + clock.HOUR - timedelta(milliseconds=500), tick=False):
-        accept(token)
-    token = make_invite(ttl="1h")
-    late = time_machine.travel(clock.now() + clock.HOUR + timedelta(milliseconds=1), tick=False)
+    now = clock.now()
+    with time_machine.travel(now, tick=False):
+        tokens_ = [make_invite(ttl="1h") for _ in range(2)]
+    with time_machine.travel(now + clock.HOUR - timedelta(milliseconds=1), tick=False):
+        accept(tokens_[0])
+    late = time_machine.travel(now + clock.HOUR, tick=False)
     with late, pytest.raises(InviteExpired):
-        accept(token, "charlie")
+        accept(tokens_[1], "charlie")
 
 
 def test_a_revoked_invite_is_refused_and_stays_in_the_table(house, make_invite, accept, reload):
     token = make_invite()
     with house.writing():
-        invites.revoke(invites.find(token))
+        changing.revoke(invites.find(token))
     with pytest.raises(InviteExpired) as refused:
         accept(token)
     assert refused.value.revoked_at
     assert reload(token)[0].state(clock.now()) == "revoked"
 
 
+def test_at_the_moment_at_which_it_expires_an_invite_is_expired_wherever_one_looks(house, make_invite):
+    end = clock.now().replace(microsecond=0) + clock.HOUR
+    with time_machine.travel(end - clock.HOUR, tick=False):
+        token = make_invite(ttl="1h")
+    with time_machine.travel(end, tick=False), house.reading():
+        assert invites.find(token).state(clock.now()) == "expired"
+        assert listing.counts()["active"] == 0
+        assert listing.by_state()["expired"] == 1
+        listed = {each: len(listing.page(listing.read({"status": each}), 9)) for each in listing.STATES}
+    assert listed == {"active": 0, "used": 0, "expired": 1, "revoked": 0}
+
+
+def test_to_revoke_again_does_not_change_when_it_was(house, make_invite):
+    token = make_invite()
+    with house.writing():
+        changing.revoke(invites.find(token))
+        first = invites.find(token).revoked_at
+    with time_machine.travel(clock.now() + clock.HOUR), house.writing():
+        changing.revoke(invites.find(token))
+        assert invites.find(token).revoked_at == first
+
+
+@pytest.mark.parametrize("way", ["extend", "resend"])
+def test_what_was_revoked_is_neither_extended_nor_mailed_again(house, make_invite, way):
+    token = make_invite(email="dora@example.org")
+    with house.writing():
+        changing.revoke(invites.find(token))
+    with pytest.raises(InviteExpired), house.writing():
+        changing.extend(invites.find(token), clock.DAY) if way == "extend" else changing.resend(invites.find(token))
+    with house.reading() as unit:
+        assert unit.session.query(Letter).count() == 0
+
+
 def test_used_is_said_before_revoked_and_revoked_before_expired(house, make_invite, accept):
     token = make_invite()
     accept(token)
     with house.writing():
-        invites.revoke(invites.find(token))
+        changing.revoke(invites.find(token))
     with pytest.raises(InviteUsed):
         accept(token, "charlie")
 
@@ -131,12 +178,20 @@ def test_an_address_that_another_account_has_is_refused(make_invite, accept, rel
     assert reload(token)[0].uses == 0
 
 
+def test_an_address_that_is_proved_is_given_to_nobody_else(house, charlie):
+    with house.writing(), pytest.raises(EmailInUse):
+        accounts.create(accounts.Names(email="charlie@example.org"), "not a hash", proven=True)
+    with house.reading():
+        assert accounts.named("charlie").email == "charlie@example.org"
+
+
 def test_an_account_joins_the_project_with_the_role_of_the_invite(house, make_invite, accept):
     with house.writing():
         session().add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
     user_id = accept(make_invite(project="garden", role="admin"))
     with house.reading() as unit:
         assert unit.session.query(Member).filter_by(project_id="p", user_id=user_id).one().role == "admin"
+        assert unit.session.get(User, user_id).admin_at is None  # of the project, and not of the site
 
 
 def test_the_same_account_cannot_redeem_one_invite_twice(house, make_invite, accept, reload):
@@ -170,6 +225,13 @@ def test_a_key_may_not_ask_for_what_only_admins_may(house, given):
             invites.create(invites.read(given), invites.by_key(key))
 
 
+def test_neither_a_key_nor_a_user_makes_an_invite_that_makes_an_admin(house, key, alice):
+    with house.writing():
+        for maker in (invites.by_key(keys.authenticate(key)), accounts.as_maker(accounts.named("alice"))):
+            with pytest.raises(Invalid, match="can only be asked for by an admin"):
+                invites.create(invites.read({}, makes_admin=True), maker)
+
+
 def test_everything_wrong_with_a_draft_is_said_at_once(settings):
     with pytest.raises(Invalid) as refused:
         invites.read({"ttl": "x", "uses": "0", "email": "x", "name": "<b>", "redirect_url": "x", "role": "king"})
@@ -178,6 +240,14 @@ def test_everything_wrong_with_a_draft_is_said_at_once(settings):
 
 def test_what_is_left_empty_takes_its_default(settings):
     assert invites.read({"name": "", "ttl": None, "uses": ""}) == invites.Draft()
+
+
+def test_a_page_begins_after_the_place_that_it_is_given(house, fill):
+    fill(4)
+    with house.reading():
+        first, *others = listing.page(listing.Filter(), 9)
+        following = listing.page(listing.Filter(after=places.of(first)), 9)
+    assert [each.id for each in following] == [each.id for each in others]
 
 
 def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite):
@@ -202,7 +272,7 @@ def varied(house, alice, make_invite, use):
         invites.create(invites.Draft(name="by alice"), accounts.as_maker(accounts.named("alice")))
         invites.create(invites.Draft(name="expired", ttl=-clock.HOUR), invites.SHELL)
         expired = invites.create(invites.Draft(name="revoked", ttl=-clock.HOUR), invites.SHELL)
-        invites.revoke(expired)
+        changing.revoke(expired)
     make_invite(name="for dora", email="dora@example.org")
     make_invite(name="to project", project="tea-garden", note="100% sure")
     use(make_invite(name="used"))
@@ -247,7 +317,7 @@ def test_the_list_knows_whereto_and_who_used_it(house, varied):
 
 def test_the_list_keeps_the_name_of_a_project_that_is_gone(house, varied):
     with house.writing():
-        projects.remove_all(projects.find("tea-garden"))
+        projects.delete("tea-garden")
     with house.reading():
         (withdrawn,) = listing.page(listing.read({"q": "to project"}), 10)
         assert (withdrawn.project, withdrawn.state) == ("Tea Garden", "revoked")
@@ -287,15 +357,15 @@ def test_a_link_can_be_shown_again_with_the_master_secret_of_then(house, setting
     rotated = {"SECRET_KEY": "new" * 10, "SECRET_KEY_FALLBACKS": settings.secrets[0].decode()}
     with house.reading():
         invite = invites.find(token)
-        with config.using(make_settings(tmp_path, **rotated)):
+        with in_force(make_settings(tmp_path, **rotated)):
             assert invites.token(invite) == token
-        with config.using(make_settings(tmp_path, SECRET_KEY="new" * 10)), pytest.raises(LinkLost):
+        with in_force(make_settings(tmp_path, SECRET_KEY="new" * 10)), pytest.raises(LinkLost):
             invites.token(invite)
 
 
 def test_an_invite_works_even_when_the_master_secret_is_lost(settings, make_invite, accept, tmp_path):
     token = make_invite()
-    with config.using(make_settings(tmp_path, SECRET_KEY="new" * 10)):
+    with in_force(make_settings(tmp_path, SECRET_KEY="new" * 10)):
         assert accept(token)
 
 
@@ -305,13 +375,23 @@ def test_the_database_refuses_what_the_rules_forgot(house, make_invite):
         unit.session.execute(text("UPDATE invites SET uses = 2"))
 
 
+@pytest.mark.parametrize("ttl", [clock.DAY + clock.SECOND, None])
+def test_an_invite_that_makes_an_admin_is_not_extended_beyond_a_day(house, ttl):
+    with house.writing():
+        made = invites.create(invites.read({}, makes_admin=True), invites.SHELL)
+    with pytest.raises(Invalid, match="at most 24h"), house.writing():
+        changing.extend(invites.find_by_id(made.id), ttl)
+    with house.writing():
+        changing.extend(invites.find_by_id(made.id), clock.DAY)
+
+
 def test_an_admin_no_longer_makes_admins_by_invites_left_open(house, make_invite, accept):
     with house.writing():
         alice = accounts.create(accounts.Names("alice"))
         accounts.set_admin(alice, True)
         maker = accounts.as_maker(alice)
-        ordinary = invites.mint(invites.Draft(), maker)
-        special = invites.mint(invites.read({}, makes_admin=True), maker)
+        ordinary = invites.create_token(invites.Draft(), maker)
+        special = invites.create_token(invites.read({}, makes_admin=True), maker)
         accounts.set_admin(alice, False)
     with pytest.raises(InviteExpired):
         accept(special)
@@ -375,6 +455,15 @@ def test_an_expired_key_is_refused(house, key):
     with house.writing() as unit:
         unit.session.execute(text("UPDATE api_keys SET expires_at = '2020-01-01 00:00:00.000000'"))
     with house.writing(), pytest.raises(KeyRefused, match="expired on 2020-01-01"):
+        keys.authenticate(key)
+
+
+def test_a_key_is_refused_from_the_moment_at_which_it_expires(house):
+    end = clock.now().replace(microsecond=0) + clock.HOUR
+    with time_machine.travel(end - clock.HOUR, tick=False), house.writing():
+        key = keys.create("test", clock.HOUR)
+        keys.authenticate(key)
+    with time_machine.travel(end, tick=False), house.writing(), pytest.raises(KeyRefused, match="expired"):
         keys.authenticate(key)
 
 
@@ -511,7 +600,7 @@ def test_places_nobody_should_be_sent_to_are_refused(settings, url):
 
 
 def test_only_the_origins_in_the_settings_are_permitted(tmp_path):
-    with config.using(make_settings(tmp_path, REDIRECT_ORIGINS="https://app.example.org")):
+    with in_force(make_settings(tmp_path, REDIRECT_ORIGINS="https://app.example.org")):
         assert fields.redirect_url("https://APP.example.org:443/x")
         assert fields.redirect_url("http://127.0.0.1:8080/x")  # PUBLIC_URL's own
         with pytest.raises(Invalid, match=r"may not lead to https://app\.example\.org:8443"):
@@ -575,6 +664,6 @@ def test_no_other_rule_changes_an_invite_that_is_opened(house, make_invite):
     with house.writing() as unit:
         before = unit.session.execute(text("SELECT * FROM invites")).all()
         for _ in range(10):
-            invites.told(invites.find_open(token))
+            invitations.of(invites.find_active(token))
         assert unit.session.execute(text("SELECT * FROM invites")).all() == before
         assert unit.session.query(Invite).one().uses == 0

@@ -7,13 +7,13 @@ import time_machine
 
 import clock
 from app import create_app
-from conftest import PASSWORD, Browser, make_settings, seen
-from rules import accounts
+from conftest import PASSWORD, Browser, led, make_settings, seen
+from rules import accounts, resets
 
 
 def test_signing_in_sets_a_careful_cookie_and_signing_out_takes_it_back(browser):
     answer = browser.sign_in("alice")
-    assert (answer.status_code, answer.location) == (303, "http://127.0.0.1:8080/")
+    assert (answer.status_code, led(answer)) == (303, "/")
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith("invite-session=")
     assert all(manner in cookie for manner in ("HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"))
@@ -41,7 +41,10 @@ def test_a_wrong_password_shows_the_form_again_with_the_name(browser):
     assert "Set-Cookie" not in page.headers
 
 
-@pytest.mark.parametrize("spoil", [{"csrf": ""}, {"csrf": "x"}, {"headers": {"Sec-Fetch-Site": "cross-site"}}])
+ELSEWHERE = [{"headers": {"Sec-Fetch-Site": each}} for each in ("cross-site", "same-site", "none")]
+
+
+@pytest.mark.parametrize("spoil", [{"csrf": ""}, {"csrf": "x"}, *ELSEWHERE])
 @pytest.mark.parametrize("path", ["/login", "/logout", "/accept"])
 def test_forms_of_other_sites_do_nothing(browser, path, spoil):
     browser.sign_in("alice")
@@ -55,6 +58,21 @@ def test_a_form_of_another_visitor_does_nothing(client, browser):
     strangers = Browser(client.application.test_client()).csrf()
     browser.sign_in("alice")
     assert browser.post("/logout", csrf=strangers).status_code == 403
+
+
+def test_a_form_of_a_session_that_is_over_does_nothing(browser):
+    browser.sign_in("alice")
+    before = browser.csrf()
+    browser.post("/logout")
+    assert browser.post("/login", csrf=before, user="alice", password=PASSWORD).status_code == 403
+
+
+def test_what_fails_on_the_page_counts_among_the_hundred(browser, house):
+    with house.writing():
+        for _ in range(accounts.MOST_FAILURES - 1):
+            accounts.begin_login("alice", "wrong")
+    assert browser.sign_in("alice", "wrong").status_code == 401
+    assert browser.sign_in("alice").status_code == 401
 
 
 def test_our_own_form_signs_a_new_account_in_and_a_programs_does_not(client, browser, make_invite):
@@ -78,7 +96,7 @@ def test_an_invitation_is_accepted_as_the_account_that_is_named(browser, make_in
     assert "Accept as alice" in seen(browser.client.get(f"/invite?{token}"))
     for _ in ("once", "once more, by a double click"):
         done = browser.post("/accept", token=token)
-        assert (done.status_code, done.location) == (303, f"http://127.0.0.1:8080/welcome?{token}")
+        assert (done.status_code, done.location) == (303, f"/welcome?{token}")
     assert "Go on to app.example.org" in browser.follow(done).text
     assert browser.client.get(f"/invite?{token}").location == done.location
 
@@ -95,7 +113,7 @@ def test_what_follows_an_invitation_is_for_who_has_used_it(browser, client, make
     token = make_invite(uses=2)
     browser.sign_in("alice")
     for each in (client, browser.client):
-        assert each.get(f"/welcome?{token}").location == f"http://127.0.0.1:8080/invite?{token}"
+        assert each.get(f"/welcome?{token}").location == f"/invite?{token}"
     assert browser.client.get("/welcome").status_code == 404
 
 
@@ -103,14 +121,14 @@ def test_who_signs_in_to_accept_comes_back_to_the_invitation(browser, make_invit
     token = make_invite()
     assert f"/login?t={token}" in browser.client.get(f"/invite?{token}").text
     sent = browser.post("/accept", token=token)
-    assert sent.location == f"http://127.0.0.1:8080/login?t={token}"
+    assert sent.location == f"/login?t={token}"
     back = browser.sign_in("alice", token=token)
-    assert back.location == f"http://127.0.0.1:8080/invite?{token}"
+    assert led(back) == f"/invite?{token}"
 
 
 @pytest.mark.parametrize("token", ["//evil.example", "https://evil.example", "x", "\r\nX: y"])
 def test_signing_in_leads_nowhere_else(browser, token):
-    assert browser.sign_in("alice", token=token).location == "http://127.0.0.1:8080/"
+    assert led(browser.sign_in("alice", token=token)) == "/"
 
 
 def test_edited_cookies_are_nobodys(browser):
@@ -124,14 +142,14 @@ def test_edited_cookies_are_nobodys(browser):
 
 def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, client, alice):
     with house.writing():
-        link = accounts.reset_link(accounts.named("alice")).removeprefix("http://127.0.0.1:8080")
+        link = resets.link(accounts.named("alice")).removeprefix("http://127.0.0.1:8080")
     browser.sign_in("alice")
     assert "A new password for alice" in seen(client.get(link))
     token = link.partition("?")[2]
     weak = client.post("/password/reset", data={"token": token, "password": "short"})
     assert (weak.status_code, "at least 8" in weak.text) == (422, True)
     done = client.post("/password/reset", data={"token": token, "password": "another horse battery"})
-    assert (done.status_code, done.location) == (303, "http://127.0.0.1:8080/login?done")
+    assert (done.status_code, done.location) == (303, "/login?done")
     assert "Your new password is set" in browser.client.get("/login?done").text
     assert client.get("/auth/me", headers=alice.bearer).status_code == 401
     assert "alice" not in browser.client.get("/").text
@@ -144,7 +162,7 @@ def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, 
 
 def test_a_link_for_a_new_password_lasts_a_day(client, house, alice):
     with house.writing():
-        link = accounts.reset_link(accounts.named("alice")).removeprefix("http://127.0.0.1:8080")
+        link = resets.link(accounts.named("alice")).removeprefix("http://127.0.0.1:8080")
     with time_machine.travel(clock.now() + clock.DAY - clock.MINUTE, tick=False):
         assert client.get(link).status_code == 200
     with time_machine.travel(clock.now() + clock.DAY + clock.MINUTE, tick=False):
@@ -160,7 +178,7 @@ def test_a_link_that_was_never_good_says_so(client, query):
 def test_a_reset_changes_no_invite_and_proves_no_address(client, house, alice):
     with house.writing():
         user = accounts.named("alice")
-        token = accounts.reset_link(user).partition("?")[2]
+        token = resets.link(user).partition("?")[2]
     client.post("/password/reset", data={"token": token, "password": "another horse battery"})
     with house.reading():
         assert accounts.named("alice").email_verified_at is None

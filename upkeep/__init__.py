@@ -1,1 +1,1 @@
-"""The database as a file: who uses it, its copies, its way from one version to the next."""
+"""A database as a whole: backup, restore, migration, moving to another, and deleting what has expired."""

@@ -1,4 +1,4 @@
-"""A copy of the database in one file, made while it is in use, checked, with its checksum beside it."""
+"""A backup: a checked copy of the database in one file, made while it is in use, with a checksum beside it."""
 
 import errno
 import hashlib
@@ -9,35 +9,51 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import clock
-import config
 from database import Unavailable, sqlite
+from settings import sync
 
 LEFTOVERS = ("", "-journal", "-wal", "-shm")
 
 
 def make(source: Path, target: Path) -> Path:
-    """Back up a database into a file that is not there yet, or into a folder, in a file named after the moment.
+    """Back up the database in the file `source`; returns the backup's file.
 
-    The copy is of one moment, however much is written meanwhile. It is private, checked and on disk
-    when this returns the file. Raises Unavailable, and leaves nothing behind.
+    `target` is a file that does not exist, or a folder, in which the backup is named after the time. The
+    copy is of one moment, also while the database is written to. It is private, checked, and on disk when
+    this returns. Raises Unavailable, and leaves no file behind, if it cannot be made.
     """
-    file = _absolute(target / f"invites-{moment()}.db" if target.is_dir() else target)
-    with _told(file), _reserved(file), _reserved(sums_of(file)):
-        with sqlite.connect(source) as connection:
-            _copy(connection, file)
-        if wrong := _faults(file):
-            raise Unavailable(
-                f"{source}: is damaged, so that its copy is no backup: {wrong[0]}; see invite-api db check"
-            )
-        config.sync(file)
+    file = target / f"invites-{moment()}.db" if target.is_dir() else target
+    if str(file) == "-":
+        raise Unavailable("-: a backup is a file, which is checked when it is whole: name one, or a folder")
+    file = file.expanduser().absolute()
+    with explained(file), reserved(file), reserved(sums_of(file)):
+        copy_checked(source, file)
+        sync(file)
         sums_of(file).write_text(f"{digest(file)}  {file.name}\n")
-        config.sync(sums_of(file))
-        config.sync(file.parent)
+        sync(sums_of(file))
+        sync(file.parent)
     return file
 
 
+def copy_checked(source: Path, file: Path) -> None:
+    """Copy a database into an empty file, and check the copy; raises Unavailable if that fails or finds damage."""
+    with sqlite.connect(source) as connection:
+        try:
+            connection.execute("VACUUM INTO ?", [str(file)])
+        except sqlite3.OperationalError as error:  # damage of the source is another class of error
+            raise Unavailable(f"{file}: the backup cannot be written: {error}") from error
+    # Read-only, so that SQLite puts no file beside the copy.
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        wrong = sqlite.faults(connection.execute)
+    if wrong:
+        raise Unavailable(f"{source}: is damaged, so that its copy is no backup: {wrong[0]}; see invite-api db check")
+
+
 def verify(file: Path, copy: Path) -> bool:
-    """Whether there is a checksum beside a backup; raises Unavailable if the copy of it has another."""
+    """Compare a copy of a backup with the checksum beside the backup; returns False if there is no checksum.
+
+    Raises Unavailable if the copy has another checksum.
+    """
     sums = sums_of(file)
     if not sums.exists():
         return False
@@ -47,7 +63,7 @@ def verify(file: Path, copy: Path) -> bool:
 
 
 def sums_of(file: Path) -> Path:
-    """Where the checksum of a backup is, in the form that `sha256sum -c` reads."""
+    """The file with a backup's checksum, which `sha256sum -c` reads."""
     return file.with_name(f"{file.name}.sha256")
 
 
@@ -58,25 +74,19 @@ def digest(file: Path) -> str:
 
 
 def moment() -> str:
-    """Now (UTC), for the name of a file: it sorts by time, and nothing in it needs quoting."""
+    """The time (UTC) for the name of a file, such as 20261128T090500Z. Such names sort by time."""
     return f"{clock.now():%Y%m%dT%H%M%SZ}"
 
 
 def discard(file: Path) -> None:
-    """Delete a file of SQLite's and what SQLite may have put beside it."""
+    """Delete a database file, and the journals that SQLite may have put beside it."""
     for end in LEFTOVERS:
         file.with_name(file.name + end).unlink(missing_ok=True)
 
 
-def _absolute(target: Path) -> Path:
-    if str(target) == "-":
-        raise Unavailable("-: a backup is a file, which is checked when it is whole: name one, or a folder")
-    return target.expanduser().absolute()
-
-
 @contextmanager
-def _reserved(file: Path) -> Iterator[None]:
-    """Have the file there, empty and private, before anything is written; delete it if that fails."""
+def reserved(file: Path) -> Iterator[None]:
+    """Create a file, empty and private, to be written inside; delete it if an error occurs. Raises OSError."""
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         yield
@@ -86,8 +96,8 @@ def _reserved(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
-    """Say what the system will not do, and which file it is about."""
+def explained(file: Path) -> Iterator[None]:
+    """Inside, an OSError becomes an Unavailable that names the file and says what to do."""
     try:
         yield
     except FileExistsError as error:
@@ -95,16 +105,3 @@ def _told(file: Path) -> Iterator[None]:
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise Unavailable(f"{file}: the backup cannot be written: {why}") from error
-
-
-def _copy(connection: sqlite3.Connection, file: Path) -> None:
-    try:
-        connection.execute("VACUUM INTO ?", [str(file)])
-    except sqlite3.OperationalError as error:  # damage is another kind of error, and is the source's
-        raise Unavailable(f"{file}: the backup cannot be written: {error}") from error
-
-
-def _faults(file: Path) -> list[str]:
-    """What is wrong with a copy, which is only looked at."""
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        return sqlite.faults(connection.execute)

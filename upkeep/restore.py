@@ -1,4 +1,4 @@
-"""A backup becomes the database again, at one blow, while nobody uses it; the former one is kept."""
+"""Restore: a backup replaces the database in one step, while no process uses it; the former one is kept."""
 
 import itertools
 import os
@@ -8,78 +8,85 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import clock
-import config
-from database import Unavailable, files, lock, sqlite
+from database import Unavailable, files, lock, shape, sqlite
+from settings import Settings, as_owner, make_private, sync
 from upkeep import backup, since, upgrade
 
 _SIGN_OUT = (
-    "UPDATE sessions SET ended_at = ? WHERE ended_at IS NULL",
+    "DELETE FROM sessions",
     "DELETE FROM access_tokens",
     "DELETE FROM codes",
+)
+# A program that reads what happened remembers a number. Those that were given after the backup are not given again,
+# also where the database that has them is gone.
+_LEAVE_A_GAP = (
+    "INSERT INTO main.sqlite_sequence (name, seq) SELECT 'events', 0 "
+    "WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_sequence WHERE name = 'events')",
+    "UPDATE main.sqlite_sequence SET seq = seq + 1000000 WHERE name = 'events'",
 )
 
 
 class Restore:
-    """A restore that is ready: a checked copy of the backup beside the database, which nobody uses.
+    """A restore that is ready: a checked copy of the backup, the `draft`, in the folder of the database.
 
-    `notes` are sentences, `named` what is lost, comes back or stays shut by it.
+    `notes` are sentences for the operator. `findings` are what is lost, comes back or stays closed by it.
     """
 
     def __init__(self, path: Path, draft: Path) -> None:
         self.path, self.draft = path, draft
         self.notes: list[str] = []
-        self.named: list[since.Named] = []
+        self.findings: list[since.Finding] = []
 
     def finish(self) -> Path | None:
-        """Put the copy in the database's place at one blow; returns where the former one is kept."""
-        kept = _kept_aside(self.path) if self.path.exists() else None
+        """Replace the database by the draft, in one step; returns the file that keeps the former one, None if none."""
+        kept = keep_aside(self.path) if self.path.exists() else None
         os.replace(self.draft, self.path)
-        config.sync(self.path.parent)
+        sync(self.path.parent)
         return kept
 
 
 @contextmanager
-def prepared(settings: config.Settings, file: Path, reopen: bool = False) -> Iterator[Restore]:
-    """Have a backup ready to be the database; nothing has changed unless `finish` is called.
+def prepared(settings: Settings, file: Path, reopen: bool = False) -> Iterator[Restore]:
+    """Prepare a backup to be the database; nothing is changed unless `finish` is called inside.
 
-    `reopen` lets invites that were used or withdrawn since open again, and accounts come back. Raises
-    Unavailable if the backup is not whole or newer than we are, or the database in use.
+    `reopen` makes invites active again that were used or revoked since, and enables accounts again. Raises
+    Unavailable if the backup is damaged or of a newer version, or the database is in use.
     """
     path = files.file_of(settings).resolve()
-    config.make_private(settings.instance)
-    _refuse_strangers(path)
-    with lock.alone(path), _copied(file, path) as draft:
+    make_private(settings.instance)
+    try:
+        files.refuse_foreign(path if path.exists() else path.parent)
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be opened: {error.strerror}{as_owner(path)}") from error
+    with lock.exclusive(path), copied(file, path) as draft:
         made = Restore(path, draft)
         if not backup.verify(file, draft):
             made.notes.append(f"there is no {backup.sums_of(file).name} beside it to compare it with")
         with sqlite.connect(draft, file) as connection:
-            _bring_up_to_date(connection, file, made)
-            _end_sessions(connection)
+            bring_up_to_date(connection, file, made)
+            end_sessions(connection)
             if files.is_there(settings):
-                _compare(connection, made, reopen)
-            connection.execute("PRAGMA main.journal_mode = DELETE")  # one file, with nothing beside it
-        config.sync(draft)
+                compare(connection, made, reopen)
+            for each in _LEAVE_A_GAP:
+                connection.execute(each)
+            connection.execute("PRAGMA main.journal_mode = DELETE")  # so that all is in one file, which is renamed
+        sync(draft)
         yield made
 
 
-def _refuse_strangers(path: Path) -> None:
-    try:
-        files.refuse_foreign(path if path.exists() else path.parent)
-    except OSError as error:
-        raise Unavailable(f"{path}: cannot be opened: {error.strerror}{config.as_owner(path)}") from error
-
-
 @contextmanager
-def _copied(file: Path, path: Path) -> Iterator[Path]:
-    """A private copy in the database's folder, which is deleted if it is still there at the end."""
+def copied(file: Path, path: Path) -> Iterator[Path]:
+    """A private copy of a file in the folder of `path`. It is deleted at the end, unless it was moved.
+
+    Raises Unavailable if the file cannot be read or the copy cannot be written.
+    """
     draft = path.with_name(f"{path.name}.restoring")
-    backup.discard(draft)  # one that was killed has left it
-    if file.exists() and not file.is_file():  # a pipe or a device may never end
+    backup.discard(draft)  # a restore that was killed may have left one
+    if file.exists() and not file.is_file():  # reading a pipe or a device may never end
         raise Unavailable(f"{file}: is no file; nothing was changed")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        for end in ("", "-wal"):  # a file that was copied by other means may have a journal
+        for end in ("", "-wal"):  # a copy that was not made by `backup` may have a journal
             if file.with_name(file.name + end).exists() or not end:
                 shutil.copyfile(file.with_name(file.name + end), draft.with_name(draft.name + end))
         yield draft
@@ -89,27 +96,30 @@ def _copied(file: Path, path: Path) -> Iterator[Path]:
         backup.discard(draft)
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, file: Path, made: Restore) -> None:
-    """Refuse what is damaged, not ours or too new; take the steps that lead to our schema."""
+def bring_up_to_date(connection: sqlite3.Connection, file: Path, made: Restore) -> None:
+    """Migrate the draft, and note the steps; raises Unavailable if it is damaged, not ours or of a newer version."""
     try:
         if wrong := sqlite.faults(connection.execute):
             raise Unavailable(f"is damaged: {wrong[0]}")
-        whole = sqlite.Whole(connection)
-        done = list(upgrade.migrate(whole, upgrade.steps(upgrade.version_of(whole))))
+        opened = sqlite.ExclusiveSqlite(connection)
+        done = list(upgrade.migrate(opened, upgrade.steps(upgrade.version_of(opened))))
+        if wrong := shape.differences(connection.execute):
+            raise Unavailable(f"is no database that invite-api has made: {wrong[0]}")
     except Unavailable as error:
         raise Unavailable(f"{file}: {error}") from error
     made.notes += [f"migrated: {each}" for each in done]
 
 
-def _end_sessions(connection: sqlite3.Connection) -> None:
-    """Nobody is signed in by a restore; and a code that was tried or used since is not as new."""
+def end_sessions(connection: sqlite3.Connection) -> None:
+    """End all sessions and delete all codes: they may have ended, or been tried or used, since the backup."""
     for statement in _SIGN_OUT:
-        connection.execute(statement, [_now()] * statement.count("?"))
+        connection.execute(statement)
 
 
-def _compare(connection: sqlite3.Connection, made: Restore, reopen: bool) -> None:
+def compare(connection: sqlite3.Connection, made: Restore, reopen: bool) -> None:
+    """Compare the draft with the present database; add what is found, or a note if they cannot be compared."""
     try:
-        made.named += since.settle(connection, made.path, reopen)
+        made.findings += since.carry_over(connection, made.path, reopen)
     except sqlite3.Error as error:
         made.notes.append(
             f"the present database cannot be compared ({error}): invites that were used or withdrawn since the backup "
@@ -117,37 +127,54 @@ def _compare(connection: sqlite3.Connection, made: Restore, reopen: bool) -> Non
         )
 
 
-def _kept_aside(path: Path) -> Path:
-    """Give the database a second name, under which it stays, and take its journal away from its first."""
-    _settle(path)
-    kept = _free(path.with_name(f"{path.stem}-before-restore-{backup.moment()}{path.suffix}"))
-    os.link(path, kept)
+def keep_aside(path: Path) -> Path:
+    """Give the database a second name and return it; the first is free for another file, without a journal beside it.
+
+    Raises Unavailable if another program has the file open.
+    """
+    empty_journal(path)
+    kept = unused(path.with_name(f"{path.stem}-before-restore-{backup.moment()}{path.suffix}"))
+    try:
+        os.link(path, kept)
+    except OSError:  # FAT, some NAS and FUSE have no links
+        copy_whole(path, kept)
     journal = path.with_name(f"{path.name}-wal")
-    if journal.exists():  # of a file that SQLite cannot read; the next one must not find it
+    if journal.exists():  # SQLite could not read the file; the restored one must not be given this journal
         journal.rename(kept.with_name(f"{kept.name}-wal"))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     return kept
 
 
-def _free(path: Path) -> Path:
-    """This path, or one much like it that nothing is called yet."""
+def copy_whole(path: Path, kept: Path) -> None:
+    """Copy a file under a name that appears when the copy is on disk; raises OSError."""
+    draft = path.with_name(f"{path.name}.keeping")
+    draft.unlink(missing_ok=True)  # a restore that was killed may have left one
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        shutil.copyfile(path, draft)
+        sync(draft)
+        draft.rename(kept)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def unused(path: Path) -> Path:
+    """This path, or if it exists, the first of ``NAME-2``, ``NAME-3`` and so on that does not."""
     others = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     return next(each for each in itertools.chain([path], others) if not each.exists())
 
 
-def _settle(path: Path) -> None:
-    """Have all that was committed in the file itself; raises Unavailable if another program is using it."""
+def empty_journal(path: Path) -> None:
+    """Move all that was committed from the journal into the file, unless the file is damaged.
+
+    Raises Unavailable if another program has it open.
+    """
     try:
         with sqlite.connect(path) as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except Unavailable as error:
         if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
-            return  # it is damaged
+            return  # it is damaged, and is kept as it is
         busy = True
     if busy:
         raise Unavailable(f"{path}: another program has it open; nothing was changed")
-
-
-def _now() -> str:
-    """This moment as the database keeps moments."""
-    return f"{clock.now():%Y-%m-%d %H:%M:%S.%f}"

@@ -1,4 +1,4 @@
-"""An installation moves to another database, on the same engine or another: all of it, or nothing."""
+"""Copy all data into another database, on the same engine or another: everything, or nothing."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -9,90 +9,88 @@ from typing import Any
 from sqlalchemy import Connection, Result, Table, func, insert, select
 
 import database
-from config import Settings
 from database import Database, Unavailable, files, lock
 from models import Base, SchemaVersion
+from settings import Settings
 
-CHUNK = 1000
-EVERYTHING = 2**256
+CHUNK = 1000  # rows that are read and written at a time
 
-# Each after those that it refers to. Which schema it is the new database knows by itself.
+# Each table stands after those that it refers to. The new database has its schema's version already.
 TABLES: Sequence[Table] = [each for each in Base.metadata.sorted_tables if each is not SchemaVersion.__table__]
-
 
 Begin = Callable[[int], Callable[[int], object]]
 
 
-def _silently(_: int) -> Callable[[int], object]:
-    return lambda _: None
-
-
 @dataclass
 class Sum:
-    """What the rows of a table come to, in whatever order they are read."""
+    """The number of a table's rows, and a checksum that does not depend on the order in which they are read."""
 
     rows: int = 0
     digest: int = 0
 
     def add(self, row: Sequence[Any]) -> None:
-        """Count a row in."""
+        """Add a row to the number and the checksum."""
         self.rows += 1
-        told = "\0".join(repr(each) for each in row)
-        self.digest = (self.digest + int.from_bytes(hashlib.sha256(told.encode()).digest())) % EVERYTHING
+        text = "\0".join(repr(each) for each in row)
+        self.digest = (self.digest + int.from_bytes(hashlib.sha256(text.encode()).digest())) % 2**256
 
 
-def copy(source: Settings, target: Settings, begin: Begin = _silently) -> dict[str, int]:
-    """Copy everything from one database into another that is empty, and compare; how many rows of each table.
+def copy(source: Settings, target: Settings, begin: Begin = lambda _: lambda _: None) -> dict[str, int]:
+    """Copy everything into an empty database, and compare; returns how many rows each table has, by its name.
 
-    Nobody may use either meanwhile. `begin` is told how many rows there are, and what it returns of how
-    many more have been copied. Raises Unavailable, and has then changed nothing.
+    No other process may use either database meanwhile. `begin` is called with the number of all rows, and
+    what it returns with the number of rows in each chunk that was copied. Raises Unavailable, and changes
+    nothing, if a database is in use or cannot be used, the new one is not empty, or the copy differs.
     """
-    with _to_oneself(source) as old, _to_oneself(target, made=True) as new, old.engine.connect() as given:
-        old.keep_others_out(given)
+    with exclusively(source) as old, exclusively(target, create=True) as new, old.engine.connect() as given:
+        old.lock_out_others(given)
         with new.writing() as unit:
-            new.keep_others_out(unit.connection)
-            _refuse_rows(unit.connection, new.called)
-            done = begin(sum(_count(given, table) for table in TABLES))
-            sums = {table: _copied(given, unit.connection, table, done) for table in TABLES}
-            given.rollback()  # to compare may take longer than PostgreSQL lets a transaction idle
+            new.lock_out_others(unit.connection)
+            for table in TABLES:
+                if count(unit.connection, table):
+                    raise Unavailable(f"{new.name}: is not empty (there are {table.name}); nothing was copied")
+            done = begin(sum(count(given, table) for table in TABLES))
+            sums = {table: copy_table(given, unit.connection, table, done) for table in TABLES}
+            new.count_on(unit.connection)
+            given.rollback()  # comparing may take longer than PostgreSQL allows a transaction to be idle
             for table, wanted in sums.items():
-                if _sum(unit.connection, table) != wanted:
-                    raise Unavailable(f"{new.called}: {table.name} is not what it was; nothing was copied")
+                if sum_of(unit.connection, table) != wanted:
+                    raise Unavailable(f"{new.name}: {table.name} is not what it was; nothing was copied")
         return {table.name: each.rows for table, each in sums.items()}
 
 
 @contextmanager
-def _to_oneself(settings: Settings, made: bool = False) -> Iterator[Database]:
-    """A database that nobody else works with; one that is to be `made` need not be there yet."""
+def exclusively(settings: Settings, create: bool = False) -> Iterator[Database]:
+    """A database that no other process uses; raises Unavailable if one does. `create` creates a missing file."""
     if settings.on_sqlite:
-        file = files.made_file(settings) if made else files.found_file(settings)
-        with lock.alone(file):
-            yield from _opened(settings)
+        file = files.ensured_file(settings) if create else files.existing_file(settings)
+        with lock.exclusive(file), opened(settings) as found:
+            yield found
         return
-    with database.alone(settings):  # looked at, and let go of: our own connections say that they are there
+    with database.exclusive(settings):  # only checked: our own connections show from then on that they are there
         pass
-    yield from _opened(settings)
+    with opened(settings) as found:
+        yield found
 
 
-def _opened(settings: Settings) -> Iterator[Database]:
-    opened = database.open_database(settings)
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """A database, open but without a connection; it is closed at the end. Raises Unavailable."""
+    found = database.open_database(settings)
     try:
-        opened.close()  # so that whoever asks to be alone does not meet us
-        yield opened
+        found.close()  # so that `lock_out_others` does not meet our own connection
+        yield found
     finally:
-        opened.close()
+        found.close()
 
 
-def _refuse_rows(connection: Connection, called: str) -> None:
-    for table in TABLES:
-        if _count(connection, table):
-            raise Unavailable(f"{called}: is not empty (there are {table.name}); nothing was copied")
+def copy_table(given: Connection, taking: Connection, table: Table, done: Callable[[int], object]) -> Sum:
+    """Copy a table from one connection to another; returns the sum of what was read.
 
-
-def _copied(given: Connection, taking: Connection, table: Table, done: Callable[[int], object]) -> Sum:
-    """Copy a table; what was read of it comes to."""
+    `done` is called with the number of rows in each chunk.
+    """
     total = Sum()
-    for rows in _read(given, table).partitions(CHUNK):
+    for rows in read(given, table).partitions(CHUNK):
         for row in rows:
             total.add(row)
         taking.execute(insert(table), [row._asdict() for row in rows])
@@ -100,16 +98,19 @@ def _copied(given: Connection, taking: Connection, table: Table, done: Callable[
     return total
 
 
-def _sum(connection: Connection, table: Table) -> Sum:
+def sum_of(connection: Connection, table: Table) -> Sum:
+    """The sum of all rows that a table has."""
     total = Sum()
-    for row in _read(connection, table):
+    for row in read(connection, table):
         total.add(row)
     return total
 
 
-def _read(connection: Connection, table: Table) -> Result[Any]:
+def read(connection: Connection, table: Table) -> Result[Any]:
+    """All rows of a table. They are fetched a chunk at a time, so that memory use stays flat."""
     return connection.execute(select(table), execution_options={"yield_per": CHUNK})
 
 
-def _count(connection: Connection, table: Table) -> int:
+def count(connection: Connection, table: Table) -> int:
+    """The number of a table's rows."""
     return connection.scalar(select(func.count()).select_from(table)) or 0

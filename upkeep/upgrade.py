@@ -1,28 +1,35 @@
-"""From the schema of one version to that of the next: the steps in migrations/."""
+"""Migration: the steps in migrations/ lead from the schema of one version to that of the next."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import config
-from database import Unavailable, Whole, schema
+from database import ExclusiveDatabase, Unavailable, schema
+from settings import HOME
+from upkeep import folding, retelling
 
-FOLDER = config.CHECKOUT / "migrations"
+FOLDER = HOME / "migrations"
+
+# What a step does after its SQL, which cannot do it.
+AFTERWARDS: Mapping[str, Callable[[ExclusiveDatabase], None]] = {
+    "0002_search_in_any_script": folding.fold,
+    "0004_events_and_presets": retelling.retell,
+}
 
 
-def version_of(whole: Whole) -> int:
-    """The version of a database's schema; raises Unavailable if it is none of ours."""
-    version = whole.version
+def version_of(opened: ExclusiveDatabase) -> int:
+    """The version of a database's schema; raises Unavailable if it is damaged or its tables are not ours."""
+    version = opened.version
     if version is None:
         raise Unavailable("this is no database of invite-api")
     if not version:
-        raise Unavailable(schema.misfit(version))
+        raise Unavailable(schema.mismatch(version))
     return version
 
 
 def steps(version: int, folder: Path = FOLDER, to: int = schema.VERSION) -> list[Path]:
-    """The files that lead from a version to another; raises Unavailable where none do."""
+    """The files of the steps from one version to another, in order; raises Unavailable if a step is missing."""
     if version > to:
-        raise Unavailable(schema.misfit(version))
+        raise Unavailable(schema.mismatch(version))
     found = {int(each.name[:4]): each for each in folder.glob("[0-9][0-9][0-9][0-9]_*.sql")}
     wanted = range(version + 1, to + 1)
     if missing := [number for number in wanted if number not in found]:
@@ -30,18 +37,24 @@ def steps(version: int, folder: Path = FOLDER, to: int = schema.VERSION) -> list
     return [found[number] for number in wanted]
 
 
-def migrate(whole: Whole, chosen: list[Path]) -> Iterator[str]:
-    """Take these steps, each as a whole or not at all, and give the name of each that is done."""
+def migrate(opened: ExclusiveDatabase, chosen: list[Path]) -> Iterator[str]:
+    """Take these steps, and yield the name of each that is done; raises Unavailable at the first that fails.
+
+    Each step is kept whole or not at all.
+    """
     for step in chosen:
-        _take(whole, step)
+        take(opened, step)
         yield step.stem
 
 
-def _take(whole: Whole, step: Path) -> None:
+def take(opened: ExclusiveDatabase, step: Path) -> None:
+    """Take one step, and set the version that its name begins with; raises Unavailable, and changes nothing then."""
     try:
-        with whole.changing():
-            for statement in schema.statements(step.read_text()):
-                whole.execute(statement)
-            whole.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")  # noqa: S608
+        with opened.changing():
+            for statement in schema.statements(step.read_text(), opened.dialect):
+                opened.execute(statement)
+            if finish := AFTERWARDS.get(step.stem):
+                finish(opened)
+            opened.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")  # noqa: S608
     except Unavailable as error:
         raise Unavailable(f"{step.name}: {error}; nothing of this step was done") from error

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-import config
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, make_settings
 from delivery.outbox import deliver_one
 from models import Letter, User
 from rules import accounts, addresses, invites, keys, projects, registration
+from settings import in_force
 
 VICTIM = "kim@example.org"
 HOSTILE = [
@@ -76,7 +76,7 @@ CONFUSABLE = list(dict.fromkeys(confusable()))
 
 @pytest.fixture
 def open_to_all(tmp_path):
-    with config.using(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
+    with in_force(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
         yield create_app(chosen).test_client()
 
 
@@ -87,6 +87,7 @@ def kim(house):
         addresses.prove(user, VICTIM)
 
 
+@pytest.mark.long
 def test_nobody_is_taken_for_somebody_else_by_an_address_that_looks_alike(house, kim, open_to_all, make_invite):
     """GHSA-7rqj-j65f-68wh, CVE-2024-27295: checked before it was normalised; a loose collation found the victim."""
     assert len(CONFUSABLE) >= 200
@@ -184,10 +185,11 @@ class Led(HTMLParser):
 
 @pytest.fixture
 def mailing(tmp_path, smtp):
-    with config.using(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as chosen:
+    with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as chosen:
         yield chosen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["invite", "code", "known", "reset"])
 @pytest.mark.parametrize("words", HOSTILE)
 def test_a_mail_has_our_link_in_it_and_nobody_elses(house, mailing, alice, mailbox, kind, words):
@@ -218,7 +220,7 @@ def test_a_mail_has_our_link_in_it_and_nobody_elses(house, mailing, alice, mailb
     assert (letter["Cc"], letter["Bcc"]) == (None, None)
 
 
-NOT_OURS = r"evil|(?<![\d.])31337(?![\d.])"  # and not within a number of the metrics
+NOT_OURS = r"evil\.example|:31337\b"  # what random tokens and numbers of the metrics cannot have in them
 FORWARDED = {
     "Host": "evil.example",
     "X-Forwarded-Host": "evil.example",
@@ -235,11 +237,12 @@ FORWARDED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("proxies", ["", "127.0.0.0/8"])
 def test_links_lead_to_us_whatever_host_a_request_names(tmp_path, house, smtp, mailbox, root, proxies):
     """GHSA-93m4-mfpg-c3xf: the link in a mail led to the host that a header of the request had named."""
     given = {"PUBLIC_URL": "https://join.example.org/in", "SMTP_URL": smtp, "TRUSTED_PROXIES": proxies}
-    with config.using(make_settings(tmp_path / "instance", REGISTRATION="open", **given)) as mailing:
+    with in_force(make_settings(tmp_path / "instance", REGISTRATION="open", **given)) as mailing:
         client = create_app(mailing).test_client(use_cookies=False)
         with house.writing():
             projects.create(accounts.named("root"), projects.Plan("Tea"))
@@ -265,7 +268,7 @@ def test_links_lead_to_us_whatever_host_a_request_names(tmp_path, house, smtp, m
         assert [each.request.path for each in answers if re.search(NOT_OURS, f"{each.headers}{each.text}")] == []
         mails = "".join(each.as_string() for each in mailbox.mails)
         assert set(re.findall(r"https?://[^/\s]+/", mails)) == {"https://join.example.org/"}
-        assert "evil" not in mails
+        assert "evil.example" not in mails
 
 
 MANY = [f"guest{number}@example.org" for number in range(10_000)]
@@ -279,6 +282,7 @@ MASSES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mass", MASSES)
 @pytest.mark.parametrize("path", ["/api/admin/invites", "/projects/tea/invites", "/invites_api", "/api/invite"])
 def test_ten_thousand_addresses_at_once_make_nothing_and_cost_nothing(client, house, root, key, rows, path, mass):

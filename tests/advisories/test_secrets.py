@@ -12,14 +12,14 @@ import time_machine
 from sqlalchemy import text
 
 import clock
-import config
 import database
 from app import create_app
 from conftest import HASH, PASSWORD, Browser, make_settings
 from delivery.outbox import deliver_one
 from models import Code
-from rules import accounts, invites, keys, legacy, passwords, registration, sessions, tokens
+from rules import accounts, changing, invites, keys, legacy, passwords, registration, resets, sessions, tokens
 from rules.refusals import InviteNotFound, NoCode, NotSignedIn
+from settings import in_force
 from test_durability import race
 
 NEW = "new@example.org"
@@ -27,7 +27,7 @@ NEW = "new@example.org"
 
 @pytest.fixture
 def settings(tmp_path):
-    with config.using(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
+    with in_force(make_settings(tmp_path / "instance", REGISTRATION="open")) as chosen:
         yield chosen
 
 
@@ -36,12 +36,12 @@ def signed(house, alice):
     """All that is signed, by what it is good for."""
     with house.writing():
         user = accounts.named("alice")
-        code = registration._new_code("register", NEW, None)
+        code = registration.create_code("register", NEW, None)
         code.used_at, code.client = clock.now(), "elsewhere"
         return {
             "cookie": sessions.start_in_browser(user),
             "form": sessions.form_token(None),
-            "reset": accounts.mailed_reset_link(user, clock.HOUR).partition("?")[2],
+            "reset": resets.mailed_link(user, clock.HOUR).partition("?")[2],
             "ticket": registration.ticket(code),
         }
 
@@ -72,7 +72,7 @@ def doors(client, house):
         "key": lambda shown: raw("/invites_api", HTTP_AUTHORIZATION=f"Bearer {shown}") == 201,
         "access": lambda shown: raw("/auth/me", HTTP_AUTHORIZATION=f"Bearer {shown}") == 200,
         "refresh": lambda shown: opens(sessions.refresh, shown),
-        "short code": lambda shown: opens(legacy.find_open, shown) if legacy.is_code(shown) else False,
+        "short code": lambda shown: opens(legacy.find_active, shown) if legacy.is_code(shown) else False,
     }
 
 
@@ -82,6 +82,7 @@ def with_a_bit_flipped(secret):
         yield secret[:place] + chr(ord(secret[place]) ^ 1 << bit) + secret[place + 1 :]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["cookie", "form", "reset", "ticket"])
 def test_a_signature_is_checked_to_the_last_bit(doors, signed, kind):
     """CVE-2026-1529: an invitation's token was edited, and nobody looked at its signature."""
@@ -105,6 +106,7 @@ def test_what_is_signed_for_one_purpose_is_no_good_for_another(doors, signed, ki
     assert {door: doors[door](signed[kind]) for door in signed} == {door: door == kind for door in signed}
 
 
+@pytest.mark.long
 def test_what_is_not_signed_is_known_to_the_last_bit_too(doors, house, alice, key, make_invite):
     """CVE-2026-1529: likewise for what is looked up."""
     with house.writing():
@@ -125,13 +127,13 @@ def test_what_is_renewed_differs_and_the_old_is_dead(client, house, alice, doors
     """CVE-2026-4273, CVE-2025-13324: a refreshed token equal to the old one; a token that went on working."""
     with house.writing():
         invite = invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
-        code = registration._new_code("register", NEW, None)
+        code = registration.create_code("register", NEW, None)
         old = [invites.token(invite), invites.mail_token(invite)]
         digits = [tokens.mail_code(code.nonce)]
-        invites.rotate(invite)
+        changing.rotate(invite)
         new = [invites.token(invite), invites.mail_token(invite)]
         while len(set(digits)) < 2:  # one in a million is the same
-            digits.append(tokens.mail_code(registration._new_code("register", NEW, None).nonce))
+            digits.append(tokens.mail_code(registration.create_code("register", NEW, None).nonce))
     assert len({*old, *new}) == 4
     assert [doors["token"](each) for each in (*old, *new)] == [False, False, True, True]
     body = {"email": NEW}
@@ -153,6 +155,7 @@ def test_what_is_renewed_differs_and_the_old_is_dead(client, house, alice, doors
     ]
 
 
+@pytest.mark.long
 def test_a_lock_out_outlives_kill_9_and_its_own_failures(serve):
     """CVE-2024-21652, CVE-2026-35597: a restart forgave wrong passwords; the count was undone with the sign-in."""
     served = serve()
@@ -167,7 +170,7 @@ def test_a_lock_out_outlives_kill_9_and_its_own_failures(serve):
         return post(password).status
 
     bearer = {"Authorization": f"Bearer {json.loads(post(PASSWORD).body)['token']}"}
-    with config.using(make_settings(served.instance)) as settings:
+    with in_force(make_settings(served.instance)) as settings:
         house = database.open_database(settings)
         with house.writing():
             for _ in range(60):  # as sixty calls do, but for the hashing
@@ -199,7 +202,7 @@ def at_once(app, racers, path, body):
 def test_of_64_who_enter_the_right_code_at_once_one_is_let_on(client, house):
     """CVE-2026-33624, CVE-2026-43930: one code, sent twice at the same moment, was good twice."""
     with house.writing():
-        digits = tokens.mail_code(registration._new_code("register", NEW, None).nonce)
+        digits = tokens.mail_code(registration.create_code("register", NEW, None).nonce)
     answers = at_once(client.application, 64, "/auth/register/verify", {"email": NEW, "code": digits})
     assert [each.status_code for each in answers].count(200) == 1
     ticket = next(each.json["registration_token"] for each in answers if each.status_code == 200)
@@ -211,14 +214,15 @@ def test_of_64_who_enter_the_right_code_at_once_one_is_let_on(client, house):
 def test_of_16_who_set_a_password_with_one_link_at_once_one_does(client, house, alice):
     """CVE-2026-28268: a link for a new password could be used again."""
     with house.writing():
-        link = accounts.reset_link(accounts.named("alice")).partition("?")[2]
+        link = resets.link(accounts.named("alice")).partition("?")[2]
     answers = at_once(client.application, 16, "/auth/password/reset", {"token": link, "password": PASSWORD})
     assert [each.status_code for each in answers].count(200) == 1
 
 
+@pytest.mark.long
 def test_no_answer_has_what_was_mailed_in_it(tmp_path, house, smtp, mailbox, alice, root):
     """CVE-2025-58434: whoever asked for somebody's new password was answered with the token for it."""
-    with config.using(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as mailing:
+    with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as mailing:
         client = create_app(mailing).test_client()
         client.post("/projects/", headers=alice.bearer, json={"name": "Tea"})
         page = Browser(create_app(mailing).test_client())
@@ -241,7 +245,9 @@ def test_no_answer_has_what_was_mailed_in_it(tmp_path, house, smtp, mailbox, ali
     mails = [each.get_body(("plain",)).get_content() for each in mailbox.mails]
     mailed = [each for mail in mails for each in re.findall(r"\?(\S+)|\b(\d{6})\b", mail)]
     assert len(mails) == len(mailed) == 7
-    assert [each for pair in mailed for each in pair if each and each in said] == []
+    # Six digits are within a random text by chance: there they are alone.
+    patterns = [re.escape(link) if link else rf"\b{digits}\b" for link, digits in mailed]
+    assert [each for each in patterns if re.search(each, said)] == []
 
 
 def test_64_threads_with_one_refresh_token_get_one_successor(client, house, alice):
@@ -263,7 +269,7 @@ ENDS = {
     "disabled": accounts.disable,
     "disabled and let in again": lambda user: (accounts.disable(user), accounts.enable(user)),
     "deleted": accounts.remove,
-    "a new password": lambda user: accounts.reset(accounts.reset_link(user).partition("?")[2], HASH),
+    "a new password": lambda user: resets.use(resets.link(user).partition("?")[2], HASH),
 }
 
 
@@ -275,7 +281,7 @@ def test_who_is_shut_out_is_out_at_once_with_all_that_was_given(client, house, a
     browser.sign_in("alice")
     csrf = browser.csrf()
     with house.writing():
-        link = accounts.reset_link(accounts.named("alice")).partition("?")[2]
+        link = resets.link(accounts.named("alice")).partition("?")[2]
         ENDS[end](accounts.named("alice"))
     for pair in (other, alice.pair):
         bearer = {"Authorization": f"Bearer {pair.access}"}
@@ -296,7 +302,7 @@ def perishable(client, house, settings, alice, signed, doors):
     """What expires: how long each lives, and whether it is good now."""
     with house.writing():
         fleeting = keys.create("fleeting", clock.DAY)
-        code = registration._new_code("verify", "alice@example.org", accounts.named("alice"))
+        code = registration.create_code("verify", "alice@example.org", accounts.named("alice"))
         digits, code_id = tokens.mail_code(code.nonce), code.id
 
     def code_is_good():
@@ -328,6 +334,7 @@ def test_what_is_over_is_over_before_anything_has_cleaned_up(perishable, kind):
             assert is_good() is good
 
 
+@pytest.mark.long
 def test_who_is_known_here_is_told_by_no_answer(client, alice, ways):
     """CVE-2022-39307: to ask for a new password was answered otherwise where there was no such account."""
     ways.somebody()
@@ -347,12 +354,10 @@ def test_who_is_known_here_is_told_by_no_answer(client, alice, ways):
         yield form.post("/verify", email=email, code="000000")
 
     def told(name):
-        return [
-            (each.status_code, re.sub(r"\d+ seconds", "", each.text.replace(name, "")), each.headers.get("Location"))
-            for each in answers(name)
-        ]
+        return [(each.status_code, each.text.replace(name, ""), each.headers.get("Location")) for each in answers(name)]
 
-    assert told("alice") == told("guest0") == told("nobody")
+    with time_machine.travel(clock.now(), tick=False):
+        assert told("alice") == told("guest0") == told("nobody")
 
 
 def medians(client, path, body, pairs):
@@ -385,6 +390,7 @@ def crowd(house):
             user.email_verified_at = clock.now()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "body", "pairs"),
     [
@@ -398,6 +404,7 @@ def test_who_is_known_here_is_not_told_by_the_time_it_takes(client, house, crowd
     assert not differ(client, house, path, body, pairs)
 
 
+@pytest.mark.long
 def test_a_password_that_is_compared_for_known_names_only_would_be_noticed(client, house, crowd, monkeypatch):
     """The control of the test above."""
     verify = passwords.verify

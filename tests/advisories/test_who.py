@@ -1,5 +1,7 @@
 """Who an invite is for, and who may see and manage it. Each is what went wrong elsewhere."""
 
+import re
+
 import pytest
 from sqlalchemy import text
 
@@ -7,8 +9,8 @@ import clock
 import postgres
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
-from dialects import agentbot, hitkey, ops
-from rules import accounts, addresses, invites, legacy, projects, redemption, tokens
+from dialects import agentbot, hitkey, ops, v1
+from rules import accounts, addresses, invites, legacy, projects, redemption, resets, tokens
 
 
 @pytest.mark.parametrize("role", ["member", "admin"])
@@ -45,6 +47,7 @@ def test_an_address_that_was_only_claimed_accepts_nothing(house, alice, ways, us
     assert ways.accept(token, alice)()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("proof", ["invite", "code", "link"])
 def test_who_claimed_an_address_first_is_out_when_its_holder_comes(tmp_path, house, proof, named):
@@ -81,7 +84,7 @@ def prove(client, house, proof, victim):
         return client.post("/auth/register/with-invite", json=body).status_code
     if proof == "link":
         with house.writing():
-            link = accounts.mailed_reset_link(accounts.named(victim), clock.HOUR)
+            link = resets.mailed_link(accounts.named(victim), clock.HOUR)
         body = {"token": link.partition("?")[2], "password": PASSWORD}
         return client.post("/auth/password/reset", json=body).status_code
     client.post("/auth/register/start", json={"email": victim})
@@ -175,6 +178,18 @@ def test_each_role_may_do_in_its_own_project_what_it_may_and_no_more(client, hou
 EVERYBODY = "nobody stranger member admin owner root key"
 PROJECT = "created_at description id is_public name owner_id slug"
 # What is in an answer, and who gets one; everybody else is told why not.
+INVITE = (
+    "created_at email expires_at held id made_by makes_admin max_uses name note plan project redirect_url "
+    "revoked_at role state used_at user_id uses waiting"
+)
+
+
+def of(name, members):
+    """A member, and those in it."""
+    return " ".join([name, *(f"{name}.{each}" for each in members.split())])
+
+
+EVENT = "actor actor_id at facts facts.letter id invite_id project_id type user_id"
 DISK = "" if postgres.is_used() else "checks.disk "
 ANSWERS = {
     "/health": (EVERYBODY, "status"),
@@ -185,7 +200,8 @@ ANSWERS = {
     ),
     "/auth/me": (
         "stranger member admin owner root",
-        "createdAt displayName email emailVerified id isAdmin username",
+        "createdAt displayName email emailVerified emails emails.email emails.id emails.isDefault emails.isVerified "
+        "givenNames id isAdmin name nativeScript preferredOrder surname totpEnabled updatedAt username",
     ),
     "/projects/": ("stranger member admin owner root", PROJECT),
     "/projects/tea": ("member admin owner root", PROJECT),
@@ -200,11 +216,13 @@ ANSWERS = {
         "invites.madeBy invites.maxUses invites.name invites.plan invites.role invites.status invites.usedAt "
         "invites.userId invites.uses total",
     ),
+    "/v1/invites": ("root", f"{of('invites', INVITE)} next"),
+    "/v1/invites/{invite}": ("root", f"{of('events', EVENT)} {of('invite', INVITE)}"),
 }
 
 
 # What is no JSON, or the same for everybody.
-OTHERS = {"/openapi.json", "/swagger.json", "/metrics"}
+OTHERS = {"/v1/events", "/openapi.json", "/swagger.json", "/metrics", "/join"}
 
 
 def names_in(value, prefix=""):
@@ -226,6 +244,7 @@ def secrets(house, people, key):
         made = invites.create(draft, invites.SHELL, mailed=True)
         return {
             "token": invites.token(made),
+            "id": made.id,
             "for admins": [invites.token(made), "nosy neighbour"],
             "for nobody": [
                 *(invites.mail_token(made), made.nonce, made.token_hash, made.mail_token_hash),
@@ -246,7 +265,7 @@ def test_an_answer_has_these_fields_for_these_roles_and_no_others(client, key, p
     """CVE-2026-2463: the ids of invitations were told to people who may not invite."""
     roles, fields = ANSWERS[path]
     for role, headers in shown(key, people).items():
-        answer = client.get(path.format(token=secrets["token"]), headers=headers)
+        answer = client.get(path.format(token=secrets["token"], invite=secrets["id"]), headers=headers)
         if role in roles.split():
             assert (answer.status_code, " ".join(sorted(names_in(answer.json)))) == (200, fields), role
         else:
@@ -256,11 +275,13 @@ def test_an_answer_has_these_fields_for_these_roles_and_no_others(client, key, p
 
 def test_every_answer_of_json_is_in_the_table():
     """CVE-2026-2463: the control of the test above."""
-    rows = [row.path for dialect in (agentbot, hitkey, ops) for row in ROUTES[dialect] if row.methods == "GET"]
-    asked = {path.replace("<token>", "{token}").replace("<slug>", "tea") for path in rows}
+    rows = [row.path for dialect in (v1, agentbot, hitkey, ops) for row in ROUTES[dialect] if row.methods == "GET"]
+    named = {"<token>": "{token}", "<slug>": "tea", "<invite_id>": "{invite}"}
+    asked = {re.sub("<[a-z_]+>", lambda found: named[found[0]], path) for path in rows}
     assert asked == set(ANSWERS) | OTHERS
 
 
+@pytest.mark.long
 def test_no_page_and_no_answer_has_a_secret_for_those_without_the_right(client, house, key, people, secrets):
     """CVE-2025-47870: a team's invite id was in an answer to people who may not invite."""
     with house.reading():

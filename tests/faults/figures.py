@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import clock
-from config import CHECKOUT
+from settings import HOME
 
-PAGE = CHECKOUT / "docs" / "ROBUSTNESS.md"
+PAGE = HOME / "docs" / "ROBUSTNESS.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 SERVICE = ("*.py", "*.sql", "requirements.txt", ":!tests", ":!bench", ":!docs")
 HEAD = "| fault | how often | result | control | seconds | when, commit |\n|---|---|---|---|---:|---|\n"
@@ -114,7 +114,7 @@ def commit() -> str:
     """The last commit that changed the service itself, and whether something was changed since."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(["git", *arguments], cwd=HOME, capture_output=True, text=True, check=True).stdout
 
     changed = git("status", "--porcelain", "--", *SERVICE).strip()
     return git("log", "-1", "--format=%h", "--", *SERVICE).strip() + (" and changes" if changed else "")

@@ -9,15 +9,14 @@ from typing import Any
 
 from sqlalchemy import create_engine, delete, event, insert, select
 
-import config
-from config import Settings
 from conftest import HASH, PASSWORD, make_settings
 from database import open_database
 from faults.mutations import seeds
 from models import Base, User
-from rules import accounts, addresses, invites, keys, legacy, projects, registration, sessions
+from rules import accounts, addresses, invites, keys, legacy, projects, registration, resets, sessions
+from settings import Settings, in_force, settings
 
-Facts = dict[str, list[str]]  # what there is, by the name under which it is sent
+Facts = dict[str, list[Any]]  # what there is, by the name under which it is sent
 Shown = list[list[bytes]]  # headers that show who one is, good and bad
 
 SETTINGS = {"REGISTRATION": "open", "SECRET_KEY": "fuzz" * 8, "SITE_NAME": "Garden Club"}
@@ -30,6 +29,8 @@ SAID: Facts = {
     **{"uses": ["5"], "redirect_url": ["https://app.example.org/x"], "note": ["n"], "owner": ["bob"]},
     **{"once": ["once-upon-a"], "count": ["2"], "expires": ["90d"], "off": ["", "1"]},
     **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""]},
+    **{"max_uses": [5, 2], "mail": [True, False], "state": ["active", "used"], "text": ["a"], "link": ["1"]},
+    **{"type": ["invite.created"]},
     **{"ticket": ["x.y"], "then": ["/docs"]},
 }
 
@@ -74,10 +75,10 @@ class Furnished:
 
     def __init__(self, instance: Path) -> None:
         self.settings = make_settings(instance, **SETTINGS)
-        with config.using(self.settings):
+        with in_force(self.settings):
             house = open_database(self.settings)
             with house.writing() as unit:
-                people, key = _people(), keys.create("fuzz")
+                people, key = _people(), keys.create("fuzz", may=keys.SCOPES)
                 facts = SAID | {"key": [key], "key_id": [key.partition("/")[0]]} | _things(people, key)
                 pairs, browsers = _signed_in(people)
                 facts |= {"refresh_token": [each.refresh for each in pairs[-2:]]}
@@ -102,7 +103,7 @@ def _things(people: Sequence[User], key: str) -> Facts:
     made = [invites.create(invites.read(each), invites.SHELL, mailed="email" in each) for each in INVITED]
     code = legacy.create(invites.by_key(keys.authenticate(key)))
     registration.start("dora@example.org")
-    reset = accounts.reset_link(people[2]).rpartition("?")[2]
+    reset = resets.link(people[2]).rpartition("?")[2]
     tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]
     return {
         "user_id": [people[2].id],
@@ -122,7 +123,7 @@ def _signed_in(people: Sequence[User]) -> tuple[list[sessions.Tokens], list[str]
 
 def _shown(key: str, accesses: Sequence[str], browsers: Sequence[str]) -> Shown:
     bearers = ["nonsense", "AAAAAAAA/nobody", key, key, key, *accesses]
-    cookie = config.settings().cookie_name
+    cookie = settings().cookie_name
     cookies = (f"{cookie}={each}".encode() for each in (*8 * browsers[:1], *browsers[1:]))
     return [
         [],

@@ -15,7 +15,7 @@ from conftest import free_port
 
 REFUSED = "refused"  # who is called so is unknown here, now and always
 AT_RCPT = ("450 mailbox busy", "421 too much to do", "hang up")
-AT_DATA = ("451 no room", "554 looks like spam", "hang up", "take it and hang up")
+AT_DATA = ("451 no room", "452 no room for so many", "hang up", "take it and hang up")
 SHARE = 0.1  # of the recipients, of the mails, and of the beginnings of mails, how many go wrong
 DAWDLES = 0.06  # seconds at most
 

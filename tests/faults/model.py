@@ -10,7 +10,10 @@ VERIFIED = {"anne", "bob"}
 
 @dataclass
 class Invite:
-    """One invite; `redeemed` has the name of each account that used it, None for one that nobody knows."""
+    """One invite; `redeemed` has the name of each account that used it, None for one that nobody knows.
+
+    `told` is what happened to it, in its order.
+    """
 
     token: str
     max_uses: int
@@ -20,7 +23,10 @@ class Invite:
     maker: str | None = None
     code: str | None = None
     revoked: bool = False
+    id: str = ""
+    name: str | None = None
     rotated: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=lambda: ["created"])
     redeemed: list[str | None] = field(default_factory=list)
 
     def state(self, now: datetime) -> str:
@@ -31,6 +37,12 @@ class Invite:
     def dead(self, now: datetime) -> str:
         """Why nobody can use it, or that it is good."""
         return {"used": "INVITE_USED", "active": GOOD}.get(self.state(now), "INVITE_EXPIRED")
+
+    def revoke(self) -> None:
+        """Once: a second time changes nothing."""
+        if not self.revoked:
+            self.revoked = True
+            self.told.append("revoked")
 
 
 @dataclass
@@ -74,11 +86,26 @@ class Model:
         if invite.state(now) in ("used", "revoked"):
             return invite.dead(now)
         invite.expires_at = until
+        invite.told.append("extended")
+        return GOOD
+
+    def change(self, invite: Invite, uses: int, name: str | None, until: datetime | None, now: datetime) -> str:
+        """As our own API does it: more time, another name, more or fewer uses; all of it or nothing."""
+        if invite.state(now) in ("used", "revoked"):
+            return invite.dead(now)
+        if uses < len(invite.redeemed):
+            return "INVALID"
+        if until:
+            self.extend(invite, until, now)
+        if (uses, name) != (invite.max_uses, invite.name):
+            invite.max_uses, invite.name = uses, name
+            invite.told.append("changed")
         return GOOD
 
     def rotate(self, invite: Invite, now: datetime) -> str:
         if invite.dead(now) == GOOD:
             invite.rotated.append(invite.token)
+            invite.told.append("rotated")
         return invite.dead(now)
 
     def delete(self, who: str) -> None:
@@ -88,10 +115,11 @@ class Model:
         self.addresses.discard(ADDRESSES[who])
         for each in self.invites:
             if each.maker == who and len(each.redeemed) < each.max_uses:
-                each.revoked = True
+                each.revoke()
 
     def _redeem(self, invite: Invite, who: str | None) -> str:
         invite.redeemed.append(who)
+        invite.told.append("used")
         if invite.project and who:
             self.members.add(who)
         return GOOD

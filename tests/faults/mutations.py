@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app import ROUTES
+from web.contract import taken_by
 
 Mutation = Callable[[random.Random, bytes], bytes]
 
@@ -72,16 +73,43 @@ class Sent:
 def seeds(facts: Mapping[str, Sequence[str]], shown: Sequence[Sequence[bytes]]) -> list[Sent]:
     """A well-formed request for each row of the map, way to write its body, and way to show who one is.
 
-    Unknown members and parameters are ignored everywhere, so that all of them can know all the facts.
+    Unknown members and parameters are ignored, so that all of them can know all the facts; where they are refused, a
+    request has those that are known there.
     """
     return [
-        seed for rows in ROUTES.values() for row in rows for headers in shown for seed in _seeds(row, facts, headers)
+        seed
+        for dialect, rows in ROUTES.items()
+        for row in rows
+        for headers in shown
+        for seed in (_strict if getattr(dialect, "STRICT", False) else _seeds)(row, facts, headers)
     ]
+
+
+def _said(facts: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
+    return {name: values[number % len(values)] for name, values in facts.items()}
+
+
+def _strict(row: Any, facts: Mapping[str, Sequence[Any]], shown: Sequence[bytes]) -> Iterator[Sent]:
+    """Of a row that refuses what is unknown."""
+    taken = taken_by(row.view)
+    for number in range(2):
+        said = _said(facts, number)
+        path = row.path.replace("<invite_id>", said["invite_id"])
+        query, members = (
+            {name: said[name] for name in getattr(taken.get(source), "__annotations__", ()) if name in said}
+            for source in ("query", "given")
+        )
+        if row.methods == "GET":
+            yield Sent(b"GET", f"{path}?{urlencode(query)}".encode(), tuple(shown))
+            continue
+        as_json = (*shown, b"Content-Type: application/json")
+        several = {"invites": 2 * [members]} if row.path == "/v1/invites" and number else members
+        yield Sent(row.methods.encode(), path.encode(), as_json, json.dumps(several).encode())
 
 
 def _seeds(row: Any, facts: Mapping[str, Sequence[str]], shown: Sequence[bytes]) -> Iterator[Sent]:
     for number in range(2):
-        said = {name: values[number % len(values)] for name, values in facts.items()}
+        said = _said(facts, number)
         path = re.sub("<([a-z_]+)>", lambda found: said[found[1]], row.path)  # noqa: B023 (called at once)
         for method in row.methods.split():
             if method == "GET":

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from conftest import Served, require, wait_for
+from conftest import Served, wait_for
+from programs import require
 
 SECTOR = 512  # bytes that a disk writes as a whole
 CALLS = ("pwrite64", "ftruncate", "fdatasync", "fsync", "unlink")

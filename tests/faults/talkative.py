@@ -8,9 +8,9 @@ from flask import request
 
 def logs_addresses() -> None:
     """A request is logged with its address, as most servers do."""
-    import app
+    from web import answer
 
-    app._template = lambda: request.full_path
+    answer.template = lambda: request.full_path
 
 
 def keeps_tokens() -> None:

@@ -22,12 +22,13 @@ from sqlalchemy.exc import DBAPIError
 
 import clock
 import database
+from database.abstract import Database
 from database.sqlite import Sqlite
-from database.units import Database, Unit
+from database.units import Unit, open_here
 from delivery import outbox
-from dialects import wire
 from models import Invite, Letter
 from rules import invites, redemption
+from web import requests
 
 
 def _dying(run: Callable[..., Any], times: str, *, before: bool) -> Callable[..., Any]:
@@ -49,7 +50,7 @@ def _dying(run: Callable[..., Any], times: str, *, before: bool) -> Callable[...
 
 def kill_after_begin(times: str) -> None:
     """A transaction has begun and nothing is done in it."""
-    Sqlite._take_lock = _dying(Sqlite._take_lock, times, before=False)  # type: ignore[method-assign]
+    Sqlite._begin_immediate = _dying(Sqlite._begin_immediate, times, before=False)  # type: ignore[method-assign]
 
 
 def kill_after_update(times: str) -> None:
@@ -82,42 +83,42 @@ def answer_first(seconds: str) -> None:
 
     @contextmanager
     def writing(self: Database) -> Iterator[Unit]:
-        turn = self._turn()
+        turn = self.writer_lock()
         turn.__enter__()
         connection = self.engine.connect()
         unit, finish = Unit(connection, writes=True), connection.rollback
-        before = database.units._current.set(unit)
+        before = open_here.set(unit)
         try:
-            self._begin(connection, writes=True)
+            self.begin(connection, writes=True)
             yield unit
             unit.flush()
             finish = connection.commit
         finally:
-            database.units._current.reset(before)
+            open_here.reset(before)
             Timer(float(seconds), lambda: (finish(), connection.close(), turn.__exit__(None, None, None))).start()
 
-    def together(_: Database) -> AbstractContextManager[None]:
+    def group_commit(_: Database) -> AbstractContextManager[None]:
         raise database.Unavailable("nobody waits for others")
 
-    Database.writing, Database.together = writing, together  # type: ignore[method-assign]
+    Database.writing, Database.group_commit = writing, group_commit  # type: ignore[method-assign]
 
 
 def lose_together(_: str) -> None:
     """What is written together comes to nothing at the end; by itself it can be written."""
-    together = Database.together
+    group_commit = Database.group_commit
 
     @contextmanager
     def lost(self: Database) -> Iterator[None]:
-        with together(self):
+        with group_commit(self):
             yield
             raise database.Unavailable("there is no room for so much at once")
 
-    Database.together = lost  # type: ignore[method-assign]
+    Database.group_commit = lost  # type: ignore[method-assign]
 
 
 def roll_back(times: str) -> None:
     """SQLite ends the whole transaction, as on a full disk, when the n-th invite is made."""
-    mint, left = invites.mint, int(times)
+    mint, left = invites.create_token, int(times)
 
     def mint_or_fail(*given: Any) -> str:
         nonlocal left
@@ -127,38 +128,38 @@ def roll_back(times: str) -> None:
             raise sqlite3.OperationalError("database or disk is full")
         return mint(*given)
 
-    invites.mint = mint_or_fail
+    invites.create_token = mint_or_fail
 
 
 def slow_to_its_turn(seconds: str) -> None:
     """To be let write takes so long for those who share a commit, as when another process writes."""
-    together = Database.together
+    group_commit = Database.group_commit
 
     @contextmanager
     def waited_for(self: Database) -> Iterator[None]:
         time.sleep(float(seconds))
-        with together(self):
+        with group_commit(self):
             yield
 
-    Database.together = waited_for  # type: ignore[method-assign]
+    Database.group_commit = waited_for  # type: ignore[method-assign]
 
 
 def slow_to_mint(seconds: str) -> None:
     """To make an invite takes so long."""
-    mint = invites.mint
+    mint = invites.create_token
 
     def slowly(*given: Any) -> str:
         time.sleep(float(seconds))
         return mint(*given)
 
-    invites.mint = slowly
+    invites.create_token = slowly
 
 
 def look_first(_: str) -> None:
     """An invite is looked at, and then used, as if nobody else were there."""
 
     def take(token: str) -> redemption.Taken:
-        invite = invites.find_open(token)
+        invite = invites.find_active(token)
         database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
         return redemption.Taken(*(getattr(invite, each.name) for each in fields(redemption.Taken)))
 
@@ -178,16 +179,23 @@ def shrug(_: str) -> None:
 
 def blunt(_: str) -> None:
     """That the database cannot be used is an error like any other."""
-    import app
+    from web import answer
 
-    app.ServiceUnavailable = lambda **_: app.InternalServerError()  # type: ignore[assignment, misc]
+    answer.ServiceUnavailable = lambda **_: answer.InternalServerError()  # type: ignore[assignment, misc]
 
 
 def one_lane(_: str) -> None:
     """Every request is answered where it was read, those too that take long."""
-    import app
+    from web import map
 
-    app.QUICK = app.QUICK_WITH_FILE = re.compile("(?s).*")
+    map.matching = lambda rows: re.compile("(?s).*")
+
+
+def keeps_bodies(_: str) -> None:
+    """Of a body all is kept, also of one that is refused."""
+    from web import reader
+
+    reader.MOST_KEPT = reader.REFUSED_UNREAD
 
 
 def stopped_clock(_: str) -> None:
@@ -209,45 +217,57 @@ def lease(seconds: str) -> None:
 
 def mark_first(_: str) -> None:
     """A letter is marked as sent when it is taken up."""
-    claim = outbox._claim
+    claim = outbox.claim
 
     def claim_and_mark() -> Letter | None:
         letter = claim()
         if letter:
-            outbox._mark(letter, None)
+            outbox.mark(letter, None)
         return letter
 
-    outbox._claim = claim_and_mark
+    outbox.claim = claim_and_mark
 
 
 def idle(seconds: str) -> None:
     """Who neither says nor reads anything is given up sooner."""
-    import server
+    from web import server
 
     server.IDLE = float(seconds)  # type: ignore[assignment]
 
 
+def longest(seconds: str) -> None:
+    """Who sends a request bit by bit is given up sooner."""
+    from web import connection
+
+    connection.LONGEST = float(seconds)  # type: ignore[assignment]
+
+
+def plain_loop(_: str) -> None:
+    """There is no wheel of uvloop for this machine."""
+    sys.modules["uvloop"] = None  # type: ignore[assignment]
+
+
 def chokes_on_one_byte(_: str) -> None:
     """Who looks a body over, before anybody asks who sent it, cannot bear a [ in a text."""
-    look_at = wire._refuse_privileged
+    look_at = requests._refuse_privileged
 
     def look_or_choke(body: Mapping[str, Any]) -> None:
         if any("[" in each for each in body.values() if isinstance(each, str)):
             raise KeyError("[")
         look_at(body)
 
-    wire._refuse_privileged = look_or_choke
+    requests._refuse_privileged = look_or_choke
 
 
 def _tell(pragma: str) -> None:
     """Tell it every connection, after what else they are told."""
-    teach = database.sqlite.teach_manners
+    teach = database.sqlite.configure
 
-    def teach_and_tell(connection: Any, record: object = None) -> None:
-        teach(connection, record)
+    def teach_and_tell(connection: Any) -> None:
+        teach(connection)
         connection.execute(pragma)
 
-    database.sqlite.teach_manners = teach_and_tell
+    database.sqlite.configure = teach_and_tell
 
 
 if __name__ == "__main__":

@@ -8,22 +8,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import config
 import database
 from app import create_app
-from conftest import make_settings
+from conftest import make_settings, wait_for
 from database import Unavailable
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
 from rules import invites
-from test_upgrade import STEPS, dump
+from settings import HOME, in_force
+from test_upgrade import NEXT, NOW, RELEASED, STEPS, dump
 from upkeep import backup, restore, upgrade
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 LOOKED_AT = 20  # links of each backup that are opened
 
 
@@ -46,12 +48,19 @@ def wrong_with(file: Path, told: set[Fact], folder: Path, key: str) -> str:
     return "" if good else f"{len(missing)} lost; links answer {opened}, the key {used}"
 
 
+def _has_more(books: Any, told: set[Fact]) -> bool:
+    """Whether the crowd was told of more writes than these."""
+    return len(books.told) > len(told)
+
+
 def backups(serve, tmp_path: Path, times: int, make: Callable[[Path, Path], object]) -> Iterator[tuple[int, str]]:
     """Make backups in the midst of a crowd: how much it was told by then, and what is wrong with each."""
     served = serve()
     place = Place.furnish(served)
+    told: set[Fact] = set()
     with crowd(served, place) as books:
         for number in range(times):
+            wait_for(partial(_has_more, books, told))
             told = books.told
             file = tmp_path / f"{number}.db"
             make(served.instance / "invites.db", file)
@@ -78,8 +87,10 @@ def test_who_copies_the_file_alone_is_caught(serve, tmp_path, figures):
 
 RESTORES = """
 import os, signal, sys
-import config, database
+import database
+from settings import load_settings
 from pathlib import Path
+from typing import Any
 from upkeep import restore
 
 left = int(sys.argv[2])
@@ -92,7 +103,7 @@ def count(event, arguments):
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
 
-settings = config.load()
+settings = load_settings()
 sys.addaudithook(count)
 with restore.prepared(settings, Path(sys.argv[1])) as ready:
     ready.finish()
@@ -106,6 +117,7 @@ UPGRADES = """
 import os, signal, sys
 import database
 from pathlib import Path
+from typing import Any
 from upkeep import upgrade
 
 left = int(sys.argv[3])
@@ -118,26 +130,26 @@ def count(statement):
 
 with database.sqlite.connect(Path(sys.argv[1])) as connection:
     connection.set_trace_callback(count)
-    whole = database.sqlite.Whole(connection)
-    steps = upgrade.steps(upgrade.version_of(whole), Path(sys.argv[2]), 3)
-    list(upgrade.migrate(whole, steps))
+    opened = database.sqlite.ExclusiveSqlite(connection)
+    steps = upgrade.steps(upgrade.version_of(opened), Path(sys.argv[2]), int(sys.argv[4]))
+    list(upgrade.migrate(opened, steps))
 """
 PIECE_BY_PIECE = """
 import database
 from upkeep import upgrade
 
-def take(whole, step):
+def take(opened, step):
     for statement in database.schema.statements(step.read_text()):
-        whole.execute(statement)
-    whole.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")
+        opened.execute(statement)
+    opened.execute(f"UPDATE schema_version SET version = {int(step.name[:4])}")
 
-upgrade._take = take
+upgrade.take = take
 """
 
 
 def killed_at(script: str, instance: Path, *arguments: object) -> bool:
     """Run a script that may kill itself; whether it did."""
-    environ = os.environ | {"INVITE_API_INSTANCE": str(instance), "PYTHONPATH": str(config.CHECKOUT)}
+    environ = os.environ | {"INVITE_API_INSTANCE": str(instance), "PYTHONPATH": str(HOME)}
     call = [sys.executable, "-c", script, *map(str, arguments)]
     ended = subprocess.run(call, env=environ, check=False, stderr=subprocess.PIPE)
     assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
@@ -150,7 +162,7 @@ def house_of(tmp_path) -> Callable[[str], Path]:
 
     def make(name: str) -> Path:
         settings = make_settings(tmp_path / name)
-        with config.using(settings):
+        with in_force(settings):
             house = database.open_database(settings)
             add(house)
             house.close()
@@ -191,7 +203,7 @@ def backed_up(house_of, tmp_path) -> tuple[Path, Path]:
     instance = house_of("instance")
     file = backup.make(instance / "invites.db", tmp_path / "copy.db")
     settings = make_settings(instance)
-    with config.using(settings):
+    with in_force(settings):
         house = database.open_database(settings)
         add(house)
         house.close()
@@ -218,7 +230,7 @@ def test_a_restore_at_two_blows_is_caught(backed_up, figures):
 
 @pytest.fixture
 def steps(tmp_path) -> Path:
-    """A folder of migrations that lead to version 3."""
+    """A folder of migrations that lead on by two versions."""
     folder = tmp_path / "migrations"
     folder.mkdir()
     for name, script in STEPS.items():
@@ -226,27 +238,27 @@ def steps(tmp_path) -> Path:
     return folder
 
 
-def upgrades(old: Path, steps: Path, tampered: str = "") -> tuple[int, int, int]:
+def upgrades(old: Path, steps: Path, first: int, last: int, tampered: str = "") -> tuple[int, int, int]:
     """Kill an upgrade at every statement, and take it again: how many places, databases between, wrong ends."""
     whole = shutil.copy(old, old.with_name("whole.db"))
     with database.sqlite.connect(whole) as connection:
-        list(upgrade.migrate(database.sqlite.Whole(connection), upgrade.steps(1, steps, 3)))
+        list(upgrade.migrate(database.sqlite.ExclusiveSqlite(connection), upgrade.steps(first, steps, last)))
     stages, wrong = [dump(old)], 0
     for place in count(1):
         file = shutil.copy(old, old.with_name(f"{place}.db"))
-        if not killed_at(tampered + UPGRADES, old.parent, file, steps, place):
-            return place - 1, len(stages) - 3, wrong  # as it was, after the first step, after both
+        if not killed_at(tampered + UPGRADES, old.parent, file, steps, place, last):
+            return place - 1, len(stages) - 1 - (last - first), wrong  # as it was, and after each step
         stages += [dump(file)] if dump(file) not in stages else []
-        wrong += not upgraded_again(file, steps) or dump(file) != dump(whole)
+        wrong += not upgraded_again(file, steps, last) or dump(file) != dump(whole)
     raise AssertionError
 
 
-def upgraded_again(file: Path, steps: Path) -> bool:
+def upgraded_again(file: Path, steps: Path, last: int) -> bool:
     """Whether an upgrade that was killed can be taken to its end."""
     try:
         with database.sqlite.connect(file) as connection:
-            found = database.sqlite.Whole(connection)
-            list(upgrade.migrate(found, upgrade.steps(upgrade.version_of(found), steps, 3)))
+            found = database.sqlite.ExclusiveSqlite(connection)
+            list(upgrade.migrate(found, upgrade.steps(upgrade.version_of(found), steps, last)))
     except Unavailable:
         return False
     return True
@@ -254,14 +266,25 @@ def upgraded_again(file: Path, steps: Path) -> bool:
 
 def test_killed_at_any_statement_an_upgrade_ends_as_the_same_database(house_of, steps, figures):
     row = figures("migration, killed at every step")
-    places, between, wrong = upgrades(house_of("instance") / "invites.db", steps)
+    places, between, wrong = upgrades(house_of("instance") / "invites.db", steps, NOW, NEXT + 1)
     row.shows(f"{places} statements of {len(STEPS)} steps", f"{places - wrong} of {places} end as the same database")
     assert places > 15
     assert (between, wrong) == (0, 0)
 
 
+@pytest.mark.parametrize("release", sorted(RELEASED.glob("*.sql")), ids=lambda each: each.stem)
+def test_killed_at_any_statement_the_upgrade_of_a_release_ends_as_the_same_database(tmp_path, release):
+    old = tmp_path / "invites.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript(release.read_text())
+        ((version,),) = connection.execute("SELECT version FROM schema_version")
+    places, between, wrong = upgrades(old, upgrade.FOLDER, version, NOW)
+    assert places > 5
+    assert (between, wrong) == (0, 0)
+
+
 def test_an_upgrade_that_is_no_transaction_is_caught(house_of, steps, figures):
-    places, between, wrong = upgrades(house_of("instance") / "invites.db", steps, PIECE_BY_PIECE)
+    places, between, wrong = upgrades(house_of("instance") / "invites.db", steps, NOW, NEXT + 1, PIECE_BY_PIECE)
     figures("migration, killed at every step").catches(
         f"each statement on its own: {between} databases between two versions, {wrong} of {places} end wrong"
     )

@@ -20,7 +20,7 @@ from app import ROUTES
 from conftest import COMMAND, Answer, Mailbox, Served, free_port, servers, wait_for
 from faults import talkative
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 JSON = {"Content-Type": "application/json"}
 OURS = {"Sec-Fetch-Site": "same-origin"}

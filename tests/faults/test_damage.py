@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 from werkzeug.test import Client
 
-import app
-import config
 import database
 from app import create_app
+from settings import Settings
+from web import answer
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 FAULT = "file corrupt (bits flipped)"
 BITS = (1, 8, 64, 512)  # flipped at once
@@ -52,7 +52,7 @@ def flipped(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def ask(settings: config.Settings, content: bytes, asked) -> Counter[str]:
+def ask(settings: Settings, content: bytes, asked) -> Counter[str]:
     """Start a service on this file and ask all of it: how many answers were as they should be, 503, and others."""
     for each in settings.instance.glob("invites.db*"):
         each.unlink()
@@ -70,7 +70,7 @@ def ask(settings: config.Settings, content: bytes, asked) -> Counter[str]:
     return found
 
 
-def ask_of_many(times: int, settings: config.Settings, content: bytes, asked) -> Counter[str]:
+def ask_of_many(times: int, settings: Settings, content: bytes, asked) -> Counter[str]:
     """The same of so many files, each flipped in its own way; nobody who is unknown may be let in."""
     found = Counter()
     assert ask(settings, content, asked) == {"as it should be": len(asked)}
@@ -94,7 +94,7 @@ def test_flipped_bits_are_told_and_let_nobody_in(settings, asked, content, profi
 
 
 def test_a_service_that_does_not_know_what_damage_looks_like_is_caught(settings, asked, content, figures, monkeypatch):
-    monkeypatch.setattr(app, "ServiceUnavailable", lambda **_: app.InternalServerError())
+    monkeypatch.setattr(answer, "ServiceUnavailable", lambda **_: answer.InternalServerError())
     rude = files = 0
     while rude <= 2 and files < 600:  # of a hundred files five are damaged where it is asked; half of them do not start
         rude, files = rude + ask_of_many(20, settings, content, asked)["500"], files + 20

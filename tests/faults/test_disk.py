@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, Served, require, wait_for
+from conftest import COMMAND, Served, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Place, crowd, lost
+from programs import require
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 CALLS = ("posix/io/rw/pwrite", "posix/io/sync/fdatasync")
 SHARES = (0.5, 2, 10)  # of a hundred calls, how many fail

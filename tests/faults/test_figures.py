@@ -5,11 +5,20 @@ import socket
 
 import pytest
 
-from config import CHECKOUT
 from faults import figures
+from programs import require
+from settings import HOME
+
+pytestmark = pytest.mark.any_database
 
 PAGE = f"What it means.\n{figures.BEGIN}{figures.END}What else.\n"
 HERE, ELSEWHERE = "Linux, 2 cores.\n", "Linux, 64 cores.\n"
+
+
+@pytest.fixture
+def git():
+    """A row names the commit that was run."""
+    require("git", "git")
 
 
 def test_a_row_replaces_that_of_its_fault_and_no_other_text():
@@ -30,13 +39,14 @@ def test_the_page_has_a_place_for_the_table():
     assert figures.replaced(figures.PAGE.read_text(), HERE, {"fire": "| fire | 1 |\n"}).count("| fire | 1 |\n") == 1
 
 
+@pytest.mark.usefixtures("git")
 def test_what_a_machine_is_called_and_where_its_files_are_is_not_written_down():
-
     told = figures.machine() + figures.commit()
     assert socket.gethostname() not in told
-    assert str(CHECKOUT) not in told
+    assert str(HOME) not in told
 
 
+@pytest.mark.usefixtures("git")
 def test_a_harness_that_fails_says_so_in_its_row():
     recorder = figures.Recorder()
     for outcome in ("passed", "failed"):
@@ -44,6 +54,7 @@ def test_a_harness_that_fails_says_so_in_its_row():
     assert recorder.lines()["fire"].startswith("| fire | 9 times | FAILED | an oven, caught | 3 | ")
 
 
+@pytest.mark.usefixtures("git")
 def test_what_several_tests_have_done_is_added_up():
     recorder = figures.Recorder()
     for _ in range(3):
@@ -58,8 +69,8 @@ def _report(outcome, often="9 times", *more):
 
 
 def test_what_the_page_names_is_there():
-    named = re.findall(r"\btests/[\w/]+(?:\.py\b)?", figures.PAGE.read_text())
+    named = re.findall(r"\btests/[\w/]+(?:\.(?:py|toml)\b)?", figures.PAGE.read_text())
     assert len(named) > 5
-    assert [each for each in named if not (CHECKOUT / each).exists()] == []
-    packages = (CHECKOUT / ".ci" / "run").read_text()
+    assert [each for each in named if not (HOME / each).exists()] == []
+    packages = (HOME / ".ci" / "run").read_text()
     assert all(each in packages for each in ("faketime", "fiu-utils", "strace", "wrk"))

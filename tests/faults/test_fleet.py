@@ -15,12 +15,13 @@ import psycopg
 import pytest
 
 import postgres
-from conftest import PASSWORD, Answer, Served, free_port, require, wait_for
+from conftest import PASSWORD, Answer, Served, free_port, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, JSON, Fact, Place, crowd, lost_from
 from faults.test_race import RACERS, heats
+from programs import require
 
-pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql]
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql, pytest.mark.long]
 PROCESSES = 4
 RESTART = "PostgreSQL restarts, a server dies"
 FAULT = f"invite, {RACERS} threads at once, PostgreSQL"

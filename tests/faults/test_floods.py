@@ -8,16 +8,23 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import pytest
+
 import postgres
-from conftest import Served, at_last, free_port, require, wait_for
+from conftest import Served, at_last, free_port, wait_for
 from faults import tampered
+from programs import require
+
+pytestmark = pytest.mark.long
 
 HALF = 1000
+FAT = b"POST /invites_api HTTP/1.1\r\nHost: here\r\nContent-Length: 600000\r\n\r\n" + b"x" * 515_000
+LITTLE = 0.08  # MB that a half-sent body may take: what of one is kept at most is 64 KiB
 HALVES = (b"GET /invites_api?key=", b"POST /auth/login HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{")
 CLIENTS = 48
 SOON = 0.05  # seconds that /health may take, by its median: here anything may run beside it
@@ -29,6 +36,7 @@ NAIVE = """
 import sys
 from wsgiref.simple_server import make_server
 from app import create_app
+
 make_server("127.0.0.1", int(sys.argv[1]), create_app()).serve_forever()
 """
 
@@ -61,15 +69,14 @@ def told(taken: list[float]) -> str:
 
 
 @contextmanager
-def half_open(port: int) -> Iterator[None]:
-    """A thousand connections that have said half of what they want."""
+def held(port: int, said: Iterable[bytes]) -> Iterator[None]:
+    """A connection for each of these, on which no more is said."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with ExitStack() as held:
+    with ExitStack() as connections:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        for number in range(HALF):
-            each = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
-            each.sendall(HALVES[number % 2])
+        connections.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        for each in said:
+            connections.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)).sendall(each)
         yield
 
 
@@ -80,12 +87,35 @@ def test_a_thousand_half_open_connections_hold_nobody_up(serve, profile, figures
     def beside() -> float:
         taken: list[float] = []
         for _ in range(times):
-            with half_open(served.port):
+            with held(served.port, HALVES * (HALF // 2)):
                 taken += health(served.port, 3)
         row.shows(f"{HALF:,} connections, {times} times", told(sorted(taken)))
         return statistics.median(taken)
 
     assert at_last(beside, SOON) < SOON
+
+
+def test_half_sent_bodies_take_little_memory(serve, profile, figures):
+    row, number = figures("half-sent bodies"), profile(100, 1900)
+    served = serve()
+    assert served.get("/health").status == 200
+    idle = memory(served)
+    with held(served.port, [FAT] * number):
+        taken = health(served.port, 2)
+        grown = memory(served) - idle
+    row.shows(f"{number:,} connections, 515 KB each", f"{grown:.0f} MB more; {told(taken)}")
+    assert grown < number * LITTLE + 10
+    assert statistics.median(taken) < SOON
+
+
+def test_a_server_that_keeps_what_it_refuses_is_caught(serve, figures):
+    served = serve((sys.executable, tampered.__file__, "keeps_bodies"))
+    idle = memory(served)
+    with held(served.port, [FAT] * 100):
+        health(served.port, 1)
+        grown = memory(served) - idle
+    figures("half-sent bodies").catches(f"keeps all of them: {grown:.0f} MB more for 100")
+    assert grown > 100 * LITTLE + 10
 
 
 def test_a_server_that_reads_one_request_after_the_other_is_caught(serve, figures, tmp_path):

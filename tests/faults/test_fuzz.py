@@ -12,33 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
-from types import SimpleNamespace
 
 import pytest
 from flask import Flask
-from waitress.adjustments import Adjustments
-from waitress.task import WSGITask
 
 import app
 import clock
 from conftest import Served, servers
-from dialects import wire
 from faults import tampered
 from faults.furnished import SETTINGS, Furnished
 from faults.mutations import Sent, mutated
-from server import Parser
+from web import requests
+from web.map import Work
+from web.reader import CONSTANT, Reader, Request
+from web.server import READ
+
+pytestmark = pytest.mark.long
 
 IN_PROCESS, ON_THE_SOCKET = "mutated requests, in process", "mutated requests, on the socket"
 SEED = 9
 A_LIFE = 500  # requests, until all sessions and invites are there again, unspent
 LIVES = 100  # of a service; then the next one begins, whose sessions are young
 CLIENTS = 4
-ADJUSTMENTS = Adjustments(max_request_body_size=1024 * 1024, max_request_header_size=64 * 1024)
-CHANNEL = SimpleNamespace(
-    addr=("127.0.0.1", 1),
-    check_client_disconnected=None,
-    server=SimpleNamespace(adj=ADJUSTMENTS, effective_port=80, server_name="here"),
-)
+HERE = {**CONSTANT, "REMOTE_ADDR": "127.0.0.1", "SERVER_NAME": "here", "SERVER_PORT": "80"}
 FAILED = re.compile(rb"^HTTP/1\.[01] (5\d\d)", re.MULTILINE)
 DECLARED = (501, 503)  # a transfer coding that nobody knows (RFC 9112, 6.1); no room to hash a password
 
@@ -52,19 +48,20 @@ def repeatable(hurried, monkeypatch) -> None:
     monkeypatch.setattr(clock, "new_id", lambda: clock.id_for(str(chance.random())))
 
 
-def read(written: bytes) -> WSGITask | None:
-    """What the server reads of this; None for what it refuses itself, or waits for the rest of."""
-    request = Parser(ADJUSTMENTS)
-    while written and not request.completed:
-        written = written[request.received(written) :]
-    return None if request.error or request.empty or not request.completed else WSGITask(CHANNEL, request)
+def read(written: bytes) -> Request | None:
+    """The first request that the server reads of this; None if it refuses it itself, or waits for the rest."""
+    found: list[Request] = []
+    reader = Reader(HERE, found.append)
+    for start in range(0, len(written), READ):
+        reader.feed(written[start : start + READ])
+    return found[0] if found and not found[0].refused else None
 
 
-def answered(service: Flask, task: WSGITask) -> int:
+def answered(service: Flask, asked: Request) -> int:
     """The status with which the application answers, after all of its answer was read."""
     said = []
-    body = service.wsgi_app(task.get_environment() | {"wsgi.errors": io.StringIO()}, lambda *head: said.append(head))
-    with closing(task.request), closing(body) if hasattr(body, "close") else nullcontext():
+    body = service.wsgi_app(asked.environ() | {"wsgi.errors": io.StringIO()}, lambda *head: said.append(head))
+    with closing(body) if hasattr(body, "close") else nullcontext():
         assert all(isinstance(each, bytes) for each in body)
     return int(said[0][0][:3])
 
@@ -86,12 +83,12 @@ def fuzz(memory: Path, kept: Path, times: int) -> Counter[int]:
     return statuses
 
 
-def _lived(service: Flask, asked: Iterable[tuple[bytes, WSGITask]], life: int, kept: Path) -> Counter[int]:
+def _lived(service: Flask, asked: Iterable[tuple[bytes, Request]], life: int, kept: Path) -> Counter[int]:
     """How often it answered with which status, none of which may be an error of ours."""
     statuses = Counter[int]()
-    for written, task in asked:
+    for written, request in asked:
         try:
-            status = answered(service, task)
+            status = answered(service, request)
         except Exception as error:
             raise AssertionError(f"{type(error).__name__} in life {life}; {replayable(kept, written)}") from error
         assert status < 500, f"{status} in life {life}; {replayable(kept, written)}"
@@ -99,12 +96,12 @@ def _lived(service: Flask, asked: Iterable[tuple[bytes, WSGITask]], life: int, k
     return statuses
 
 
-def _readable(good: list[Sent], rng: random.Random, times: int) -> Iterator[tuple[bytes, WSGITask]]:
+def _readable(good: list[Sent], rng: random.Random, times: int) -> Iterator[tuple[bytes, Request]]:
     while times:
         written = mutated(rng, good).written(rng)
-        if task := read(written):
+        if request := read(written):
             times -= 1
-            yield written, task
+            yield written, request
 
 
 def replayable(folder: Path, written: bytes) -> str:
@@ -142,7 +139,7 @@ def test_what_was_furnished_is_there_again(memory, repeatable):
 
 
 def test_a_row_that_chokes_on_one_byte_is_caught(memory, tmp_path, repeatable, figures, monkeypatch):
-    monkeypatch.setattr(wire, "_refuse_privileged", wire._refuse_privileged)  # put back afterwards
+    monkeypatch.setattr(requests, "_refuse_privileged", requests._refuse_privileged)  # put back afterwards
     tampered.chokes_on_one_byte("")
     with pytest.raises(AssertionError, match="500 in life") as caught:
         fuzz(memory, tmp_path, 5000)
@@ -206,7 +203,7 @@ def assault(memory: Path, kept: Path, times: int, how: str = "") -> tuple[int, C
 def unforeseen(logs: str) -> list[str]:
     """The lines of a log that tell of a 5xx which is not declared, or of what nobody foresaw."""
     bad = re.compile(r'"status": ?5(?!0[13])|Traceback|nobody foresaw|could not be given|Exception')
-    hashing = [f'"{row.path}"' for rows in app.ROUTES.values() for row in rows if row.prepare]
+    hashing = [f'"{row.path}"' for rows in app.ROUTES.values() for row in rows if row.work is Work.OWN]
     wrong = [line for line in logs.splitlines() if bad.search(line)]
     full = [line for line in logs.splitlines() if re.search('"status": ?503', line)]
     return wrong + [line for line in full if not any(each in line for each in hashing)]

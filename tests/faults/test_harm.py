@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, Served, missing, read_only, wait_for
+from conftest import COMMAND, Served, read_only, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
+from programs import missing, require
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 TAMPERED = (sys.executable, tampered.__file__)
 
@@ -164,6 +165,7 @@ class Clock:
     ) -> None:
         self._setting = folder / "clock"
         self.set(0)
+        require("faketime", "faketime")
         library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
         preload = f"LD_PRELOAD={library or missing('libfaketime', 'faketime')}"
         how = (f"FAKETIME_TIMESTAMP_FILE={self._setting}", "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, DiedAtItsStart, Served, require, servers, wait_for
+from conftest import COMMAND, DiedAtItsStart, Served, servers, wait_for
 from faults import tampered
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
+from programs import require
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 Command = Callable[[Path], Sequence[str | Path]]  # for an instance
 ROUNDS = 20  # in one instance, before the next begins

@@ -1,5 +1,6 @@
-"""Programs made up of all that can happen to invites, in three dialects: each answer is the model's."""
+"""Programs made up of all that can happen to invites, in four dialects: each answer and event is the model's."""
 
+from collections import defaultdict
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -21,16 +22,17 @@ from sqlalchemy.orm import selectinload
 
 import app
 import clock
-import config
-from config import Settings
 from conftest import HASH, PASSWORD, make_settings
 from database import open_database
 from database.statements import Statement
 from faults.furnished import Kept
 from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
-from rules import accounts, addresses, invites, keys, projects, redemption, sessions
+from rules import accounts, addresses, changing, invites, keys, projects, redemption, sessions
 from rules.refusals import Refusal
+from settings import Settings, in_force
+
+pytestmark = pytest.mark.long
 
 FAULT = "the life of invites, against a model"
 START = "2026-03-25T21:00:00Z"
@@ -45,6 +47,12 @@ ACCEPT = {GOOD: 200, "UNAUTHORIZED": 401, "INVITE_NOT_FOUND": 404} | dict.fromke
 )
 VIEW = {GOOD: 200, "INVITE_USED": 404, "INVITE_EXPIRED": 404, "INVITE_NOT_FOUND": 404}
 VERIFY = VIEW | {"INVITE_USED": 410}
+OWN = {GOOD: 200, "KEY_REFUSED": 401, "INVALID": 400} | dict.fromkeys(["INVITE_USED", "INVITE_EXPIRED"], 409)
+
+
+def of_invites(event) -> bool:
+    """Whether this is what happened to an invite, and not to who used it."""
+    return event["type"].startswith("invite.")
 
 
 class Life(RuleBasedStateMachine):
@@ -53,6 +61,7 @@ class Life(RuleBasedStateMachine):
     settings: Settings  # of an instance that has accounts, a project and a key
     kept: Kept
     key: str
+    follower: str  # a key that may only read
     service: Flask
 
     def __init__(self) -> None:
@@ -60,8 +69,9 @@ class Life(RuleBasedStateMachine):
         self.held = ExitStack()
         self.clock = self.held.enter_context(time_machine.travel(START, tick=False))
         self.model, self.restarted = Model(), False
+        self.cursor, self.told = "", defaultdict[str, list[str]](list)
         self.kept.put_back()
-        self.held.enter_context(config.using(self.settings))
+        self.held.enter_context(in_force(self.settings))
         self.call()
 
     def call(self) -> None:
@@ -95,12 +105,61 @@ class Life(RuleBasedStateMachine):
             token = made.headers["Location"].partition("?")[2]
             self.made(Invite(token, uses, clock.now() + clock.duration(ttl), email, project))
 
+    @rule(uses=st.integers(1, 3), email=st.none() | NEW, project=st.booleans(), ttl=TTL, several=st.booleans())
+    def make_by_our_own_api(self, uses, email, project, ttl, several):
+        asked = {"max_uses": uses, "ttl": ttl, "email": email} | ({"project": "tea-garden"} if project else {})
+        made = self.call_own("POST", "", {"invites": [asked, asked]} if several else asked)
+        assert made.status_code == (201 if self.model.has_key else 401)
+        if self.model.has_key:
+            for each in made.json["invites"] if several else [made.json["invite"]]:
+                self.made(Invite(each["token"], uses, clock.now() + clock.duration(ttl), email, project))
+
+    @rule(data=st.data(), uses=st.integers(1, 3), name=st.none() | st.just("Dora"), ttl=st.none() | TTL)
+    def change_by_our_own_api(self, data, uses, name, ttl):
+        invite, now = self.pick(data), clock.now()
+        body = {"max_uses": uses, "name": name} | ({"ttl": ttl} if ttl else {})
+        answer = self.call_own("PATCH", f"/{invite.id}", body)
+        until = now + clock.duration(ttl) if ttl else None
+        self.assert_own_says(answer, lambda: self.model.change(invite, uses, name, until, now))
+
+    @rule(data=st.data())
+    def revoke_by_our_own_api(self, data):
+        invite = self.pick(data)
+        answer = self.call_own("POST", f"/{invite.id}/revoke")
+        self.assert_own_says(answer, lambda: invite.revoke() or GOOD)
+
+    @rule(data=st.data())
+    def rotate_by_our_own_api(self, data):
+        invite = self.pick(data)
+        answer = self.call_own("POST", f"/{invite.id}/rotate")
+        self.assert_own_says(answer, lambda: self.model.rotate(invite, clock.now()))
+        if answer.status_code == 200:
+            invite.token = answer.json["invite"]["token"]
+
+    @rule(data=st.data())
+    def look_by_our_own_api(self, data):
+        invite = self.pick(data)
+        shown = self.client.get(f"/v1/invites/{invite.id}", headers=self.bearer(self.follower)).json
+        assert shown["invite"]["state"] == invite.state(clock.now())
+        assert (shown["invite"]["name"], shown["invite"]["uses"]) == (invite.name, len(invite.redeemed))
+        assert [each["type"] for each in shown["events"] if of_invites(each)] == [
+            f"invite.{each}" for each in invite.told
+        ]
+
+    def call_own(self, method, path, body=None):
+        return self.client.open(f"/v1/invites{path}", method=method, json=body, headers=self.bearer(self.key))
+
+    def assert_own_says(self, answer, tried) -> None:
+        """It is what the model says of this attempt; without a key nothing is attempted."""
+        code = tried() if self.model.has_key else "KEY_REFUSED"
+        assert (answer.status_code, answer.json.get("code", GOOD)) == (OWN[code], code)
+
     @rule(who=WHO)
     def make_as_agentbot(self, who):
         made = self.client.post("/api/invite", json={"name": "Dora"}, headers=self.session(who))
         assert made.status_code == (401 if who in self.model.gone else 201)
         if made.status_code == 201:
-            self.made(Invite(made.json["token"], 1, clock.now() + clock.WEEK, maker=who))
+            self.made(Invite(made.json["token"], 1, clock.now() + clock.WEEK, maker=who, name="Dora"))
 
     @rule()
     def make_with_a_code(self):
@@ -114,6 +173,8 @@ class Life(RuleBasedStateMachine):
             self.made(Invite(token, 1, clock.now() + clock.WEEK, code=made.json["code"]))
 
     def made(self, invite: Invite) -> None:
+        with self.house.reading():
+            invite.id = invites.find(invite.token).id
         self.model.invites.append(invite)
 
     @rule(by=MOVES)
@@ -129,18 +190,18 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def revoke(self, data):
         invite = self.pick(data)
-        self.do(invites.revoke, invite)
-        invite.revoked = True
+        self.do(changing.revoke, invite)
+        invite.revoke()
 
     @rule(data=st.data(), ttl=TTL)
     def extend(self, data, ttl):
         invite, length = self.pick(data), clock.duration(ttl)
-        assert self.do(invites.extend, invite, length) == self.model.extend(invite, clock.now() + length, clock.now())
+        assert self.do(changing.extend, invite, length) == self.model.extend(invite, clock.now() + length, clock.now())
 
     @rule(data=st.data())
     def rotate(self, data):
         invite = self.pick(data)
-        assert self.do(invites.rotate, invite) == self.model.rotate(invite, clock.now())
+        assert self.do(changing.rotate, invite) == self.model.rotate(invite, clock.now())
         if invite.rotated and invite.rotated[-1] == invite.token:
             with self.house.reading() as unit:
                 known = {each.token for each in self.model.invites}
@@ -205,6 +266,15 @@ class Life(RuleBasedStateMachine):
             found = {each.token_hash: self.seen(each) for each in rows}
         assert found == {invites.tokens.digest(each.token): self.expected(each) for each in self.model.invites}
 
+    @invariant()
+    def what_happened_is_told_once_and_as_the_model_says(self):
+        query = {"limit": "200"} | ({"cursor": self.cursor} if self.cursor else {})
+        page = self.client.get("/v1/events", query_string=query, headers=self.bearer(self.follower)).json
+        self.cursor = page["next"]
+        for each in filter(of_invites, page["events"]):
+            self.told[each["invite_id"]].append(each["type"].removeprefix("invite."))
+        assert self.told == {each.id: each.told for each in self.model.invites}
+
     def seen(self, row: Row) -> tuple[object, ...]:
         return row.state(clock.now()), row.uses, row.max_uses, len(row.redemptions), row.expires_at
 
@@ -241,7 +311,7 @@ class Life(RuleBasedStateMachine):
 def life(memory, hurried):
     """The machine, with a service, which each of its programs finds as the first did."""
     chosen = make_settings(memory, **SECRET)
-    with time_machine.travel(START, tick=False), config.using(chosen):
+    with time_machine.travel(START, tick=False), in_force(chosen):
         house = open_database(chosen)
         with house.writing():
             for name, address in {**ADDRESSES, "owner": "owner@example.org"}.items():
@@ -249,9 +319,10 @@ def life(memory, hurried):
                 if name in VERIFIED:
                     addresses.prove(user, address)
             projects.create(user, projects.Plan("Tea Garden"))
-            key = keys.create("model")
+            key, follower = keys.create("model", may=keys.SCOPES), keys.create("follower", may=["read"])
         house.close()
-    there = {"settings": chosen, "kept": Kept(chosen), "key": key, "service": app.create_app(chosen)}
+    there = {"settings": chosen, "kept": Kept(chosen), "key": key, "follower": follower}
+    there["service"] = app.create_app(chosen)
     return type("Life", (Life,), there)
 
 
@@ -272,7 +343,9 @@ def live(life: type[Life], programs: int, steps: int, *phases: Phase) -> None:
 def test_every_answer_is_the_models(life, profile, figures):
     row, programs, steps = figures(FAULT), profile(30, 5000), profile(25, 50)
     live(life, programs, steps, Phase.shrink)
-    row.shows(f"{programs:,} programs of up to {steps} steps, three dialects", "every answer and row as in the model")
+    row.shows(
+        f"{programs:,} programs of up to {steps} steps, four dialects", "every answer, row and event as in the model"
+    )
 
 
 def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
@@ -284,3 +357,10 @@ def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
     with pytest.raises(AssertionError, match="INVITE_EXPIRED"):
         live(life, 200, 30)
     figures(FAULT).catches("accepting does not look at the clock: an expired invite is used")
+
+
+def test_an_event_that_is_not_told_is_caught(life, figures, monkeypatch):
+    monkeypatch.setattr(changing, "_tell", lambda *_: None)
+    with pytest.raises(AssertionError):
+        live(life, 50, 30)
+    figures(FAULT).catches("what is changed is not told")

@@ -17,7 +17,7 @@ from faults import tampered
 from faults.crowd import CLIENTS, Books, Fact, Place, crowd, lost
 from faults.strace import Event, cuts, ended, traced
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
 FAULT = "power cut"
 TAMPERED = (sys.executable, tampered.__file__)

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 import clock
-import config
 import database
 from app import create_app
 from conftest import ask, make_settings
 from models import Code, User
 from rules import accounts, invites, redemption, registration, tokens
 from rules.refusals import InviteUsed
+from settings import Settings, in_force
+
+pytestmark = pytest.mark.long
 
 RACERS = 64
 PROCESSES = 8
@@ -45,7 +47,7 @@ def heats(run: Callable[[int, int], Any], count: int, racers: int = RACERS) -> l
     return outcomes
 
 
-def books(settings: config.Settings) -> tuple[int, int, int]:
+def books(settings: Settings) -> tuple[int, int, int]:
     """How many uses were taken, redemptions written down and accounts made."""
     counts = "(SELECT sum(uses) FROM invites), (SELECT count(*) FROM redemptions), (SELECT count(*) FROM users)"
     return ask(settings.instance, f"SELECT {counts}")[0]
@@ -57,7 +59,7 @@ def test_of_64_at_once_only_as_many_redeem_an_invite_as_it_has_uses(settings, ho
     wanted = [make_invite(uses=each) for each in uses]
 
     def register(heat: int, number: int) -> None:
-        with config.using(settings), house.writing():
+        with in_force(settings), house.writing():
             accounts.register(wanted[heat], accounts.Names(f"h{heat}-{number}"), "hash")
 
     outcomes = heats(register, count)
@@ -73,9 +75,9 @@ def test_a_check_before_an_act_is_caught(settings, house, make_invite, figures):
     wanted = [make_invite() for _ in range(5)]
 
     def register_carelessly(heat: int, number: int) -> None:
-        with config.using(settings):
+        with in_force(settings):
             with house.reading():
-                uses = invites.find_open(wanted[heat]).uses
+                uses = invites.find_active(wanted[heat]).uses
             with house.writing() as unit:
                 invite = invites.find(wanted[heat])
                 invite.uses = uses + 1
@@ -100,7 +102,7 @@ def _meet(start: Any) -> None:
 def redeem_all(instance: Path, url: str, wanted: list[str], number: int) -> list[str]:
     """What a process of its own gets of these invites, one after the other, together with the other processes."""
     got = []
-    with config.using(make_settings(instance, DATABASE_URL=url)) as settings:
+    with in_force(make_settings(instance, DATABASE_URL=url)) as settings:
         house = database.open_database(settings)
         for heat, token in enumerate(wanted):
             _start.wait(60)
@@ -134,7 +136,7 @@ def guess(tmp_path, house):
     """Send codes to so many addresses, and guess each wrongly, 64 times at once."""
 
     def guess_all(count: int) -> list[Counter[Any]]:
-        with config.using(make_settings(tmp_path / "instance", REGISTRATION="open")) as settings:
+        with in_force(make_settings(tmp_path / "instance", REGISTRATION="open")) as settings:
             service = create_app(settings)
             wrong = [_send_code(house, f"guest{number}@example.org") for number in range(count)]
 
@@ -165,9 +167,9 @@ def test_of_64_guesses_at_once_three_are_looked_at(guess, profile, figures):
 def test_a_guess_that_is_compared_before_it_is_counted_is_caught(guess, figures, monkeypatch):
     count_try = registration.count_try
 
-    def look(email: str, user: User | None) -> tuple[str, int]:
+    def look(email: str, user_id: str | None) -> tuple[str, int]:
         """Which try it would be. It is counted when the code has been compared, and with a wrong one that is undone."""
-        code_id, number = count_try(email, user)
+        code_id, number = count_try(email, user_id)
         database.session().query(Code).filter_by(id=code_id).update({"attempts": number - 1})
         return code_id, number
 

@@ -19,7 +19,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-import config
 import described
 from app import create_app
 from conftest import Person, make_settings
@@ -28,6 +27,9 @@ from dialects import hitkey
 from faults.furnished import Kept, in_memory
 from rules import invites, keys, projects, sessions
 from rules.accounts import named
+from settings import in_force
+
+pytestmark = pytest.mark.long
 
 OPERATIONS = [
     (method, path) for path, operations in described.ours().document["paths"].items() for method in operations
@@ -49,7 +51,7 @@ class Service:
 
     def __init__(self, folder):
         self.settings = make_settings(folder / "instance", REGISTRATION="open", ADMIN_EMAILS="root@example.org")
-        with config.using(self.settings):
+        with in_force(self.settings):
             self.house = open_database(self.settings)
             self.root = Person(self.house, "root")
             self.root.verify_address()
@@ -63,9 +65,9 @@ class Service:
 
     def credentials(self, path):
         """What is asked for, as headers and cookies; and what somebody else may show: nothing, nonsense, another's."""
-        with config.using(self.settings):
+        with in_force(self.settings):
             token = self.root.sign_in(), {}
-        with config.using(self.settings), self.house.writing():
+        with in_force(self.settings), self.house.writing():
             cookie = {}, {self.settings.cookie_name: sessions.start_in_browser(named("root"))}
         key = {"Authorization": f"Bearer {self.key}"}, {}
         good = {"key": key, "token": token, "cookie": cookie}[asked_for(path)]

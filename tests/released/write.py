@@ -14,9 +14,22 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent.parent))
 
 import clock
-import config
 import database
-from rules import accounts, counters, invites, keys, legacy, passwords, projects, redemption, registration, sessions
+from models import Preset
+from rules import (
+    accounts,
+    changing,
+    counters,
+    invites,
+    keys,
+    legacy,
+    passwords,
+    projects,
+    redemption,
+    registration,
+    sessions,
+)
+from settings import VERSION, in_force, load_settings
 
 SECRET = "the master secret of databases that are not secret"
 PASSWORD = "correct horse battery"
@@ -34,13 +47,14 @@ def fill() -> dict[str, str]:
     redemption.accept(invites.token(joined), bob)
     mailed = invites.create(invites.Draft(email="erin@example.org"), invites.SHELL, mailed=True)
     withdrawn, spent = (invites.create(invites.Draft(name=name), invites.SHELL) for name in ("Anne", "José"))
-    invites.revoke(withdrawn)
+    changing.revoke(withdrawn)
     redemption.accept(invites.token(spent), charlie)
     accounts.disable(charlie)
     accounts.remove(dora)
     registration.start_proof(bob_with_an_address(bob))
-    counters.spend("login", alice.id)
+    counters.count("login", alice.id)
     pair = sessions.start(alice)
+    database.session().add(Preset(name="family", fields='{"uses": 5}', created_at=clock.now()))
     return {
         "key": keys.create("laptop"),
         "joined": invites.token(joined),
@@ -65,8 +79,8 @@ def bob_with_an_address(bob):
 
 def dump(folder: Path) -> tuple[str, dict[str, str]]:
     """The SQL text of such a database, made in a folder, and what opens it."""
-    settings = config.load({"INVITE_API_INSTANCE": str(folder), "INVITE_API_SECRET_KEY": SECRET})
-    with time_machine.travel(MOMENT, tick=False), config.using(settings):
+    settings = load_settings({"INVITE_API_INSTANCE": str(folder), "INVITE_API_SECRET_KEY": SECRET})
+    with time_machine.travel(MOMENT, tick=False), in_force(settings):
         house = database.open_database(settings)
         with house.writing():
             opens = fill()
@@ -77,5 +91,5 @@ def dump(folder: Path) -> tuple[str, dict[str, str]]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         text, opens = dump(Path(folder))
-    (FOLDER / f"{config.VERSION}.sql").write_text(text)
-    (FOLDER / f"{config.VERSION}.json").write_text(json.dumps(opens, indent=4, ensure_ascii=False) + "\n")
+    (FOLDER / f"{VERSION}.sql").write_text(text)
+    (FOLDER / f"{VERSION}.json").write_text(json.dumps(opens, indent=4, ensure_ascii=False) + "\n")

@@ -1,0 +1,214 @@
+"""Pages for people with an account: registering without an invite, signing in and out, codes, passwords.
+
+What a form does ends in a redirect to a page that may be reloaded.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from urllib.parse import urlencode
+
+from flask import Response, g, make_response, request
+from werkzeug.exceptions import HTTPException
+
+from rules import accounts, fields, passwords, registration, resets, sessions, tokens
+from rules.refusals import AccountDisabled, Invalid, Refusal, ResetExpired, ResetInvalid, together
+from rules.sessions import SignedIn
+from settings import settings
+from web import cookies, errors, html, requests
+from web.answer import committed, forgive, read_only
+from web.contract import refuses
+from web.html import Shown, page, see_other, to_invitation, token_in_link
+
+HEADERS: Mapping[str, str] = html.HEADERS
+
+_OURS = re.compile(r"/(account|admin|verify)(/[a-z0-9-]+)*", re.ASCII)  # where signing in may lead
+
+
+def _begin_form(_: SignedIn | None) -> Shown:
+    return partial(page, "begin.html", email=request.form.get("email", "").strip())
+
+
+@html.form(_begin_form)
+def start_registration() -> Response | str:
+    """Without an invite, where that is open: mail a code to an address. The answer is the same for all."""
+    address = fields.email(requests.typed("email"))
+    show = g.again = partial(
+        page, "verify.html", known=address, awaited=True
+    )  # sent twice, the first mail is on its way
+    registration.start(address)
+    return show(sent=True)
+
+
+def show_verification(caller: SignedIn | None) -> Response | str:
+    """The form for a mailed code, of the account that is signed in or of a new one; before one is mailed, the offer."""
+    if caller is None and not settings().open_registration:
+        return see_other(f"/login?{urlencode({'then': '/verify', **cookies.note()}, safe='/')}")
+    if caller and caller.account.email_verified_at:
+        return see_other("/")
+    return _code_form(caller)()
+
+
+def _code_form(caller: SignedIn | None) -> Shown:
+    if caller is None:
+        return partial(page, "verify.html", email=request.form.get("email", ""), awaited=True)
+    awaited = registration.is_code_awaited(caller.account)
+    return partial(page, "verify.html", known=caller.account.email, awaited=awaited)
+
+
+@html.form(_code_form)
+def send_code(caller: SignedIn | None) -> Response | str:
+    """Mail a code: to the address of the account that is signed in, or of one that is being made."""
+    if caller:
+        registration.start_proof(caller.user)
+    else:
+        registration.start(fields.email(requests.typed("email")))
+    return _code_form(caller)(sent=True)
+
+
+@html.form(_code_form)
+def verify(caller: SignedIn | None) -> Response | str:
+    """What the right code leads to: a proven address, or the choice of a password."""
+    email, digits = together(
+        lambda: caller.account.email or "" if caller else fields.email(requests.typed("email")), _typed_digits
+    )
+    attempt = committed(registration.count_try, email, caller.account.id if caller else None)  # before it is compared
+
+    def check() -> tuple[str, str]:
+        code = registration.check(*attempt, digits, requests.neighbourhood())
+        if caller:
+            registration.prove(caller.user, code)
+        return code.email, registration.ticket(code)
+
+    proved, ticket = committed(check)
+    return see_other("/?confirmed") if caller else page("first_password.html", email=proved, ticket=ticket)
+
+
+def _first_password_form(_: SignedIn | None) -> Shown:
+    given = {name: request.form.get(name, "") for name in ("email", "ticket")}
+    return partial(page, "first_password.html", **given)
+
+
+@html.form(_first_password_form)
+def choose_password() -> Response:
+    """Make the account whose address was proven just now, and sign it in."""
+    email, ticket, password = together(
+        lambda: fields.email(requests.form_field("email")), partial(requests.form_field, "ticket"), _typed_password
+    )
+    password_hash = passwords.hash(password)
+
+    def complete() -> str:
+        user = registration.complete(email, password_hash, requests.neighbourhood(), ticket)
+        return sessions.start_in_browser(user)
+
+    return cookies.sign_in(see_other("/?welcome"), committed(complete))
+
+
+def show_login() -> str:
+    """The form that signs in."""
+    token = token_in_link()
+    return page(
+        "login.html",
+        token=token if tokens.is_token(token) else "",
+        then=_then(request.args.get("then", "")),
+        done="done" in request.args,
+    )
+
+
+def _login_form(_: SignedIn | None) -> Shown:
+    token, then = request.form.get("token", ""), _then(request.form.get("then", ""))
+    shown = token if tokens.is_token(token) else ""
+    return partial(page, "login.html", token=shown, then=then, user=request.form.get("user", ""))
+
+
+@html.form(_login_form)
+@refuses(AccountDisabled, at=401)
+def login(caller: SignedIn | None) -> Response:
+    """Sign this browser in, and go back to where it came from; a session that it had before ends."""
+    token, then, user = requests.form_field("token"), _then(requests.form_field("then")), requests.typed("user")
+    with passwords.room():  # first: a visitor who is sent away has not tried
+        attempt = committed(accounts.begin_login, user, requests.form_field("password"))
+        checked = accounts.check_password(attempt)
+
+    def sign_in() -> tuple[str, str]:
+        user = accounts.finish_login(checked)
+        if caller:
+            sessions.end(caller.session_id)
+        return user.id, sessions.start_in_browser(user)
+
+    user_id, cookie = committed(sign_in)
+    forgive(user_id)
+    back = to_invitation(token) if tokens.is_token(token) else see_other(then or "/")
+    return cookies.sign_in(back, cookie)
+
+
+def logout(caller: SignedIn | None) -> Response:
+    """End this browser's session; from an invitation one comes back to it."""
+    if caller:
+        sessions.end(caller.session_id)
+    token = requests.form_field("token")
+    return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other("/"))
+
+
+def show_forgotten() -> str:
+    """The form that asks for a link for a new password."""
+    return page("forgot.html", email="", sent="sent" in request.args)
+
+
+def _forgotten_form(_: SignedIn | None) -> Shown:
+    return partial(page, "forgot.html", email=request.form.get("email", "").strip())
+
+
+@html.form(_forgotten_form)
+def send_reset() -> Response:
+    """Mail a link for a new password, if an account has this address; the answer is the same for all."""
+    address = fields.email(requests.typed("email"))
+    g.again = partial(page, "forgot.html", sent=True)
+    registration.send_reset(address)
+    return see_other("/password/forgot?sent")
+
+
+def show_reset() -> str:
+    """The form for a new password, behind a link that was handed over."""
+    return _reset_page(token_in_link())()
+
+
+def _reset_form(_: SignedIn | None) -> Shown:
+    return _reset_page(request.form.get("token", ""))
+
+
+@html.form(_reset_form)
+def reset() -> Response:
+    """Set the new password; every session of the account ends."""
+    token = requests.form_field("token")
+    user = read_only(resets.find, token)
+    committed(resets.use, token, passwords.hash(_typed_password(user.username)))
+    return see_other("/login?done")  # a page made now would have a form of the session that just ended
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """A reset link that no longer works leads to the form that asks for another; all else as on every page."""
+    if not isinstance(error, (ResetInvalid, ResetExpired)):
+        return html.refusal(error)
+    made = page("forgot.html", email="", problems=html.problems(error))
+    return errors.with_status(make_response(made), error, html.STATUS)
+
+
+def _typed_password(username: str | None = None) -> str:
+    return passwords.check(requests.form_field("password"), username)
+
+
+def _reset_page(token: str) -> Shown:
+    user = resets.find(token)
+    return partial(page, "reset.html", token=token, called=user.called, user=user.username or user.email)
+
+
+def _typed_digits() -> str:
+    digits = fields.digits(requests.typed("code"))
+    if not re.fullmatch("[0-9]{6}", digits, re.ASCII):
+        raise Invalid.at("code", "format", "must be the six digits that were mailed")
+    return digits
+
+
+def _then(path: str) -> str:
+    return path if _OURS.fullmatch(path) else ""

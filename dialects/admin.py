@@ -1,0 +1,135 @@
+"""Pages for the admins of the site: invites.
+
+A form that creates something carries a number that is used once, so that sending it again (a double click, the back
+button) creates nothing more. What a form does ends in a redirect.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from urllib.parse import urlencode
+
+from flask import Response, g, request
+
+import clock
+from rules import accounts, changing, fields, invites, listing, places, presets, projects, timeline, tokens
+from rules.refusals import Invalid, together
+from rules.sessions import SignedIn
+from rules.statistics import weeks
+from settings import settings
+from web import desk, html, requests
+from web.html import Shown, page, see_other
+
+HEADERS = desk.HEADERS
+
+MOST_AT_ONCE = 500
+WEEKS = 12
+
+_FILTER = ("status", "q", "project", "maker", "email", "cursor")
+_DRAFT = (*invites.READERS, "preset")
+_OF_INVITE = (*_DRAFT, "count", "once", "admin", "mail")
+
+refusal = desk.refusal
+
+
+def list_invites() -> Response | str:
+    """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
+    show = partial(page, "admin/invites.html", **listing.counts())
+    g.again = partial(show, given=desk.as_typed(*_FILTER), weeks=[], rows=[], older=None)
+    given = requests.query(_FILTER)
+    token = tokens.in_text(given.get("q", ""))
+    if tokens.is_token(token):
+        return see_other(f"/admin/invites/{invites.find(token).id}")
+    show = partial(show, given=given, weeks=[] if given else weeks(WEEKS))
+    found = listing.search(listing.read(given), desk.ROWS)
+    older = desk.next_page(given, places.cursor(found.next)) if found.next else None
+    return show(rows=found.rows, older=older, until=found.next and found.next[0])
+
+
+def new_invite() -> str:
+    """The form that creates one invite or many; `project` in the query is chosen in it."""
+    return _invite_form({"once": clock.random_text(16), **requests.query(("project",))})()
+
+
+@html.form(lambda _: _invite_form(desk.again(_OF_INVITE, clock.random_text(16))))
+def create_invites(caller: SignedIn) -> Response:
+    """Create the invites that the form asks for, once."""
+    given, maker = desk.sent(*_OF_INVITE), accounts.as_maker(caller.account)
+    count, draft, once = together(
+        lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
+        lambda: presets.draft({name: given[name] or None for name in _DRAFT}, maker, bool(given["admin"])),
+        lambda: desk.once(given["once"]),
+    )
+    ids = listing.batch_ids(once, count)
+    if not listing.with_ids(ids):
+        if count > 1 and draft.email:
+            raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
+        for each in ids:
+            invites.create(draft, maker, mailed=bool(given["mail"]), id_=each)
+    if count == 1:
+        return see_other(f"/admin/invites/{ids[0]}?done=made")
+    return see_other(f"/admin/made?{urlencode({'once': given['once'], 'count': count})}")
+
+
+def made() -> str:
+    """The links of the invites that were created together."""
+    given = requests.query(("once", "count"))
+    ids = listing.batch_ids(
+        desk.once(given.get("once", "")), fields.count(given.get("count", "1"), "count", MOST_AT_ONCE)
+    )
+    links = [invites.link(invites.token(each)) for each in listing.with_ids(ids)]
+    return page("admin/made.html", links=links)
+
+
+def show_invite(invite_id: str) -> str:
+    """All about one invite: its link, what has happened to it, and what can be done."""
+    return _invite_page(invite_id)()
+
+
+def revoke_invite(invite_id: str) -> Response:
+    """Revoke an invite."""
+    changing.revoke(invites.find_by_id(invite_id))
+    return desk.done(f"/admin/invites/{invite_id}", "revoked")
+
+
+def _invite_named(_: SignedIn) -> Shown:
+    return _invite_page(desk.in_path("invite_id"))
+
+
+@html.form(_invite_named)
+def extend_invite(invite_id: str) -> Response:
+    """Extend an invite: it expires so long from now."""
+    changing.extend(invites.find_by_id(invite_id), fields.ttl(requests.form_field("ttl")))
+    return desk.done(f"/admin/invites/{invite_id}", "extended")
+
+
+@html.form(_invite_named)
+def send_invite(invite_id: str) -> Response:
+    """Mail an invite, perhaps once more."""
+    changing.resend(invites.find_by_id(invite_id))
+    return desk.done(f"/admin/invites/{invite_id}", "sent")
+
+
+@html.form(_invite_named)
+def rotate_invite(invite_id: str) -> Response:
+    """Give an invite a new link."""
+    changing.rotate(invites.find_by_id(invite_id))
+    return desk.done(f"/admin/invites/{invite_id}", "rotated")
+
+
+def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:
+    """The form with what was typed."""
+    named = [(each.slug, each.name) for each in projects.newest(200)]
+    shown = {"projects": named, "presets": [(each.name, each.name) for each in presets.by_name()]}
+    return partial(page, "admin/invite_new.html", given=given, lifetime=_usual_lifetime(), **shown)
+
+
+def _invite_page(invite_id: str) -> Callable[..., str]:
+    invite = listing.one(invite_id)
+    events = timeline.of_invite(invites.find_by_id(invite_id))
+    link = invites.link(invite.token) if invite.token else None
+    shown = {"invite": invite, "events": events, "link": link, "lifetime": _usual_lifetime()}
+    return partial(page, "admin/invite.html", **shown, done=request.args.get("done"))
+
+
+def _usual_lifetime() -> str:
+    return clock.spell(settings().invite_ttl)

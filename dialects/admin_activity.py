@@ -1,0 +1,34 @@
+"""The page for the admins of the site that says what happened: who did what, the newest first."""
+
+from functools import partial
+
+from flask import g
+
+from rules import activity, timeline
+from rules.events import TYPES
+from rules.refusals import Invalid
+from web import desk, requests
+from web.html import page
+
+HEADERS = desk.HEADERS
+
+_FILTER = ("type", "user", "invite", "project", "actor", "since")
+
+refusal = desk.refusal
+
+
+def list_events() -> str:
+    """What happened, filtered, a page at a time, the newest first; each with links to whom and what it is about."""
+    show = partial(page, "admin/activity.html", types=TYPES)
+    g.again = partial(show, given=desk.as_typed(*_FILTER), rows=[], older=None)
+    given = requests.query((*_FILTER, "cursor"))
+    before = _number(given.pop("cursor")) if "cursor" in given else None
+    found = timeline.search(activity.read(given), before, desk.ROWS)
+    older = desk.next_page(given, str(found.next)) if found.next else None
+    return show(given=given, rows=activity.told(found.rows), older=older)
+
+
+def _number(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise Invalid.at("cursor", "format", "names no place in this list; take `next` of the page before")
+    return int(cursor)

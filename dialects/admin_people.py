@@ -1,0 +1,158 @@
+"""Pages for the admins of the site: people and projects."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from flask import Response, g, request
+
+import clock
+from rules import accounts, activity, fields, listing, places, projects, resets, timeline
+from rules.projects import Plan
+from rules.refusals import together
+from rules.sessions import SignedIn
+from rules.timeline import Filter
+from web import desk, html, requests
+from web.html import Shown, page
+
+HEADERS = desk.HEADERS
+
+LATEST = 20  # events that the page of a person shows
+
+_OF_PROJECT_FORM = ("name", "owner", "description", "once")
+_OF_PROJECT = ("id", "slug", "name", "description", "created_at")
+_PROJECT: Mapping[str, Callable[[Any], Any]] = {
+    "name": lambda value: fields.text(value, "name", 100),
+    "description": lambda value: fields.text(value, "description", 1000),
+}
+
+refusal = desk.refusal
+
+
+def list_people() -> str:
+    """The accounts, a page at a time."""
+    show = partial(page, "admin/people.html")
+    g.again = partial(show, given=desk.as_typed("q", "cursor"), rows=[], older=None)
+    given = requests.query(("q", "cursor"))
+    wanted = listing.read(given)
+    rows = accounts.search(wanted.text, wanted.after, desk.ROWS + 1)
+    last = rows[desk.ROWS - 1] if len(rows) > desk.ROWS else None
+    older = desk.next_page(given, places.cursor(places.of(last))) if last else None
+    return show(given=given, rows=[_person(each) for each in rows[: desk.ROWS]], older=older)
+
+
+def show_person(caller: SignedIn, user_id: str) -> str:
+    """All about one account, and what can be done with it."""
+    return _person_page(caller, user_id)()
+
+
+def _person_named(caller: SignedIn) -> Shown:
+    return _person_page(caller, desk.in_path("user_id"))
+
+
+@html.form(_person_named)
+def make_admin(caller: SignedIn, user_id: str) -> Response:
+    """Make an account an admin of the site, or no longer."""
+    user, on = accounts.named(user_id), requests.form_field("off") == ""
+    if not on:
+        accounts.refuse_self(caller.user, user)
+    accounts.set_admin(user, on)
+    return desk.done(f"/admin/people/{user_id}", "admin" if on else "no-admin")
+
+
+@html.form(_person_named)
+def disable_person(caller: SignedIn, user_id: str) -> Response:
+    """Disable an account, or enable it again."""
+    user = accounts.named(user_id)
+    accounts.refuse_self(caller.user, user)
+    if requests.form_field("off"):
+        accounts.enable(user)
+        return desk.done(f"/admin/people/{user_id}", "enabled")
+    accounts.disable(user)
+    return desk.done(f"/admin/people/{user_id}", "disabled")
+
+
+@html.form(_person_named)
+def delete_person(caller: SignedIn, user_id: str) -> Response:
+    """Delete an account and revoke the open invites that it created."""
+    user = accounts.named(user_id)
+    accounts.refuse_self(caller.user, user)
+    accounts.remove(user)
+    return desk.done("/admin/people", "deleted")
+
+
+@html.form(_person_named)
+def reset_person(caller: SignedIn, user_id: str) -> str:
+    """Show a link with which a new password can be set; nothing is changed by it."""
+    return _person_page(caller, user_id)(reset_link=resets.link(accounts.named(user_id)))
+
+
+def list_projects() -> str:
+    """The projects, and the form that creates one."""
+    return _project_list({"once": clock.new_id()})()
+
+
+@html.form(lambda _: _project_list(desk.again(_OF_PROJECT_FORM, clock.new_id())))
+def create_project(caller: SignedIn) -> Response:
+    """Create a project, once."""
+    given = desk.sent(*_OF_PROJECT_FORM)
+    _, values, owner, once = together(
+        lambda: requests.require(given, "name"),
+        lambda: fields.read(_PROJECT, given),
+        lambda: accounts.named(given["owner"]) if given["owner"] else caller.user,
+        lambda: desk.once(given["once"]),
+    )
+    project = projects.create(owner, Plan(**values), id_=clock.id_for(once))
+    return desk.done(f"/admin/projects/{project.slug}", "made")
+
+
+def show_project(slug: str) -> str:
+    """A project, its members, and what can be done with it."""
+    return _project_page(slug)()
+
+
+@html.form(lambda _: _project_page(desk.in_path("slug")))
+def change_owner(slug: str) -> Response:
+    """Give the project another owner."""
+    projects.hand_over(slug, accounts.named(requests.form_field("owner")))
+    return desk.done(f"/admin/projects/{slug}", "handed-over")
+
+
+def delete_project(slug: str) -> Response:
+    """Delete a project and revoke its open invites."""
+    projects.delete(slug)
+    return desk.done("/admin/projects", "deleted")
+
+
+def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
+    user = accounts.named(user_id)
+    used = [
+        (desk.kept(each, "id", "name", "email"), each.project and each.project.name) for each in accounts.used_by(user)
+    ]
+    return partial(
+        page,
+        "admin/person.html",
+        user=_person(user),
+        is_self=user.id == caller.user.id,
+        used=used,
+        happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
+        done=request.args.get("done"),
+    )
+
+
+def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
+    rows = [(desk.kept(each, *_OF_PROJECT), each.owner and _person(each.owner)) for each in projects.newest(200)]
+    return partial(page, "admin/projects.html", given=given, rows=rows, done=request.args.get("done"))
+
+
+def _project_page(slug: str) -> Callable[..., str]:
+    project = projects.find(slug)
+    members = [(_person(each.user), each.role, each.joined_at) for each in projects.members(project)]
+    kept = desk.kept(project, *_OF_PROJECT)
+    return partial(page, "admin/project.html", project=kept, members=members, done=request.args.get("done"))
+
+
+def _person(user: Any) -> SimpleNamespace:
+    names = ("id", "called", "username", "email", "email_verified_at", "admin_at", "created_at", "disabled_at")
+    return SimpleNamespace(**vars(desk.kept(user, *names)), is_admin=accounts.is_admin(user))

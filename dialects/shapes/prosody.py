@@ -1,0 +1,29 @@
+"""What Prosody's dialect takes, as types."""
+
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
+
+from dialects.shapes.values import Email, InviteRole, Name, Plan, Preset, RedirectUrl
+from rules.invites import MOST_USES
+
+
+class Redirecting(TypedDict):
+    """What is there or not, whatever its value."""
+
+    redirect: Annotated[bool, Meta(description="Whatever its value: 303 instead of 201.")]
+
+
+class InviteParameters(TypedDict, total=False):
+    """What an invite is to be. Everything has a default."""
+
+    name: Name
+    email: Annotated[Email, Meta(description="Only who has this address may use the invite.")]
+    uses: Annotated[int, Meta(examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")]
+    ttl: Annotated[str, Meta(examples=["3d"], description="How long it is valid: 3d, 12h, or seconds.")]
+    project: Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project that one joins.")]
+    role: InviteRole
+    plan: Plan
+    preset: Preset
+    redirect_url: RedirectUrl
+    note: Annotated[str, Meta(max_length=1000, description="For the operator's eyes only.")]

@@ -1,0 +1,189 @@
+"""What our own API takes and answers, as types."""
+
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from dialects.shapes.values import (
+    Email,
+    Id,
+    InviteRole,
+    Link,
+    Moment,
+    Name,
+    Plan,
+    Preset,
+    RedirectUrl,
+    Slug,
+    Token,
+    one_of,
+)
+from rules.batches import MOST
+from rules.events import TYPES
+from rules.invites import MOST_USES
+
+State = Annotated[
+    str,
+    one_of("active", "used", "expired", "revoked"),
+    Meta(description="The first that holds of `used`, `revoked`, `expired`, `active`."),
+]
+Ttl = Annotated[
+    str, Meta(examples=["3d"], description="How long it is valid from now on: `3d`, `12h`, or a number of seconds.")
+]
+Note = Annotated[str, Meta(max_length=1000, examples=["Summer party"], description="For the operator's eyes only.")]
+MaxUses = Annotated[
+    int, Meta(ge=1, le=MOST_USES, examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")
+]
+Limit = Annotated[
+    str, Meta(pattern="^[0-9]{1,9}$", examples=["50"], description="At most so many, 1 to 200; else 100.")
+]
+Cursor = Annotated[str, Meta(description="Where to go on: `next` of the page before.")]
+EventType = Annotated[str, one_of(*TYPES)]
+
+
+class InviteDraft(TypedDict, total=False):
+    """What an invite is to be. Everything has a default."""
+
+    name: Name
+    email: Annotated[Email, Meta(description="Only who has this address may use the invite.")]
+    project: Slug
+    role: InviteRole
+    plan: Plan
+    redirect_url: RedirectUrl
+    note: Note
+    makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
+    ttl: Ttl
+    max_uses: MaxUses
+    preset: Preset
+    mail: Annotated[bool, Meta(description="Whether to mail it to its address.")]
+
+
+class InviteDrafts(InviteDraft, total=False):
+    """What an invite is to be; or, without any other member, a list of what several are to be: all or none."""
+
+    invites: Annotated[
+        list[InviteDraft],
+        Meta(min_length=1, max_length=MOST, description=f"Up to {MOST:,} of them, and no other member beside them."),
+    ]
+
+
+class Changes(TypedDict, total=False):
+    """What is to change; what is left out stays. Null takes a name or a note away."""
+
+    ttl: Ttl
+    name: Name | None
+    note: Note | None
+    max_uses: Annotated[MaxUses, Meta(description="How many people may use it; no fewer than have.")]
+
+
+class Waiting(TypedDict):
+    """A use that waits."""
+
+    redemption: Id
+    who: str
+    since: Moment
+
+
+class Invite(TypedDict):
+    """An invite; `link` and `token` are there for who created it just now, or asked for them."""
+
+    id: Id
+    state: State
+    held: Annotated[int, Meta(examples=[0], description="How many of its uses are held.")]
+    waiting: Annotated[list[Waiting], Meta(max_length=0)]
+    name: Name | None
+    email: Email | None
+    project: Slug | None
+    role: InviteRole
+    plan: Plan
+    redirect_url: RedirectUrl | None
+    note: Note | None
+    makes_admin: bool
+    max_uses: MaxUses
+    uses: Annotated[int, Meta(examples=[0], description="How many have used it.")]
+    created_at: Moment
+    made_by: Annotated[str, Meta(examples=["API key shop"])]
+    expires_at: Moment | None
+    revoked_at: Moment | None
+    used_at: Annotated[Moment | None, Meta(description="When it was used last.")]
+    user_id: Annotated[Id | None, Meta(description="The account that used it last.")]
+    link: NotRequired[Link]
+    token: NotRequired[Token]
+
+
+class Event(TypedDict):
+    """What happened, when, who did it, and to what; `facts` are ids, numbers and durations in seconds."""
+
+    id: Id
+    at: Moment
+    type: EventType
+    actor: Annotated[str, Meta(examples=["API key shop"])]
+    actor_id: Annotated[str | None, Meta(examples=["HTwALnKL"], description="Of an account or an API key.")]
+    invite_id: Id | None
+    project_id: Id | None
+    user_id: Id | None
+    facts: dict[str, Any]
+
+
+class OneInvite(TypedDict):
+    """An invite."""
+
+    invite: Invite
+
+
+class InviteWithEvents(TypedDict):
+    """An invite, and what happened to it: the newest 200 events, the oldest of them first."""
+
+    invite: Invite
+    events: list[Event]
+
+
+class CreatedInvites(TypedDict):
+    """What was created: `invite`, or `invites` in the order of the list that was sent."""
+
+    invite: NotRequired[Invite]
+    invites: NotRequired[list[Invite]]
+
+
+class Invites(TypedDict):
+    """Invites, the newest first."""
+
+    invites: list[Invite]
+    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
+
+
+class Events(TypedDict):
+    """What happened, the oldest first."""
+
+    events: list[Event]
+    next: Annotated[str, Meta(description="The cursor of what happens after these; the same while nothing does.")]
+
+
+class ListQuery(TypedDict, total=False):
+    """Which invites to list."""
+
+    limit: Limit
+    cursor: Cursor
+    state: State
+    project: Annotated[Slug, Meta(description="To the project with this slug.")]
+    maker: Annotated[
+        str, Meta(examples=["HTwALnKL"], description="By this account or API key, or with this in the inviter's name.")
+    ]
+    email: Annotated[str, Meta(examples=["anne@example.org"], description="For this address.")]
+    text: Annotated[str, Meta(description="With this in the name, the address or the note.")]
+
+
+class ShowQuery(TypedDict, total=False):
+    """Whether to show the link, too."""
+
+    link: Annotated[str, one_of("1"), Meta(description="With the link that opens it.")]
+
+
+class EventQuery(TypedDict, total=False):
+    """Which events to list."""
+
+    limit: Limit
+    cursor: Cursor
+    type: EventType
+    invite: Annotated[Id, Meta(description="About this invite.")]
+    user: Annotated[Id, Meta(description="About this account, or by it.")]

@@ -1,0 +1,250 @@
+"""Create, check, change and revoke invites, and follow what happens: our own API, for programs with an API key.
+
+Names are written in snake_case, what is unknown is refused and named, errors are ``{"error": TEXT, "code": CODE}``
+with ``errors`` where something cannot be used, and lists come in pages.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from clock import iso
+from dialects.shapes import v1 as shapes
+from dialects.shapes.values import Id
+from rules import batches, changing, fields, invites, listing, places, refusals, timeline
+from rules.batches import Prepared
+from rules.events import TYPES
+from rules.idempotency import Once
+from rules.listing import Listed
+from rules.programs import Program
+from rules.refusals import (
+    Forbidden,
+    Invalid,
+    InviteExpired,
+    InviteNotFound,
+    InviteUsed,
+    LinkLost,
+    Refusal,
+    ScopeMissing,
+)
+from rules.timeline import Happened
+from settings import settings
+from web import errors, guards
+from web.answer import committed, read_only, settled
+from web.contract import Created, refuses
+
+HEADERS: Mapping[str, str] = errors.HEADERS
+
+FOR_FRONT_ENDS = True  # see web/cors.py
+
+STRICT = True  # members and parameters that mean nothing are refused, and a body is read after its caller is known
+
+STATUS = {**errors.STATUS, refusals.KeyRefused: 401, InviteUsed: 409, InviteExpired: 409}
+
+LARGEST = 2 * 1024 * 1024  # bytes of a list of a thousand invites
+
+MOST, USUAL = 200, "100"  # rows of a page
+
+Linked = dict[str, str]  # the header that leads to the next page
+Page = tuple[shapes.Invites, Linked]
+Followed = tuple[shapes.Events, Linked]
+
+
+def create_invites(caller: Program, given: shapes.InviteDrafts, once: Once | None) -> Created[shapes.CreatedInvites]:
+    """Create an invite, or up to 1,000 of a list: all or none. Each has its link and its token.
+
+    An invite is mailed with `mail`. What is wrong in a list is named by `index`, from 0.
+    """
+    several = "invites" in given
+    if several and len(given) > 1:
+        raise Invalid.at("invites", "alone", "must be the only member")
+    created = read_only(_created_before, once, given) if once else []
+    if not created:
+        prepared = read_only(_prepared, given, caller, several)
+        if committed(_add, prepared, once):
+            created = [_new(each) for each in prepared]
+        elif once:
+            created = read_only(_created_before, once, given)
+    return {"invites": created} if several else {"invite": created[0]}, 201
+
+
+def list_invites(query: shapes.ListQuery) -> Page:
+    """A page of the invites, the newest first: those that are in a state, to a project, of a maker, for an address.
+
+    A search looks at 50,000 invites at most: it may find none, and still has a `next`.
+    """
+    limit = _limit(query)
+    found = listing.search(listing.read(query, state="state", text="text"), limit)
+    following = places.cursor(found.next) if found.next else None
+    shown: shapes.Invites = {"invites": [_shown(each) for each in found.rows], "next": following}
+    return shown, _next("/v1/invites", query, following)
+
+
+@refuses(InviteNotFound, ScopeMissing, Forbidden, LinkLost)
+def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shapes.InviteWithEvents:
+    """An invite, and what happened to it; with ``?link=1`` also its link, for who created it or may manage."""
+    if query.get("link", "1") != "1":
+        raise Invalid.at("link", "enum", "must be 1")
+    invite = invites.find_by_id(invite_id)
+    shown = _shown(listing.one(invite_id))
+    if "link" in query:
+        caller.refuse_opening(invite)
+        shown["link"] = invites.link(invites.token(invite))
+    happened = timeline.newest(timeline.Filter(invite_id=invite_id), None, MOST)
+    return {"invite": shown, "events": [_event(each) for each in reversed(happened)]}
+
+
+@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
+def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shapes.OneInvite:
+    """Change how long an invite is valid, its name, its note, or how often it may be used; not of one that is over."""
+    invite = caller.held(invite_id)
+    caller.refuse_opening(invite)
+    changing.change(invite, given, caller.maker)
+    return _one(invite_id)
+
+
+@refuses(InviteNotFound, ScopeMissing)
+def revoke_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
+    """Revoke an invite: its link no longer works. To revoke it again changes nothing."""
+    changing.revoke(caller.held(invite_id))
+    return _one(invite_id)
+
+
+@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
+def rotate_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
+    """Give an active invite a new link, with which it comes back; the old one no longer works.
+
+    If it was mailed, it is mailed again.
+    """
+    invite = caller.held(invite_id)
+    caller.refuse_opening(invite)
+    changing.rotate(invite)
+    shown = _one(invite_id)
+    return {"invite": _opened(shown["invite"], invites.token(invite))}
+
+
+@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
+def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
+    """Mail an invite to its address again, with the same link; it is valid at least as long as a new one."""
+    invite = caller.held(invite_id)
+    caller.refuse_opening(invite)
+    changing.resend(invite)
+    return _one(invite_id)
+
+
+def list_events(query: shapes.EventQuery) -> Followed:
+    """What happened, the oldest first, from a cursor on; who goes on with `next` misses nothing and is told once.
+
+    `next` is always there. While nothing is new it stays the same.
+    """
+    limit = _limit(query)
+    after = timeline.read_cursor(query["cursor"]) if "cursor" in query else 0
+    if query.get("type", TYPES[0]) not in TYPES:
+        raise Invalid.at("type", "enum", "must be one of %(words)s", words=", ".join(TYPES))
+    types = [query["type"]] if "type" in query else []
+    wanted = timeline.Filter(types, query.get("invite"), user_id=query.get("user"))
+    until = settled()
+    found, last = read_only(timeline.follow, wanted, after, until, limit)
+    following = timeline.cursor(last)
+    return {"events": [_event(each) for each in found], "next": following}, _next("/v1/events", query, following)
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """``{"error": TEXT, "code": CODE}``, with ``errors`` where something cannot be used."""
+    return errors.refusal(error, STATUS)
+
+
+def _prepared(given: Mapping[str, Any], caller: Program, several: bool) -> Sequence[Prepared]:
+    """What is to be created: checked, and not in the database yet, so that no other writer waits for it."""
+    if several:
+        return batches.prepare(given["invites"], caller.maker)
+    return [batches.prepare_one(given, caller.maker)]
+
+
+def _add(prepared: Sequence[Prepared], once: Once | None) -> bool:
+    """Create what was prepared, for the same caller, who may have been deleted or disabled meanwhile.
+
+    False if the same call was faster.
+    """
+    guards.creator()
+    if once and once.made():
+        return False
+    wanted = [each.invite for each in prepared]
+    if once:
+        once.give(wanted)
+    invites.add(wanted)
+    return True
+
+
+def _created_before(once: Once, given: shapes.InviteDrafts) -> list[shapes.Invite]:
+    """What the same call has created before, as it is now; [] if it has not."""
+    if not once.made():
+        return []
+    ids = once.ids(len(given["invites"]) if "invites" in given else 1)
+    return [_opened(_shown(listing.one(each)), invites.token(invites.find_by_id(each))) for each in ids]
+
+
+def _new(prepared: Prepared) -> shapes.Invite:
+    token = invites.token(prepared.invite)
+    return _opened(_shown(listing.of_new(prepared.invite, prepared.project, token)), token)
+
+
+def _one(invite_id: str) -> shapes.OneInvite:
+    return {"invite": _shown(listing.one(invite_id))}
+
+
+def _opened(shown: shapes.Invite, token: str) -> shapes.Invite:
+    return {**shown, "link": invites.link(token), "token": token}
+
+
+def _shown(row: Listed) -> shapes.Invite:
+    return {
+        "id": row.id,
+        "state": row.state,
+        "held": 0,
+        "waiting": [],
+        "name": row.name,
+        "email": row.email,
+        "project": row.project,
+        "role": row.role,
+        "plan": row.plan,
+        "redirect_url": row.redirect_url,
+        "note": row.note,
+        "makes_admin": row.makes_admin,
+        "max_uses": row.max_uses,
+        "uses": row.uses,
+        "created_at": iso(row.created_at),
+        "made_by": row.made_by,
+        "expires_at": iso(row.expires_at) if row.expires_at else None,
+        "revoked_at": iso(row.revoked_at) if row.revoked_at else None,
+        "used_at": iso(row.used_at) if row.used_at else None,
+        "user_id": row.user_id,
+    }
+
+
+def _event(happened: Happened) -> shapes.Event:
+    return {
+        "id": happened.id,
+        "at": iso(happened.at),
+        "type": happened.type,
+        "actor": happened.actor,
+        "actor_id": happened.actor_id,
+        "invite_id": happened.invite_id,
+        "project_id": happened.project_id,
+        "user_id": happened.user_id,
+        "facts": dict(happened.facts),
+    }
+
+
+def _limit(query: Mapping[str, Any]) -> int:
+    return fields.count(query.get("limit", USUAL), "limit", MOST)
+
+
+def _next(path: str, query: Mapping[str, Any], cursor: str | None) -> Linked:
+    """The Link header, by which clients find the next page without looking into the body."""
+    if cursor is None:
+        return {}
+    return {"Link": f'<{settings().public_url}{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'}

@@ -1,0 +1,158 @@
+"""How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+
+import clock
+from database import connection, session
+from models import Invite, Project, User
+from rules import events, fields, invites, presets, searching, states, tokens
+from rules.events import Told
+from rules.invites import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
+from rules.refusals import Invalid, together
+from settings import settings
+
+_UNSPENT = Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None)  # expired ones too: they could be extended
+
+
+def extend(invite: Invite, ttl: timedelta | None) -> None:
+    """Let an invite expire `ttl` from now, or never if it is None; an expired one becomes active again.
+
+    Raises InviteUsed, InviteExpired if it was revoked, and Invalid for more than 24 hours where it makes an admin.
+    A short code does not outlive its week: it can be guessed, with patience.
+    """
+    now = clock.now()
+    states.refuse_used_or_revoked(invite)
+    if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
+        raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
+    invite.expires_at = None if ttl is None else now + ttl
+    if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
+        invite.legacy_hash = None
+    _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
+
+
+CHANGES = ("ttl", "name", "note", "max_uses")
+
+
+def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
+    """Change what is given of CHANGES, by somebody who may create invites as `maker`. A `ttl` counts from now.
+
+    A name or note of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
+    InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for example.
+    The invite is held (`invites.held`), so that it is not used meanwhile.
+    """
+    states.refuse_used_or_revoked(invite)
+    presets.refuse_changes(maker, {name: "uses" if name == "max_uses" else name for name in given})
+    read = {name: partial(_CHANGES[name], given[name]) for name in CHANGES if name in given}
+    values = dict(zip(read, together(*read.values()), strict=True))
+    if "max_uses" in values:
+        _refuse_uses(invite, values["max_uses"])
+    is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
+    if is_prolonged and ttl is None and not maker.trusted:
+        raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
+    changed = [name for name, value in values.items() if getattr(invite, name) != value]
+    for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
+        setattr(invite, name, values[name])
+    if changed:
+        invite.folded = searching.stored(invite.name, invite.email, invite.note)
+    if is_prolonged and (ttl, invite.expires_at) != (None, None):
+        extend(invite, ttl)
+    if changed:
+        _tell("invite.changed", invite, {"fields": changed})
+
+
+def _refuse_uses(invite: Invite, most: int) -> None:
+    if most < invite.uses:
+        raise Invalid.at("max_uses", "range", "must be at least %(uses)s, since it was used as often", uses=invite.uses)
+    if invite.makes_admin and most != 1:
+        raise Invalid.at("max_uses", "range", "must be 1 for an invite that makes an admin")
+
+
+def _or_none(read: Callable[[object], str]) -> Callable[[object], str | None]:
+    return lambda value: None if value is None else read(value)
+
+
+_CHANGES: Mapping[str, Callable[[object], Any]] = {
+    "ttl": fields.ttl,
+    "name": _or_none(fields.name),
+    "note": _or_none(lambda value: fields.text(value, "note", 1000)),
+    "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
+}
+
+
+def resend(invite: Invite) -> None:
+    """Mail an invite again, with the same link, and extend it to at least the time that a new one has.
+
+    Raises InviteUsed, InviteExpired if it was revoked, and Invalid without an address.
+    """
+    ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
+    states.refuse_used_or_revoked(invite)
+    invites.give_mail_token(invite)  # first, as in `rotate`
+    if invite.expires_at and invite.expires_at < clock.now() + ttl:
+        extend(invite, ttl)
+    invites.mail(invite)
+
+
+def rotate(invite: Invite) -> None:
+    """Give an invite a new link: its old links, the mailed one and the short code no longer work.
+
+    An invite that was mailed is mailed again. Raises InviteUsed or InviteExpired unless it is active.
+    """
+    states.refuse_unusable(invite)
+    was_mailed = invite.mail_token_hash is not None
+    invite.nonce = tokens.new_nonce()
+    invite.token_hash = tokens.digest(tokens.invite_token(invite.nonce))
+    invite.mail_token_hash = invite.legacy_hash = None
+    if was_mailed:
+        invites.give_mail_token(invite)  # in one change with the others: a second one would lock the inviter's row, too
+    _tell("invite.rotated", invite)
+    if was_mailed:
+        invites.mail(invite)
+
+
+def revoke(invite: Invite) -> None:
+    """Revoke an invite, so that it cannot be used any more. Its row stays; to revoke it again changes nothing."""
+    revoked = update(Invite).where(Invite.id == invite.id, Invite.revoked_at.is_(None)).values(revoked_at=clock.now())
+    if session().execute(revoked.returning(Invite.id)).first():
+        _tell("invite.revoked", invite)
+
+
+def revoke_all_by(maker: User, project_id: str | None = None) -> int:
+    """Revoke the invites that an account created, or only those to one project; returns how many were revoked."""
+    to = [Invite.project_id == project_id] if project_id else []
+    return _revoke_all(Invite.maker_id == maker.id, *to)
+
+
+def revoke_admins_by(maker: User) -> int:
+    """Revoke the invites of an account that make an admin of the site; returns how many were revoked."""
+    return _revoke_all(Invite.maker_id == maker.id, Invite.makes_admin.is_(True))
+
+
+def revoke_all_to(project: Project) -> int:
+    """Revoke all invites to a project; returns how many were revoked."""
+    return _revoke_all(Invite.project_id == project.id)
+
+
+def hold_all_by(maker: User, invite_id: str) -> None:
+    """Lock the invites that `revoke_all_by` would revoke, and one more, until this unit ends."""
+    connection().execute(_held(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), Invite.id == invite_id)))
+
+
+def _revoke_all(*which: ColumnElement[bool]) -> int:
+    revoke = update(Invite).where(Invite.id.in_(_held(*which, *_UNSPENT))).values(revoked_at=clock.now())
+    revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()
+    events.tell_all("invite.revoked", (Told({"invite_id": each.id, "project_id": each.project_id}) for each in revoked))
+    return len(revoked)
+
+
+def _held(*which: ColumnElement[bool]) -> Select[str]:
+    """The ids of invites, locked in their order: two who lock several in another order may wait for one another."""
+    return select(Invite.id).where(*which).order_by(Invite.id).with_for_update()
+
+
+def _tell(type_: str, invite: Invite, facts: dict[str, Any] | None = None) -> None:
+    events.tell(type_, invite_id=invite.id, project_id=invite.project_id, facts=facts)

@@ -1,0 +1,32 @@
+"""The first admin of a site: while there is none, whoever starts the service gets a link that makes one."""
+
+from sqlalchemy import select
+
+import clock
+from database import session
+from models import Invite
+from rules import events, invites, own_account, states
+from rules.refusals import LinkLost
+
+MAKER = invites.Maker(events.SERVICE.called, trusted=True)
+
+
+def is_wanted() -> bool:
+    """Whether nobody administrates this site. If so it has looked through all accounts: not in a unit that writes."""
+    return not own_account.is_administrated()
+
+
+def link() -> str:
+    """A link that makes whoever opens an account with it an admin, for 24 hours at most, once.
+
+    As long as such a link can be used it is given again: a service that is restarted often makes one a day.
+    """
+    given = Invite.makes_admin.is_(True), Invite.made_by == MAKER.called, Invite.maker_id.is_(None)
+    newest = select(Invite).where(*given, states.is_active(clock.now())).order_by(Invite.created_at.desc()).limit(1)
+    found = session().scalar(newest)
+    try:
+        if found:
+            return invites.link(invites.token(found))
+    except LinkLost:  # made under another master secret
+        pass
+    return invites.link(invites.token(invites.create(invites.read({}, makes_admin=True), MAKER)))

@@ -1,0 +1,76 @@
+"""Idempotency-Key: a program that lost the answer to a create calls again, and gets the same invite and answer.
+
+No answer is stored. The key gives the invite its id, and the row keeps a fingerprint of what was asked; the answer is
+made anew from the row. So a key lives as long as the invite. A refusal is not remembered: nothing was created.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import clock
+from database import session
+from models import Invite
+from rules import tokens
+from rules.refusals import IdempotencyKeyReused, Invalid
+
+LONGEST = 255
+
+
+@dataclass
+class Once:
+    """What is to be created once: under which id, and for which request; `replayed` says that it was there already."""
+
+    id: str
+    fingerprint: str
+    replayed: bool = False
+
+    def made(self) -> Invite | None:
+        """The invite that the same call has created before; raises IdempotencyKeyReused if another call has.
+
+        Of two such calls at the same moment the later finds its id taken when it writes, and its unit of work is done
+        once more: then it finds the invite here.
+        """
+        found = session().get(Invite, self.id)
+        if found is None:
+            return None
+        if found.asked != self.fingerprint:
+            raise IdempotencyKeyReused
+        self.replayed = True
+        return found
+
+    def ids(self, count: int) -> Sequence[str]:
+        """The ids of so many invites that are created by one call; the first is `id`."""
+        return [self.id, *(clock.id_for(f"{self.id} {number}") for number in range(1, count))]
+
+    def give(self, prepared: Sequence[Invite]) -> None:
+        """Give invites that are prepared their ids, and what was asked, so that `made` finds them."""
+        for invite, id_ in zip(prepared, self.ids(len(prepared)), strict=True):
+            invite.id, invite.asked = id_, self.fingerprint
+
+
+def read(header: str, caller: str, asked: Any) -> Once:
+    """What a request with this Idempotency-Key creates once; raises Invalid for a key that cannot be one.
+
+    A key belongs to its `caller`. `asked` is all that distinguishes the request: its route and its fields, as they
+    were asked for, in JSON's types; numbers in a form and in JSON are the same.
+    """
+    key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
+    if not (1 <= len(key) <= LONGEST and key.isascii() and key.isprintable()):
+        text = "must be 1 to 255 printable characters of ASCII, such as a UUID"
+        raise Invalid.at("Idempotency-Key", "format", text)
+    return Once(
+        clock.id_for(f"{caller}\0{key}"),
+        tokens.digest(json.dumps(_canonical(asked), sort_keys=True, default=str)),
+    )
+
+
+def _canonical(asked: Any) -> Any:
+    if isinstance(asked, dict):
+        return {name: _canonical(value) for name, value in asked.items()}
+    if isinstance(asked, list):
+        return [_canonical(each) for each in asked]
+    return asked if asked is None or isinstance(asked, bool) else str(asked)

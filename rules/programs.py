@@ -1,0 +1,61 @@
+"""Who calls our own API: a program with an API key, or an admin of the site; and which invites they may change."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from models import Invite
+from rules import events, invites
+from rules.invites import Maker
+from rules.keys import VerifiedKey
+from rules.refusals import Forbidden, ScopeMissing
+
+
+@dataclass(frozen=True)
+class Program:
+    """A caller of our own API: whose invites it creates, and its scopes; an admin of the site has all of them."""
+
+    maker: Maker
+    may: Collection[str]
+
+    @property
+    def actor(self) -> events.Actor:
+        """Who does what this caller does, for what is told of it."""
+        return self.maker.actor
+
+    @property
+    def identity(self) -> str:
+        """By what this caller's requests are counted against rate limits."""
+        return self.maker.identity
+
+    def has(self, scope: str) -> bool:
+        """Whether this caller has the scope, one of keys.SCOPES."""
+        return scope in self.may
+
+    def held(self, invite_id: str) -> Invite:
+        """The invite with this id, to be changed: nobody else changes or uses it before this unit ends.
+
+        Raises InviteNotFound, and ScopeMissing for an invite of others without the scope `manage`.
+        """
+        invite = invites.held(invite_id)
+        self._refuse_foreign(invite)
+        return invite
+
+    def refuse_opening(self, invite: Invite) -> None:
+        """Raise unless this caller may have the link of an invite, and let it live longer.
+
+        That is ScopeMissing for an invite of others without the scope `manage`, and Forbidden for an invite that makes
+        an admin of the site unless one asks: with its link, whoever has the key would become one.
+        """
+        self._refuse_foreign(invite)
+        if invite.makes_admin and not self.maker.trusted:
+            raise Forbidden
+
+    def _refuse_foreign(self, invite: Invite) -> None:
+        created_it = self.maker.key_id is not None and invite.key_id == self.maker.key_id
+        if not (created_it or self.has("manage")):
+            raise ScopeMissing("manage")
+
+
+def by_key(key: VerifiedKey) -> Program:
+    """The caller who shows this key."""
+    return Program(invites.by_key(key), key.may)

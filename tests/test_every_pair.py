@@ -1,0 +1,236 @@
+"""Any two of all that is written, on the same rows of PostgreSQL: none of them waits in a circle.
+
+One of the two is halted after each of its statements that locks something. There the other one begins, on a connection
+of its own, and goes on until it ends or waits for the first, which then goes on to its end. If each of them has
+something that the other wants, that is found so, whichever of them is the slower one: what one holds at a later halt it
+holds a superset of, and what the other then gets is no more. Neither is kept, so that all find the same rows.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import partial
+
+import psycopg
+import pytest
+
+import database
+import writers
+from app import ROUTES
+from conftest import make_settings
+from database import Database, Unavailable, session
+from rules import accounts
+from rules.refusals import Refusal
+from settings import Settings, in_force
+from web.map import Work
+
+pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql, pytest.mark.long]
+
+_LOCKS = re.compile(r"\s*(INSERT|UPDATE|DELETE)|.*\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)", re.DOTALL)
+_WAITS = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+
+
+class Undone(Exception):
+    """Raised at the end of a unit of work, so that nothing of it is kept."""
+
+
+class Halting(psycopg.Cursor):
+    """A cursor that calls `halt` after each statement that locks rows."""
+
+    def __init__(self, connection: psycopg.Connection, halt: Callable[[], None], **named) -> None:
+        super().__init__(connection, **named)
+        self._halt = halt
+
+    def execute(self, query, *given, **named):
+        done = super().execute(query, *given, **named)
+        if _LOCKS.match(str(query)):
+            self._halt()
+        return done
+
+
+class Meeting:
+    """Two connections, and a third one that sees whether the second waits."""
+
+    def __init__(self, house: Database, settings: Settings) -> None:
+        self.house, self.settings = house, settings
+        self.others = ThreadPoolExecutor(1)
+        self.observer = psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True)
+
+    def of(self, first: writers.Unit, second: writers.Unit) -> list[str]:
+        """Have two units meet at every statement of the first; what went wrong, [] for nothing."""
+        met: list[Future[str]] = []
+
+        def halt() -> None:
+            if not met or (met[-1].done() and not met[-1].result()):
+                met.append(self._begun(second))
+
+        own = self._driver()
+        own.cursor_factory = partial(Halting, halt=halt)
+        wrong = self.undone(first)
+        own.cursor_factory = psycopg.Cursor
+        return [each for each in (wrong, *(each.result(30) for each in met)) if each]
+
+    def waiting(self, first: writers.Unit, others: Iterable[str], units: dict[str, writers.Unit]) -> list[str]:
+        """The names of those units that wait for the first if that has locked all that it locks."""
+        rest, found, met = list(others), [], []
+
+        def meet_some() -> None:
+            with suppress(Refusal):
+                first()
+            session().flush()
+            while rest:
+                met.append(self._begun(units[name := rest.pop()]))
+                if not met[-1].done():
+                    found.append(name)
+                    return
+
+        while rest:
+            assert self.undone(meet_some) == ""
+            assert met[-1].result(30) == ""
+        return found
+
+    def undone(self, unit: writers.Unit) -> str:
+        """Do what a unit does, and keep nothing of it; what went wrong, "" for nothing."""
+        try:
+            with in_force(self.settings), self.house.writing() as opened:
+                unit()
+                opened.flush()
+                raise Undone
+        except (Undone, Refusal):
+            return ""
+        except Unavailable as error:
+            return str(error)
+
+    def _driver(self) -> psycopg.Connection:
+        with self.house.reading() as unit:
+            return unit.connection.connection.driver_connection
+
+    def _begun(self, unit: writers.Unit) -> "Future[str]":
+        """A unit on the other connection, as soon as it has ended or waits for something."""
+        process = self.others.submit(self._driver).result().info.backend_pid
+        begun = self.others.submit(self.undone, unit)
+        while not wait([begun], 0.002).done:
+            if self.observer.execute(_WAITS, [process]).fetchone() == (True,):
+                break
+        return begun
+
+
+@pytest.fixture(scope="module")
+def meeting(tmp_path_factory, postgresql) -> Iterator[tuple[Meeting, writers.Place]]:
+    url = postgresql.make_database("pairs")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE pairs SET deadlock_timeout = '5ms'")
+    settings = make_settings(
+        tmp_path_factory.mktemp("pairs") / "instance", DATABASE_URL=url, REGISTRATION="open", LEGACY_CODES="on"
+    )
+    with in_force(settings), database.using(settings):
+        house = database.open_database(settings)
+        yield Meeting(house, settings), writers.Place(house)
+
+
+NAMES = list(writers.all_of(None))
+
+# What each call and form does, by its view: so a new one must be here.
+DONE_BY = {
+    "prosody.create_invite": "create by key, create by a preset",
+    "agentbot.create_invite": "create",
+    "agentbot.create_for_address": "create",
+    "agentbot.generate": "create a short code",
+    "agentbot.validate": "try a short code, use a short code",
+    "hitkey.accept_invite": "accept a mailed link, accept a link",
+    "hitkey.register_with_invite": "register",
+    "hitkey.login": "try to sign in, sign in",
+    "hitkey.logout": "sign out",
+    "hitkey.refresh_token": "refresh, replay",
+    "hitkey.start_registration": "start to register",
+    "hitkey.resend_code": "start to register, mail a code",
+    "hitkey.verify_code": "try a code, prove by a code",
+    "hitkey.choose_password": "complete",
+    "hitkey.forgot_password": "forget a password",
+    "hitkey.reset_password": "reset",
+    "hitkey.create_project": "create a project",
+    "hitkey.remove_member": "remove a member",
+    "hitkey.invite_to_project": "invite to a project",
+    "hitkey.cancel_invite": "revoke in a project",
+    "pages.enter_code": "try a short code, find by a short code",
+    "pages.accept": "accept a mailed link, accept a link",
+    "pages.register": "register",
+    "account.start_registration": "start to register",
+    "account.choose_password": "complete",
+    "account.verify": "try a code, prove by a code",
+    "account.send_code": "start to register, mail a code",
+    "account.login": "try to sign in, sign in",
+    "account.logout": "sign out",
+    "account.send_reset": "forget a password",
+    "account.reset": "reset",
+    "own.rename": "rename",
+    "own.change_password": "try the own password, confirm the own password, change the password",
+    "own.end_session": "end a session",
+    "own.end_other_sessions": "end other sessions",
+    "own.delete": "confirm the own password, delete the own account, delete an admin's own account",
+    "admin.create_invites": "create on a page",
+    "admin.revoke_invite": "revoke, on a page",
+    "admin.extend_invite": "extend",
+    "admin.send_invite": "resend",
+    "admin.rotate_invite": "rotate",
+    "admin_keys.create_key": "create a key",
+    "admin_keys.delete_key": "delete a key",
+    "admin_keys.create_preset": "create a preset",
+    "admin_keys.delete_preset": "delete a preset",
+    "admin_people.make_admin": "make an admin, on a page; unmake an admin, on a page",
+    "admin_people.disable_person": "disable anne, on a page; enable",
+    "admin_people.delete_person": "delete anne, on a page",
+    "admin_people.create_project": "own, on a page",
+    "admin_people.change_owner": "hand over, on a page",
+    "admin_people.delete_project": "delete a project",
+    "v1.create_invites": "create a list",
+    "v1.change_invite": "change, by a program",
+    "v1.revoke_invite": "revoke, by a program",
+    "v1.rotate_invite": "rotate, by a program",
+    "v1.resend_invite": "resend, by a program",
+    "manual.document": "",  # writes nothing
+    "v1.list_events": "",
+    "ops.ready": "",
+}
+
+
+def test_what_every_call_writes_is_here():
+    rows = [row for dialect in ROUTES.values() for row in dialect if row.work in (Work.WRITES, Work.OWN)]
+    assert set(DONE_BY) == {f"{row.view.__module__.removeprefix('dialects.')}.{row.view.__name__}" for row in rows}
+    named = re.split(r", (?!on a page|by a program)|; ", ", ".join(filter(None, DONE_BY.values())))
+    assert set(named) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_does_what_it_is_called(meeting, name):
+    meet, place = meeting
+    ends = Refusal if name in writers.refused(place) else Undone
+    with pytest.raises(ends), meet.house.writing() as unit:
+        writers.all_of(place)[name]()
+        unit.flush()
+        raise Undone
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_wait_in_a_circle(meeting, name):
+    meet, place = meeting
+    units = writers.all_of(place)
+    others = meet.waiting(units[name], NAMES[NAMES.index(name) :], units)
+    found = {other: meet.of(units[name], units[other]) for other in others}
+    assert {other: wrong for other, wrong in found.items() if wrong} == {}
+
+
+def held(place: writers.Place, *names: str) -> writers.Unit:
+    """A unit that locks some accounts, one after the other."""
+    return lambda: [accounts.hold(place.user(each)) for each in names]
+
+
+def test_two_that_wait_in_a_circle_are_noticed(meeting):
+    meet, place = meeting
+    one, other = held(place, "carol", "anne", "bob"), held(place, "bob", "anne")
+    assert meet.waiting(one, ["other"], {"other": other}) == ["other"]
+    for pair in ((one, other), (other, one)):
+        assert "deadlock detected" in " ".join(meet.of(*pair))
+    assert meet.of(one, one) == meet.of(other, held(place, "bob", "carol")) == []
+    assert meet.waiting(one, ["other"], {"other": held(place, "root")}) == []

@@ -1,0 +1,401 @@
+"""What one call writes does not grow with what is stored beside it: its work is counted, not its milliseconds.
+
+All who write to a file wait for one another, so one call that goes through a hundred thousand rows delays everybody.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import bindparam, text
+
+import clock
+from app import ROUTES, create_app
+from conftest import PASSWORD, Browser, Person, make_settings
+from models import Code, Moment
+from rules import accounts, invites, keys, presets, projects, resets, tokens
+from settings import in_force
+from web.map import Work
+
+pytestmark = pytest.mark.xdist_group("crowded")  # one worker makes all these rows, once
+
+MANY = 100_000
+STATEMENTS = 60  # the most that one call may execute
+STEPS = 60  # and so many thousand instructions of SQLite's machine; one pass over the neighbours takes 500 or more
+
+# Rows that an ordinary year leaves behind, most of them alice's; :now and :later are moments.
+NEIGHBOURS = """
+INSERT INTO sessions (id, user_id, created_at, expires_at) SELECT 's' || n, :walter, :now, :later FROM numbers;
+INSERT INTO access_tokens (hash, session_id, expires_at) SELECT printf('%064d', n), 's' || n, :later FROM numbers;
+INSERT INTO projects (id, name, slug, is_public, created_at)
+    SELECT 'p' || n, 'Tea Garden', 'tea-garden-' || n, FALSE, :now FROM numbers;
+INSERT INTO members (id, project_id, user_id, role, joined_at)
+    SELECT 'm' || n, 'p' || n, :alice, 'owner', :now FROM numbers;
+INSERT INTO users (id, username, created_at) SELECT 'u' || n, 'guest' || n, :now FROM numbers;
+INSERT INTO members (id, project_id, user_id, role, joined_at)
+    SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
+INSERT INTO invites
+    (id, nonce, token_hash, email, project_id, role, plan, max_uses, uses, created_at, made_by, maker_id)
+    SELECT 'i' || n, 'x', printf('%064d', n), 'guest' || n || '@example.org', CASE WHEN n % 3 THEN :project
+           ELSE 'p' || n END, 'member', 'solo', 1, 1, :now,
+           'alice', CASE WHEN n % 2 THEN :alice ELSE 'u' || n END FROM numbers;
+INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) SELECT 'r' || n, 'i' || n, 'u' || n, :now FROM numbers;
+INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
+    SELECT 'o' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, :now, :later FROM numbers;
+INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
+    SELECT :now, 'invite.created', 'alice', CASE WHEN n % 2 THEN 'u' || n ELSE 'a-busy-admin' END, 'i' || n,
+           NULL FROM numbers;
+INSERT INTO counters (purpose, subject, spent, since)
+    SELECT purpose, 'guest' || n || '@example.org', 1, :now FROM numbers JOIN (SELECT 'reset mail in 1d' AS purpose
+    UNION SELECT 'reset mail in 1m' UNION SELECT 'register mail in 1m' UNION SELECT 'short code');
+"""
+NUMBERS = f"WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY}) "
+
+
+PEOPLE = ("alice", "bob", "root", "walter", "frank", "gina", "henry", "ida", "jack")
+
+
+class Crowded:
+    """A database with all these rows in it, and a client of it."""
+
+    def __init__(self, chosen) -> None:
+        self.client, self.done = create_app(chosen).test_client(), [0, 0]
+        self.house = self.client.application.extensions["invite_api"].database
+        self.alice, self.bob, self.root, *_ = (Person(self.house, name) for name in PEOPLE)
+        with self.house.writing() as unit:
+            accounts.set_admin(accounts.named("root"), True)
+            self.key = keys.create("test", may=keys.SCOPES)
+            project = projects.create(accounts.named("alice"), projects.Plan("Orchard"))
+            alice, walter = (accounts.named(name).id for name in ("alice", "walter"))
+            values = {"alice": alice, "walter": walter, "project": project.id}
+            values |= {"now": clock.now(), "later": clock.now() + clock.DAY}
+            for each in NEIGHBOURS.split(";\n"):
+                _fill(unit.connection, each, values)
+        with self.house.writing() as unit:
+            unit.connection.exec_driver_sql("ANALYZE")
+
+    def browser(self, name: str) -> Browser:
+        """A browser of its own in which somebody has just signed in."""
+        browser = Browser(self.client.application.test_client())
+        assert browser.sign_in(name).status_code == 303
+        return browser
+
+    def id_of(self, name: str) -> str:
+        """The id of an account."""
+        with self.house.reading():
+            return accounts.named(name).id
+
+    def invite(self, **given) -> str:
+        """The token of a new invite."""
+        with self.house.writing():
+            return invites.token(invites.create(invites.read(given), invites.SHELL))
+
+    def code(self, email: str) -> str:
+        """The six digits of the code that was mailed to an address."""
+        with self.house.reading() as unit:
+            return tokens.mail_code(unit.session.query(Code).filter_by(email=email).one().nonce)
+
+    def begin(self) -> None:
+        """Count from here on: what was done before was to prepare it."""
+        self.done[:] = 0, 0
+
+    @contextmanager
+    def counted(self) -> Iterator[list[int]]:
+        """How many statements are executed inside, and how many thousand instructions SQLite does for them.
+
+        SQLite names a statement again for each row that a cascade of it deletes.
+        """
+        done, before = self.done, [""]
+
+        def note(statement: str) -> None:
+            done[0] += statement != before[0]
+            before[0] = statement
+
+        def step() -> None:
+            done[1] += 1
+
+        with self.house.reading() as unit:  # on this thread's connection, as all calls from here are
+            driver = unit.connection.connection.driver_connection
+        self.begin()
+        driver.set_trace_callback(note)
+        driver.set_progress_handler(step, 1000)
+        try:
+            yield done
+        finally:
+            driver.set_trace_callback(None)
+            driver.set_progress_handler(None, 0)
+
+
+def _fill(connection, statement, values) -> None:
+    """Execute one of the statements above, for all numbers."""
+    table, _, rows = statement.partition("SELECT")
+    moments = [bindparam(each, type_=Moment()) for each in ("now", "later") if f":{each}" in rows]
+    filled = text(f"{table}{NUMBERS}SELECT{rows}" if rows else "SELECT 1").bindparams(*moments)
+    connection.execute(filled, {name: value for name, value in values.items() if f":{name}" in rows})
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    chosen = make_settings(tmp_path_factory.mktemp("crowded") / "instance", REGISTRATION="open")
+    with in_force(chosen):
+        yield Crowded(chosen)
+
+
+def by_key(crowded, path="/invites_api"):
+    return crowded.client.post(path, headers={"Authorization": f"Bearer {crowded.key}"})
+
+
+def call(who, path, method="POST", **body):
+    """One call of the API, of a person or, without one, of anyone."""
+    return lambda crowded: crowded.client.open(
+        path, method=method, json=body, headers=getattr(crowded, who).bearer if who else {}
+    )
+
+
+def accept(crowded):
+    crowded.bob.bearer = crowded.bob.sign_in()
+    return call("bob", f"/invites/{crowded.invite(project='orchard')}/accept")(crowded)
+
+
+def register_with_invite(crowded):
+    body = {"invite_token": crowded.invite(), "email": "carol@example.org", "password": PASSWORD}
+    return call(None, "/auth/register/with-invite", **body)(crowded)
+
+
+def validate(crowded):
+    code = by_key(crowded, "/api/invite/generate").json["code"]
+    return call(None, "/api/invite/validate", code=code)(crowded)
+
+
+def refresh(crowded):
+    crowded.alice.sign_in()
+    return call(None, "/auth/token/refresh", refresh_token=crowded.alice.pair.refresh)(crowded)
+
+
+def log_out(crowded):
+    crowded.bob.bearer = crowded.bob.sign_in()
+    return call("bob", "/auth/logout")(crowded)
+
+
+def verify(crowded):
+    call(None, "/auth/register/start", email="erin@example.org")(crowded)
+    return call(None, "/auth/register/verify", email="erin@example.org", code=crowded.code("erin@example.org"))(crowded)
+
+
+def choose_password(crowded):
+    call(None, "/auth/register/start", email="fred@example.org")(crowded)
+    body = {"email": "fred@example.org", "code": crowded.code("fred@example.org")}
+    ticket = call(None, "/auth/register/verify", **body)(crowded).json["registration_token"]
+    body = {"email": "fred@example.org", "password": PASSWORD, "registration_token": ticket}
+    return call(None, "/auth/register/password", **body)(crowded)
+
+
+def create_project(crowded):
+    crowded.bob.bearer = crowded.bob.sign_in()
+    return call("bob", "/projects/", name="Tea Garden")(crowded)
+
+
+def reset(crowded):
+    with crowded.house.writing():
+        token = resets.link(accounts.named("bob")).rpartition("?")[2]
+    return call(None, "/auth/password/reset", token=token, password=PASSWORD)(crowded)
+
+
+def remove_member(crowded):
+    return call("alice", "/projects/orchard/members/n7", "DELETE")(crowded)
+
+
+def form(who, path, made=lambda crowded: {}, **fields):
+    """A form of a page, as somebody sends it or, without one, a visitor; `made` are the fields made for it."""
+
+    def sent(crowded):
+        browser = crowded.browser(who) if who else Browser(crowded.client.application.test_client())
+        fields["csrf"], given = browser.csrf(), made(crowded)
+        crowded.begin()
+        answer = browser.post(given.pop("path", path), **fields, **given)
+        assert "then=" not in (answer.location or ""), "not signed in"
+        return answer
+
+    return sent
+
+
+def of_invite(what, **fields):
+    """A form of an admin about an invite that was just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            draft = invites.read({"email": "hal@example.org", "project": "orchard"})
+            return {"path": f"/admin/invites/{invites.create(draft, invites.SHELL).id}/{what}"}
+
+    return form("root", "", made, **fields)
+
+
+def of_person(name, what, **fields):
+    """A form of an admin about an account."""
+    return form("root", "", lambda crowded: {"path": f"/admin/people/{crowded.id_of(name)}/{what}"}, **fields)
+
+
+def of_our_own(path, method="POST", **body):
+    """A call of our own API, about an invite that was just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            invite = invites.create(invites.read({"email": "hugo@example.org"}), invites.SHELL)
+        crowded.begin()
+        shown = {"Authorization": f"Bearer {crowded.key}"}
+        return crowded.client.open(path.format(id=invite.id), method=method, json=body or None, headers=shown)
+
+    return made
+
+
+def enter_code(crowded):
+    return {"code": by_key(crowded, "/api/invite/generate").json["code"]}
+
+
+def ticket(crowded):
+    address = {"email": "mary@example.org"}
+    call(None, "/auth/register/start", **address)(crowded)
+    body = {**address, "code": crowded.code("mary@example.org")}
+    return {**address, "ticket": call(None, "/auth/register/verify", **body)(crowded).json["registration_token"]}
+
+
+def mailed_code(crowded):
+    crowded.browser("frank").post("/verify/send")
+    return {"code": crowded.code("frank@example.org")}
+
+
+def reset_token(crowded):
+    with crowded.house.reading():
+        return {"token": resets.link(accounts.named("bob")).rpartition("?")[2]}
+
+
+def some_key(crowded):
+    with crowded.house.writing():
+        return {"path": f"/admin/keys/{keys.create('old').partition('/')[0]}/delete"}
+
+
+def some_preset(crowded):
+    with crowded.house.writing():
+        return {"path": f"/admin/presets/{presets.create('family', {'plan': 'gold'}).name}/delete"}
+
+
+FORMS = {
+    "/code": form(None, "/code", enter_code),
+    "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
+    "/register": form(None, "/register", lambda crowded: {"token": crowded.invite()}, user="nora", password=PASSWORD),
+    "/register/start": form(None, "/register/start", email="kim@example.org"),
+    "/register/password": form(None, "/register/password", ticket, password=PASSWORD),
+    "/verify": form("frank", "/verify", mailed_code),
+    "/verify/send": form("gina", "/verify/send"),
+    "/login": form(None, "/login", user="alice", password=PASSWORD),
+    "/logout": form("frank", "/logout"),
+    "/password/forgot": form(None, "/password/forgot", email="frank@example.org"),
+    "/password/reset": form(None, "/password/reset", reset_token, password=PASSWORD),
+    "/account/name": form("frank", "/account/name", display_name="Frank"),
+    "/account/password": form("gina", "/account/password", current_password=PASSWORD, password=PASSWORD),
+    "/account/sessions/end": form("frank", "/account/sessions/end", session="s7"),
+    "/account/sessions/end-others": form("frank", "/account/sessions/end-others"),
+    "/account/delete": form("henry", "/account/delete", current_password=PASSWORD),
+    "/admin/invites": form(
+        "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
+    ),
+    "/admin/invites/<invite_id>/revoke": of_invite("revoke"),
+    "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
+    "/admin/invites/<invite_id>/send": of_invite("send"),
+    "/admin/invites/<invite_id>/rotate": of_invite("rotate"),
+    "/admin/keys": form("root", "/admin/keys", once="once-" * 3, name="new"),
+    "/admin/keys/<key_id>/delete": form("root", "", some_key),
+    "/admin/presets": form("root", "/admin/presets", preset="choir", plan="gold", project="orchard"),
+    "/admin/presets/<name>/delete": form("root", "", some_preset),
+    "/admin/people/<user_id>/admin": of_person("gina", "admin"),
+    "/admin/people/<user_id>/disable": of_person("ida", "disable"),
+    "/admin/people/<user_id>/delete": of_person("jack", "delete"),
+    "/admin/people/<user_id>/reset": of_person("gina", "reset"),
+    "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
+    "/admin/projects/<slug>/delete": form("root", "/admin/projects/tea-garden-5/delete"),
+    "/admin/projects/<slug>/owner": form("root", "/admin/projects/orchard/owner", owner="frank"),
+}
+CALLS = {
+    "/invites_api": by_key,
+    "/api/invite": call("alice", "/api/invite", name="Anne"),
+    "/api/admin/invites": call("root", "/api/admin/invites", email="anne@example.org"),
+    "/api/invite/generate": lambda crowded: by_key(crowded, "/api/invite/generate"),
+    "/api/invite/validate": validate,
+    "/invites/<token>/accept": accept,
+    "/auth/register/with-invite": register_with_invite,
+    "/auth/login": call(None, "/auth/login", email="alice", password=PASSWORD),
+    "/auth/logout": log_out,
+    "/auth/token/refresh": refresh,
+    "/auth/register/start": call(None, "/auth/register/start", email="dora@example.org"),
+    "/auth/register/resend": call("alice", "/auth/register/resend"),
+    "/auth/register/verify": verify,
+    "/auth/register/password": choose_password,
+    "/auth/password/forgot": call(None, "/auth/password/forgot", email="alice@example.org"),
+    "/auth/password/reset": reset,
+    "/projects/": create_project,
+    "/projects/<slug>/members/<member_id>": remove_member,
+    "/projects/<slug>/invites": call("alice", "/projects/orchard/invites", email="gina@example.org"),
+    "/projects/<slug>/invites/<invite_id>": call("alice", "/projects/orchard/invites/i7", "DELETE"),
+    "/v1/invites": of_our_own("/v1/invites", invites=[{"email": "ines@example.org", "mail": True}] * 3),
+    "/v1/invites/<invite_id>": of_our_own("/v1/invites/{id}", "PATCH", ttl="2d", note="Hello", max_uses=2),
+    "/v1/invites/<invite_id>/revoke": of_our_own("/v1/invites/{id}/revoke"),
+    "/v1/invites/<invite_id>/rotate": of_our_own("/v1/invites/{id}/rotate"),
+    "/v1/invites/<invite_id>/resend": of_our_own("/v1/invites/{id}/resend"),
+    **FORMS,
+}
+PAGES = {
+    path: of_our_own(path, "GET")
+    for path in (
+        "/v1/invites",
+        "/v1/invites/{id}",
+        "/v1/events",
+        "/v1/events?type=invite.created",
+        "/v1/events?user=u7",
+        "/v1/events?invite={id}",
+        "/v1/events?type=invite.used&user=a-busy-admin",
+    )
+}
+
+
+def test_every_call_that_writes_is_counted_here():
+    rows = [row for dialect in ROUTES.values() for row in dialect]
+    writing = [row for row in rows if {"POST", "PATCH", "DELETE"} & set(row.methods.split()) and row.work != Work.LOOKS]
+    assert set(CALLS) == {row.path for row in writing}
+
+
+@pytest.mark.sqlite  # counts the instructions of SQLite's machine
+@pytest.mark.parametrize("path", CALLS)
+def test_a_call_does_as_much_beside_a_hundred_thousand_rows(crowded, path):
+    with crowded.counted() as done:
+        answer = CALLS[path](crowded)
+    assert answer.status_code < 400, answer.text
+    assert done < [STATEMENTS, 0], done
+    assert done[1] <= STEPS
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowded, path):
+    with crowded.counted() as done:
+        answer = PAGES[path](crowded)
+    assert answer.status_code == 200, answer.text
+    assert done < [STATEMENTS, 0], done
+    looks = 10 if "busy" in path or path.endswith("invite.created") else 1
+    assert done[1] <= looks * STEPS  # what no index has is looked for among 10,000
+
+
+@pytest.mark.sqlite
+def test_a_scan_would_have_been_counted(crowded):
+    with crowded.counted() as done, crowded.house.reading() as unit:
+        unit.connection.exec_driver_sql("SELECT count(*) FROM counters WHERE spent > 1").all()
+    assert done[1] > STEPS
+
+
+@pytest.mark.sqlite
+def test_what_ends_with_an_account_or_a_project_ends_at_once(crowded):
+    """One by one, ending 28,800 sessions took 79 seconds, and all who wrote meanwhile were refused."""
+    with crowded.counted() as done, crowded.house.writing():
+        accounts.disable(accounts.named("alice"))
+        accounts.disable(accounts.named("walter"))
+        projects.delete("orchard")
+    assert done[0] <= STATEMENTS

@@ -1,0 +1,325 @@
+"""Each rule that changes something tells what it does: exactly that, once, in the unit in which it is kept."""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+import clock
+from conftest import HASH, MAILS, make_settings
+from models import Event, Invite, Member, User
+from rules import (
+    accounts,
+    addresses,
+    changing,
+    events,
+    expiry,
+    first_admin,
+    invites,
+    keys,
+    legacy,
+    outbox,
+    own_account,
+    presets,
+    projects,
+    redemption,
+    registration,
+    resets,
+)
+from rules.accounts import Attempt, Names
+from rules.events import Actor
+from rules.projects import Plan
+from settings import HOME, in_force
+
+NEW = "new@example.org"
+SOMEBODY = Actor("somebody", "an id")
+ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9_-]{8}|HTwALnKL0001")  # a row's, or a key's
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A place where anybody may register."""
+    with in_force(make_settings(tmp_path / "instance", REGISTRATION="open", SMTP_URL=MAILS)) as chosen:
+        yield chosen
+
+
+class Place:
+    """What there is: anne, an admin, who owns the tea garden; bob, a member; dora, a stranger; and some invites."""
+
+    def __init__(self, house) -> None:
+        with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing() as unit:
+            anne, bob, _ = (accounts.create(Names(name), HASH) for name in ("anne", "bob", "dora"))
+            accounts.create(Names(email="unproven@example.org"), HASH)
+            accounts.set_admin(anne, True)
+            accounts.set_admin(accounts.create(Names("root"), HASH), True)
+            garden = projects.create(anne, Plan("Tea Garden"))
+            into = invites.read({"project": "tea-garden", "uses": 9})
+            self.into = invites.token(invites.create(into, accounts.as_maker(anne)))
+            redemption.accept(self.into, bob)
+            self.open = invites.token(invites.create(invites.read({}), accounts.as_maker(bob)))
+            self.short = invites.token(invites.create(invites.read({"ttl": "1m"}), invites.SHELL))
+            self.admins = invites.token(invites.create(invites.read({}, makes_admin=True), accounts.as_maker(anne)))
+            self.mailed = invites.token(invites.create(invites.read({"email": NEW}), invites.SHELL, mailed=True))
+            self.code = legacy.create(invites.SHELL)
+            self.key, _, self.password = keys.create("a key").partition("/")
+            self.sent = invites.mail_token(invites.find(self.mailed))
+            self.garden = garden.id
+            self.member = unit.session.scalars(select(Member.id).where(Member.user_id == bob.id)).one()
+            for letter in outbox.newest(10):
+                letter.attempts, letter.due_at = 1, None
+            code = registration.create_code("register", NEW, None)
+            code.used_at, code.client = clock.now(), "here"
+            unit.session.flush()
+        with house.reading():
+            self.ids = {each.username: each.id for each in accounts.newest(10)}
+
+
+def user(name: str) -> User:
+    return accounts.named(name)
+
+
+def invite(token: str) -> Invite:
+    return invites.find(token)
+
+
+def owner(place: Place) -> Member:
+    return projects.of_manager("tea-garden", user("anne"))
+
+
+def confirmed(name: str) -> Attempt:
+    return Attempt("", user(name).id, HASH, verified=True)
+
+
+def completed(place: Place) -> None:
+    with time_machine.travel(clock.now() - clock.HOUR, tick=False):
+        registration.complete(NEW, HASH, "here", None)
+
+
+def proven(place: Place) -> None:
+    registration.prove(user("bob"), registration.create_code("verify", "unproven@example.org", user("bob")))
+
+
+def prepared(place: Place) -> None:
+    drafts = [invites.read({}), invites.read({"email": "erin@example.org"})]
+    invites.add([invites.prepare(each, invites.SHELL, mailed=bool(each.email)) for each in drafts])
+
+
+Call = Callable[[Place], object]
+
+
+def twice(call: Call) -> Call:
+    """The same call, and at the same moment once more."""
+
+    def calls(place: Place) -> None:
+        with time_machine.travel(clock.now(), tick=False):
+            for _ in range(2):
+                call(place)
+
+    return calls
+
+
+# By the name of the rule, or rules: how it is called, and what it tells.
+TOLD: dict[str, tuple[Call, list[str]]] = {
+    "accounts.create": (lambda _: accounts.create(Names("new")), ["user.created"]),
+    "accounts.create, taking an address over": (
+        lambda _: accounts.create(Names(email="unproven@example.org"), HASH, proven=True),
+        ["user.disabled", "user.created"],
+    ),
+    "accounts.register": (
+        lambda place: accounts.register(place.into, Names("new"), HASH),
+        ["user.created", "invite.used", "member.joined"],
+    ),
+    "accounts.set_admin": (lambda _: accounts.set_admin(user("bob"), True), ["user.admin"]),
+    "accounts.set_admin, no longer": (
+        lambda _: accounts.set_admin(user("anne"), False),
+        ["user.admin", "invite.revoked"],
+    ),
+    "accounts.set_admin, the same": (lambda _: accounts.set_admin(user("anne"), True), []),
+    "accounts.disable": (lambda _: accounts.disable(user("bob")), ["user.disabled", "invite.revoked"]),
+    "accounts.disable, again": (
+        lambda _: (accounts.disable(user("dora")), accounts.disable(user("dora"))),
+        ["user.disabled"],
+    ),
+    "accounts.enable": (
+        lambda _: (accounts.disable(user("dora")), accounts.enable(user("dora"))),
+        ["user.disabled", "user.enabled"],
+    ),
+    "accounts.enable, who is": (lambda _: accounts.enable(user("bob")), []),
+    "accounts.remove": (lambda _: accounts.remove(user("bob")), ["member.removed", "user.deleted", "invite.revoked"]),
+    "addresses.prove": (lambda _: addresses.prove(user("bob"), "bob@example.org"), []),
+    "addresses.prove, taking it over": (
+        lambda _: addresses.prove(user("bob"), "unproven@example.org"),
+        ["user.disabled"],
+    ),
+    "addresses.release": (lambda _: addresses.release("unproven@example.org"), ["user.disabled"]),
+    "addresses.release, of a disabled account": (
+        lambda _: (accounts.disable(user("unproven@example.org")), addresses.release("unproven@example.org")),
+        ["user.disabled"],
+    ),
+    "changing.change": (
+        lambda place: changing.change(invite(place.open), {"ttl": "2d", "note": "new"}, invites.SHELL),
+        ["invite.extended", "invite.changed"],
+    ),
+    "changing.change, to what it is": (
+        lambda place: changing.change(invite(place.open), {"name": None, "max_uses": 1}, invites.SHELL),
+        [],
+    ),
+    "changing.extend": (lambda place: changing.extend(invite(place.open), clock.DAY), ["invite.extended"]),
+    "changing.resend": (lambda place: changing.resend(invite(place.mailed)), ["invite.extended", "invite.mailed"]),
+    "changing.resend, twice": (
+        twice(lambda place: changing.resend(invite(place.mailed))),
+        ["invite.extended", "invite.mailed"],
+    ),
+    "changing.rotate": (lambda place: changing.rotate(invite(place.open)), ["invite.rotated"]),
+    "changing.rotate, mailed": (
+        lambda place: changing.rotate(invite(place.mailed)),
+        ["invite.rotated", "invite.mailed"],
+    ),
+    "changing.revoke": (lambda place: changing.revoke(invite(place.open)), ["invite.revoked"]),
+    "changing.revoke, again": (
+        twice(lambda place: changing.revoke(invite(place.open))),
+        ["invite.revoked"],
+    ),
+    "changing.revoke_all_by": (lambda _: changing.revoke_all_by(user("bob")), ["invite.revoked"]),
+    "changing.revoke_all_by, again": (
+        lambda _: [changing.revoke_all_by(user("bob")) for _ in "12"],
+        ["invite.revoked"],
+    ),
+    "changing.revoke_admins_by": (lambda _: changing.revoke_admins_by(user("anne")), ["invite.revoked"]),
+    "changing.revoke_all_to": (lambda _: changing.revoke_all_to(projects.find("tea-garden")), ["invite.revoked"]),
+    "expiry.tell": (twice(lambda place: expiry.tell([invite(place.short).id])), ["invite.expired"]),
+    "first_admin.link": (twice(lambda _: first_admin.link()), ["invite.created"]),
+    "invites.create": (lambda _: invites.create(invites.read({}), invites.SHELL), ["invite.created"]),
+    "invites.create, mailed": (
+        lambda _: invites.create(invites.read({"email": NEW}), invites.SHELL, mailed=True),
+        ["invite.created", "invite.mailed"],
+    ),
+    "invites.create_token": (lambda _: invites.create_token(invites.Draft(), invites.SHELL), ["invite.created"]),
+    "invites.add": (prepared, ["invite.created", "invite.created", "invite.mailed"]),
+    "invites.mail": (lambda place: invites.mail(invite(place.mailed)), ["invite.mailed"]),
+    "keys.create": (lambda _: keys.create("new"), ["key.created"]),
+    "keys.add_imported": (
+        twice(lambda _: keys.add_imported(keys.ImportedKey("HTwALnKL0001", "x"))),
+        ["key.created"],
+    ),
+    "keys.delete": (lambda place: keys.delete(place.key), ["key.deleted"]),
+    "legacy.create": (lambda _: legacy.create(invites.SHELL), ["invite.created"]),
+    "legacy.use": (lambda place: legacy.use(place.code), ["invite.used"]),
+    "own_account.delete": (
+        lambda place: own_account.delete(confirmed("bob"), [place.ids["anne"]]),
+        ["member.removed", "user.deleted", "invite.revoked"],
+    ),
+    "presets.create": (lambda _: presets.create("family", {"uses": "5"}), ["preset.created"]),
+    "presets.delete": (
+        lambda _: (presets.create("family", {"uses": "5"}), presets.delete("family")),
+        ["preset.created", "preset.deleted"],
+    ),
+    "projects.create": (lambda _: projects.create(user("bob"), Plan("Orchard")), ["project.created"]),
+    "projects.create, sent twice": (
+        twice(lambda _: projects.create(user("bob"), Plan("Orchard"), id_="once")),
+        ["project.created"],
+    ),
+    "projects.invite": (
+        lambda place: projects.invite(owner(place), invites.read({"project": "tea-garden", "email": NEW})),
+        ["invite.created", "invite.mailed"],
+    ),
+    "projects.revoke_invite": (
+        lambda place: projects.revoke_invite(owner(place), invite(place.into).id),
+        ["invite.revoked"],
+    ),
+    "projects.remove": (lambda place: projects.remove(owner(place), place.member), ["member.removed"]),
+    "projects.hand_over": (lambda _: projects.hand_over("tea-garden", user("bob")), ["project.owner"]),
+    "projects.hand_over, to a stranger": (
+        lambda _: projects.hand_over("tea-garden", user("dora")),
+        ["member.joined", "project.owner"],
+    ),
+    "projects.hand_over, to its owner": (lambda _: projects.hand_over("tea-garden", user("anne")), []),
+    "projects.delete": (lambda _: projects.delete("tea-garden"), ["invite.revoked", "project.deleted"]),
+    "redemption.accept": (lambda place: redemption.accept(place.into, user("dora")), ["invite.used", "member.joined"]),
+    "redemption.accept, as an admin": (
+        lambda place: redemption.accept(place.admins, user("dora")),
+        ["invite.used", "user.admin"],
+    ),
+    "redemption.settle": (lambda place: redemption.settle(redemption.take(place.open), user("dora")), ["invite.used"]),
+    "registration.complete": (completed, ["user.created"]),
+    "registration.prove": (proven, ["user.disabled"]),
+    "resets.use": (lambda _: resets.use(resets.link(user("bob")).partition("?")[2], HASH), []),
+}
+
+
+def types(house, after: int) -> list[str]:
+    with house.reading() as unit:
+        return list(unit.session.scalars(select(Event.type).where(Event.number > after).order_by(Event.number)))
+
+
+def last(house) -> int:
+    with house.reading() as unit:
+        return unit.session.scalars(select(Event.number).order_by(Event.number.desc()).limit(1)).one()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_rule_tells_what_it_does_and_tells_nothing_if_it_is_not_kept(house, name):
+    place, (call, told) = Place(house), TOLD[name]
+    before = last(house)
+    with pytest.raises(KeyError), house.writing(), events.acting(SOMEBODY):
+        call(place)
+        raise KeyError
+    assert types(house, before) == []
+    with house.writing(), events.acting(SOMEBODY):
+        call(place)
+    assert sorted(types(house, before)) == sorted(told)
+
+
+def rules() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Each function of rules/, by its module and name."""
+    for path in sorted((HOME / "rules").glob("*.py")):
+        for each in ast.parse(path.read_text()).body:
+            if isinstance(each, ast.FunctionDef):
+                yield f"{path.stem}.{each.name}", each
+
+
+def called_by(name: str, rule: ast.FunctionDef) -> Iterator[str]:
+    """The functions that one calls, by their modules and names."""
+    for called in (each.func for each in ast.walk(rule) if isinstance(each, ast.Call)):
+        if isinstance(called, ast.Name):
+            yield f"{name.partition('.')[0]}.{called.id}"
+        elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            yield f"{called.value.id}.{called.attr}"
+
+
+@pytest.mark.any_database
+def test_every_rule_that_tells_something_is_called_here():
+    telling = {"events.tell", "events.tell_all", "events.tell_created", "events.tell_all_created"}
+    known = dict(rules())
+    while more := {name for name, rule in known.items() if set(called_by(name, rule)) & telling} - telling:
+        telling |= more
+    public = {each for each in telling if "._" not in each and not each.startswith("events.")}
+    assert public == {name.partition(",")[0] for name in TOLD}
+
+
+def test_nothing_that_is_told_opens_a_door_or_names_anybody(house):
+    """In `facts` there are ids, numbers and durations alone; who did something is called by a name, not an address."""
+    place = Place(house)
+    secret = {place.into, place.open, place.short, place.admins, place.mailed, place.code, place.password, place.sent}
+    for call, _ in TOLD.values():
+        with pytest.raises(KeyError), house.writing() as unit, events.acting(SOMEBODY):
+            call(place)
+            for each in unit.session.scalars(select(Event)):
+                facts = json.loads(each.facts or "{}")
+                facts.pop("preset", None)  # what the operator calls one, on every command line
+                assert {*facts.pop("fields", ())} <= {*changing.CHANGES}
+                values = [*facts.values()]
+                assert not secret & {*values}
+                assert all(isinstance(value, (int, type(None))) or ID.fullmatch(value) for value in values)
+                assert "@" not in each.actor
+            raise KeyError
+
+
+def test_a_name_among_the_facts_would_have_been_found():
+    assert ID.fullmatch("5b0e0c6e-0000-4000-8000-000000000000")
+    assert ID.fullmatch("HTwALnKL")
+    assert [each for each in ("Tea Garden", "bob", NEW, "0" * 64, "0123456789ab") if ID.fullmatch(each)] == []

@@ -1,0 +1,1 @@
+"""The web's machinery: what surrounds every request, whatever dialect it is in."""

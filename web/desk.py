@@ -1,0 +1,72 @@
+"""What the pages for the admins of the site share: their forms, their lists, and who may not see them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, make_response, request
+from werkzeug.exceptions import HTTPException
+
+from rules.refusals import Invalid, NotSignedIn, Refusal, together
+from settings import settings
+from web import cookies, html, requests
+from web.html import see_other
+
+HEADERS: Mapping[str, str] = html.HEADERS
+ROWS = 50  # of a list on one page
+
+_ONCE = re.compile("[A-Za-z0-9_-]{8,40}", re.ASCII)
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """Who is not signed in may do so, and comes back; all else is said as on every page."""
+    if not isinstance(error, NotSignedIn):
+        return html.refusal(error)
+    here = request.path if request.method == "GET" else "/admin"
+    return make_response(see_other(f"/login?{urlencode({'then': here, **cookies.note()})}"))
+
+
+def in_path(name: str) -> str:
+    """What the address of this request names."""
+    return str((request.view_args or {})[name])
+
+
+def as_typed(*names: str) -> dict[str, str]:
+    """What was given in the query under these names, good or not, to be shown again."""
+    return {name: text for name in names if (text := request.args.get(name))}
+
+
+def again(names: Sequence[str], number: str) -> dict[str, str]:
+    """What was sent in a form, good or not, to be shown again; its `once` is `number` if its own came damaged."""
+    given = {name: request.form.get(name, "") for name in names}
+    return given if _ONCE.fullmatch(given["once"]) else {**given, "once": number}
+
+
+def sent(*names: str) -> dict[str, str]:
+    """The fields of a form; raises Invalid with all that are there twice or hold what nobody wrote."""
+    return dict(zip(names, together(*(partial(requests.typed, name) for name in names)), strict=True))
+
+
+def once(text: str) -> str:
+    """The number of a form that may be used once; raises Invalid for one that no page of ours had."""
+    if not _ONCE.fullmatch(text):
+        raise Invalid.at("once", "format", "is not as it was on the page")
+    return text
+
+
+def kept(row: Any, *names: str) -> SimpleNamespace:
+    """These columns of a row, for a page that is written when its unit of work is over."""
+    return SimpleNamespace(**{name: getattr(row, name) for name in names})
+
+
+def next_page(given: Mapping[str, str], cursor: str) -> str:
+    """The address of the page of this list, filtered in the same way, that begins at a cursor."""
+    return f"{settings().root}{request.path}?{urlencode({**given, 'cursor': cursor})}"
+
+
+def done(path: str, what: str) -> Response:
+    """303, to the page at `path`, which says what was done (templates/admin/desk.html has the sentences)."""
+    return see_other(f"{path}?done={what}")
