@@ -24,7 +24,7 @@ from load import Call, Result, commits, load
 from prosody import missing, prosody
 
 import database
-from rules import accounts, invites, keys, sessions, tokens
+from rules import accounts, drafts, invites, keys, sessions, tokens
 from settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -92,10 +92,10 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
     house = database.open_database(settings)
     with house.writing():
         key = keys.create("bench")
-        token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+        token = invites.token(invites.create(drafts.Draft(), drafts.SHELL))
         guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
     with house.writing():
-        spent = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(accepts)]
+        spent = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(accepts)]
         invites.add(spent)
     return {
         "create by key": Call([f"/invites_api?key={key}"]),

@@ -15,7 +15,7 @@ from commands.base import CommandFailed, Examples, mail_note, opened_database, p
 from commands.presets import field_options, preset_option, refuse_empty
 from database import Database
 from models import Invite
-from rules import guests, invites, presets
+from rules import drafts, guests, invites, presets
 from rules.guests import Batch, Row
 from rules.refusals import Problem
 
@@ -73,7 +73,7 @@ def create(
     if (options.dry_run or options.keep_going or options.ignore_unknown) and not source:
         raise click.UsageError("--dry-run, --keep-going and --ignore-unknown are about a file: give --from, too.")
     refuse_empty(given)
-    batch = Batch({name: value for name, value in given.items() if value}, invites.SHELL, admin, mail)
+    batch = Batch({name: value for name, value in given.items() if value}, drafts.SHELL, admin, mail)
     with opened_database() as opened:
         if source:
             create_from_file(opened, batch, source, options)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, g, request
 
 import clock
-from rules import accounts, changing, fields, invites, listing, places, presets, projects, timeline, tokens
+from rules import accounts, changing, drafts, fields, invites, listing, places, presets, projects, timeline, tokens
 from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
 from rules.statistics import weeks
@@ -25,7 +25,7 @@ MOST_AT_ONCE = 500
 WEEKS = 12
 
 _FILTER = ("status", "q", "project", "maker", "email", "cursor")
-_DRAFT = (*invites.READERS, "preset")
+_DRAFT = (*drafts.READERS, "preset")
 _OF_INVITE = (*_DRAFT, "count", "once", "admin", "mail")
 
 refusal = desk.refusal

@@ -16,8 +16,8 @@ from werkzeug.http import http_date
 from clock import iso
 from dialects.shapes import agentbot as shapes
 from rules import accounts, fields, invitations, invites, legacy, listing, places, presets, refusals, tokens
+from rules.drafts import Maker
 from rules.idempotency import Once
-from rules.invites import Maker
 from rules.listing import Filter, Listed
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn

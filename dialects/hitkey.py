@@ -28,7 +28,7 @@ from rules import (
 )
 from rules.accounts import Names
 from rules.idempotency import Once
-from rules.redemption import Taken
+from rules.redemption import Used
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
@@ -83,8 +83,8 @@ def register_with_invite(body: shapes.Registration) -> shapes.JoinedSignIn:
     password_hash = passwords.hash(passwords.check(body["password"], names.username))
 
     def register() -> shapes.JoinedSignIn:
-        user, invite = accounts.register(body["invite_token"], names, password_hash)
-        return {**_signed_in(sessions.start(user), user), **_joined(invite)}
+        user, used = accounts.register(body["invite_token"], names, password_hash)
+        return {**_signed_in(sessions.start(user), user), **_joined(used)}
 
     return committed(register)
 
@@ -278,8 +278,8 @@ def _invitation(told: invitations.Invitation) -> shapes.Invitation:
     }
 
 
-def _joined(invite: Taken) -> shapes.Joined:
-    slug, url = redemption.destination(invite)
+def _joined(used: Used) -> shapes.Joined:
+    slug, url = redemption.destination(used.invite)
     return {"project_slug": slug, "redirect_url": url}
 
 

@@ -13,6 +13,7 @@ from rules import (
     addresses,
     changing,
     counters,
+    drafts,
     events,
     fields,
     ids,
@@ -23,6 +24,7 @@ from rules import (
     searching,
     sessions,
     tokens,
+    uses,
 )
 from rules.events import Told
 from rules.refusals import (
@@ -37,6 +39,7 @@ from rules.refusals import (
     UsernameTaken,
     UserNotFound,
 )
+from rules.uses import Taken
 from settings import settings
 
 MOST_FAILURES = 100
@@ -65,21 +68,40 @@ class Attempt:
     is_unfinished: bool = False
 
 
-def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Taken]:
-    """Create an account with an invite: both happen, or neither. Returns the account and the invite that was used.
+def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Used]:
+    """Create an account with an invite: both happen, or neither. Returns the account, and how it has used the invite.
 
     An invite for one address gives that address to the account. It counts as verified only if the token came from the
     mail to that address: the invite's other link can be seen without access to that mailbox.
 
-    Raises InviteNotFound, InviteUsed, InviteExpired, EmailMismatch, UsernameTaken, EmailInUse or AlreadyMember.
+    One for a whole domain needs an address there, and its use waits until that is proved; one with `approve` waits for
+    somebody's yes. The account may sign in meanwhile.
+
+    Raises what `redemption.accept` does, UsernameTaken, EmailInUse, or Invalid where an address is needed.
     """
+    found = invites.find(token)
     redemption.hold_claim(token)
-    invite = redemption.take(token)
+    if found.approve or fields.is_domain(found.email):
+        return _register_later(found, token, names, password_hash)
+    invite = uses.take(token)
     _refuse_other_address(invite, names)
     proven = redemption.proves_mailbox(invite, token)
     user = create(replace(names, email=invite.email or names.email), password_hash, proven)
     redemption.settle(invite, user)
-    return user, invite
+    return user, redemption.Used(invite)
+
+
+def _register_later(invite: Invite, token: str, names: Names, password_hash: str) -> tuple[User, redemption.Used]:
+    uses.hold(invite)
+    uses.refuse_unusable(invite)
+    _refuse_other_address(invite, names)
+    if fields.is_domain(invite.email):
+        user = create(names, password_hash)
+        return user, redemption.wait_for_proof(invite, user)
+    proven = redemption.proves_mailbox(invite, token)
+    user = create(replace(names, email=invite.email or names.email), password_hash, proven)
+    uses.wait(invite, "approval", None, user_id=user.id)
+    return user, redemption.Used(invite, "approval")
 
 
 def refuse_names(token: str, names: Names) -> Names:
@@ -92,7 +114,7 @@ def refuse_names(token: str, names: Names) -> Names:
     _refuse_other_address(invite, names)
     if names.username and session().scalar(select(User.id).where(User.username == names.username)):
         raise UsernameTaken
-    email = invite.email or names.email
+    email = names.email if fields.is_domain(invite.email) else invite.email or names.email
     held_by = addresses.holder(email) if email else None
     if held_by and (held_by.email_verified_at or not redemption.proves_mailbox(invite, token)):
         raise EmailInUse
@@ -186,9 +208,9 @@ def is_admin(user: User | sessions.Account) -> bool:
     return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
 
 
-def as_maker(user: User | sessions.Account) -> invites.Maker:
+def as_maker(user: User | sessions.Account) -> drafts.Maker:
     """The Maker of the invites that an account creates."""
-    return invites.Maker(user.called, trusted=is_admin(user), user=user)
+    return drafts.Maker(user.called, trusted=is_admin(user), user=user)
 
 
 def find(name: str) -> User | None:
@@ -235,7 +257,7 @@ def search(text: str | None, after: places.Place | None, limit: int) -> Sequence
 
 def used_by(user: User) -> Sequence[Invite]:
     """The invites that an account has used, the latest use first, at most 100."""
-    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id)
+    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id, Redemption.redeemed_at.is_not(None))
     return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
 
 
@@ -304,6 +326,7 @@ def remove(user: User) -> int:
     if slugs := session().scalars(owned).all():
         raise OwnsProjects([slug for slug in slugs if slug])
     revoked = changing.revoke_all_by(user)
+    uses.give_back_all(Redemption.user_id == user.id, "released")
     left = session().scalars(delete(Member).where(Member.user_id == user.id).returning(Member.project_id))
     events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
     user.deleted_at = clock.now()
@@ -315,6 +338,13 @@ def remove(user: User) -> int:
     return revoked
 
 
-def _refuse_other_address(invite: Invite | redemption.Taken, names: Names) -> None:
-    if invite.email and names.email not in (None, invite.email):
+def _refuse_other_address(invite: Invite | Taken, names: Names) -> None:
+    if fields.is_domain(invite.email):
+        if names.email is None:
+            raise Invalid.at(
+                "email", "required", "is needed: this invitation is for addresses at %(domain)s", domain=invite.email
+            )
+        if not fields.is_at(names.email, str(invite.email)):
+            raise EmailMismatch(bound_to=invite.email)
+    elif invite.email and names.email not in (None, invite.email):
         raise EmailMismatch(bound_to=invite.email)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Code, User
-from rules import changing, events, fields, sessions
+from rules import changing, events, fields, sessions, waiting
 from rules.refusals import EmailInUse
 
 
@@ -31,8 +31,12 @@ def is_registering(email: str) -> bool:
 
 
 def prove(user: User, email: str) -> None:
-    """Give an account an address, as verified; raises EmailInUse if another account has verified it."""
+    """Give an account an address, as verified; raises EmailInUse if another account has verified it.
+
+    Its uses of invites that waited for this proof go on.
+    """
     release(email, user)
+    waiting.proved(user, email)
     user.email, user.email_verified_at = email, clock.now()
 
 

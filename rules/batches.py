@@ -6,14 +6,14 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from models import Invite, Project
-from rules import fields, invites, presets
-from rules.invites import MOST_USES, Draft, Maker
+from rules import drafts, fields, invites, presets
+from rules.drafts import MOST_USES, Draft, Maker
 from rules.refusals import Invalid, Problem, UnknownField, problem, together
 
 MOST = 1000
 
 # What an object of JSON may have in it; `uses` is called max_uses there.
-MEMBERS = (*("max_uses" if name == "uses" else name for name in invites.READERS), "makes_admin", "preset", "mail")
+MEMBERS = (*("max_uses" if name == "uses" else name for name in drafts.READERS), "makes_admin", "preset", "mail")
 
 Asked = Mapping[str, Any]
 

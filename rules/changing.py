@@ -1,22 +1,27 @@
 """How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, update
 
 import clock
 from database import connection, session
 from models import Invite, Project, User
-from rules import events, fields, invites, presets, searching, states, tokens
+from rules import events, fields, invites, presets, searching, states, tokens, uses
+from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
-from rules.invites import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.refusals import Invalid, together
 from settings import settings
 
-_UNSPENT = Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None)  # expired ones too: they could be extended
+# Expired ones, too: they could be extended. And those whose last uses wait.
+_UNSPENT = Invite.uses - Invite.waiting < Invite.max_uses, Invite.revoked_at.is_(None)
+
+
+# What waits of an invite that is revoked has been released.
+_REVOKED: Mapping[str, Any] = {"uses": Invite.uses - Invite.waiting, "waiting": 0, "lapses_at": None}
 
 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
@@ -35,13 +40,13 @@ def extend(invite: Invite, ttl: timedelta | None) -> None:
     _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
 
 
-CHANGES = ("ttl", "name", "note", "max_uses")
+CHANGES = ("ttl", "name", "note", "data", "max_uses")
 
 
 def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     """Change what is given of CHANGES, by somebody who may create invites as `maker`. A `ttl` counts from now.
 
-    A name or note of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
+    A name, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
     InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for example.
     The invite is held (`invites.held`), so that it is not used meanwhile.
     """
@@ -54,6 +59,7 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
     if is_prolonged and ttl is None and not maker.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
+    _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
         setattr(invite, name, values[name])
@@ -65,8 +71,18 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
         _tell("invite.changed", invite, {"fields": changed})
 
 
+def _drop_lapsed(invite: Invite) -> None:
+    """Take the uses that have lapsed out of the count, in one change of the row with all others."""
+    if lapsed := uses.lapse(invite):
+        invite.uses, invite.waiting, invite.lapses_at = (
+            invite.uses - lapsed,
+            invite.waiting - lapsed,
+            uses.first_lapse(invite),
+        )
+
+
 def _refuse_uses(invite: Invite, most: int) -> None:
-    if most < invite.uses:
+    if most < invite.uses - uses.lapsed(invite):
         raise Invalid.at("max_uses", "range", "must be at least %(uses)s, since it was used as often", uses=invite.uses)
     if invite.makes_admin and most != 1:
         raise Invalid.at("max_uses", "range", "must be 1 for an invite that makes an admin")
@@ -80,6 +96,7 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "name": _or_none(fields.name),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
+    "data": _or_none(fields.data),
     "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
 }
 
@@ -115,10 +132,32 @@ def rotate(invite: Invite) -> None:
 
 
 def revoke(invite: Invite) -> None:
-    """Revoke an invite, so that it cannot be used any more. Its row stays; to revoke it again changes nothing."""
-    revoked = update(Invite).where(Invite.id == invite.id, Invite.revoked_at.is_(None)).values(revoked_at=clock.now())
+    """Revoke an invite, so that it cannot be used any more; what waits ends. Its row stays.
+
+    To revoke it again changes nothing.
+    """
+    _revoke(invite, "invite.revoked")
+
+
+def decline(invite: Invite) -> None:
+    """Revoke an invite for one person, since that person does not want it.
+
+    Raises InviteUsed or InviteExpired unless it is active, and Invalid for one that several may use.
+    """
+    states.refuse_unusable(invite)
+    if invite.max_uses > 1:
+        raise Invalid.at("code", "shared", "is for several people and cannot be declined")
+    _revoke(invite, "invite.declined")
+
+
+def _revoke(invite: Invite, told: str) -> None:
+    this = Invite.id == invite.id, Invite.revoked_at.is_(None)
+    if invite.waiting:
+        uses.hold_all(*this)
+        uses.end_all(and_(*this))
+    revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
     if session().execute(revoked.returning(Invite.id)).first():
-        _tell("invite.revoked", invite)
+        _tell(told, invite)
 
 
 def revoke_all_by(maker: User, project_id: str | None = None) -> int:
@@ -139,19 +178,25 @@ def revoke_all_to(project: Project) -> int:
 
 def hold_all_by(maker: User, invite_id: str) -> None:
     """Lock the invites that `revoke_all_by` would revoke, and one more, until this unit ends."""
-    connection().execute(_held(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), Invite.id == invite_id)))
+    uses.hold_all(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), Invite.id == invite_id))
+
+
+def cap_all_by(maker: User, project_id: str, until: datetime) -> None:
+    """Let the open invites that an account created to a project expire at this moment at the latest."""
+    these = and_(Invite.maker_id == maker.id, Invite.project_id == project_id, *_UNSPENT)
+    uses.hold_all(these)
+    late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
+    connection().execute(update(Invite).where(these, late).values(expires_at=until))
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:
-    revoke = update(Invite).where(Invite.id.in_(_held(*which, *_UNSPENT))).values(revoked_at=clock.now())
+    these = and_(*which, *_UNSPENT)
+    uses.hold_all(these)
+    uses.end_all(these)
+    revoke = update(Invite).where(these).values(**_REVOKED, revoked_at=clock.now())
     revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()
     events.tell_all("invite.revoked", (Told({"invite_id": each.id, "project_id": each.project_id}) for each in revoked))
     return len(revoked)
-
-
-def _held(*which: ColumnElement[bool]) -> Select[str]:
-    """The ids of invites, locked in their order: two who lock several in another order may wait for one another."""
-    return select(Invite.id).where(*which).order_by(Invite.id).with_for_update()
 
 
 def _tell(type_: str, invite: Invite, facts: dict[str, Any] | None = None) -> None:

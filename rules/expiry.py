@@ -1,23 +1,27 @@
-"""That invites expired: nobody does it, so the caretaker tells it, once for each moment at which one expired."""
+"""What ends by itself: invites expire, uses that wait lapse, an access to a project ends. The caretaker tells it.
+
+Nothing waits for the caretaker to be over: what has ended counts no more from that moment on.
+"""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, select
 
 import clock
 from database import session
-from models import Event, Invite
-from rules import events, states
+from models import Event, Invite, Member, Redemption
+from rules import changing, events, joining, uses
 from rules.events import Told
 from settings import settings
 
+ENDED_AT_ONCE = 100
 AT_ONCE = 500  # invites in one unit of work, since other writers wait for it
 LOOKED_BACK = clock.DAY  # so that nothing is left out when the clock was ahead for a while
 
 
 def untold() -> list[str]:
     """The ids of at most 500 invites that expired without that being told, the first to expire first."""
-    found = select(Invite.id).where(*_expired(), Invite.expires_at > _told_until(), ~_is_told())
+    found = select(Invite.id).where(_expired(), Invite.expires_at > _told_until(), ~_is_told())
     return list(session().scalars(found.order_by(Invite.expires_at).limit(AT_ONCE)))
 
 
@@ -25,7 +29,7 @@ def tell(ids: list[str]) -> None:
     """Tell of these invites that they expired, but of none that was extended, or of which it was told, meanwhile."""
     # Locked first: then what another process has told in the meantime is seen.
     session().execute(select(Invite.id).where(Invite.id.in_(ids)).order_by(Invite.id).with_for_update())
-    found = select(Invite).where(Invite.id.in_(ids), *_expired(), ~_is_told()).order_by(Invite.expires_at)
+    found = select(Invite).where(Invite.id.in_(ids), _expired(), ~_is_told()).order_by(Invite.expires_at)
     events.tell_all(
         "invite.expired",
         [
@@ -35,8 +39,35 @@ def tell(ids: list[str]) -> None:
     )
 
 
-def _expired() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return states.in_state("expired", clock.now()), Invite.expires_at.is_not(None)
+def lapsed() -> list[str]:
+    """The ids of at most 500 uses that have lapsed, and are still in the counts of their invites."""
+    found = select(Redemption.id).where(uses.WAITS, Redemption.until <= clock.now())
+    return list(session().scalars(found.order_by(Redemption.until).limit(AT_ONCE)))
+
+
+def give_back(ids: list[str]) -> None:
+    """Give these uses back, but for those that go on meanwhile."""
+    uses.give_back_all(and_(Redemption.id.in_(ids), Redemption.until <= clock.now()), "lapsed")
+
+
+def ended() -> list[str]:
+    """The ids of at most 100 memberships whose access has ended."""
+    found = select(Member.id).where(Member.ends_at <= clock.now())
+    return list(session().scalars(found.order_by(Member.ends_at).limit(ENDED_AT_ONCE)))
+
+
+def end(ids: list[str]) -> None:
+    """End these memberships, with the open invites that they created there, but for those extended meanwhile."""
+    for member_id in ids:
+        member = session().get(Member, member_id, populate_existing=True)
+        if member and member.ends_at and member.ends_at <= clock.now():
+            changing.revoke_all_by(member.user, member.project_id)
+            joining.end(member_id)
+
+
+def _expired() -> ColumnElement[bool]:
+    """The condition for an invite that expired with uses left; one whose last use waits is told of once that lapsed."""
+    return and_(Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None), Invite.expires_at <= clock.now())
 
 
 def _is_told() -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ empty text for "not given" wherever a value may be left out.
 """
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,6 +18,8 @@ from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, Username
 from settings import origin, settings, texts
 
 LONGEST_ADDRESS = 254
+LONGEST_ACCESS = 3650 * clock.DAY
+LARGEST_DATA = 2048  # bytes
 
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
 _IN_NAMES = ".'’-,&·・׳״()/_\u2010\u2011"
@@ -98,6 +101,32 @@ def email(value: object) -> str:
     if address.rpartition("@")[2].lower() not in (checked.domain, checked.ascii_domain):
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
+
+
+def invited_email(value: object) -> str:
+    """For whom an invite is: one address, or ``@example.org`` for anyone with an address in exactly that domain."""
+    written = plain(value, "email").strip(" ")
+    if not written.startswith("@"):
+        return email(value)
+    try:
+        return domain_of(email(f"anyone{written}"))
+    except Invalid:
+        _refuse("email", "domain", "is not a valid domain (example: @example.org)")
+
+
+def is_domain(value: str | None) -> bool:
+    """Whether what an invite is for is a whole domain, not one address."""
+    return value is not None and value.startswith("@")
+
+
+def domain_of(address: str) -> str:
+    """The domain of a stored address, as ``@example.org``."""
+    return "@" + address.rpartition("@")[2]
+
+
+def is_at(address: str, domain: str) -> bool:
+    """Whether a stored address is in exactly this domain, ``@example.org``; no sub-domain is."""
+    return domain_of(address) == domain
 
 
 def typed_name(value: str) -> str:
@@ -204,6 +233,39 @@ def boolean(value: object, field: str) -> bool:
     if not isinstance(value, bool):
         _refuse(field, "boolean", "must be true or false")
     return value
+
+
+def flag(value: object, field: str) -> bool:
+    """True or false, as JSON has them or as a form or a query says them: yes, on, true, 1, or no, off, false, 0."""
+    known = {**dict.fromkeys(("yes", "on", "true", "1"), True), **dict.fromkeys(("no", "off", "false", "0"), False)}
+    if isinstance(value, str) and (said := known.get(value.strip().lower())) is not None:
+        return said
+    return boolean(value, field)
+
+
+def access(value: object) -> timedelta | None:
+    """How long a guest stays in the project, from text such as ``30d``; None for ``never`` or ``forever``: no end."""
+    written = _digits(value, "access")
+    if written.strip().lower() in ("never", "forever"):
+        return None
+    length = duration(written, "access", N_("must be a number and a unit, such as 30d or 12 weeks"))
+    if not clock.MINUTE <= length <= LONGEST_ACCESS:
+        _refuse("access", "range", "must be between 1m and %(longest)s", longest=clock.spell(LONGEST_ACCESS))
+    return length
+
+
+def data(value: object) -> str:
+    """A JSON object of at most 2 KiB for the operator's programs, given as one or as its text; as text."""
+    try:
+        read = json.loads(value) if isinstance(value, str) else value
+        written = json.dumps(read, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        _refuse("data", "json", 'must be a JSON object, such as {"seat": 12}')
+    if not isinstance(read, Mapping):
+        _refuse("data", "object", 'must be a JSON object, such as {"seat": 12}')
+    if len(written.encode()) > LARGEST_DATA:
+        _refuse("data", "maxLength", "is longer than %(longest)s bytes", longest=LARGEST_DATA)
+    return written
 
 
 def role(value: object) -> str:

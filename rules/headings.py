@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NoReturn
 
-from rules.invites import READERS
+from rules.drafts import READERS
 from rules.listing import Listed
 from rules.refusals import Invalid
 

@@ -76,7 +76,7 @@ def _read(row: Any) -> Invitation:
 _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
-        *(getattr(Invite, name) for name in ("uses", "max_uses", "revoked_at", "expires_at")),
+        *(getattr(Invite, name) for name in ("uses", "max_uses", "lapses_at", "revoked_at", "expires_at")),
         Project.name.label("project_name"),
         Project.slug,
         User.display_name,

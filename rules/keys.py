@@ -10,7 +10,8 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import ApiKey
-from rules import events, fields, tokens
+from rules import events, fields, holds, tokens
+from rules.drafts import Maker
 from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 
 LONGEST = 3650 * clock.DAY
@@ -34,6 +35,11 @@ class VerifiedKey:
     name: str | None
     may: Collection[str] = ("create",)
     preset: str | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """The inviter, for the invites that the key creates."""
+        return Maker(f"API key {self.name or self.id}", key_id=self.id, preset=self.preset)
 
     def refuse_without(self, scope: str) -> None:
         """Raise ScopeMissing unless the key has this scope."""
@@ -124,10 +130,14 @@ def bound_to(preset: str) -> Sequence[ApiKey]:
 
 
 def delete(key_id: str) -> None:
-    """Delete a key for good, by its id or by the whole ID/SECRET; the invites it created stay. Raises NoSuchKey."""
+    """Delete a key for good, by its id or by the whole ID/SECRET; what it holds is given back. Raises NoSuchKey.
+
+    The invites it created stay.
+    """
     key = session().get(ApiKey, key_id.strip().partition("/")[0])
     if key is None:
         raise NoSuchKey
+    holds.end_all_of(key.id)
     session().delete(key)
     events.tell("key.deleted", facts={"key": key.id})
 

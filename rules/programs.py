@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models import Invite
 from rules import events, invites
-from rules.invites import Maker
+from rules.drafts import Maker
 from rules.keys import VerifiedKey
 from rules.refusals import Forbidden, ScopeMissing
 
@@ -58,4 +58,4 @@ class Program:
 
 def by_key(key: VerifiedKey) -> Program:
     """The caller who shows this key."""
-    return Program(invites.by_key(key), key.may)
+    return Program(key.maker, key.may)

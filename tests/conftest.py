@@ -41,7 +41,7 @@ from chromium import Window, started
 from faults import figures
 from models import ApiKey, Code, Invite
 from programs import require
-from rules import accounts, invites, keys, passwords, presets, projects, sessions, tokens
+from rules import accounts, drafts, invites, keys, passwords, presets, projects, sessions, tokens
 from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
@@ -197,7 +197,7 @@ def make_invite(house):
 
     def make(**given):
         with house.writing():
-            return invites.token(invites.create(invites.read(given), invites.SHELL))
+            return invites.token(invites.create(drafts.read(given), drafts.SHELL))
 
     return make
 
@@ -289,7 +289,7 @@ def fill(house):
     def insert(count):
         with house.writing():
             for _ in range(count):
-                invites.create(invites.Draft(), invites.SHELL)
+                invites.create(drafts.Draft(), drafts.SHELL)
 
     return insert
 
@@ -371,10 +371,10 @@ def seeded(house, settings, tmp_path):
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
         presets.create("family", {"plan": "gold", "uses": "5"})
         unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
-        made = invites.prepare(invites.Draft(email="dora@example.org"), invites.SHELL, mailed=True)
+        made = invites.prepare(drafts.Draft(email="dora@example.org"), drafts.SHELL, mailed=True)
         made.id = SOME_ID
         invites.add([made])
-        invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")), id_=OTHER_ID)
+        invites.create(drafts.Draft(), accounts.as_maker(accounts.named("anne")), id_=OTHER_ID)
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
     house.close()

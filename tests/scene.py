@@ -14,7 +14,7 @@ import clock
 import database
 from chromium import Window
 from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
-from rules import accounts, addresses, changing, invites, keys, presets, projects, redemption, resets, sessions
+from rules import accounts, addresses, changing, drafts, invites, keys, presets, projects, redemption, resets, sessions
 from settings import in_force
 
 CALLED = {"SITE_NAME": "Garden Club"}
@@ -150,7 +150,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
 
 
 def _make(**given: object) -> str:
-    draft = invites.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
+    draft = drafts.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
     return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
 
 

@@ -21,7 +21,7 @@ from database import Interrupted, Unavailable, schema
 from faults.crowd import JSON, Place
 from models import User
 from programs import require
-from rules import accounts, invites, keys, projects, sessions
+from rules import accounts, drafts, invites, keys, projects, sessions
 from rules.refusals import RateLimited
 from settings import Settings, database_url, in_force
 from upkeep import transfer, upgrade
@@ -264,16 +264,16 @@ def furnish(settings: Settings, count: int) -> dict[str, str]:
         with house.writing() as unit:
             alice = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
             garden = projects.create(alice, projects.Plan("Jardín"))
-            invites.create(invites.Draft(email="dora@example.org", note="ünï"), invites.SHELL, mailed=True)
+            invites.create(drafts.Draft(email="dora@example.org", note="ünï"), drafts.SHELL, mailed=True)
             unit.flush()
             pair, key = sessions.start(alice), keys.create("test")
             accounts.register(
-                invites.create_token(invites.Draft(project=garden.slug), invites.SHELL), accounts.Names("bob"), HASH
+                invites.create_token(drafts.Draft(project=garden.slug), drafts.SHELL), accounts.Names("bob"), HASH
             )
         tokens = []
         for _ in range(0, count, 1000):
             with house.writing():
-                made = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(min(1000, count))]
+                made = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(min(1000, count))]
                 invites.add(made)
                 tokens += [invites.token(each) for each in made]
     house.close()

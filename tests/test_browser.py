@@ -17,7 +17,7 @@ from conftest import HASH, PASSWORD, Mailbox, free_port, make_settings, servers,
 from database import session
 from models import Base, SchemaVersion
 from programs import require
-from rules import accounts, changing, invites, legacy, projects
+from rules import accounts, changing, drafts, invites, legacy, projects
 from settings import in_force
 
 pytestmark = pytest.mark.any_database
@@ -89,7 +89,7 @@ def invite_by_alice(house, garden):
 
     def make(mailed=False, **given):
         with house.writing():
-            draft = invites.read({"project": "tea-garden", **given})
+            draft = drafts.read({"project": "tea-garden", **given})
             return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=mailed))
 
     return make
@@ -203,7 +203,7 @@ def test_a_mailed_invitation_is_for_its_address_and_proves_it(window, invite_by_
 @pytest.mark.long
 def test_the_code_field_takes_links_tokens_and_short_codes(window, house, make_invite):
     with house.writing():
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
     token = make_invite()
     for typed in (code, token, f"  {window.origin}/invite?{token} "):
         window.open("/")

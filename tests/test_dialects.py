@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import PASSWORD
-from rules import invites
+from rules import drafts, invites
 
 MAKERS = [
     "our own API",
@@ -37,8 +37,8 @@ def make(client, house, key, alice, root, invite_api):
             return client.post("/api/admin/invites", headers=root.bearer, json=body).json["code"]
         if maker == "HitKey's mail":
             with house.writing():
-                draft = invites.read({"email": "charlie@example.org"})
-                return invites.mail_token(invites.create(draft, invites.SHELL, mailed=True))
+                draft = drafts.read({"email": "charlie@example.org"})
+                return invites.mail_token(invites.create(draft, drafts.SHELL, mailed=True))
         if maker == "HitKey's project":
             client.post("/projects/", headers=alice.bearer, json={"name": "Garden"})
             body = {"email": "charlie@example.org"}

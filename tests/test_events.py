@@ -20,7 +20,7 @@ from cli import main
 from commands.events import spoken
 from conftest import COMMAND, HASH, Browser, naming, seen
 from models import Event
-from rules import accounts, activity, changing, events, invites, keys, projects, redemption, timeline
+from rules import accounts, activity, changing, drafts, events, invites, keys, projects, redemption, timeline
 from rules.events import Actor
 from rules.timeline import Filter
 from settings import in_force
@@ -71,7 +71,7 @@ def told(house):
         ids |= {"anne": anne.id, "dora": dora.id, "garden": garden.id, "key": keys.create("script").partition("/")[0]}
     with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing():
         given = {"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "uses": "2"}
-        invite = invites.create(invites.read(given), accounts.as_maker(anne), mailed=True)
+        invite = invites.create(drafts.read(given), accounts.as_maker(anne), mailed=True)
         with events.acting(events.person(anne)):
             changing.extend(invite, 2 * clock.WEEK)
             changing.rotate(invite)
@@ -362,7 +362,7 @@ def test_an_erased_person_is_a_deleted_account_and_who_is_unknown_is_said_to_be(
 
 def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
     with house.writing(), events.acting(Actor("Root", None)):
-        other = invites.create(invites.read({"name": "Erin"}), invites.SHELL)
+        other = invites.create(drafts.read({"name": "Erin"}), drafts.SHELL)
         changing.extend(other, None)
         events.tell("invite.changed", invite_id=other.id, facts={"fields": ["name", "note"]})
         other_id = other.id

@@ -9,7 +9,7 @@ import pytest
 
 import clock
 from conftest import COMMAND, naming
-from rules import guests, invites
+from rules import drafts, guests
 from rules.guests import Batch
 from rules.refusals import Invalid
 
@@ -91,7 +91,7 @@ def test_a_row_is_named_by_the_line_where_it_begins():
 def test_wrong_cells_are_found_in_every_row(house):
     rows = guests.read(b"name,email,ttl\nAnne,anne@example.org,3d\n<b>,x,soon\nBob,,,more\n")
     with house.reading():
-        checked = list(Batch({}, invites.SHELL).prepare(rows))
+        checked = list(Batch({}, drafts.SHELL).prepare(rows))
     assert [invite is not None for _, invite, _ in checked] == [True, False, False]
     assert [[each.field for each in problems] for _, _, problems in checked] == [[], ["name", "email", "ttl"], [""]]
 

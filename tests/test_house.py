@@ -158,6 +158,7 @@ def application(tmp_path_factory):
 def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, application):
     facts = {
         "InviteExpired": (clock.now(),),
+        "InviteHeld": (clock.now(),),
         "RateLimited": (7,),
         "OwnsProjects": (["garden"],),
         "Invalid": (refusals.problem("name", "rule", "is odd"),),

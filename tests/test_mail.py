@@ -17,7 +17,7 @@ from conftest import PASSWORD, free_port, make_settings, wait_for
 from delivery import mail
 from delivery.outbox import backoff, deliver_one
 from models import Letter
-from rules import accounts, changing, invites, outbox, projects, timeline
+from rules import accounts, changing, drafts, invites, outbox, projects, timeline
 from rules.refusals import InviteExpired, LetterNotFound
 from settings import in_force
 
@@ -59,7 +59,7 @@ def mail_invite(house):
 
     def make(email="dora@example.org", **given):
         with house.writing():
-            made = invites.create(invites.read({"email": email, **given}), invites.SHELL, mailed=True)
+            made = invites.create(drafts.read({"email": email, **given}), drafts.SHELL, mailed=True)
             return invites.token(made)
 
     return make
@@ -119,7 +119,7 @@ def test_accepting_with_the_mailed_link_proves_the_accounts_own_address_and_no_o
 
 def test_an_invite_that_is_not_made_is_not_mailed(house, letters, mail_invite):
     with pytest.raises(ZeroDivisionError), house.writing():
-        invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
         1 / 0  # noqa: B018
     assert letters() == []
 
@@ -473,7 +473,7 @@ def test_to_mail_an_invite_again_never_shortens_its_life(house, mail_invite):
     lives = {}
     for ttl in ("30d", "never", "1d"):
         with house.writing():
-            made = invites.create(invites.read({"email": "eve@example.org", "ttl": ttl}), invites.SHELL, mailed=True)
+            made = invites.create(drafts.read({"email": "eve@example.org", "ttl": ttl}), drafts.SHELL, mailed=True)
             changing.resend(made)
             lives[ttl] = made.expires_at and round((made.expires_at - clock.now()) / clock.DAY)
     assert lives == {"30d": 30, "never": None, "1d": 7}
@@ -540,7 +540,7 @@ def test_an_expired_invite_of_who_is_gone_does_not_come_to_life_again(house, ali
     with house.writing():
         user = accounts.named("alice")
         project = projects.create(user, projects.Plan("Tea"))
-        draft = invites.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
+        draft = drafts.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
         made = projects.invite(projects.of_manager("tea", user), draft)
     with time_machine.travel(clock.now() + clock.DAY), house.writing():
         assert projects.delete(project.slug) == 1

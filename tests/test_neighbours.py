@@ -13,7 +13,7 @@ import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
 from models import Code, Moment
-from rules import accounts, invites, keys, presets, projects, resets, tokens
+from rules import accounts, drafts, invites, keys, presets, projects, resets, tokens
 from settings import in_force
 from web.map import Work
 
@@ -88,7 +88,7 @@ class Crowded:
     def invite(self, **given) -> str:
         """The token of a new invite."""
         with self.house.writing():
-            return invites.token(invites.create(invites.read(given), invites.SHELL))
+            return invites.token(invites.create(drafts.read(given), drafts.SHELL))
 
     def code(self, email: str) -> str:
         """The six digits of the code that was mailed to an address."""
@@ -224,8 +224,8 @@ def of_invite(what, **fields):
 
     def made(crowded):
         with crowded.house.writing():
-            draft = invites.read({"email": "hal@example.org", "project": "orchard"})
-            return {"path": f"/admin/invites/{invites.create(draft, invites.SHELL).id}/{what}"}
+            draft = drafts.read({"email": "hal@example.org", "project": "orchard"})
+            return {"path": f"/admin/invites/{invites.create(draft, drafts.SHELL).id}/{what}"}
 
     return form("root", "", made, **fields)
 
@@ -240,7 +240,7 @@ def of_our_own(path, method="POST", **body):
 
     def made(crowded):
         with crowded.house.writing():
-            invite = invites.create(invites.read({"email": "hugo@example.org"}), invites.SHELL)
+            invite = invites.create(drafts.read({"email": "hugo@example.org"}), drafts.SHELL)
         crowded.begin()
         shown = {"Authorization": f"Bearer {crowded.key}"}
         return crowded.client.open(path.format(id=invite.id), method=method, json=body or None, headers=shown)

@@ -18,7 +18,7 @@ from dialects import hitkey, manual
 from dialects.shapes import prosody as shapes
 from dialects.shapes import values
 from programs import require
-from rules import invites, keys
+from rules import drafts, invites, keys
 
 DOCUMENT = described.ours().document
 OPERATIONS = {
@@ -92,7 +92,7 @@ def test_it_is_served_to_programs(client, path):
 
 
 def test_the_parameters_of_an_invite_are_those_that_are_read():
-    assert set(shapes.InviteParameters.__annotations__) == {*invites.READERS, "preset"}
+    assert set(shapes.InviteParameters.__annotations__) == {*drafts.READERS, "preset"}
 
 
 def test_a_member_that_is_not_described_is_noticed(client, alice, monkeypatch):
@@ -149,7 +149,7 @@ def test_every_line_to_copy_does_what_it_is_for(serve, house, root, make_invite)
                 line = sample["source"].replace(values.TOKEN, make_invite()).replace("ID/SECRET", key)
                 line = line.replace("ACCESS_TOKEN", root.sign_in()["Authorization"].removeprefix("Bearer "))
                 with house.writing():
-                    invite = invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL)
+                    invite = invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL)
                 line = line.replace(f"/v1/invites/{SOME_ID}", f"/v1/invites/{invite.id}")
                 line = line.replace("anne@", f"anne{len(answered)}@").replace("=anne", f"=anne{len(answered)}")
                 answered[f"{method.upper()} {path}"] = curl(line)

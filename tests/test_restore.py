@@ -18,6 +18,7 @@ from models import Code, Invite, Member, User
 from rules import (
     accounts,
     changing,
+    drafts,
     invites,
     keys,
     passwords,
@@ -174,7 +175,7 @@ def test_what_happened_since_stays_told_and_no_number_is_given_twice(copy, put_b
     before = reopened(told)
     put_back()
     assert reopened(told) == before
-    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    reopened(lambda: invites.create(drafts.read({}), drafts.SHELL))
     assert reopened(told)[-1][0] > before[-1][0]
 
 
@@ -186,7 +187,7 @@ def test_a_program_that_follows_is_told_on_where_nothing_is_left_of_the_database
         make_invite()
     ruin(source)
     put_back()
-    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    reopened(lambda: invites.create(drafts.read({}), drafts.SHELL))
     assert [each.type for each in reopened(lambda: timeline.oldest(timeline.Filter(), 3))] == ["invite.created"]
 
 
@@ -539,8 +540,8 @@ def garden(house, alice, charlie, root):
     """A project of alice's, of which charlie is an admin; its slug."""
     with house.writing():
         slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
-        draft = invites.read({"project": slug, "role": "admin"})
-        redemption.accept(invites.token(invites.create(draft, invites.SHELL)), accounts.named("charlie"))
+        draft = drafts.read({"project": slug, "role": "admin"})
+        redemption.accept(invites.token(invites.create(draft, drafts.SHELL)), accounts.named("charlie"))
     return slug
 
 

@@ -10,7 +10,7 @@ import clock
 from app import create_app
 from conftest import PASSWORD, make_settings
 from models import Event, Letter
-from rules import accounts, batches, invites, keys, presets, projects
+from rules import accounts, batches, drafts, invites, keys, presets, projects
 from rules.events import TYPES
 
 NOBODY = "5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"
@@ -405,7 +405,7 @@ def test_a_list_is_filtered_as_that_of_the_command(client, shop, house, garden, 
     used = shop.create(note="Summer")
     use(used["token"])
     with house.writing():
-        invites.create(invites.Draft(), invites.SHELL)
+        invites.create(drafts.Draft(), drafts.SHELL)
     shop.post(f"/v1/invites/{shop.create()['id']}/revoke")
 
     def found(query):

@@ -16,6 +16,7 @@ from rules import (
     accounts,
     batches,
     changing,
+    drafts,
     forgetting,
     invites,
     keys,
@@ -31,7 +32,7 @@ from rules import (
     tokens,
 )
 from rules.accounts import Names
-from rules.invites import Draft
+from rules.drafts import Draft
 
 Unit = Callable[[], object]
 
@@ -53,7 +54,7 @@ class Place:
             for name in ("root", "rita"):
                 accounts.set_admin(people[name], True)
             self.project = projects.create(people["bob"], projects.Plan("Orchard")).id
-            joining = invites.create(invites.read({"project": "orchard", "role": "admin"}), invites.SHELL)
+            joining = invites.create(drafts.read({"project": "orchard", "role": "admin"}), drafts.SHELL)
             redemption.accept(invites.token(joining), people["anne"])
             self.member = projects.find_member(projects.find("orchard"), people["anne"]).id
             self.ids = {name: each.id for name, each in people.items()}
@@ -82,7 +83,7 @@ class Place:
         for number, maker in enumerate((anne, dora, anne, dora, anne, dora)):
             invites.create(Draft(project="orchard"), maker, id_=f"{number * 3}")
         self.by_dora = invites.token(invites.create(Draft(), dora))
-        invites.create(invites.read({}, makes_admin=True), root)
+        invites.create(drafts.read({}, makes_admin=True), root)
         self.short = legacy.create(anne)
 
     def _codes(self, dora) -> None:
@@ -126,11 +127,11 @@ _PEOPLE = ("anne", "bob", "carol", "root", "rita")
 def by_calls(place: Place) -> dict[str, Unit]:
     """What calls and visitors' pages do."""
 
-    def by_key() -> invites.Maker:
-        return invites.by_key(keys.authenticate(place.key))
+    def by_key() -> drafts.Maker:
+        return keys.authenticate(place.key).maker
 
     def by_preset() -> str:
-        maker = invites.by_key(keys.authenticate(place.bound_key))
+        maker = keys.authenticate(place.bound_key).maker
         return invites.create_token(presets.draft({}, maker), maker)
 
     def accept(token: str) -> None:
@@ -246,7 +247,7 @@ def by_others(place: Place) -> dict[str, Unit]:
     def add() -> None:
         project = SimpleNamespace(id=place.project)
         draft = Draft(email="h@example.org", project="orchard")
-        invites.add([invites.prepare(draft, invites.SHELL, mailed=True, project_of=lambda _: project)])
+        invites.add([invites.prepare(draft, drafts.SHELL, mailed=True, project_of=lambda _: project)])
 
     def deliver() -> None:
         if letter := postman.claim():

@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict
 from msgspec import Meta
 
 from dialects.shapes.values import Email, InviteRole, Name, Plan, Preset, RedirectUrl
-from rules.invites import MOST_USES
+from rules.drafts import MOST_USES
 
 
 class Redirecting(TypedDict):

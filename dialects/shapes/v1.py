@@ -19,8 +19,8 @@ from dialects.shapes.values import (
     one_of,
 )
 from rules.batches import MOST
+from rules.drafts import MOST_USES
 from rules.events import TYPES
-from rules.invites import MOST_USES
 
 State = Annotated[
     str,

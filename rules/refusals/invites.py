@@ -1,7 +1,9 @@
 """Invites and their use: what may be refused."""
 
+import math
 from datetime import datetime
 
+import clock
 from rules.refusals.base import N_, Refusal
 
 
@@ -18,6 +20,55 @@ class InviteUsed(Refusal):
 
     code = "INVITE_USED"
     sentence = N_("This invitation has already been used. Ask whoever sent it for a new one.")
+
+
+class InviteHeld(Refusal):
+    """The last use of the invite waits, for a program or a proof, until its lease ends (`until`)."""
+
+    code = "INVITE_HELD"
+    sentence = N_(
+        "Someone else is using the last place of this invitation. Try again after %(until)s, "
+        "or ask for another invitation."
+    )
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until=until)
+        self.retry_after = max(1, math.ceil((until - clock.now()).total_seconds()))
+
+
+class HoldNotFound(Refusal):
+    """This caller has no hold with this id."""
+
+    code = "HOLD_NOT_FOUND"
+    sentence = N_("This API key has no hold with this id.")
+
+
+class HoldReleased(Refusal):
+    """A hold cannot be completed that was given back, or was denied."""
+
+    code = "HOLD_RELEASED"
+    sentence = N_("This hold was released or denied. Remove the account you created, or take a new hold.")
+
+
+class HoldLost(Refusal):
+    """A hold cannot be completed: its lease has ended and no use is left, or its invite was revoked."""
+
+    code = "HOLD_LOST"
+    sentence = N_("This hold has ended, and the invitation has no use left. Remove the account you created.")
+
+
+class HoldDone(Refusal):
+    """A hold cannot be given back that was completed."""
+
+    code = "HOLD_DONE"
+    sentence = N_("This hold is complete and cannot be released.")
+
+
+class NotWaiting(Refusal):
+    """No use of an invite waits for a yes under this id, or not any more."""
+
+    code = "NOT_WAITING"
+    sentence = N_("Nothing is waiting for approval here.")
 
 
 class InviteExpired(Refusal):

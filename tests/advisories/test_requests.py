@@ -25,7 +25,7 @@ from dialects import (
     prosody,
     v1,
 )
-from rules import accounts, invites, projects
+from rules import accounts, drafts, invites, projects
 from web.map import Work
 
 ROWS = [(dialect, row, method) for dialect, rows in ROUTES.items() for row in rows for method in row.methods.split()]
@@ -73,7 +73,7 @@ def place(house, root, alice, key, make_invite):
     with house.writing():
         project = projects.create(accounts.named("root"), projects.Plan("Tea"))
         member = projects.members(project)[0].id
-        invite = invites.create(invites.read({"project": "tea", "email": "dora@example.org"}), invites.SHELL)
+        invite = invites.create(drafts.read({"project": "tea", "email": "dora@example.org"}), drafts.SHELL)
         facts = {"<token>": invites.token(invite), "<slug>": "tea", "<invite_id>": invite.id}
         return facts | {"<member_id>": member, "<key_id>": key[:8], "<user_id>": accounts.named("alice").id}
 

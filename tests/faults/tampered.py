@@ -27,7 +27,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import outbox
 from models import Invite, Letter
-from rules import invites, redemption
+from rules import invites, uses
 from web import requests
 
 
@@ -55,7 +55,7 @@ def kill_after_begin(times: str) -> None:
 
 def kill_after_update(times: str) -> None:
     """One use of an invite is taken, and nobody has got it."""
-    redemption.take = _dying(redemption.take, times, before=False)
+    uses.take = _dying(uses.take, times, before=False)
 
 
 def kill_before_commit(times: str) -> None:
@@ -158,12 +158,12 @@ def slow_to_mint(seconds: str) -> None:
 def look_first(_: str) -> None:
     """An invite is looked at, and then used, as if nobody else were there."""
 
-    def take(token: str) -> redemption.Taken:
+    def take(token: str) -> uses.Taken:
         invite = invites.find_active(token)
         database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
-        return redemption.Taken(*(getattr(invite, each.name) for each in fields(redemption.Taken)))
+        return uses.Taken(*(getattr(invite, each.name) for each in fields(uses.Taken)))
 
-    redemption.take = take
+    uses.take = take
 
 
 def shrug(_: str) -> None:

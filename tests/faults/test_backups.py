@@ -20,7 +20,7 @@ from app import create_app
 from conftest import make_settings, wait_for
 from database import Unavailable
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
-from rules import invites
+from rules import drafts, invites
 from settings import HOME, in_force
 from test_upgrade import NEXT, NOW, RELEASED, STEPS, dump
 from upkeep import backup, restore, upgrade
@@ -174,7 +174,7 @@ def house_of(tmp_path) -> Callable[[str], Path]:
 def add(house: database.Database) -> None:
     """One invite more."""
     with house.writing():
-        invites.create(invites.Draft(), invites.SHELL)
+        invites.create(drafts.Draft(), drafts.SHELL)
 
 
 def restores(instance: Path, file: Path, tampered: str = "") -> list[set[str] | None]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -28,7 +29,7 @@ from database.statements import Statement
 from faults.furnished import Kept
 from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
 from models import Invite as Row
-from rules import accounts, addresses, changing, invites, keys, projects, redemption, sessions
+from rules import accounts, addresses, changing, invites, keys, projects, sessions, uses
 from rules.refusals import Refusal
 from settings import Settings, in_force
 
@@ -350,10 +351,10 @@ def test_every_answer_is_the_models(life, profile, figures):
 
 def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
     forgetful = update(Row).where(invites.WITH_TOKEN, Row.uses < Row.max_uses, Row.revoked_at.is_(None))
-    taken = [getattr(Row, each.name) for each in redemption.fields(redemption.Taken)]
+    taken = [getattr(Row, each.name) for each in fields(uses.Taken)]
     unconcerned = or_(bindparam("now").is_not(None), Row.uses == 0)
     take = forgetful.where(unconcerned).values(uses=Row.uses + 1).returning(*taken)
-    monkeypatch.setattr(redemption, "_TAKE", Statement(take))
+    monkeypatch.setattr(uses, "_TAKE", Statement(take))
     with pytest.raises(AssertionError, match="INVITE_EXPIRED"):
         live(life, 200, 30)
     figures(FAULT).catches("accepting does not look at the clock: an expired invite is used")

@@ -25,7 +25,7 @@ from conftest import Person, make_settings
 from database import open_database
 from dialects import hitkey
 from faults.furnished import Kept, in_memory
-from rules import invites, keys, projects, sessions
+from rules import drafts, invites, keys, projects, sessions
 from rules.accounts import named
 from settings import in_force
 
@@ -58,7 +58,7 @@ class Service:
             with self.house.writing():
                 self.key = keys.create("fuzz")
                 projects.create(named("root"), projects.Plan("Tea Garden"))
-                self.token = invites.token(invites.create(invites.Draft(uses=1000), invites.SHELL))
+                self.token = invites.token(invites.create(drafts.Draft(uses=1000), drafts.SHELL))
         self.kept = Kept(self.settings)
         self.app = create_app(self.settings)
         self.schema = schemathesis.openapi.from_wsgi("/openapi.json", self.app)

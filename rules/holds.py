@@ -1,0 +1,159 @@
+"""Holds: a program that keeps its own accounts takes a use of an invite, creates its account, and completes the use.
+
+There is no exactly-once between two systems. The program creates its account under the hold's subject, then completes
+the hold; if the hold is lost by then (HoldLost), it takes its account back.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+import clock
+from database import session
+from models import Invite, Redemption
+from rules import fields, joining, uses
+from rules.refusals import (
+    EmailMismatch,
+    Forbidden,
+    HoldDone,
+    HoldLost,
+    HoldNotFound,
+    HoldReleased,
+    InviteExpired,
+    InviteHeld,
+    InviteUsed,
+)
+
+SHORTEST, LEASE, LONGEST = 30 * clock.SECOND, 10 * clock.MINUTE, clock.HOUR
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a program asks for: a use for its guest `subject`, of whom it knows the address `email`, for so long."""
+
+    subject: str
+    email: str | None = None
+    lease: timedelta = LEASE
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A use that a program has taken. `state` is ``held``, ``waiting`` (for a yes), ``done``, ``released``, ``lapsed``.
+
+    `is_new` says that it was taken just now, `late` that it was completed after its lease.
+    """
+
+    id: str
+    state: str
+    until: datetime | None
+    invite: Invite
+    late: bool = False
+    is_new: bool = False
+
+
+def take(invite: Invite, key_id: str, wanted: Wanted) -> Hold:
+    """Take a use for a program's guest, until its lease ends; for the same guest again the same hold, held for longer.
+
+    A hold is renewed up to an hour in all. One that has lapsed is taken anew, if a use is left. Raises InviteHeld,
+    InviteUsed, InviteExpired, EmailMismatch, or Forbidden for an invite that makes an admin.
+    """
+    uses.hold(invite)
+    if invite.makes_admin:
+        raise Forbidden
+    _refuse_other_address(invite, wanted.email)
+    now = clock.now()
+    mine = Redemption.key_id == key_id, Redemption.subject == wanted.subject
+    live = Redemption.state.not_in(("released", "denied", "revoked"))
+    use = session().scalar(select(Redemption).where(Redemption.invite_id == invite.id, *mine, live))
+    is_new = use is None
+    if use is None:
+        use = uses.wait(invite, "held", now + wanted.lease, key_id=key_id, subject=wanted.subject)
+    elif use.state in ("held", "lapsed"):
+        began = (use.since or now) if use.is_waiting(now) else now
+        use.since = began
+        uses.go_on(invite, use, "held", max(min(now + wanted.lease, began + LONGEST), now))
+    if wanted.complete and use.state == "held":
+        _complete(invite, use)
+    return _shown(use, is_new)
+
+
+def complete(hold_id: str, key_id: str) -> Hold:
+    """Complete a hold: the guest has an account. To complete it again changes nothing.
+
+    After its lease it is taken anew if a use is left. If the invite needs somebody's yes, it waits for that. Raises
+    HoldNotFound, HoldReleased or HoldLost.
+    """
+    use = _held(hold_id, key_id)
+    if use.state in ("released", "denied"):
+        raise HoldReleased
+    if use.state == "revoked":
+        raise HoldLost
+    if use.state in ("held", "lapsed"):
+        try:
+            _complete(use.invite, use)
+        except (InviteUsed, InviteExpired, InviteHeld):
+            raise HoldLost from None
+    return _shown(use)
+
+
+def release(hold_id: str, key_id: str) -> None:
+    """Give a hold back; to do so again changes nothing. Raises HoldNotFound or HoldDone."""
+    use = _held(hold_id, key_id)
+    if use.state == "done":
+        raise HoldDone
+    if use.released_at is None:
+        uses.give_back(use.invite, use, "released")
+    elif use.state == "lapsed":
+        use.state = "released"
+
+
+def find(hold_id: str, key_id: str) -> Hold:
+    """The hold with this id; raises HoldNotFound, also for another key's."""
+    return _shown(_found(hold_id, key_id))
+
+
+def end_all_of(key_id: str) -> None:
+    """Give back all that a key holds; what it has completed stays."""
+    uses.give_back_all(Redemption.key_id == key_id, "released")
+
+
+def _complete(invite: Invite, use: Redemption) -> None:
+    if invite.approve:
+        uses.go_on(invite, use, "approval", None)
+    else:
+        joining.give(uses.complete(invite, use), None, use.id)
+
+
+def _refuse_other_address(invite: Invite, email: str | None) -> None:
+    """Raise EmailMismatch unless an address is one for which the invite is; the program has proved it."""
+    if invite.email is None:
+        return
+    is_for = email is not None and (fields.is_at(email, invite.email) or email == invite.email)
+    if not is_for:
+        raise EmailMismatch(bound_to=invite.email)
+
+
+def _held(hold_id: str, key_id: str) -> Redemption:
+    """A hold, whose invite nobody else changes or uses before this unit ends."""
+    use = _found(hold_id, key_id)
+    uses.hold(use.invite)
+    session().refresh(use)
+    return use
+
+
+def _found(hold_id: str, key_id: str) -> Redemption:
+    use = session().get(Redemption, hold_id)
+    if use is None or use.key_id != key_id:
+        raise HoldNotFound
+    return use
+
+
+def _shown(use: Redemption, is_new: bool = False) -> Hold:
+    now = clock.now()
+    state = {"approval": "waiting", "denied": "released", "revoked": "released"}.get(use.state, use.state)
+    if state == "held" and not use.is_waiting(now):
+        state = "lapsed"
+    late = use.redeemed_at is not None and use.until is not None and use.redeemed_at > use.until
+    return Hold(use.id, state, use.until, use.invite, late, is_new)
