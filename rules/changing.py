@@ -152,8 +152,7 @@ def decline(invite: Invite) -> None:
 
 def _revoke(invite: Invite, told: str) -> None:
     this = Invite.id == invite.id, Invite.revoked_at.is_(None)
-    if invite.waiting:
-        uses.hold_all(*this)
+    if uses.hold(invite).waiting:  # read anew: a program may have taken one just now
         uses.end_all(and_(*this))
     revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
     if session().execute(revoked.returning(Invite.id)).first():
