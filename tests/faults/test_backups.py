@@ -1,11 +1,7 @@
 """Backups of a live server that is written to, and upgrades and restores that are killed at every step."""
 
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -19,9 +15,10 @@ import database
 from app import create_app
 from conftest import make_settings, wait_for
 from database import Unavailable
+from faults import scripts
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
 from rules import drafts, invites
-from settings import HOME, in_force
+from settings import in_force
 from test_upgrade import NEXT, NOW, RELEASED, STEPS, dump
 from upkeep import backup, restore, upgrade
 
@@ -149,11 +146,7 @@ upgrade.take = take
 
 def killed_at(script: str, instance: Path, *arguments: object) -> bool:
     """Run a script that may kill itself; whether it did."""
-    environ = os.environ | {"INVITE_API_INSTANCE": str(instance), "PYTHONPATH": str(HOME)}
-    call = [sys.executable, "-c", script, *map(str, arguments)]
-    ended = subprocess.run(call, env=environ, check=False, stderr=subprocess.PIPE)
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode != 0
+    return scripts.is_killed(script, {"INVITE_API_INSTANCE": str(instance)}, *arguments)
 
 
 @pytest.fixture
