@@ -363,7 +363,10 @@ def of_no_version(file):
 def with_a_row_that_refers_to_nothing(file):
     backup.sums_of(file).unlink()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("INSERT INTO members VALUES ('m', 'of no project', 'and no user', 'member', '2026-01-01')")
+        other.execute(
+            "INSERT INTO members (id, project_id, user_id, role, joined_at) "
+            "VALUES ('m', 'of no project', 'and no user', 'member', '2026-01-01')"
+        )
     return r"copy\.db: is damaged: members, row 1: refers to a row"
 
 
