@@ -156,10 +156,13 @@ def refuse_second_use(invite: Invite, user: User | Account) -> None:
 
 
 def miscounted() -> Sequence[str]:
-    """The ids of invites whose uses, or those of them that wait, are not as many as their redemptions say."""
+    """The ids of invites whose uses, those of them that wait, or the first lapse are not as their redemptions say."""
     counted = select(func.count()).where(Redemption.invite_id == Invite.id, Redemption.released_at.is_(None))
     waiting = counted.where(uses.WAITS).scalar_subquery()
-    wrong = or_(Invite.uses != counted.scalar_subquery(), Invite.waiting != waiting)
+    first = select(func.min(Redemption.until)).where(Redemption.invite_id == Invite.id, uses.WAITS).scalar_subquery()
+    wrong = or_(
+        Invite.uses != counted.scalar_subquery(), Invite.waiting != waiting, Invite.lapses_at.is_distinct_from(first)
+    )
     return session().scalars(select(Invite.id).where(wrong)).all()
 
 

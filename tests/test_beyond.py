@@ -22,7 +22,7 @@ from database import Interrupted, Unavailable, schema
 from faults.crowd import JSON, Place
 from models import User
 from programs import require
-from rules import accounts, drafts, invites, keys, projects, sessions
+from rules import accounts, drafts, holds, invites, keys, projects, redemption, sessions
 from rules.refusals import RateLimited
 from settings import HOME, Settings, database_url, in_force
 from upkeep import transfer, upgrade
@@ -259,7 +259,7 @@ def test_a_step_of_a_migration_is_taken_as_a_whole_or_not_at_all(opened, there, 
 
 
 def definition(url: str) -> list[str]:
-    """The tables of a database in SQL, with their columns in the order of their names, their constraints and indexes."""
+    """The tables of a database in SQL: their columns, in the order of their names, constraints and indexes."""
     command = [require("pg_dump", "postgresql"), "--schema-only", "--no-owner", url.replace("+psycopg", "")]
     written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     written = re.sub(r"_check\d+", "_check", written)  # checks of several columns are numbered as they were added
@@ -299,6 +299,15 @@ def furnish(settings: Settings, count: int) -> dict[str, str]:
             accounts.register(
                 invites.create_token(drafts.Draft(project=garden.slug), drafts.SHELL), accounts.Names("bob"), HASH
             )
+            wanted = drafts.Draft(project=garden.slug, uses=9, access=60 * clock.DAY, data='{"ä": 1}', approve=True)
+            shared = invites.create(wanted, drafts.SHELL)
+            unit.flush()
+            waiting = redemption.accept(invites.token(shared), accounts.create(accounts.Names("eve"), HASH))
+            taken = [holds.take(shared, key.partition("/")[0], holds.Wanted(each)) for each in ("one", "two", "three")]
+            holds.release(taken[0].id, key.partition("/")[0])
+            holds.complete(taken[1].id, key.partition("/")[0])
+            assert waiting.waiting_for == "approval"
+            projects.extend(projects.find_member(garden, accounts.named("bob")), 30 * clock.DAY)
         tokens = []
         for _ in range(0, count, 1000):
             with house.writing():
@@ -322,7 +331,7 @@ def test_an_installation_moves_with_all_that_opens_it(old, url, fleet, invite_ap
     opens = furnish(old, count)
     moved = invite_api("db", "copy", "--from", old.database_url, "--to", url, INSTANCE=str(tmp_path / "old"))
     assert (moved.returncode, moved.stderr[:5]) == (0, "Note:")
-    assert f"invites: {count + 2}\n" in moved.stdout
+    assert f"invites: {count + 3}\n" in moved.stdout
     assert f"the same master secret alone: {tmp_path}/old/secret.key\n" in moved.stderr
     (one,) = fleet(1)
     seen = {one.get(f"/invites/{each}").status for each in opens["tokens"][:: count // 500]}
@@ -340,6 +349,13 @@ def test_what_came_from_sqlite_goes_back_the_same(old, url, tmp_path):
     there = dataclasses.replace(old, database_url=database_url(url))
     back = dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}")
     assert transfer.copy(old, there) == transfer.copy(there, back)
+    states = "SELECT state, count(*) FROM redemptions GROUP BY state ORDER BY state"
+    assert rows(url, states) == [("approval", 2), ("done", 1), ("held", 1), ("released", 1)]
+    assert rows(url, "SELECT uses, waiting FROM invites WHERE approve") == [(3, 3)]
+    assert rows(url, "SELECT count(*) FROM members WHERE ends_at IS NOT NULL") == [(1,)]
+    for each in (there, back):
+        with in_force(each), database.using(each), database.open_database(each).reading():
+            assert redemption.miscounted() == []
 
 
 def test_a_copy_goes_only_into_an_empty_database_and_not_from_one_in_use(old, there, tmp_path):

@@ -17,6 +17,7 @@ from rules import (
     changing,
     drafts,
     fields,
+    holds,
     invitations,
     invites,
     keys,
@@ -668,3 +669,17 @@ def test_no_other_rule_changes_an_invite_that_is_opened(house, make_invite):
             invitations.of(invites.find_active(token))
         assert unit.session.execute(text("SELECT * FROM invites")).all() == before
         assert unit.session.query(Invite).one().uses == 0
+
+
+@pytest.mark.parametrize("wrong", [{"uses": 2}, {"waiting": 0}, {"lapses_at": None}])
+def test_a_count_that_is_not_that_of_the_redemptions_is_found(house, key, make_invite, wrong):
+    token = make_invite(uses=3)
+    with house.writing():
+        holds.take(invites.find(token), key.partition("/")[0], holds.Wanted("guest"))
+    with house.reading():
+        assert redemption.miscounted() == []
+    with house.writing():
+        for name, value in wrong.items():
+            setattr(invites.find(token), name, value)
+    with house.reading():
+        assert redemption.miscounted() == [invites.find(token).id]
