@@ -178,6 +178,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/admin/projects",                      admin_people.create_project,  admin_form,           "120/minute", WRITES),
         Route("GET",      "/admin/projects/<slug>",               admin_people.show_project,    admin_visitor,        "120/minute", READS),
         Route("POST",     "/admin/projects/<slug>/owner",         admin_people.change_owner,    admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/projects/<slug>/extend",        admin_people.extend_member,   admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/delete",        admin_people.delete_project,  admin_form,           "120/minute", WRITES),
     ],
     admin_activity: [

@@ -83,7 +83,8 @@ CREATE TABLE projects (
     CHECK (deleted_at IS NOT NULL OR slug IS NOT NULL)
 );
 
--- Whose access has ended (ends_at) is no member; the row is deleted later. warned_at: when a mail said that it ends.
+-- Whose access has ended (ends_at) is no member; the row is deleted later. warned_at: when a mail said that it ends, or
+-- it was found that none is to say so.
 CREATE TABLE members (
     id         TEXT PRIMARY KEY NOT NULL,
     project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,

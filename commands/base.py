@@ -22,6 +22,7 @@ from rules.refusals import (
     InviteExpired,
     InviteNotFound,
     InviteUsed,
+    MemberNotFound,
     ProjectNotFound,
     Refusal,
     UserNotFound,
@@ -36,6 +37,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     InviteUsed: "this invite has been used; make a new one with invite-api invite create",
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
+    MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",

@@ -33,18 +33,19 @@ def facts(project: Project) -> Facts:
 
 
 def member_row(member: Member) -> list[Cell]:
-    """The cells of a member in the list: the account's id, role, user name, address, and when it joined."""
+    """The cells of a member in the list: the account's id, role, user name, address, when it joined, and until when."""
     user = member.user
-    return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at]
+    return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at, member.ends_at or "-"]
 
 
 def member_facts(member: Member) -> Facts:
-    """What JSON says of a member: role, when it joined, and the account."""
-    return {"role": member.role, "joined_at": member.joined_at, "user": account_facts(member.user)}
+    """What JSON says of a member: role, when it joined, when its access ends, and the account."""
+    said: Facts = {"role": member.role, "joined_at": member.joined_at, "ends_at": member.ends_at}
+    return {**said, "user": account_facts(member.user)}
 
 
 PROJECTS = Kind(("SLUG", "NAME", "OWNER"), row, facts)
-MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE"), member_row, member_facts)
+MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE", "UNTIL"), member_row, member_facts)
 
 
 @completed
@@ -89,7 +90,7 @@ def list_projects(limit: int, as_json: bool) -> Iterable[str]:
 @json_option
 @reads
 def list_members(slug: str, as_json: bool) -> Iterable[str]:
-    """List who belongs to a project. The columns: account's id, role, user name, address, since when."""
+    """List who belongs to a project, as `member list` does."""
     return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
 
 

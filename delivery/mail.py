@@ -19,7 +19,7 @@ import clock
 import language
 from language import say
 from models import Letter
-from rules import invitations, invites, resets, tokens
+from rules import invitations, invites, projects, resets, tokens
 from settings import HOME, settings, texts
 
 LONGEST_REPLY = 500  # characters of it are kept
@@ -224,8 +224,26 @@ def password_reset(letter: Letter) -> Content | None:
     return subject, {"link": link, "called": harmless(user.called)}
 
 
+def access_ending(letter: Letter) -> Content | None:
+    """The mail that says when an access to a project ends; None if it was extended or has ended, or another address."""
+    user, project = letter.user, letter.project
+    member = projects.find_member(project, user) if user and project else None
+    if member is None or member.ends_at is None or member.warned_at != letter.created_at:
+        return None
+    if not member.user.may_sign_in or member.user.email != letter.recipient:
+        return None
+    facts: Facts = {"project": harmless(member.project.name), "day": language.current().day(member.ends_at)}
+    return say("Your access to %(project)s ends on %(day)s", **facts), {**facts, "until": member.ends_at}
+
+
 # What each kind of letter says: its subject, and the facts for its templates.
-CONTENTS = {"invite": invitation, "code": verification_code, "known": account_exists, "reset": password_reset}
+CONTENTS = {
+    "invite": invitation,
+    "code": verification_code,
+    "known": account_exists,
+    "reset": password_reset,
+    "ending": access_ending,
+}
 
 
 @cache

@@ -328,6 +328,7 @@ def _member(member: Any) -> shapes.ProjectMember:
         "user": {"id": user.id, "email": user.email, "display_name": user.called},
         "permissions": [],
         "created_at": iso(member.joined_at),
+        "ends_at": iso(member.ends_at) if member.ends_at else None,
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 import clock
@@ -18,6 +18,7 @@ from rules import (
     fields,
     ids,
     invites,
+    joining,
     passwords,
     places,
     redemption,
@@ -26,7 +27,6 @@ from rules import (
     tokens,
     uses,
 )
-from rules.events import Told
 from rules.refusals import (
     AccountDisabled,
     EmailInUse,
@@ -327,8 +327,7 @@ def remove(user: User) -> int:
         raise OwnsProjects([slug for slug in slugs if slug])
     revoked = changing.revoke_all_by(user)
     uses.give_back_all(Redemption.user_id == user.id, "released")
-    left = session().scalars(delete(Member).where(Member.user_id == user.id).returning(Member.project_id))
-    events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
+    joining.leave_all(user)
     user.deleted_at = clock.now()
     user.former_name = tokens.name_hashes(user.username)[0] if user.username else None
     user.username = user.email = user.email_verified_at = None

@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, and_, or_, update
 import clock
 from database import connection, session
 from models import Invite, Project, User
-from rules import events, fields, invites, presets, searching, states, tokens, uses
+from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
-from rules.refusals import Invalid, together
+from rules.refusals import Invalid, InviteExpired, together
 from settings import settings
 
 # Expired ones, too: they could be extended. And those whose last uses wait.
@@ -27,11 +27,16 @@ _REVOKED: Mapping[str, Any] = {"uses": Invite.uses - Invite.waiting, "waiting": 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
     """Let an invite expire `ttl` from now, or never if it is None; an expired one becomes active again.
 
-    Raises InviteUsed, InviteExpired if it was revoked, and Invalid for more than 24 hours where it makes an admin.
-    A short code does not outlive its week: it can be guessed, with patience.
+    At most until the access of its inviter to its project ends. Raises InviteUsed, InviteExpired if it was revoked or
+    that access has ended, and Invalid for more than 24 hours where it makes an admin. A short code does not outlive its
+    week: it can be guessed, with patience.
     """
     now = clock.now()
     states.refuse_used_or_revoked(invite)
+    if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
+        if until <= now:
+            raise InviteExpired(until, None)
+        ttl = min(ttl or until - now, until - now)
     if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
         raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
     invite.expires_at = None if ttl is None else now + ttl

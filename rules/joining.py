@@ -1,5 +1,6 @@
 """What a use of an invite gives an account: a place in a project, perhaps for a while, or the site's admin role."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
@@ -9,7 +10,7 @@ from database import session
 from database.statements import Statement
 from models import Member, User
 from rules import events
-from rules.events import About
+from rules.events import About, Told
 from rules.refusals import AlreadyMember
 from rules.uses import Taken
 
@@ -27,6 +28,13 @@ def refuse_member(project_id: str | None, user: Any) -> str | None:
     if former.ends_at is None or former.ends_at > clock.now():
         raise AlreadyMember
     return str(former.id)
+
+
+def ends_at(project_id: str, user_id: str) -> datetime | None:
+    """When the access of an account to a project ends, or ended; None if never, or if it is no member."""
+    found = _MEMBER.first(project_id=project_id, user_id=user_id)
+    ends: datetime | None = found.ends_at if found else None
+    return ends
 
 
 def give(invite: Taken, user: Any, use_id: str, former: str | None = None) -> None:
@@ -65,6 +73,15 @@ def end(member_id: str) -> None:
     if row:
         about = About(project_id=row.project_id, user_id=row.user_id)
         events.tell("member.expired", by=events.SERVICE, at=row.ends_at, **about)
+
+
+def leave_all(user: User) -> None:
+    """Delete all memberships of an account, and tell it; those whose access has ended are told to have ended."""
+    mine = Member.user_id == user.id
+    for ended in session().scalars(select(Member.id).where(mine, Member.ends_at <= clock.now())).all():
+        end(ended)
+    left = session().scalars(delete(Member).where(mine).returning(Member.project_id))
+    events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.

@@ -183,6 +183,23 @@ def starting_with(text: str, limit: int) -> Sequence[Project]:
     return session().scalars(select(Project).where(Project.slug.startswith(text, autoescape=True)).limit(limit)).all()
 
 
+def member(slug: str, user: User) -> Member:
+    """The membership of an account in the project with this slug, to be changed by who manages the site.
+
+    The project is locked as `held` says. Raises ProjectNotFound, or MemberNotFound also where its access has ended.
+    """
+    found = find_member(held(slug), user)
+    if found is None:
+        raise MemberNotFound
+    return found
+
+
+def memberships(user: User) -> Sequence[Member]:
+    """The memberships of an account, by the names of the projects."""
+    mine = select(Member).join(Project).where(Member.user_id == user.id, joining.is_current(clock.now()))
+    return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Member.project))).all()
+
+
 def members(project: Project) -> Sequence[Member]:
     """The members of a project, in the order in which they joined."""
     query = select(Member).where(Member.project_id == project.id, joining.is_current(clock.now()))
@@ -232,8 +249,9 @@ def remove(manager: Member, member_id: str) -> None:
 
     Raises MemberNotFound, or NotAllowed: nobody removes the owner, and only the owner removes an admin.
     """
-    gone = session().get(Member, member_id)
-    if gone is None or gone.project_id != manager.project_id:
+    here = Member.id == member_id, Member.project_id == manager.project_id, joining.is_current(clock.now())
+    gone = session().scalar(select(Member).where(*here))
+    if gone is None:
         raise MemberNotFound
     if gone.role == "owner" or (gone.role == "admin" and manager.role != "owner"):
         raise NotAllowed
@@ -243,13 +261,16 @@ def remove(manager: Member, member_id: str) -> None:
 
 
 def extend(member: Member, length: timedelta | None) -> None:
-    """Let the access of a member end so long from now, or never if it is None; raises NotAllowed for the owner."""
+    """Let the access of a member end so long from now, or never if it is None; raises Invalid for the owner.
+
+    The open invites to the project that this member created end with it at the latest.
+    """
     if member.role == "owner":
-        raise NotAllowed
-    member.ends_at = None if length is None else clock.now() + length
-    member.warned_at = None
-    if member.ends_at:
-        changing.cap_all_by(member.user, member.project_id, member.ends_at)
+        raise Invalid.at("who", "owner", "is the owner, whose access never ends: name another owner first")
+    until = None if length is None else clock.now() + length
+    if until:
+        changing.cap_all_by(member.user, member.project_id, until)  # first, in the order in which `held` says
+    member.ends_at, member.warned_at = until, None
     seconds = None if length is None else int(length.total_seconds())
     about = About(project_id=member.project_id, user_id=member.user_id)
     events.tell("member.extended", **about, facts={"access": seconds})
@@ -282,7 +303,7 @@ def hand_over(slug: str, user: User) -> None:
         heir = Member(id=clock.new_id(), project=project, user=user, role="owner", joined_at=now)
         session().add(heir)
         events.tell("member.joined", **about)
-    heir.role, heir.ends_at = "owner", None
+    heir.role, heir.ends_at, heir.warned_at = "owner", None, None
     events.tell("project.owner", **about, facts={"before": before.user_id})
 
 

@@ -39,7 +39,7 @@ import programs
 from app import create_app
 from chromium import Window, started
 from faults import figures
-from models import ApiKey, Code, Invite
+from models import ApiKey, Code, Invite, Member
 from programs import require
 from rules import accounts, drafts, invites, keys, passwords, presets, projects, sessions, tokens
 from settings import HOME, PREFIX, Settings, in_force, load_settings
@@ -368,7 +368,9 @@ def seeded(house, settings, tmp_path):
     with house.writing() as unit:
         for name in ("alice", "anne", "bob"):
             accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        garden = projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        joined = {"project": garden, "user": accounts.named("bob"), "joined_at": clock.now()}
+        unit.session.add(Member(id=clock.new_id(), role="member", **joined))
         presets.create("family", {"plan": "gold", "uses": "5"})
         unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
         made = invites.prepare(drafts.Draft(email="dora@example.org"), drafts.SHELL, mailed=True)

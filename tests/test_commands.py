@@ -40,6 +40,8 @@ REFUSED = {
     "user reset": "unknown",
     "project create": "Garden --owner unknown",
     "project members": "nowhere",
+    "member list": "nowhere",
+    "member extend": "tea-garden anne soon",
     "project owner": "nowhere anne",
     "project delete": "nowhere",
     "events": "--type zebra",

@@ -183,6 +183,7 @@ DONE_BY = {
     "admin_people.delete_person": "delete anne, on a page",
     "admin_people.create_project": "own, on a page",
     "admin_people.change_owner": "hand over, on a page",
+    "admin_people.extend_member": "extend a member, on a page",
     "admin_people.delete_project": "delete a project",
     "v1.create_invites": "create a list",
     "v1.change_invite": "change, by a program",

@@ -205,7 +205,7 @@ def remove_member(crowded):
     return call("alice", "/projects/orchard/members/n7", "DELETE")(crowded)
 
 
-def form(who, path, made=lambda crowded: {}, **fields):
+def form(who, path, made=lambda crowded: {}, /, **fields):
     """A form of a page, as somebody sends it or, without one, a visitor; `made` are the fields made for it."""
 
     def sent(crowded):
@@ -314,6 +314,7 @@ FORMS = {
     "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
     "/admin/projects/<slug>/delete": form("root", "/admin/projects/tea-garden-5/delete"),
     "/admin/projects/<slug>/owner": form("root", "/admin/projects/orchard/owner", owner="frank"),
+    "/admin/projects/<slug>/extend": form("root", "/admin/projects/orchard/extend", who="guest8", access="60d"),
 }
 CALLS = {
     "/invites_api": by_key,

@@ -261,6 +261,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     ),
     "keys.delete": (lambda place: keys.delete(place.key), ["key.deleted"]),
     "joining.give": (lambda place: joining.give(uses.take(place.open), user("dora"), clock.new_id()), ["invite.used"]),
+    "joining.leave_all": (lambda _: joining.leave_all(user("bob")), ["member.removed"]),
+    "joining.leave_all, of one whose access has ended": (
+        lambda place: (ended(place), joining.leave_all(user("bob"))),
+        ["member.expired"],
+    ),
     "joining.end": (lambda place: joining.end(ended(place)), ["member.expired"]),
     "legacy.create": (lambda _: legacy.create(drafts.SHELL), ["invite.created"]),
     "legacy.use": (lambda place: legacy.use(place.code), ["invite.used"]),

@@ -17,6 +17,7 @@ from rules import (
     batches,
     changing,
     drafts,
+    expiry,
     forgetting,
     invites,
     keys,
@@ -56,7 +57,9 @@ class Place:
             self.project = projects.create(people["bob"], projects.Plan("Orchard")).id
             joining = invites.create(drafts.read({"project": "orchard", "role": "admin"}), drafts.SHELL)
             redemption.accept(invites.token(joining), people["anne"])
-            self.member = projects.find_member(projects.find("orchard"), people["anne"]).id
+            ending = projects.find_member(projects.find("orchard"), people["anne"])
+            ending.joined_at, ending.ends_at = clock.now() - 30 * clock.DAY, clock.now() + clock.DAY
+            self.member = ending.id
             self.ids = {name: each.id for name, each in people.items()}
             self.signed_in = {name: sessions.start(each) for name, each in people.items()}
             self.cookie = sessions.start_in_browser(people["anne"])
@@ -226,14 +229,16 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "own": lambda: projects.create(place.user("anne"), projects.Plan("Orchard")),
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
+        "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
         "delete a project": lambda: projects.delete("orchard"),
     }
     for name in ("anne", "bob", "carol", "dora"):
         acts[f"disable {name}"] = lambda name=name: accounts.disable(place.user(name))
     for name in ("anne", "carol", "dora"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
-    about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne", "revoke")
-    on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts}
+    about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
+    others = ("revoke", "extend a member")
+    on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 
 
@@ -264,6 +269,7 @@ def by_others(place: Place) -> dict[str, Unit]:
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
         "retry all mail": outbox.retry,
+        "warn a member": lambda: expiry.warn(expiry.ending()),
         "deliver": deliver,
         "forget": forget,
     }

@@ -1,4 +1,4 @@
-"""Tells that invites expired, and deletes what is over, a few rows at a time, while the server runs."""
+"""Tells that invites expired, ends what is over and deletes it, a few rows at a time, while the server runs."""
 
 from database import Database, session
 from database.background import BackgroundThread
@@ -25,7 +25,9 @@ class Caretaker(BackgroundThread):
 
 
 def end_some(database: Database) -> bool:
-    """Tell of some invites that they expired, give back uses that lapsed, end memberships; returns whether any did.
+    """Tell of some invites that they expired, give back uses that lapsed, end memberships, warn members before theirs.
+
+    Returns whether there was anything to do.
 
     They are searched for in a unit that only reads, so that writers do not wait for the search.
     """
@@ -34,6 +36,7 @@ def end_some(database: Database) -> bool:
         (expiry.untold, expiry.tell),
         (expiry.lapsed, expiry.give_back),
         (expiry.ended, expiry.end),
+        (expiry.ending, expiry.warn),
     ):
         with database.reading():
             found = search()

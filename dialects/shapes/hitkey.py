@@ -233,6 +233,7 @@ class ProjectMember(TypedDict):
     user: MemberAccount
     permissions: Annotated[list[str], Meta(max_length=0, description="Always empty.")]
     created_at: Moment
+    ends_at: Annotated[Moment | None, Meta(description="When the access to the project ends.")]
 
 
 class OpenInvite(TypedDict):

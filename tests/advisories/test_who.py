@@ -207,7 +207,7 @@ ANSWERS = {
     "/projects/tea": ("member admin owner root", PROJECT),
     "/projects/tea/members": (
         "member admin owner",
-        "created_at id permissions role user user.display_name user.email user.id user_id",
+        "created_at ends_at id permissions role user user.display_name user.email user.id user_id",
     ),
     "/projects/tea/invites": ("admin owner", "created_at email expiresAt id redirect_url role status"),
     "/api/admin/invites": (
