@@ -144,6 +144,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
         }
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
+        redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}
@@ -283,6 +284,9 @@ PAGES = {
     "admin-projects": Page("/admin/projects", "root"),
     "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
+    "admin-project-access-refused": Page(
+        "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
+    ),
     "admin-activity": Page("/admin/activity", "root"),
     "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),
     "admin-activity-nothing": Page("/admin/activity?type=preset", "root"),

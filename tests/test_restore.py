@@ -15,7 +15,7 @@ import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
 from database import Unavailable, lock, session
-from models import Code, Invite, Member, Redemption, User
+from models import Code, Invite, Letter, Member, Redemption, User
 from rules import (
     accounts,
     changing,
@@ -357,8 +357,6 @@ def test_the_folder_of_a_restored_database_is_private(copy, tmp_path):
 
 
 def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, house, reopened):
-    from models import Letter
-
     copy()
     with house.writing() as unit:
         for each in unit.session.query(Letter):
@@ -684,6 +682,18 @@ def test_access_that_was_shortened_stays_so_and_what_was_added_to_it_is_named(
         "charlie@example.org"
     ]
     assert reopened(lambda: charlie().ends_at) == before
+
+
+def test_who_was_mailed_that_an_access_ends_is_not_mailed_again(copy, put_back, house, garden, reopened):
+    with house.writing():
+        member = projects.find_member(projects.find(garden), accounts.named("charlie"))
+        member.joined_at, member.ends_at = clock.now() - 30 * clock.DAY, clock.now() + clock.DAY
+    copy()
+    with house.writing():
+        expiry.warn(expiry.ending())
+        assert session().query(Letter).one().kind == "ending"
+    put_back()
+    assert reopened(expiry.ending) == []
 
 
 def test_a_member_who_is_no_admin_any_more_stays_none(copy, put_back, house, garden, reopened):
