@@ -19,6 +19,7 @@ from dialects import (
     admin_people,
     agentbot,
     hitkey,
+    holds,
     manual,
     ops,
     own,
@@ -43,6 +44,7 @@ from web.guards import (
     maybe,
     own_form,
     reader,
+    redeemer,
     signed_in,
     signed_in_form,
     signed_in_or_deleted,
@@ -73,6 +75,12 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/v1/invites/<invite_id>/rotate",       v1.rotate_invite,             changer,              "120/minute", WRITES),
         Route("POST",     "/v1/invites/<invite_id>/resend",       v1.resend_invite,             changer,              "120/minute", WRITES),
         Route("GET",      "/v1/events",                           v1.list_events,               reader,               "120/minute", OWN),
+    ],
+    holds: [
+        Route("POST",     "/v1/holds",                            holds.take_hold,              redeemer,             "600/minute", OWN),
+        Route("GET",      "/v1/holds/<hold_id>",                  holds.show_hold,              redeemer,             "120/minute", READS),
+        Route("DELETE",   "/v1/holds/<hold_id>",                  holds.release_hold,           redeemer,             "600/minute", WRITES),
+        Route("POST",     "/v1/holds/<hold_id>/complete",         holds.complete_hold,          redeemer,             "600/minute", WRITES),
     ],
     prosody: [
         Route("GET POST", "/invites_api",                         prosody.create_invite,        api_key,              "600/minute", WRITES),

@@ -274,6 +274,7 @@ class Redemption(Base):
     until: Mapped[datetime | None]
     key_id: Mapped[str | None]
     subject: Mapped[str | None]
+    asked: Mapped[str | None]
 
     invite: Mapped[Invite] = relationship(back_populates="redemptions")
     user: Mapped[User | None] = relationship()

@@ -149,7 +149,8 @@ CREATE INDEX invites_lapsing ON invites (lapses_at) WHERE lapses_at IS NOT NULL;
 -- A use may wait: 'held' for a program, the one with this key, which calls the guest `subject`; for the 'proof' of an
 -- address; for somebody's 'approval'. It waits from `since` until it is done, or released: by who took it ('released'),
 -- by a no ('denied'), since its invite was revoked ('revoked'), or since nobody completed it before `until` ('lapsed').
--- From `until` on it counts no more, though it is released only when the next one wants it.
+-- From `until` on it counts no more, though it is released only when the next one wants it. `asked` is a fingerprint of
+-- the request that took it with an Idempotency-Key, which gave the row its id.
 CREATE TABLE redemptions (
     id          TEXT PRIMARY KEY NOT NULL,
     invite_id   TEXT NOT NULL REFERENCES invites (id),
@@ -162,6 +163,7 @@ CREATE TABLE redemptions (
     until       TIMESTAMP,
     key_id      TEXT,
     subject     TEXT CHECK (length(subject) BETWEEN 1 AND 200),
+    asked       TEXT CHECK (length(asked) = 64),
     CHECK ((state = 'done') = (redeemed_at IS NOT NULL)),
     CHECK ((state IN ('released', 'denied', 'revoked', 'lapsed')) = (released_at IS NOT NULL))
 );

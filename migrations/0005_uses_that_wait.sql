@@ -26,6 +26,7 @@ CREATE TABLE redemptions_anew (
     until       TIMESTAMP,
     key_id      TEXT,
     subject     TEXT CHECK (length(subject) BETWEEN 1 AND 200),
+    asked       TEXT CHECK (length(asked) = 64),
     CHECK ((state = 'done') = (redeemed_at IS NOT NULL)),
     CHECK ((state IN ('released', 'denied', 'revoked', 'lapsed')) = (released_at IS NOT NULL))
 );

@@ -16,6 +16,7 @@ from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMis
 
 LONGEST = 3650 * clock.DAY
 SCOPES = ("create", "redeem", "read", "manage")  # what a key may do, in the order in which it is stored and shown
+_GONE = "This key is unknown, was deleted, or its secret is wrong."
 _UNKNOWN = "0" * 64  # compared with the secret if there is no such key, so that it takes as long
 
 
@@ -134,12 +135,18 @@ def delete(key_id: str) -> None:
 
     The invites it created stay.
     """
-    key = session().get(ApiKey, key_id.strip().partition("/")[0])
+    key = session().get(ApiKey, key_id.strip().partition("/")[0], with_for_update=True)
     if key is None:
         raise NoSuchKey
     holds.end_all_of(key.id)
     session().delete(key)
     events.tell("key.deleted", facts={"key": key.id})
+
+
+def keep(key_id: str) -> None:
+    """Have a key not be deleted before this unit ends; raises KeyRefused if it was, meanwhile."""
+    if session().get(ApiKey, key_id, with_for_update={"read": True, "key_share": True}) is None:
+        raise KeyRefused(_GONE)
 
 
 def authenticate(combined: str) -> VerifiedKey:
@@ -154,7 +161,7 @@ def authenticate(combined: str) -> VerifiedKey:
         raise KeyRefused("This is only half a key.")
     key = None if "\0" in key_id else _KEY.first(key_id=key_id)  # PostgreSQL takes no text with a NUL
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
-        raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
+        raise KeyRefused(_GONE)
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")

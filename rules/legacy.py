@@ -75,11 +75,17 @@ def forgive_try(client: str) -> None:
     counters.refund("short code", client)
 
 
-def find_active(code: str) -> Invite:
-    """The invite with this short code; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
+def find(code: str) -> Invite:
+    """The invite with this short code, in whatever state; raises InviteNotFound."""
     invite = session().scalar(select(Invite).where(Invite.legacy_hash.in_(tokens.legacy_hashes(code))))
     if invite is None:
         raise InviteNotFound
+    return invite
+
+
+def find_active(code: str) -> Invite:
+    """The invite with this short code; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
+    invite = find(code)
     states.refuse_unusable(invite)
     return invite
 

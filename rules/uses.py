@@ -114,11 +114,13 @@ def refuse_unusable(invite: Invite) -> None:
 def wait(invite: Invite, state: str, until: datetime | None, **whose: str | None) -> Redemption:
     """Take one use of a held invite, and let it wait, as `state` says, until it lapses (never if None).
 
-    `whose` is a `user_id`, or a `key_id` and `subject`. Raises InviteHeld, InviteUsed or InviteExpired.
+    `whose` is a `user_id`, or a `key_id` and `subject`; with an `id` and `asked` where it is taken once. Raises
+    InviteHeld, InviteUsed or InviteExpired.
     """
     refuse_unusable(invite)
     lapsed = lapse(invite)
-    use = Redemption(id=clock.new_id(), invite_id=invite.id, state=state, since=clock.now(), until=until, **whose)
+    named = {"id": clock.new_id(), **whose}
+    use = Redemption(invite_id=invite.id, state=state, since=clock.now(), until=until, **named)
     session().add(use)
     session().flush()
     count(invite, 1 - lapsed, 1 - lapsed)

@@ -190,6 +190,9 @@ DONE_BY = {
     "v1.revoke_invite": "revoke, by a program",
     "v1.rotate_invite": "rotate, by a program",
     "v1.resend_invite": "resend, by a program",
+    "holds.take_hold": "try a short code, find by a short code, hold, by a program",
+    "holds.complete_hold": "complete a hold, by a program",
+    "holds.release_hold": "release a hold, by a program",
     "manual.document": "",  # writes nothing
     "v1.list_events": "",
     "ops.ready": "",

@@ -40,6 +40,8 @@ INSERT INTO invites
            ELSE 'p' || n END, 'member', 'solo', 1, 1, :now,
            'alice', CASE WHEN n % 2 THEN :alice ELSE 'u' || n END FROM numbers;
 INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) SELECT 'r' || n, 'i' || n, 'u' || n, :now FROM numbers;
+INSERT INTO redemptions (id, invite_id, state, since, until, key_id, subject)
+    SELECT 'h' || n, 'i' || n, 'held', :now, :later, 'a-busy-key', 'walter' FROM numbers;
 INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
     SELECT 'o' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, :now, :later FROM numbers;
 INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
@@ -248,6 +250,23 @@ def of_our_own(path, method="POST", **body):
     return made
 
 
+def hold(path, method="POST"):
+    """A call about a use of an invite that a program holds, or is about to hold."""
+
+    def made(crowded):
+        body = {"token": crowded.invite(project="orchard"), "subject": "walter"}
+        shown = {"Authorization": f"Bearer {crowded.key}"}
+        if path != "/v1/holds":
+            hold_id = crowded.client.post("/v1/holds", json=body, headers=shown).json["id"]
+            body, asked = None, path.format(id=hold_id)
+        else:
+            asked = path
+        crowded.begin()
+        return crowded.client.open(asked, method=method, json=body, headers=shown)
+
+    return made
+
+
 def enter_code(crowded):
     return {"code": by_key(crowded, "/api/invite/generate").json["code"]}
 
@@ -342,6 +361,9 @@ CALLS = {
     "/v1/invites/<invite_id>/revoke": of_our_own("/v1/invites/{id}/revoke"),
     "/v1/invites/<invite_id>/rotate": of_our_own("/v1/invites/{id}/rotate"),
     "/v1/invites/<invite_id>/resend": of_our_own("/v1/invites/{id}/resend"),
+    "/v1/holds": hold("/v1/holds"),
+    "/v1/holds/<hold_id>": hold("/v1/holds/{id}", "DELETE"),
+    "/v1/holds/<hold_id>/complete": hold("/v1/holds/{id}/complete"),
     **FORMS,
 }
 PAGES = {

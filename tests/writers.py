@@ -19,12 +19,14 @@ from rules import (
     drafts,
     expiry,
     forgetting,
+    holds,
     invites,
     keys,
     legacy,
     outbox,
     own_account,
     presets,
+    programs,
     projects,
     redemption,
     registration,
@@ -69,6 +71,8 @@ class Place:
             self._invite(people)
             self._codes(people["dora"])
             self.key, self.other_key = keys.create("one"), keys.create("two")
+            held = invites.find(self.open)
+            self.held = holds.take(held, self.key.partition("/")[0], holds.Wanted("a guest of a program")).id
             presets.create("family", {"plan": "gold", "project": "orchard"})
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
@@ -155,6 +159,11 @@ def by_calls(place: Place) -> dict[str, Unit]:
         maker = by_key()
         changing.change(invites.held(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, maker)
 
+    def hold() -> None:
+        caller = programs.by_key(keys.authenticate(place.key))
+        caller.keep()
+        holds.take(invites.find(place.open), caller.holder, holds.Wanted("a guest"))
+
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
 
@@ -190,6 +199,9 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "revoke, by a program": lambda: (by_key(), changing.revoke(invites.held(place.bound))),
         "rotate, by a program": lambda: (by_key(), changing.rotate(invites.held(place.bound))),
         "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound))),
+        "hold, by a program": hold,
+        "complete a hold, by a program": lambda: holds.complete(place.held, str(by_key().key_id)),
+        "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
         "create a project": lambda: projects.create(place.caller("anne").user, projects.Plan("Orchard")),
         "remove a member": lambda: projects.remove(managed("bob"), place.member),
         "invite to a project": lambda: projects.invite(

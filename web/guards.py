@@ -127,6 +127,11 @@ def reader() -> Program:
     return _program("read")
 
 
+def redeemer() -> Program:
+    """A program with an API key that may redeem, or an admin of the site; by the Authorization header alone."""
+    return _program("redeem")
+
+
 def changer() -> Program:
     """A program with an API key that may create, or manage all, or an admin; by the Authorization header alone.
 
