@@ -41,6 +41,7 @@ from web.guards import (
     changer,
     creator,
     key_or_admin,
+    manager,
     maybe,
     own_form,
     reader,
@@ -74,6 +75,8 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/v1/invites/<invite_id>/revoke",       v1.revoke_invite,             changer,              "120/minute", WRITES),
         Route("POST",     "/v1/invites/<invite_id>/rotate",       v1.rotate_invite,             changer,              "120/minute", WRITES),
         Route("POST",     "/v1/invites/<invite_id>/resend",       v1.resend_invite,             changer,              "120/minute", WRITES),
+        Route("POST",     "/v1/invites/<invite_id>/approve",      v1.approve_use,               manager,              "120/minute", WRITES),
+        Route("POST",     "/v1/invites/<invite_id>/deny",         v1.deny_use,                  manager,              "120/minute", WRITES),
         Route("GET",      "/v1/events",                           v1.list_events,               reader,               "120/minute", OWN),
     ],
     holds: [

@@ -101,7 +101,7 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "name": _or_none(fields.name),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
-    "data": _or_none(fields.data),
+    "data": _or_none(fields.json_data),
     "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
 }
 

@@ -224,7 +224,7 @@ def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Se
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "project": lambda value: fields.text(value, "project", 100),
     "maker": lambda value: fields.text(value, "maker", 254),
-    "email": fields.email,
+    "email": fields.invited_email,
     "cursor": places.read,
 }
 

@@ -190,6 +190,8 @@ DONE_BY = {
     "v1.revoke_invite": "revoke, by a program",
     "v1.rotate_invite": "rotate, by a program",
     "v1.resend_invite": "resend, by a program",
+    "v1.approve_use": "approve, by a program",
+    "v1.deny_use": "deny, by a program",
     "holds.take_hold": "try a short code, find by a short code, hold, by a program",
     "holds.complete_hold": "complete a hold, by a program",
     "holds.release_hold": "release a hold, by a program",

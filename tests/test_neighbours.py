@@ -267,6 +267,20 @@ def hold(path, method="POST"):
     return made
 
 
+def decide(what):
+    """A yes or a no to a use that a program's guest waits for."""
+
+    def made(crowded):
+        body = {"token": crowded.invite(approve=True), "subject": "walter", "complete": True}
+        shown = {"Authorization": f"Bearer {crowded.key}"}
+        hold = crowded.client.post("/v1/holds", json=body, headers=shown).json
+        crowded.begin()
+        path = f"/v1/invites/{hold['invite']['id']}/{what}"
+        return crowded.client.post(path, json={"redemption": hold["id"]}, headers=shown)
+
+    return made
+
+
 def enter_code(crowded):
     return {"code": by_key(crowded, "/api/invite/generate").json["code"]}
 
@@ -361,6 +375,8 @@ CALLS = {
     "/v1/invites/<invite_id>/revoke": of_our_own("/v1/invites/{id}/revoke"),
     "/v1/invites/<invite_id>/rotate": of_our_own("/v1/invites/{id}/rotate"),
     "/v1/invites/<invite_id>/resend": of_our_own("/v1/invites/{id}/resend"),
+    "/v1/invites/<invite_id>/approve": decide("approve"),
+    "/v1/invites/<invite_id>/deny": decide("deny"),
     "/v1/holds": hold("/v1/holds"),
     "/v1/holds/<hold_id>": hold("/v1/holds/{id}", "DELETE"),
     "/v1/holds/<hold_id>/complete": hold("/v1/holds/{id}/complete"),

@@ -33,6 +33,7 @@ from rules import (
     resets,
     sessions,
     tokens,
+    waiting,
 )
 from rules.accounts import Names
 from rules.drafts import Draft
@@ -73,6 +74,9 @@ class Place:
             self.key, self.other_key = keys.create("one"), keys.create("two")
             held = invites.find(self.open)
             self.held = holds.take(held, self.key.partition("/")[0], holds.Wanted("a guest of a program")).id
+            approving = invites.find(invites.create_token(Draft(approve=True, uses=9), drafts.SHELL))
+            asking = holds.Wanted("a guest of a program", complete=True)
+            self.asking = holds.take(approving, self.key.partition("/")[0], asking).id
             presets.create("family", {"plan": "gold", "project": "orchard"})
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
@@ -202,6 +206,8 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "hold, by a program": hold,
         "complete a hold, by a program": lambda: holds.complete(place.held, str(by_key().key_id)),
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
+        "approve, by a program": lambda: (by_key(), waiting.approve(place.asking)),
+        "deny, by a program": lambda: (by_key(), waiting.deny(place.asking)),
         "create a project": lambda: projects.create(place.caller("anne").user, projects.Plan("Orchard")),
         "remove a member": lambda: projects.remove(managed("bob"), place.member),
         "invite to a project": lambda: projects.invite(

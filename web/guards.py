@@ -132,6 +132,11 @@ def redeemer() -> Program:
     return _program("redeem")
 
 
+def manager() -> Program:
+    """A program with an API key that may manage, or an admin of the site; by the Authorization header alone."""
+    return _program("manage")
+
+
 def changer() -> Program:
     """A program with an API key that may create, or manage all, or an admin; by the Authorization header alone.
 

@@ -1,10 +1,23 @@
 """What the calls about holds take and answer, as types."""
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import AnyCode, Email, Id, InviteRole, Moment, Name, Plan, Slug, Token, one_of
+from dialects.shapes.values import (
+    AnyCode,
+    Data,
+    Email,
+    Id,
+    Invited,
+    InviteRole,
+    Moment,
+    Name,
+    Plan,
+    Slug,
+    Token,
+    one_of,
+)
 from rules.holds import LONGEST_SUBJECT
 
 HoldState = Annotated[
@@ -12,7 +25,6 @@ HoldState = Annotated[
     one_of("held", "waiting", "done", "released", "lapsed"),
     Meta(description="`waiting`: completed, and waits for an admin's approval."),
 ]
-Data = Annotated[dict[str, Any], Meta(examples=[{"seat": 12}], description="For the operator's programs.")]
 
 
 class WantedHold(TypedDict):
@@ -43,7 +55,7 @@ class HeldInvite(TypedDict):
 
     id: Id
     name: Name | None
-    email: Annotated[Email | None, Meta(description="For whom it is: an address, or all of a domain, `@example.org`.")]
+    email: Invited | None
     plan: Plan
     role: InviteRole
     project: Slug | None
