@@ -1,6 +1,7 @@
 """Holds, as a program with a sign-up of its own takes, completes and gives them back: every answer, every refusal."""
 
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Thread
 
 import pytest
 import time_machine
@@ -612,3 +613,86 @@ def test_a_refusal_is_not_remembered(shop, make_invite, still):
     still.shift(10 * clock.MINUTE)
     answer = shop.take(token, once="once")
     assert (answer.status_code, "Idempotency-Replayed" in answer.headers) == (201, False)
+
+
+# At once
+
+
+@pytest.fixture
+def at_once(client):
+    """What so many calls answer that are made at the same moment, each by a client of its own."""
+
+    def ask(call, headers, count=8):
+        started = Barrier(count)
+
+        def begin(number):
+            own = Program(client.application.test_client(), headers)
+            started.wait()
+            return call(own, number)
+
+        with ThreadPoolExecutor(count) as threads:
+            return list(threads.map(begin, range(count)))
+
+    return ask
+
+
+def test_completed_several_times_at_once_it_is_used_once(shop, make_invite, facts, at_once):
+    hold_id = shop.held(make_invite())
+    answers = at_once(lambda own, _: own.complete(hold_id), shop.headers)
+    assert [(each.status_code, each.json["state"]) for each in answers] == [(200, "done")] * 8
+    assert [each.type for each in facts()[3]].count("invite.used") == 1
+
+
+def test_taken_several_times_at_once_for_one_guest_it_is_one_hold(shop, make_invite, facts, at_once):
+    token = make_invite(uses="5")
+    answers = at_once(lambda own, _: own.take(token), shop.headers)
+    assert sorted(each.status_code for each in answers) == [200] * 7 + [201]
+    assert len({each.json["id"] for each in answers}) == len(facts()[1]) == 1
+    answers = at_once(lambda own, _: own.take(token, "bob", once="once"), shop.headers)
+    assert {each.status_code for each in answers} == {201}
+    assert len({each.json["id"] for each in answers}) == 1
+    assert len(facts()[1]) == 2
+
+
+def test_many_guests_at_once_get_as_many_uses_as_there_are(shop, make_invite, at_once):
+    token = make_invite(uses="3")
+    answers = at_once(lambda own, number: own.take(token, f"guest {number}"), shop.headers)
+    assert sorted(each.status_code for each in answers) == [201] * 3 + [409] * 5
+    assert {each.json["code"] for each in answers if each.status_code == 409} == {"INVITE_HELD"}
+
+
+def test_released_and_completed_at_once_a_hold_is_one_of_both(shop, house, make_invite, at_once):
+    token = make_invite()
+    hold_id = shop.held(token)
+    asked = at_once(lambda own, number: (own.complete if number % 2 else own.release)(hold_id), shop.headers)
+    state = shop.show(hold_id).json["state"]
+    good = {"done": {200, 409}, "released": {204, 409}}[state]
+    assert {each.status_code for each in asked} == good
+    with house.reading():
+        assert invites.find(token).uses == (state == "done")
+
+
+def test_a_hold_that_is_completed_while_its_invite_is_revoked_is_done_or_lost(shop, house, make_invite, at_once):
+    token = make_invite()
+    hold_id = shop.held(token)
+
+    def act(own, number):
+        if number:
+            return own.complete(hold_id).status_code
+        with house.writing():
+            changing.revoke(invites.find(token))
+        return None
+
+    asked = at_once(act, shop.headers)[1:]
+    state = shop.show(hold_id).json["state"]
+    assert set(asked) == {"done": {200}, "released": {409}}[state]
+
+
+def test_a_late_completion_and_a_new_guest_at_once_share_no_use(shop, make_invite, at_once, still):
+    token = make_invite()
+    hold_id = shop.held(token)
+    still.shift(10 * clock.MINUTE)
+    asked = at_once(lambda own, number: own.take(token, "bob") if number % 2 else own.complete(hold_id), shop.headers)
+    late, new = ({each.status_code for each in asked[start::2]} for start in (0, 1))
+    state = shop.show(hold_id).json["state"]
+    assert (late, new) == (({200}, {410}) if state == "done" else ({409}, {201, 200}))
