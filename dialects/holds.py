@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from clock import iso
 from dialects.shapes import holds as shapes
 from dialects.shapes.values import Id
-from rules import holds, invites, legacy, refusals, tokens
+from rules import holds, invites, legacy, refusals, tokens, usual
 from rules.holds import Hold, Wanted
 from rules.idempotency import Once
 from rules.programs import Program
@@ -71,7 +71,7 @@ def complete_hold(caller: Program, hold_id: Id) -> Again | Waits:
 
     After its lease the use is taken anew if one is left. 202: it waits for an admin's approval.
     """
-    hold = holds.complete(hold_id, caller.holder)
+    hold = usual.complete(hold_id, caller.holder) or holds.complete(hold_id, caller.holder)
     return (_shown(hold), 202) if hold.state == "waiting" else (_shown(hold), 200)
 
 
@@ -102,8 +102,11 @@ def _take(named: str, wanted: Wanted, once: Once | None) -> Taken:
     """Take the hold, for the same caller, whose key may have been deleted meanwhile."""
     caller = guards.redeemer()
     caller.keep()
-    invite = legacy.find(named) if legacy.is_code(named) else invites.find(named)
-    return _taken(holds.take(invite, caller.holder, wanted, once), wanted)
+    hold = None if once or legacy.is_code(named) else usual.take(named, caller.holder, wanted)
+    if hold is None:
+        invite = legacy.find(named) if legacy.is_code(named) else invites.find(named)
+        hold = holds.take(invite, caller.holder, wanted, once)
+    return _taken(hold, wanted)
 
 
 def _taken(hold: Hold, wanted: Wanted) -> Taken:
@@ -142,7 +145,7 @@ def _shown(hold: Hold) -> shapes.Hold:
             "email": invite.email,
             "plan": invite.plan,
             "role": invite.role,
-            "project": invite.project.slug if invite.project else None,
+            "project": hold.project,
             "data": json.loads(invite.data) if invite.data else None,
         },
     }

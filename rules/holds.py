@@ -35,7 +35,7 @@ from rules.refusals import (
 
 LONGEST_SUBJECT = 200
 # In the words of the index of schema.sql; with parameters in them SQLite would look at all uses there are.
-_LIVE = text("subject IS NOT NULL AND state NOT IN ('released', 'denied', 'revoked')")
+LIVE = text("subject IS NOT NULL AND state NOT IN ('released', 'denied', 'revoked')")
 SHORTEST, LEASE, LONGEST = 30 * clock.SECOND, 10 * clock.MINUTE, clock.HOUR
 
 
@@ -59,13 +59,15 @@ class Wanted:
 class Hold:
     """A use that a program has taken. `state` is ``held``, ``waiting`` (for a yes), ``done``, ``released``, ``lapsed``.
 
-    `is_new` says that it was taken just now, `late` that it was completed after its lease.
+    `invite` may be a row of one, and `project` is the slug of its project. `is_new` says that it was taken just now,
+    `late` that it was completed after its lease.
     """
 
     id: str
     state: str
     until: datetime | None
-    invite: Invite
+    invite: Any
+    project: str | None = None
     late: bool = False
     is_new: bool = False
 
@@ -101,7 +103,7 @@ def take(invite: Invite, key_id: str, wanted: Wanted, once: Once | None = None) 
     _refuse_other_address(invite, wanted.email)
     now = clock.now()
     mine = Redemption.key_id == key_id, Redemption.subject == wanted.subject
-    use = session().scalar(select(Redemption).where(Redemption.invite_id == invite.id, *mine, _LIVE))
+    use = session().scalar(select(Redemption).where(Redemption.invite_id == invite.id, *mine, LIVE))
     is_new = use is None
     if use is None:
         row = {"id": once.id, "asked": once.fingerprint} if once else {}
@@ -192,7 +194,8 @@ def _shown(use: Redemption, is_new: bool = False) -> Hold:
     if state == "held" and not use.is_waiting(now):
         state = "lapsed"
     late = use.redeemed_at is not None and use.until is not None and use.redeemed_at >= use.until
-    return Hold(use.id, state, use.until, use.invite, late, is_new)
+    project = use.invite.project
+    return Hold(use.id, state, use.until, use.invite, project.slug if project else None, late, is_new)
 
 
 def _refuse_missing(asked: Mapping[str, Any]) -> None:

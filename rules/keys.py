@@ -25,6 +25,7 @@ _KEY = Statement(
         ApiKey.id, ApiKey.name, ApiKey.secret_hash, ApiKey.expires_at, ApiKey.last_used_at, ApiKey.may, ApiKey.preset
     ).where(ApiKey.id == bindparam("key_id"))
 )
+_KEEP = Statement(select(ApiKey.id).where(ApiKey.id == bindparam("key_id")).with_for_update(read=True, key_share=True))
 _USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
 
 
@@ -145,7 +146,7 @@ def delete(key_id: str) -> None:
 
 def keep(key_id: str) -> None:
     """Have a key not be deleted before this unit ends; raises KeyRefused if it was, meanwhile."""
-    if session().get(ApiKey, key_id, with_for_update={"read": True, "key_share": True}) is None:
+    if not _KEEP.run(key_id=key_id):
         raise KeyRefused(_GONE)
 
 

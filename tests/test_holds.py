@@ -1,5 +1,6 @@
 """Holds, as a program with a sign-up of its own takes, completes and gives them back: every answer, every refusal."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Thread
 
@@ -10,7 +11,7 @@ import clock
 from app import create_app
 from conftest import make_settings
 from models import Event, Invite, Letter, Redemption
-from rules import accounts, changing, drafts, expiry, holds, invites, keys, legacy, projects, redemption, waiting
+from rules import accounts, changing, drafts, expiry, holds, invites, keys, legacy, projects, redemption, usual, waiting
 from rules.refusals import NotWaiting
 
 NOBODY = "5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"
@@ -696,3 +697,63 @@ def test_a_late_completion_and_a_new_guest_at_once_share_no_use(shop, make_invit
     late, new = ({each.status_code for each in asked[start::2]} for start in (0, 1))
     state = shop.show(hold_id).json["state"]
     assert (late, new) == (({200}, {410}) if state == "done" else ({409}, {201, 200}))
+
+
+# The usual course, in fewer statements
+
+
+def without_ids(rows):
+    """Rows as dictionaries, without what differs from one invite, use or event to the next."""
+    differing = {"id", "nonce", "token_hash", "invite_id", "number", "facts", "asked", "created_event"}
+    return [{name: value for name, value in each._asdict().items() if name not in differing} for each in rows]
+
+
+def told(rows):
+    """What events say in their facts, but for ids."""
+    return [
+        {name: value for name, value in json.loads(each.facts or "{}").items() if name != "redemption"} for each in rows
+    ]
+
+
+@pytest.mark.parametrize("other", [None, "30s", "1h"], ids=["alone", "beside a shorter one", "beside a longer one"])
+def test_the_usual_course_stores_and_tells_what_any_other_does(house, make_invite, facts, other):
+    stored = []
+    for take, complete in (
+        (lambda token, wanted: usual.take(token, "shop", wanted), usual.complete),
+        (lambda token, wanted: holds.take(invites.find(token), "shop", wanted), holds.complete),
+    ):
+        before = [len(each) for each in facts()]
+        token = make_invite(uses="5", data={"seat": 1})
+        wanted = holds.read({"token": token, "subject": "anne", "lease": "10m"})
+        with house.writing():
+            if other:
+                holds.take(invites.find(token), "shop", holds.read({"token": token, "subject": "bob", "lease": other}))
+            taken = take(token, wanted)
+        held = facts()
+        with house.writing():
+            done = complete(taken.id, "shop")
+        found = [[each[number:] for each, number in zip(rows, before, strict=True)] for rows in (held, facts())]
+        told_of = [told(rows[3]) for rows in found]
+        shown = [(each.state, each.until, each.project, each.late, each.is_new) for each in (taken, done)]
+        stored.append(([[without_ids(table) for table in rows] for rows in found], told_of, shown))
+    assert stored[0] == stored[1]
+    assert [len(table) for table in stored[0][0][0][:2]] == [1, 2 if other else 1]
+
+
+def test_what_is_not_usual_is_left_to_the_other_course_and_nothing_is_changed(house, shop, make_invite, facts, still):
+    lapsing, asking = shop.held(make_invite(), lease="30s"), shop.held(make_invite(approve=True))
+    done, released, known = shop.held(make_invite(), complete=True), shop.held(make_invite()), make_invite(uses="2")
+    shop.release(released)
+    shop.held(known)
+    still.shift(clock.MINUTE)
+    tokens = [known, make_invite(email="anne@example.org"), make_invite(ttl="1m"), "0" * 64, "nonsense"]
+    with house.writing():
+        tokens.append(invites.create_token(drafts.read({}, makes_admin=True), drafts.SHELL))
+    still.shift(clock.MINUTE)
+    before, key = facts(), shop.headers["Authorization"].removeprefix("Bearer ").partition("/")[0]
+    with house.writing():
+        assert [usual.take(each, key, holds.Wanted("anne")) for each in tokens] == [None] * len(tokens)
+        for hold_id in (lapsing, asking, done, released, NOBODY):
+            assert usual.complete(hold_id, key) is None
+        assert usual.complete(lapsing, "another key") is None
+    assert facts() == before

@@ -34,6 +34,7 @@ from rules import (
     registration,
     resets,
     uses,
+    usual,
     waiting,
 )
 from rules.accounts import Attempt, Names
@@ -348,6 +349,14 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.released", "invite.released"],
     ),
     "uses.end_all": (lambda place: uses.end_all(Invite.id == invite(place.yes).id), ["invite.released"]),
+    "usual.take": (
+        twice(lambda place: usual.take(place.open, "shop", Wanted("gina"))),
+        ["invite.held"],
+    ),
+    "usual.complete": (
+        lambda place: usual.complete(usual.take(place.open, "shop", Wanted("gina")).id, "shop"),
+        ["invite.held", "invite.used"],
+    ),
     "waiting.approve": (lambda place: waiting.approve(place.waits), ["invite.approved", "invite.used"]),
     "waiting.deny": (lambda place: waiting.deny(place.waits), ["invite.denied"]),
     "waiting.proved": (

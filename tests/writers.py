@@ -33,6 +33,7 @@ from rules import (
     resets,
     sessions,
     tokens,
+    usual,
     waiting,
 )
 from rules.accounts import Names
@@ -166,7 +167,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
     def hold() -> None:
         caller = programs.by_key(keys.authenticate(place.key))
         caller.keep()
-        holds.take(invites.find(place.open), caller.holder, holds.Wanted("a guest"))
+        usual.take(place.open, caller.holder, holds.Wanted("a guest"))
 
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
@@ -204,7 +205,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "rotate, by a program": lambda: (by_key(), changing.rotate(invites.held(place.bound))),
         "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound))),
         "hold, by a program": hold,
-        "complete a hold, by a program": lambda: holds.complete(place.held, str(by_key().key_id)),
+        "complete a hold, by a program": lambda: usual.complete(place.held, str(by_key().key_id)),
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
         "approve, by a program": lambda: (by_key(), waiting.approve(place.asking)),
         "deny, by a program": lambda: (by_key(), waiting.deny(place.asking)),
