@@ -166,6 +166,8 @@ def _listed(row: Listed) -> shapes.ListedInvite:
         shown["revokedAt"] = iso(row.revoked_at)
     if row.user_id:
         shown["userId"] = row.user_id
+    if held := sum(each.state == "held" for each in row.waiting):
+        shown["held"] = held
     if row.legacy_code:
         shown["legacyCode"] = row.legacy_code
     return shown

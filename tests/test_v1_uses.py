@@ -107,7 +107,7 @@ def test_a_use_that_has_lapsed_counts_nowhere(shop, house, client, still, root):
             "uses": now["uses"],
             "held": now["held"],
             "listed": [each["uses"] for each in listed],
-            "Agentbot's list": [(each["status"], each["uses"]) for each in admins["invites"]],
+            "Agentbot's list": [(each["status"], each["uses"], each.get("held")) for each in admins["invites"]],
             "Agentbot's count": admins["active"],
             "by state": (counted["active"], counted["used"]),
             "metrics": 'invites{state="active"} 1' in metrics,
@@ -119,13 +119,13 @@ def test_a_use_that_has_lapsed_counts_nowhere(shop, house, client, still, root):
 
     held = readings()
     assert held == {
-        **{"state": "used", "uses": 1, "held": 1, "listed": [], "Agentbot's list": [("used", 1)]},
+        **{"state": "used", "uses": 1, "held": 1, "listed": [], "Agentbot's list": [("used", 1, 1)]},
         **{"Agentbot's count": 0, "by state": (0, 1), "metrics": False},
         **{"verify": 410, "view": 404, "page": 410, "register": 303},
     }
     still.shift(10 * clock.MINUTE)
     lapsed = {
-        **{"state": "active", "uses": 0, "held": 0, "listed": [0], "Agentbot's list": [("active", 0)]},
+        **{"state": "active", "uses": 0, "held": 0, "listed": [0], "Agentbot's list": [("active", 0, None)]},
         **{"Agentbot's count": 1, "by state": (1, 0), "metrics": True},
         **{"verify": 200, "view": 200, "page": 200, "register": 200},
     }
