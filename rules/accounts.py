@@ -316,15 +316,15 @@ def enable(user: User) -> None:
 def remove(user: User) -> int:
     """Delete an account; returns how many of its invites were revoked with it. Raises OwnsProjects.
 
-    Everything personal is erased, and nobody gets its user name again. An empty row stays, since invites and
-    redemptions refer to it. Its sessions stay until they expire, so that Agentbot's call for the current user can say
-    that the account is gone; nothing else takes them. A project cannot be without an owner, hence the refusal.
+    Everything personal is erased, and nobody gets its user name again. An empty row stays, since invites and uses refer
+    to it; its sessions stay until they expire, so that Agentbot's call can say that the account is gone.
     """
     session().flush()  # or what was just changed of it would be forgotten
     session().refresh(user, with_for_update=True)  # it gets no project between this look at what it owns and its end
     owned = select(Project.slug).join(Member).where(Member.user_id == user.id, Member.role == "owner")
     if slugs := session().scalars(owned).all():
         raise OwnsProjects([slug for slug in slugs if slug])
+    changing.hold_all_by(user, uses.have_waiting(Redemption.user_id == user.id))
     revoked = changing.revoke_all_by(user)
     uses.give_back_all(Redemption.user_id == user.id, "released")
     joining.leave_all(user)

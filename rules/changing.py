@@ -180,9 +180,9 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def hold_all_by(maker: User, invite_id: str) -> None:
-    """Lock the invites that `revoke_all_by` would revoke, and one more, until this unit ends."""
-    uses.hold_all(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), Invite.id == invite_id))
+def hold_all_by(maker: User, also: ColumnElement[bool]) -> None:
+    """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds."""
+    uses.hold_all(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), also))
 
 
 def cap_all_by(maker: User, project_id: str, until: datetime) -> None:

@@ -107,13 +107,13 @@ def take(invite: Invite, key_id: str, wanted: Wanted, once: Once | None = None) 
     is_new = use is None
     if use is None:
         row = {"id": once.id, "asked": once.fingerprint} if once else {}
-        use = uses.wait(invite, "held", now + wanted.lease, key_id=key_id, subject=wanted.subject, **row)
+        use = _taken(invite, wanted, key_id=key_id, subject=wanted.subject, **row)
+    elif wanted.complete and use.state in ("held", "lapsed"):
+        _complete(invite, use)
     elif use.state in ("held", "lapsed"):
         began = (use.since or now) if use.is_waiting(now) else now
         use.since = began
         uses.go_on(invite, use, "held", max(min(now + wanted.lease, began + LONGEST), now))
-    if wanted.complete and use.state == "held":
-        _complete(invite, use)
     return _shown(use, is_new)
 
 
@@ -155,6 +155,17 @@ def find(hold_id: str, key_id: str) -> Hold:
 def end_all_of(key_id: str) -> None:
     """Give back all that a key holds; what it has completed stays."""
     uses.give_back_all(Redemption.key_id == key_id, "released")
+
+
+def _taken(invite: Invite, wanted: Wanted, **whose: str | None) -> Redemption:
+    """A new use, as it is wanted, by one change of the invite's row: a second one would lock its inviter's row, too."""
+    if not wanted.complete:
+        return uses.wait(invite, "held", clock.now() + wanted.lease, **whose)
+    if invite.approve:
+        return uses.wait(invite, "approval", None, **whose)
+    taken, use = uses.redeem(invite, **whose)
+    joining.give(taken, None, use.id)
+    return use
 
 
 def _complete(invite: Invite, use: Redemption) -> None:

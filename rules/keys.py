@@ -136,6 +136,7 @@ def delete(key_id: str) -> None:
 
     The invites it created stay.
     """
+    # Locked before the invites of which it holds uses, as by a call with this key.
     key = session().get(ApiKey, key_id.strip().partition("/")[0], with_for_update=True)
     if key is None:
         raise NoSuchKey

@@ -47,8 +47,8 @@ def accept(token: str, user: User | Account) -> Used:
     seen = _look(token, user)
     if seen.state:
         return Used(invites.find(token), seen.state)
-    if user.email is None:  # otherwise no other account has the address that this proves
-        hold_claim(token)
+    if not user.email_verified_at:  # otherwise this proves nothing
+        hold_claim(token, user)
     if seen.approve or fields.is_domain(seen.email):
         return _accept_later(token, user)
     try:
@@ -124,10 +124,10 @@ def has_used(invite: Invite | Taken, user: User | Account) -> bool:
     return use is not None and use.state == "done"
 
 
-def hold_claim(token: str) -> None:
-    """Lock what ends if this token proves an address that another account only claims; before a use is taken."""
+def hold_claim(token: str, user: User | Account | None = None) -> None:
+    """Lock what changes if an account (None for a new one) proves an address by this token; before a use is taken."""
     if mailed := _MAILED.first(digest=tokens.digest(token)):
-        addresses.hold_claim(mailed.email, mailed.id)
+        addresses.hold_claim(mailed.email, user, mailed.id)
 
 
 def destination(invite: Invite | Taken) -> tuple[str | None, str | None]:

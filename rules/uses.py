@@ -21,6 +21,7 @@ from rules import events, invites, states, tokens
 from rules.events import About, Told
 from rules.refusals import InviteHeld, InviteNotFound
 
+_AT_ONCE = 500  # invites in one statement
 WAITS = and_(Redemption.redeemed_at.is_(None), Redemption.released_at.is_(None))
 RELEASED = ("released", "denied", "revoked", "lapsed")
 
@@ -152,6 +153,16 @@ def complete(invite: Invite, use: Redemption) -> Taken:
     return count(invite, taken, waiting - 1)
 
 
+def redeem(invite: Invite, **whose: str | None) -> tuple[Taken, Redemption]:
+    """Take one use of a held invite, completed at once; `whose` as for `wait`, and it raises the same."""
+    refuse_unusable(invite)
+    lapsed, now = lapse(invite), clock.now()
+    done = Redemption(**{"id": clock.new_id(), **whose}, invite_id=invite.id, state="done", since=now, redeemed_at=now)
+    session().add(done)
+    session().flush()
+    return count(invite, 1 - lapsed, -lapsed), done
+
+
 def _resume(invite: Invite, use: Redemption) -> tuple[int, int]:
     """What to add to the uses of an invite, and to those that wait, for a use that is to go on."""
     if use.is_waiting(clock.now()):
@@ -178,23 +189,29 @@ def give_back(invite: Invite, use: Redemption, state: str) -> bool:
 
 def give_back_all(which: ColumnElement[bool], state: str) -> None:
     """Give back all uses that wait for which a condition holds, of any number of invites."""
-    theirs = select(Redemption.invite_id).where(which, WAITS)
-    # Locked by a statement of its own: the next one sees what others have committed until then.
-    hold_all(Invite.id.in_(theirs))
-    mine = and_(Redemption.invite_id == Invite.id, which, WAITS)
-    given_back = select(func.count()).select_from(Redemption).where(mine).scalar_subquery()
-    left = select(func.min(Redemption.until)).where(Redemption.invite_id == Invite.id, WAITS, ~which)
-    changed = update(Invite).where(Invite.id.in_(theirs))
-    changed = changed.values(
-        uses=Invite.uses - given_back, waiting=Invite.waiting - given_back, lapses_at=left.scalar_subquery()
-    )
-    connection().execute(changed)
-    _release(which, state)
+    # Locked by a statement of its own: the next ones see what others have committed until then. What others take
+    # meanwhile of an invite that is not locked here stays as it is, since its count could not be right.
+    held = hold_all(have_waiting(which))
+    waiting = select(func.count()).where(Redemption.invite_id == Invite.id, WAITS).scalar_subquery()
+    counts = {"uses": Invite.uses - Invite.waiting + waiting, "waiting": waiting, "lapses_at": _next_lapse()}
+    for start in range(0, len(held), _AT_ONCE):
+        these = held[start : start + _AT_ONCE]
+        _release(and_(which, Redemption.invite_id.in_(these)), state)
+        connection().execute(update(Invite).where(Invite.id.in_(these)).values(counts))
 
 
-def hold_all(*which: ColumnElement[bool]) -> None:
-    """Lock invites in the order of their ids: two who lock several in another order may wait for one another."""
-    connection().execute(select(Invite.id).where(*which).order_by(Invite.id).with_for_update())
+def have_waiting(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the SQL condition for invites of which uses wait for which a condition holds."""
+    return Invite.id.in_(select(Redemption.invite_id).where(which, WAITS))
+
+
+def hold_all(*which: ColumnElement[bool]) -> Sequence[str]:
+    """Lock invites in the order of their ids, which it returns.
+
+    Two who lock several in another order may wait for one another.
+    """
+    found = select(Invite.id).where(*which).order_by(Invite.id).with_for_update()
+    return connection().execute(found).scalars().all()
 
 
 def end_all(which: ColumnElement[bool]) -> None:

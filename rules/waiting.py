@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 import clock
 from database import session
@@ -13,6 +13,7 @@ from models import Invite, Redemption, User
 from rules import events, fields, joining, outbox, uses
 from rules.events import About
 from rules.refusals import AlreadyMember, InviteExpired, InviteHeld, InviteUsed, NotWaiting
+from rules.sessions import Account
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,22 @@ def proved(user: User, email: str) -> None:
 
     One that has lapsed goes on if its invite still has a use, and waits on otherwise.
     """
-    domain = fields.domain_of(email)
-    mine = Redemption.user_id == user.id, Redemption.state.in_(("proof", "lapsed"))
-    query = select(Invite).where(Invite.id.in_(select(Redemption.invite_id).where(*mine)), Invite.email == domain)
-    for invite in session().scalars(query.order_by(Invite.id)).all():
+    for invite in session().scalars(select(Invite).where(go_on_with(user, email)).order_by(Invite.id)).all():
         uses.hold(invite)
-        found = select(Redemption).where(*mine, Redemption.invite_id == invite.id)
-        newest = found.order_by(Redemption.since.desc()).limit(1).execution_options(populate_existing=True)
-        with suppress(InviteUsed, InviteExpired, InviteHeld):
-            _go_on(invite, session().scalars(newest).one(), user)
+        mine = Redemption.user_id == user.id, Redemption.invite_id == invite.id
+        live = Redemption.released_at.is_(None)
+        found = select(Redemption).where(*mine, or_(live, Redemption.state == "lapsed"))
+        last = found.order_by(live.desc(), Redemption.since.desc()).limit(1).execution_options(populate_existing=True)
+        use = session().scalars(last).one_or_none()
+        if use and use.state in ("proof", "lapsed"):
+            with suppress(InviteUsed, InviteExpired, InviteHeld):
+                _go_on(invite, use, user)
+
+
+def go_on_with(user: User | Account, email: str) -> ColumnElement[bool]:
+    """Return the SQL condition for invites of which uses of an account go on once it proves this address."""
+    waited = Redemption.user_id == user.id, Redemption.state.in_(("proof", "lapsed"))
+    return and_(Invite.id.in_(select(Redemption.invite_id).where(*waited)), Invite.email == fields.domain_of(email))
 
 
 def _go_on(invite: Invite, use: Redemption, user: User) -> None:
@@ -116,6 +124,8 @@ def _held(use_id: str) -> tuple[Invite, Redemption]:
     use = session().get(Redemption, use_id)
     if use is None:
         raise NotWaiting
+    # Its account before the invite: who deletes an account, or resets its password, locks them in this order.
+    session().execute(select(User.id).where(User.id == use.user_id).with_for_update(read=True, key_share=True))
     invite = uses.hold(use.invite)
     session().refresh(use)
     if use.state != "approval":

@@ -242,7 +242,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "holds.take": (twice(lambda place: holds.take(invite(place.open), "shop", Wanted("gina"))), ["invite.held"]),
     "holds.take, and complete": (
         lambda place: holds.take(invite(place.open), "shop", Wanted("gina", complete=True)),
-        ["invite.held", "invite.used"],
+        ["invite.used"],
     ),
     "holds.complete": (twice(lambda place: holds.complete(place.hold, "shop")), ["invite.used"]),
     "holds.release": (twice(lambda place: holds.release(place.hold, "shop")), ["invite.released"]),
@@ -334,6 +334,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "uses.wait": (
         lambda place: uses.wait(uses.hold(invite(place.open)), "approval", None, user_id=place.ids["bob"]),
         ["invite.waiting"],
+    ),
+    "uses.redeem": (
+        lambda place: uses.redeem(uses.hold(invite(place.shared)), user_id=place.ids["bob"]),
+        ["invite.released"],
     ),
     "uses.go_on": (
         lambda place: uses.go_on(uses.hold(invite(place.shared)), use(place.shared), "approval", None),

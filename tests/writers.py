@@ -3,7 +3,7 @@
 Each is what happens inside of the unit, with the locks that its guard takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import clock
@@ -11,7 +11,7 @@ from conftest import HASH, PASSWORD
 from database import session
 from delivery import mail
 from delivery import outbox as postman
-from models import AccessToken, Code, Counter, Invite, Letter, Session, User
+from models import AccessToken, Code, Counter, Invite, Letter, Member, Redemption, Session, User
 from rules import (
     accounts,
     batches,
@@ -48,7 +48,8 @@ class Place:
     """A database with a few rows that all are about.
 
     Anne has created the invites and is an admin of the project, which is Bob's. Carol accepts; Dora claims the address
-    that this proves. Root and Rita are admins of the site.
+    that this proves. Root and Rita are admins of the site. Frank was a member of the project until an hour ago, and
+    waits to be one again.
     """
 
     def __init__(self, house) -> None:
@@ -71,13 +72,14 @@ class Place:
             sessions.refresh(self.replayed)
             unit.session.query(Session).update({"rotated_at": None})
             self._invite(people)
-            self._codes(people["dora"])
             self.key, self.other_key = keys.create("one"), keys.create("two")
             held = invites.find(self.open)
             self.held = holds.take(held, self.key.partition("/")[0], holds.Wanted("a guest of a program")).id
             approving = invites.find(invites.create_token(Draft(approve=True, uses=9), drafts.SHELL))
             asking = holds.Wanted("a guest of a program", complete=True)
             self.asking = holds.take(approving, self.key.partition("/")[0], asking).id
+            self._wait(people)
+            self._codes(people["dora"])
             presets.create("family", {"plan": "gold", "project": "orchard"})
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
@@ -97,6 +99,40 @@ class Place:
         self.by_dora = invites.token(invites.create(Draft(), dora))
         invites.create(drafts.read({}, makes_admin=True), root)
         self.short = legacy.create(anne)
+
+    def _wait(self, people) -> None:
+        """Uses that wait for a yes, for a proof and for a program, some of whose leases have ended."""
+        anne, frank = (accounts.as_maker(people[name]) for name in ("anne", "frank"))
+        brief = invites.create(Draft(project="orchard", access=clock.DAY), anne)
+        redemption.accept(invites.token(brief), people["frank"])
+        invites.create(Draft(project="orchard", uses=9), frank, id_="05")
+        ended = session().query(Member).filter_by(user_id=people["frank"].id)
+        ended.update({"ends_at": clock.now() - clock.HOUR})
+        asking, proving = (
+            [invites.create(draft, anne, id_=id_) for id_ in ids]
+            for draft, ids in (
+                (Draft(project="orchard", approve=True, uses=9), ("1", "30")),
+                (Draft(project="orchard", email="@example.org", uses=9), ("2", "31")),
+            )
+        )
+        self.to_ask, self.to_prove = (invites.token(each[1]) for each in (asking, proving))
+        for name in ("frank", "carol"):
+            redemption.accept(invites.token(asking[0]), people[name])
+        redemption.accept(invites.token(proving[0]), people["dora"])
+        session().query(Counter).delete()  # a code may be mailed at once
+        held = [invites.create(Draft(), anne, id_=f"4{number}") for number in range(3)]
+        self.holds = [self._hold(each) for each in (*held, asking[0])]
+        self._lapse(held[:2])
+        self.lapsed = invites.token(held[0])
+        self.asked = session().query(Redemption.id).filter_by(user_id=people["frank"].id, state="approval").scalar()
+
+    def _hold(self, invite: Invite) -> str:
+        return holds.take(invite, self.key.partition("/")[0], holds.Wanted(f"guest of {invite.id}")).id
+
+    def _lapse(self, held: Sequence[Invite]) -> None:
+        past, of = clock.now() - clock.SECOND, [each.id for each in held]
+        session().query(Redemption).filter(Redemption.invite_id.in_(of)).update({"until": past})
+        session().query(Invite).filter(Invite.id.in_(of)).update({"lapses_at": past})
 
     def _codes(self, dora) -> None:
         right = registration.create_code("register", "dora@example.org", None)
@@ -133,7 +169,7 @@ class Place:
         return accounts.Attempt(PASSWORD, self.ids[name], HASH, verified=True)
 
 
-_PEOPLE = ("anne", "bob", "carol", "root", "rita")
+_PEOPLE = ("anne", "bob", "carol", "frank", "root", "rita")
 
 
 def by_calls(place: Place) -> dict[str, Unit]:
@@ -226,6 +262,49 @@ def by_calls(place: Place) -> dict[str, Unit]:
     }
 
 
+def that_wait(place: Place) -> dict[str, Unit]:
+    """What is done to uses that wait, and to accesses that end."""
+
+    def key() -> str:
+        return keys.authenticate(place.key).id
+
+    def take(token: str, subject: str, complete: bool = False) -> None:
+        key_id = key()
+        holds.take(invites.find(token), key_id, holds.Wanted(subject, complete=complete))
+
+    def accept(token: str, name: str) -> None:
+        redemption.accept(token, place.caller(name).account)
+
+    def register(token: str, *names: str) -> None:
+        sessions.start(accounts.register(token, Names(*names), HASH)[0])
+
+    def extend() -> None:
+        project = projects.held("orchard")
+        projects.extend(projects.find_member(project, place.user("anne")), clock.DAY)
+
+    return {
+        "hold again": lambda: take(invites.token(invites.find_by_id("42")), "guest of 42"),
+        "hold what has lapsed": lambda: take(place.lapsed, "another guest"),
+        "hold and complete": lambda: take(place.open, "a guest", complete=True),
+        "hold and complete, for a yes": lambda: take(place.to_ask, "a guest", complete=True),
+        "complete a hold late": lambda: holds.complete(place.holds[1], key()),
+        "complete a hold, for a yes": lambda: holds.complete(place.holds[3], key()),
+        "release a hold that has lapsed": lambda: holds.release(place.holds[0], key()),
+        "accept what has lapsed": lambda: accept(place.lapsed, "carol"),
+        "accept, and wait for a yes": lambda: accept(place.to_ask, "carol"),
+        "accept, and wait for a proof": lambda: accept(place.to_prove, "dora"),
+        "register, and wait for a yes": lambda: register(place.to_ask, "erin"),
+        "register, and wait for a proof": lambda: register(place.to_prove, "erin", "erin@example.org"),
+        "approve": lambda: waiting.approve(place.asked),
+        "deny": lambda: waiting.deny(place.asked),
+        "decline": lambda: changing.decline(invites.find(place.by_dora)),
+        "revoke what waits": lambda: changing.revoke(invites.find_by_id("1")),
+        "give back what has lapsed": lambda: expiry.give_back(expiry.lapsed()),
+        "end an access": lambda: expiry.end(expiry.ended()),
+        "extend an access": extend,
+    }
+
+
 def by_admins(place: Place) -> dict[str, Unit]:
     """What admins do by the command; and, with the locks of the guard of their pages, what is about accounts."""
 
@@ -251,9 +330,9 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
         "delete a project": lambda: projects.delete("orchard"),
     }
-    for name in ("anne", "bob", "carol", "dora"):
+    for name in ("anne", "bob", "carol", "dora", "frank"):
         acts[f"disable {name}"] = lambda name=name: accounts.disable(place.user(name))
-    for name in ("anne", "carol", "dora"):
+    for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
     about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
     others = ("revoke", "extend a member")
@@ -310,4 +389,4 @@ def refused(place: Place) -> dict[str, Unit]:
 
 def all_of(place: Place) -> dict[str, Unit]:
     """All of them, by name."""
-    return {**by_calls(place), **by_admins(place), **by_others(place), **refused(place)}
+    return {**by_calls(place), **that_wait(place), **by_admins(place), **by_others(place), **refused(place)}
