@@ -26,8 +26,8 @@ from database.abstract import Database
 from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import outbox
-from models import Invite, Letter
-from rules import invites, uses
+from models import Invite, Letter, Redemption
+from rules import holds, invites, uses
 from web import requests
 
 
@@ -56,6 +56,21 @@ def kill_after_begin(times: str) -> None:
 def kill_after_update(times: str) -> None:
     """One use of an invite is taken, and nobody has got it."""
     uses.take = _dying(uses.take, times, before=False)
+
+
+def kill_after_hold(times: str) -> None:
+    """A use is taken and waits for its program."""
+    uses.wait = _dying(uses.wait, times, before=False)
+
+
+def kill_after_complete(times: str) -> None:
+    """A use that waited is done, and nobody is told that it was."""
+    uses.complete = _dying(uses.complete, times, before=False)
+
+
+def kill_after_release(times: str) -> None:
+    """A use that waited is given back."""
+    uses.give_back = _dying(uses.give_back, times, before=False)
 
 
 def kill_before_commit(times: str) -> None:
@@ -101,6 +116,17 @@ def answer_first(seconds: str) -> None:
         raise database.Unavailable("nobody waits for others")
 
     Database.writing, Database.group_commit = writing, group_commit  # type: ignore[method-assign]
+
+
+def give_back_blindly(_: str) -> None:
+    """A held use is given back without a look whether it waits."""
+
+    def release(hold_id: str, _: str) -> None:
+        use = database.session().get_one(Redemption, hold_id)
+        use.state, use.released_at, use.redeemed_at = "released", clock.now(), None
+        uses.count(use.invite, -1, -1)
+
+    holds.release = release
 
 
 def lose_together(_: str) -> None:
