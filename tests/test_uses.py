@@ -200,6 +200,7 @@ def test_what_else_waits_still_lapses_after_the_holds_of_a_key_have_ended(unit, 
     assert state(invite) == "used"
     keys.delete(key_id)
     assert (counts(invite), state(invite)) == ((1, 1), "active")
+    assert invite.lapses_at == clock.now() + clock.DAY
     hold(invite, "bob", email="bob@example.org", complete=True)
     assert state(invite) == "used"
     time.shift(clock.DAY)
@@ -224,6 +225,35 @@ def test_a_hold_that_was_taken_meanwhile_ends_with_a_revoked_invite(unit):
     assert counts(invite) == (0, 0)
     with pytest.raises(HoldLost):
         holds.complete(taken.id, SHOP)
+
+
+def test_what_is_done_stays_so_when_what_waits_ends(unit, time):
+    invite = create(uses=3)
+    done, gone = hold(invite), hold(invite, "bob")
+    holds.complete(done.id, SHOP)
+    time.shift(LEASE)
+    hold(invite, "carol")
+    assert counts(invite) == (2, 1)
+    assert [holds.find(each.id, SHOP).state for each in (done, gone)] == ["done", "lapsed"]
+    changing.revoke(invite)
+    assert counts(invite) == (1, 0)
+    assert holds.complete(done.id, SHOP).state == "done"
+
+
+def test_a_use_that_does_not_wait_is_not_given_back(unit):
+    invite = create(uses=2)
+    taken, _ = hold(invite), hold(invite, "bob")
+    use = session().get_one(Redemption, taken.id)
+    assert [uses.give_back(invite, use, "released") for _ in range(2)] == [True, False]
+    assert counts(invite) == (1, 1)
+
+
+def test_the_proof_of_an_address_elsewhere_lets_nobody_in(unit):
+    invite = create(email=DOMAIN)
+    anne = account("anne", "anne@example.org")
+    redemption.accept(invites.token(invite), anne)
+    addresses.prove(anne, "anne@example.com")
+    assert redemption.use_of(invite, anne).state == "proof"
 
 
 def test_who_was_approved_has_joined_and_who_was_denied_has_given_the_use_back(unit):
