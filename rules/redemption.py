@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 
 import clock
 from database import session
@@ -44,11 +44,11 @@ def accept(token: str, user: User | Account) -> Used:
     yes; to accept it again meanwhile changes nothing. Raises InviteNotFound, AlreadyMember, InviteUsed, InviteExpired,
     InviteHeld or EmailMismatch.
     """
-    seen = _look(token, user)
-    if seen.state:
+    seen, is_mailed = _look(token, user)
+    if seen.state and not (seen.until and seen.until <= clock.now()):
         return Used(invites.find(token), seen.state)
-    if not user.email_verified_at:  # otherwise this proves nothing
-        hold_claim(token, user)
+    if is_mailed and not user.email_verified_at:  # otherwise this proves nothing
+        addresses.hold_claim(seen.email, user, seen.id)
     if seen.approve or fields.is_domain(seen.email):
         return _accept_later(token, user)
     try:
@@ -124,10 +124,10 @@ def has_used(invite: Invite | Taken, user: User | Account) -> bool:
     return use is not None and use.state == "done"
 
 
-def hold_claim(token: str, user: User | Account | None = None) -> None:
-    """Lock what changes if an account (None for a new one) proves an address by this token; before a use is taken."""
+def hold_claim(token: str) -> None:
+    """Lock what changes if a new account proves an address by this token; before a use is taken."""
     if mailed := _MAILED.first(digest=tokens.digest(token)):
-        addresses.hold_claim(mailed.email, user, mailed.id)
+        addresses.hold_claim(mailed.email, None, mailed.id)
 
 
 def destination(invite: Invite | Taken) -> tuple[str | None, str | None]:
@@ -166,18 +166,22 @@ def miscounted() -> Sequence[str]:
     return session().scalars(select(Invite.id).where(wrong)).all()
 
 
-def _look(token: str, user: User | Account) -> Any:
-    """What an account is about to use, and the state of the use that it has of it already, which waits; None for none.
+def _look(token: str, user: User | Account) -> tuple[Any, bool]:
+    """What an account is about to use, and whether by the token that was mailed.
 
-    Raises InviteNotFound, or AlreadyMember if it has used the invite.
+    `state` is that of the use that it has of it already, which waits, or has lapsed at `until`; None for none. Raises
+    InviteNotFound, or AlreadyMember if it has used the invite.
     """
-    asked = {"digest": tokens.digest(token), "user_id": user.id, "now": clock.now()}
-    seen = tokens.is_token(token) and (_LOOK.first(**asked) or _LOOK_MAILED.first(**asked))
-    if not seen:
+    asked = {"digest": tokens.digest(token), "user_id": user.id}
+    if not tokens.is_token(token):
+        raise InviteNotFound
+    found = _LOOK.first(**asked)
+    seen = found or _LOOK_MAILED.first(**asked)
+    if seen is None:
         raise InviteNotFound
     if seen.state == "done":
         raise AlreadyMember
-    return seen
+    return seen, found is None
 
 
 def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:
@@ -195,19 +199,17 @@ def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.
-_MINE = (
-    select(Redemption.state)
-    .where(
-        Redemption.invite_id == Invite.id,
-        Redemption.user_id == bindparam("user_id"),
-        Redemption.released_at.is_(None),
-        or_(Redemption.until.is_(None), Redemption.until > bindparam("now"), Redemption.redeemed_at.is_not(None)),
-    )
-    .scalar_subquery()
-    .label("state")
+_mine = and_(
+    Redemption.invite_id == Invite.id,
+    Redemption.user_id == bindparam("user_id"),
+    Redemption.released_at.is_(None),
 )
 _LOOK, _LOOK_MAILED = (
-    Statement(select(Invite.approve, Invite.email, _MINE).where(each))
+    Statement(
+        select(Invite.id, Invite.approve, Invite.email, Redemption.state, Redemption.until)
+        .outerjoin_from(Invite, Redemption, _mine)
+        .where(each)
+    )
     for each in (invites.WITH_TOKEN, invites.WITH_MAIL_TOKEN)
 )
 _MAILED = Statement(select(Invite.id, Invite.email).where(invites.WITH_MAIL_TOKEN))
