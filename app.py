@@ -129,6 +129,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/invite",                              pages.invitation,             visitor,              "120/minute 600/invite", LOOKS),
         Route("GET",      "/qr",                                  pages.picture,                anyone,               "120/minute 600/invite", LOOKS),
         Route("POST",     "/accept",                              pages.accept,                 own_form,             "120/minute 600/invite", WRITES),
+        Route("POST",     "/decline",                             pages.decline,                own_form,             "120/minute 600/invite", WRITES),
         Route("GET",      "/welcome",                             pages.welcome,                visitor,              "120/minute 600/invite", LOOKS),
         Route("GET",      "/register",                            pages.show_registration,      visitor,              "120/minute 600/invite", LOOKS),
         Route("POST",     "/register",                            pages.register,               any_form,             "10/minute 120/invite",  OWN),

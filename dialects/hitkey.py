@@ -5,7 +5,7 @@ are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}`
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
@@ -34,6 +34,7 @@ from rules.refusals import (
     EmailInUse,
     EmailMismatch,
     InviteExpired,
+    InviteHeld,
     InviteNotFound,
     InviteUsed,
     MemberNotFound,
@@ -70,21 +71,23 @@ def view_invite(token: Token) -> shapes.Invitation:
     return _invitation(invitations.find(token))
 
 
-@refuses(*DEAD, AlreadyMember, EmailMismatch)
-def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined:
-    """Use an invite, as the account that is signed in."""
-    return _joined(redemption.accept(token, caller.account))
+@refuses(*DEAD, InviteHeld, AlreadyMember, EmailMismatch)
+def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.Waits, Literal[202]]:
+    """Use an invite, as the account that is signed in; 202 if the use waits for somebody's yes or for a proof."""
+    used = redemption.accept(token, caller.account)
+    return (_waits(used.waiting_for), 202) if used.waiting_for else _joined(used)
 
 
-@refuses(*DEAD, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
+@refuses(*DEAD, InviteHeld, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
 def register_with_invite(body: shapes.Registration) -> shapes.JoinedSignIn:
-    """Create an account and accept the invite, both or neither, and sign in."""
+    """Create an account and accept the invite, both or neither, and sign in. The use may wait, as in `accept`."""
     names = Names(body.get("username"), body["email"], body.get("displayName"))
     password_hash = passwords.hash(passwords.check(body["password"], names.username))
 
     def register() -> shapes.JoinedSignIn:
         user, used = accounts.register(body["invite_token"], names, password_hash)
-        return {**_signed_in(sessions.start(user), user), **_joined(used)}
+        became = _waits(used.waiting_for) if used.waiting_for else _joined(used)
+        return cast(shapes.JoinedSignIn, {**_signed_in(sessions.start(user), user), **became})
 
     return committed(register)
 
@@ -281,6 +284,10 @@ def _invitation(told: invitations.Invitation) -> shapes.Invitation:
 def _joined(used: Used) -> shapes.Joined:
     slug, url = redemption.destination(used.invite)
     return {"project_slug": slug, "redirect_url": url}
+
+
+def _waits(waiting_for: str) -> shapes.Waits:
+    return {"project_slug": None, "redirect_url": None, "state": "waiting", "waiting_for": waiting_for}
 
 
 def _signed_in(pair: Tokens, user: Any) -> shapes.SignIn:

@@ -4,6 +4,8 @@ An unverified address reserves nothing. Another account that proves it takes it;
 loses the address and its sessions, and is disabled if it has no user name to sign in with.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import or_, select
 
 import clock
@@ -30,15 +32,16 @@ def is_registering(email: str) -> bool:
     return session().scalar(select(Code.id).where(*begun, Code.created_at > clock.now() - clock.DAY)) is not None
 
 
-def prove(user: User, email: str) -> None:
+def prove(user: User, email: str) -> Sequence[Invite]:
     """Give an account an address, as verified; raises EmailInUse if another account has verified it.
 
-    Its uses of invites that waited for this proof go on.
+    Its uses of invites that waited for this proof go on; returns these invites.
     """
     hold_claim(email, user)
     release(email, user)
-    waiting.proved(user, email)
+    went_on = waiting.proved(user, email)
     user.email, user.email_verified_at = email, clock.now()
+    return went_on
 
 
 def hold_claim(email: str, heir: User | sessions.Account | None = None, invite_id: str | None = None) -> None:

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 import clock
 from database import connection, session
-from models import Invite, Project, User
+from models import Event, Invite, Project, User
 from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
@@ -149,10 +149,17 @@ def decline(invite: Invite) -> None:
 
     Raises InviteUsed or InviteExpired unless it is active, and Invalid for one that several may use.
     """
+    uses.hold(invite)
     states.refuse_unusable(invite)
     if invite.max_uses > 1:
-        raise Invalid.at("code", "shared", "is for several people and cannot be declined")
+        raise Invalid.at("token", "shared", "is for several people and cannot be declined")
     _revoke(invite, "invite.declined")
+
+
+def was_declined(invite: Invite) -> bool:
+    """Whether a revoked invite was declined, as far as its timeline is kept."""
+    told = Event.invite_id == invite.id, Event.type == "invite.declined"
+    return session().scalar(select(Event.number).where(events.NOT_CREATED, *told).limit(1)) is not None
 
 
 def _revoke(invite: Invite, told: str) -> None:

@@ -37,6 +37,15 @@ def ends_at(project_id: str, user_id: str) -> datetime | None:
     return ends
 
 
+def is_member(project_id: str | None, user: Any) -> bool:
+    """Whether an account is a member of a project now; True without a project, since then there is nothing to join."""
+    try:
+        refuse_member(project_id, user)
+    except AlreadyMember:
+        return True
+    return project_id is None
+
+
 def give(invite: Taken, user: Any, use_id: str, former: str | None = None) -> None:
     """Give an account what an invite promises, by its use with this id, and tell that it was used.
 

@@ -171,7 +171,7 @@ def _memberships(user: User) -> Sequence[Facts]:
 def _uses(user: User) -> Sequence[Facts]:
     mine = select(Redemption, Invite).join(Invite).where(Redemption.user_id == user.id)
     rows = session().execute(mine.order_by(Redemption.redeemed_at.desc(), Redemption.id)).all()
-    return [{"used_at": use.redeemed_at, **_as_guest(invite)} for use, invite in rows]
+    return [{"used_at": use.redeemed_at, "state": use.state, **_as_guest(invite)} for use, invite in rows]
 
 
 def _as_guest(invite: Invite) -> Facts:

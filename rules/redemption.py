@@ -14,7 +14,7 @@ import clock
 from database import session
 from database.statements import Statement
 from models import Invite, Project, Redemption, User
-from rules import addresses, fields, invitations, invites, joining, proofs, states, tokens, uses
+from rules import addresses, fields, invitations, invites, joining, proofs, tokens, uses
 from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteHeld, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import Account
 from rules.uses import REDEEM, Taken
@@ -66,9 +66,9 @@ def _accept_later(token: str, user: User | Account) -> Used:
     """Let an account use an invite that may have to wait."""
     invite = uses.hold(invites.find(token))
     former = joining.refuse_member(invite.project_id, user)
+    uses.refuse_unusable(invite)
     if fields.is_domain(invite.email):
-        if user.email is None or not fields.is_at(user.email, str(invite.email)):
-            raise EmailMismatch
+        _refuse_elsewhere(invite, user)
         if not user.email_verified_at:
             return wait_for_proof(invite, session().get_one(User, user.id))
     elif _is_yet_to_prove(invite, user, token):
@@ -76,7 +76,6 @@ def _accept_later(token: str, user: User | Account) -> Used:
     if invite.approve:
         uses.wait(invite, "approval", None, user_id=user.id)
         return Used(invite, "approval")
-    states.refuse_unusable(invite)
     lapsed = uses.lapse(invite)
     taken = uses.count(invite, 1 - lapsed, -lapsed)
     settle(taken, user, former)
@@ -104,8 +103,8 @@ def refusal_of(invite: Invite, user: User | Account, token: str) -> Refusal | No
         refuse_second_use(invite, user)
         if not fields.is_domain(invite.email):
             _is_yet_to_prove(invite, user, token)
-        elif user.email is None or not fields.is_at(user.email, str(invite.email)):
-            raise EmailMismatch
+        else:
+            _refuse_elsewhere(invite, user)
     except (AlreadyMember, EmailMismatch) as refusal:
         return refusal
     return None
@@ -116,6 +115,13 @@ def use_of(invite: Invite | Taken, user: User | Account) -> Redemption | None:
     mine = Redemption.invite_id == invite.id, Redemption.user_id == user.id, Redemption.released_at.is_(None)
     alive = or_(Redemption.until.is_(None), Redemption.until > clock.now(), Redemption.redeemed_at.is_not(None))
     return session().scalar(select(Redemption).where(*mine, alive))
+
+
+def waits_first(invite: Invite) -> str | None:
+    """What the use of an invite by a new account waits for: ``proof``, ``approval``, or None for nothing."""
+    if fields.is_domain(invite.email):
+        return "proof"
+    return "approval" if invite.approve else None
 
 
 def has_used(invite: Invite | Taken, user: User | Account) -> bool:
@@ -182,6 +188,12 @@ def _look(token: str, user: User | Account) -> tuple[Any, bool]:
     if seen.state == "done":
         raise AlreadyMember
     return seen, found is None
+
+
+def _refuse_elsewhere(invite: Invite, user: User | Account) -> None:
+    """Raise EmailMismatch unless an account has an address in the domain for which an invite is, proved or not."""
+    if user.email is None or not fields.is_at(user.email, str(invite.email)):
+        raise EmailMismatch(bound_to=invite.email)
 
 
 def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:

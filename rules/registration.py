@@ -5,11 +5,13 @@ a unit of work of its own, before the code is compared. An address that has an a
 other; only its mail says so.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 
 import clock
 from database import session
-from models import Code, User
+from models import Code, Invite, User
 from rules import accounts, addresses, fields, outbox, proofs, tokens
 from rules.accounts import Names
 from rules.proofs import TTL, create_code
@@ -146,11 +148,12 @@ def _confirmed(email: str) -> Code | None:
     return session().scalar(select(Code).where(Code.purpose == "register", Code.email == email, right))
 
 
-def prove(user: User, code: Code) -> None:
+def prove(user: User, code: Code) -> Sequence[Invite]:
     """Give an account the address to which its code was sent, as verified; raises NoCode or EmailInUse.
 
-    It is NoCode, too, for an account that was disabled or deleted meanwhile.
+    It is NoCode, too, for an account that was disabled or deleted meanwhile. Returns the invites whose uses waited for
+    this proof, and go on.
     """
     if code.user_id != user.id or not user.may_sign_in:
         raise NoCode
-    addresses.prove(user, code.email)
+    return addresses.prove(user, code.email)

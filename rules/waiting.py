@@ -10,10 +10,13 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Redemption, User
-from rules import events, fields, joining, outbox, uses
+from rules import events, fields, invitations, joining, outbox, uses
 from rules.events import About
+from rules.invitations import Invitation
 from rules.refusals import AlreadyMember, InviteExpired, InviteHeld, InviteUsed, NotWaiting
 from rules.sessions import Account
+
+MOST_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,36 @@ def of_invite(invite: Invite) -> Sequence[Waiting]:
     return of_invites([invite.id])[invite.id] if invite.waiting else []
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """A use that waits, as the account sees that waits: the `invitation`, and for what: ``proof`` or ``approval``.
+
+    `until` is when it lapses, None if never.
+    """
+
+    invitation: Invitation
+    state: str
+    since: datetime
+    until: datetime | None
+
+
+def of_account(user_id: str) -> Sequence[Awaited]:
+    """What an account waits for now, the oldest first, at most 100."""
+    alive = or_(Redemption.until.is_(None), Redemption.until > clock.now())
+    query = select(Redemption).where(Redemption.user_id == user_id, uses.WAITS, alive)
+    found = session().scalars(query.order_by(Redemption.since, Redemption.id).limit(MOST_SHOWN)).all()
+    return [Awaited(invitations.of(each.invite), each.state, each.since or clock.now(), each.until) for each in found]
+
+
+def outcome(invite_id: str, user: User) -> str | None:
+    """How an account's last request to use an invite ended: ``approved``, if that still holds, ``denied``, or None."""
+    mine = select(Redemption.state).where(Redemption.invite_id == invite_id, Redemption.user_id == user.id)
+    states = session().scalars(mine.order_by(Redemption.since.desc(), Redemption.id)).all()
+    if "done" in states:
+        return "approved" if joining.is_member(session().get_one(Invite, invite_id).project_id, user) else None
+    return "denied" if states and states[0] == "denied" else None
+
+
 def approve(use_id: str) -> Redemption:
     """Say yes to a use that waits for it; the account gets what the invite promises, and a mail. Raises NotWaiting."""
     invite, use = _held(use_id)
@@ -84,21 +117,20 @@ def invite_of(use_id: str) -> Invite:
     return use.invite
 
 
-def proved(user: User, email: str) -> None:
+def proved(user: User, email: str) -> Sequence[Invite]:
     """Let the uses of an account go on that waited for the proof of this address, also those that have lapsed.
 
-    One that has lapsed goes on if its invite still has a use, and waits on otherwise.
+    Returns the invites of those that went on: each is done, or waits for somebody's yes. One that has lapsed goes on
+    if its invite still has a use, and not otherwise; nor if the account has another use of that invite by now.
     """
+    went_on = []
     for invite in session().scalars(select(Invite).where(go_on_with(user, email)).order_by(Invite.id)).all():
         uses.hold(invite)
-        mine = Redemption.user_id == user.id, Redemption.invite_id == invite.id
-        live = Redemption.released_at.is_(None)
-        found = select(Redemption).where(*mine, or_(live, Redemption.state == "lapsed"))
-        last = found.order_by(live.desc(), Redemption.since.desc()).limit(1).execution_options(populate_existing=True)
-        use = session().scalars(last).one_or_none()
-        if use and use.state in ("proof", "lapsed"):
-            with suppress(InviteUsed, InviteExpired, InviteHeld):
-                _go_on(invite, use, user)
+        use = _newest(invite, user)
+        with suppress(InviteUsed, InviteExpired, InviteHeld):
+            if use.state in ("proof", "lapsed") and _go_on(invite, use, user):
+                went_on.append(invite)
+    return went_on
 
 
 def go_on_with(user: User | Account, email: str) -> ColumnElement[bool]:
@@ -107,16 +139,25 @@ def go_on_with(user: User | Account, email: str) -> ColumnElement[bool]:
     return and_(Invite.id.in_(select(Redemption.invite_id).where(*waited)), Invite.email == fields.domain_of(email))
 
 
-def _go_on(invite: Invite, use: Redemption, user: User) -> None:
+def _newest(invite: Invite, user: User) -> Redemption:
+    """The use of a held invite that an account has, or the last one that it had."""
+    mine = select(Redemption).where(Redemption.user_id == user.id, Redemption.invite_id == invite.id)
+    newest = mine.order_by(Redemption.released_at.is_not(None), Redemption.since.desc(), Redemption.id).limit(1)
+    return session().scalars(newest.execution_options(populate_existing=True)).one()
+
+
+def _go_on(invite: Invite, use: Redemption, user: User) -> bool:
+    """Let a use go on whose address is proved; returns False if its account is a member of the project by now."""
     try:
         former = joining.refuse_member(invite.project_id, user)
     except AlreadyMember:
         uses.give_back(invite, use, "released")
-        return
+        return False
     if invite.approve:
         uses.go_on(invite, use, "approval", None)
     else:
         joining.give(uses.complete(invite, use), user, use.id, former)
+    return True
 
 
 def _held(use_id: str) -> tuple[Invite, Redemption]:

@@ -141,10 +141,17 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "shared": _make(note="for the summer party", uses=30, ttl="4 weeks"),
             "charlies": _make(name="Charlie", email="charlie@example.org", project="tea-garden"),
             "noras": _make(name="Nora", email="nora@example.org"),
+            "asking": _make(name="Bob", approve=True, uses=9),
+            "domain": _make(email="@example.org", uses=9, approve=True),
+            "elsewhere": _make(email="@garden.example.org", uses=9),
         }
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
         redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
+        redemption.accept(made["asking"], accounts.named("bob"))
+        redemption.accept(made["domain"], accounts.named("nora"))
+        changing.decline(invites.find(declined := _make(name="Dora")))
+        made["declined"] = declined
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}
@@ -203,6 +210,12 @@ PAGES = {
     "invitation-again": Page("/invite?{shared}", "bob"),
     "invitation-stranger": Page("/invite?{charlies}", "bob"),
     "invitation-unproven": Page("/invite?{noras}", "nora"),
+    "invitation-asking": Page("/invite?{asking}"),
+    "invitation-domain": Page("/invite?{domain}"),
+    "invitation-domain-stranger": Page("/invite?{elsewhere}", "bob"),
+    "invitation-waits": Page("/invite?{asking}", "bob"),
+    "invitation-proof": Page("/invite?{domain}", "nora"),
+    "dead-declined": Page("/invite?{declined}"),
     "dead-used": Page("/invite?{used}"),
     "dead-used-signed-in": Page("/invite?{used}", "charlie"),
     "dead-expired": Page("/invite?{expired}"),
@@ -210,10 +223,16 @@ PAGES = {
     "dead-unknown": Page("/invite?{unknown}"),
     "dead-missing": Page("/invite"),
     "register": Page("/register?t={charlies}"),
+    "register-domain": Page("/register?t={domain}"),
+    "register-domain-refused": Page(
+        "/invite?{domain}", then=_filled("Make my account", user="dora", email="dora@example.com", password="password1")
+    ),
     "register-refused": Page("/invite?{named}", then=_filled("Make my account", user="bob", password=PASSWORD)),
     "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
     "welcome": Page("/welcome?{used}", "bob"),
     "welcome-unproven": Page("/welcome?{shared}", "nora"),
+    "welcome-waits": Page("/welcome?{asking}", "bob"),
+    "welcome-proof": Page("/welcome?{domain}", "nora"),
     "welcome-unkept": Page("/welcome?{shared}&entered={now}"),
     "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
     "register-stranger": Page(

@@ -155,6 +155,7 @@ DONE_BY = {
     "hitkey.cancel_invite": "revoke in a project",
     "pages.enter_code": "try a short code, find by a short code",
     "pages.accept": "accept a mailed link, accept a link",
+    "pages.decline": "decline",
     "pages.register": "register",
     "account.start_registration": "start to register",
     "account.choose_password": "complete",

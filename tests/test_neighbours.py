@@ -315,6 +315,7 @@ def some_preset(crowded):
 FORMS = {
     "/code": form(None, "/code", enter_code),
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
+    "/decline": form("frank", "/decline", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/register": form(None, "/register", lambda crowded: {"token": crowded.invite()}, user="nora", password=PASSWORD),
     "/register/start": form(None, "/register/start", email="kim@example.org"),
     "/register/password": form(None, "/register/password", ticket, password=PASSWORD),

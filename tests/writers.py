@@ -219,6 +219,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "accept a mailed link": lambda: accept(place.mailed),
         "accept a link": lambda: accept(place.open),
         "accept a mailed link of who claims the address": lambda: accept(place.mailed_by_dora),
+        "decline": lambda: changing.decline(invites.find(place.by_dora)),
         "register": lambda: register(place.mailed, "erin"),
         "register by a link of who claims the address": lambda: register(place.mailed_by_dora, "erin"),
         "try to sign in": lambda: accounts.begin_login("anne", PASSWORD),

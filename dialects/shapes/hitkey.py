@@ -11,6 +11,7 @@ from dialects.shapes.values import (
     DisplayName,
     Email,
     Id,
+    Invited,
     InviteRole,
     Link,
     Message,
@@ -115,7 +116,7 @@ class Invitation(TypedDict):
     """What anyone with the link may know."""
 
     id: Id
-    email: Email | None
+    email: Invited | None
     role: InviteRole
     project: InProject | None
     invitedBy: Inviter
@@ -128,6 +129,22 @@ class Joined(TypedDict):
 
     project_slug: Slug | None
     redirect_url: RedirectUrl | None
+
+
+WaitingFor = Annotated[
+    str,
+    one_of("approval", "proof"),
+    Meta(description="`approval`: somebody has to say yes. `proof`: the address of the account has to be proved."),
+]
+
+
+class Waits(TypedDict):
+    """A use that waits: until then the account has nothing of what the invite gives."""
+
+    project_slug: Annotated[str | None, Meta(description="Null while the use waits.")]
+    redirect_url: Annotated[str | None, Meta(description="Null while the use waits.")]
+    state: Literal["waiting"]
+    waiting_for: WaitingFor
 
 
 class Person(TypedDict):
@@ -154,7 +171,10 @@ class SignIn(TokenPair):
 
 
 class JoinedSignIn(SignIn, Joined):
-    """The tokens of a user who has signed in, and where the invite has led to."""
+    """The tokens of a user who has signed in, and where the invite has led to; the last two only if the use waits."""
+
+    state: NotRequired[Literal["waiting"]]
+    waiting_for: NotRequired[WaitingFor]
 
 
 class FirstSignIn(SignIn):
@@ -240,7 +260,7 @@ class OpenInvite(TypedDict):
     """An invite to a project."""
 
     id: Id
-    email: Email | None
+    email: Invited | None
     role: InviteRole
     redirect_url: RedirectUrl | None
     expiresAt: Moment | None

@@ -1,10 +1,11 @@
 """Invites and their use: what may be refused."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 
 import clock
-from rules.refusals.base import N_, Refusal
+from rules.refusals.base import N_, Problem, Refusal
 
 
 class InviteNotFound(Refusal):
@@ -23,7 +24,7 @@ class InviteUsed(Refusal):
 
 
 class InviteHeld(Refusal):
-    """The last use of the invite waits, for a program or a proof, until its lease ends (`until`)."""
+    """What is left of the invite waits, for a program or a proof, until its first lease ends (`until`)."""
 
     code = "INVITE_HELD"
     sentence = N_(
@@ -104,7 +105,7 @@ class AlreadyMember(Refusal):
 class EmailMismatch(Refusal):
     """The invite is for another address, or for one that this account has not verified.
 
-    Of an account that is only being created, `bound_to` is the address that it must have.
+    Of an account that is only being created, `bound_to` is the address that it must have, or its domain.
     """
 
     code = "EMAIL_MISMATCH"
@@ -117,11 +118,20 @@ class EmailMismatch(Refusal):
         "This invitation is only for %(email)s, and a new account gets that address. "
         "If yours is another one, ask for an invitation of your own."
     )
+    sentence_of_domain = N_("This invitation is only for people with an e-mail address that ends in %(email)s.")
 
     def __init__(self, bound_to: str | None = None) -> None:
         super().__init__(email=bound_to)
-        if bound_to:
+        if bound_to and bound_to.startswith("@"):
+            self.sentence = self.sentence_of_domain
+        elif bound_to:
             self.sentence = self.sentence_if_new
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong: with the address where that is asked for by itself."""
+        field = "email" if self.sentence is self.sentence_of_domain else self.field
+        return (Problem(field, self.code.lower(), self.sentence, self.facts),)
 
 
 class IdempotencyKeyReused(Refusal):
