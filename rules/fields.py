@@ -106,12 +106,15 @@ def email(value: object) -> str:
 def invited_email(value: object) -> str:
     """For whom an invite is: one address, or ``@example.org`` for anyone with an address in exactly that domain."""
     written = plain(value, "email").strip(" ")
-    if not written.startswith("@"):
+    if not written.startswith(("@", "*@")):
         return email(value)
     try:
-        return domain_of(email(f"anyone{written}"))
+        domain = domain_of(email(f"anyone{written}"))
     except Invalid:
+        domain = ""
+    if "." not in domain or written.startswith("*"):
         _refuse("email", "domain", "is not a valid domain (example: @example.org)")
+    return domain
 
 
 def is_domain(value: str | None) -> bool:
