@@ -57,11 +57,12 @@ def of_invite(invite: Invite) -> Sequence[Waiting]:
 
 @dataclass(frozen=True)
 class Awaited:
-    """A use that waits, as the account sees that waits: the `invitation`, and for what: ``proof`` or ``approval``.
+    """A use that waits, as the account sees that waits: its id, the `invitation`, and when it lapses, None for never.
 
-    `until` is when it lapses, None if never.
+    `state` is what it waits for, ``proof`` or ``approval``.
     """
 
+    id: str
     invitation: Invitation
     state: str
     since: datetime
@@ -73,7 +74,10 @@ def of_account(user_id: str) -> Sequence[Awaited]:
     alive = or_(Redemption.until.is_(None), Redemption.until > clock.now())
     query = select(Redemption).where(Redemption.user_id == user_id, uses.WAITS, alive)
     found = session().scalars(query.order_by(Redemption.since, Redemption.id).limit(MOST_SHOWN)).all()
-    return [Awaited(invitations.of(each.invite), each.state, each.since or clock.now(), each.until) for each in found]
+    return [
+        Awaited(each.id, invitations.of(each.invite), each.state, each.since or clock.now(), each.until)
+        for each in found
+    ]
 
 
 def outcome(invite_id: str, user: User) -> str | None:

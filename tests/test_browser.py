@@ -17,7 +17,7 @@ from conftest import HASH, PASSWORD, Mailbox, free_port, make_settings, servers,
 from database import session
 from models import Base, SchemaVersion
 from programs import require
-from rules import accounts, changing, drafts, invites, legacy, projects
+from rules import accounts, changing, drafts, invites, legacy, projects, waiting
 from settings import in_force
 
 pytestmark = pytest.mark.any_database
@@ -198,6 +198,56 @@ def test_a_mailed_invitation_is_for_its_address_and_proves_it(window, invite_by_
     window.press("Make my account")
     assert window.heading == "Welcome, dora"
     assert "Confirm it" not in window.seen
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_waits_for_approval_and_is_let_in(window, house, invite_by_alice, scripts):
+    window.scripts(scripts)
+    link = f"/invite?{invite_by_alice(approve=True)}"
+    window.open(link)
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Almost there, bob"
+    assert "Waiting for alice’s approval." in window.seen
+    window.press("bob")
+    assert "Tea Garden: waiting for alice’s approval since" in window.seen
+    with house.writing():
+        (use,) = waiting.of_account(accounts.named("bob").id)
+        waiting.approve(use.id)
+    window.open(link)
+    assert window.heading == "Welcome, bob"
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_proves_an_address_in_the_domain_and_is_let_in(window, invite_by_alice, mail, scripts):
+    window.scripts(scripts)
+    window.open(f"/invite?{invite_by_alice(email='@example.org', uses=9)}")
+    window.write(user="dora", email="dora@example.com", password=PASSWORD)
+    window.press("Make my account")
+    assert "only for people with an e-mail address that ends in @example.org." in window.seen
+    window.write(email="dora@example.org", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Almost there, dora"
+    window.press("Enter the code")
+    window.write(code=mail().digits())
+    window.press("Confirm")
+    assert window.heading == "Welcome, dora"
+    assert "Tea Garden" in window.seen
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_declines(window, invite_by_alice, scripts):
+    window.scripts(scripts)
+    link = f"/invite?{invite_by_alice()}"
+    window.open(link)
+    window.driver.find_element(By.XPATH, "//summary[.='Decline this invitation']").click()
+    window.press("Decline")
+    assert window.heading == "This invitation has been declined"
+    window.open(link)
+    assert window.heading == "This invitation has been declined"
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """What a guest meets whose use of an invite waits: for the proof of an address, or for somebody's approval."""
 
+import ast
 import re
 
 import pytest
@@ -8,9 +9,9 @@ import time_machine
 import clock
 from app import create_app
 from conftest import MAILS, PASSWORD, Browser, led, make_settings, seen
-from models import Code, Letter
-from rules import accounts, changing, drafts, invites, projects, redemption, resets, tokens, uses, waiting
-from settings import in_force
+from models import Code, Event, Letter, Redemption
+from rules import accounts, changing, drafts, holds, invites, projects, redemption, resets, tokens, uses, waiting
+from settings import HOME, in_force
 
 
 @pytest.fixture
@@ -159,6 +160,34 @@ def test_what_is_held_is_told_with_the_time_after_which_to_try_again(client, hou
     got = register(client, token)
     assert (got.status_code, got.json["code"]) == (409, "INVITE_HELD")
     assert 0 < int(got.headers["Retry-After"]) <= redemption.PROOF_WAITS.total_seconds()
+
+
+# Through every door
+
+
+def test_a_program_that_completes_its_hold_waits_for_approval_too(house, by_alice, answer):
+    token = by_alice(approve=True, uses=9)
+    for complete in (True, False):
+        with house.writing():
+            held = holds.take(invites.find(token), "shop", holds.Wanted(f"guest {complete}", complete=complete))
+            done = held if complete else holds.complete(held.id, "shop")
+            assert done.state == holds.complete(held.id, "shop").state == "waiting"
+    with house.reading() as unit:
+        assert unit.session.query(Redemption).filter_by(state="done").count() == 0
+        assert unit.session.query(Event).filter_by(type="invite.used").count() == 0
+
+
+def test_nothing_but_these_rules_gives_what_an_invite_promises():
+    """Whoever adds another door looks whether approval and proof are asked for there (CVE-2022-21684)."""
+    calls = {}
+    for path in sorted((HOME / "rules").glob("*.py")):
+        for rule in (each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.FunctionDef)):
+            called = {ast.unparse(each.func) for each in ast.walk(rule) if isinstance(each, ast.Call)}
+            calls[f"{path.stem}.{rule.name}"] = called
+    giving = {name for name, called in calls.items() if "joining.give" in called}
+    assert giving == {"redemption.settle", "legacy.use", "waiting.approve", "waiting._go_on", "holds._complete"}
+    settling = {name for name, called in calls.items() if called & {"settle", "redemption.settle"}}
+    assert settling == {"redemption.accept", "redemption._accept_later", "accounts.register"}
 
 
 # No code goes out before the invite was looked at
@@ -384,7 +413,7 @@ def test_a_second_proof_leaves_a_use_alone_that_another_one_has_replaced(house, 
         redemption.accept(token, accounts.named("charlie"))
     with time_machine.travel(clock.now() + redemption.PROOF_WAITS), house.writing():
         user = accounts.named("charlie")
-        uses.give_back_all(waiting.Redemption.user_id == user.id, "lapsed")
+        uses.give_back_all(Redemption.user_id == user.id, "lapsed")
         user.email_verified_at = clock.now()
         redemption.accept(token, user)
     with house.writing():
