@@ -190,6 +190,28 @@ def test_nothing_but_these_rules_gives_what_an_invite_promises():
     assert settling == {"redemption.accept", "redemption._accept_later", "accounts.register"}
 
 
+def test_a_page_says_when_to_try_again_what_is_held(client, by_alice, house):
+    token = by_alice(email="@example.org", uses=9)
+    for number in range(redemption.MOST_PROOFS):
+        register(client, token, f"bob{number}", f"bob{number}@example.org")
+    form = {"user": "bob", "password": PASSWORD, "token": token, "email": "bob@example.org"}
+    page = client.post("/register", data=form)
+    assert (page.status_code, "Try again after" in seen(page)) == (409, True)
+    assert 'value="bob@example.org"' in page.text
+    with house.reading():
+        assert invites.find(token).uses == redemption.MOST_PROOFS
+
+
+def test_an_account_that_is_deleted_waits_for_nothing(client, house, by_alice, charlie):
+    token = by_alice(approve=True)
+    client.post(f"/invites/{token}/accept", headers=charlie.bearer)
+    with house.writing():
+        accounts.remove(accounts.named("charlie"))
+    assert client.get(f"/invites/{token}").status_code == 200
+    with house.reading():
+        assert redemption.miscounted() == []
+
+
 # No code goes out before the invite was looked at
 
 
@@ -464,7 +486,9 @@ def test_an_invitation_for_several_cannot_be_declined_for_all(guest, by_alice, s
 def test_a_used_invitation_cannot_be_declined(guest, client, by_alice, charlie, stored):
     token = by_alice()
     client.post(f"/invites/{token}/accept", headers=charlie.bearer)
-    assert guest.post("/decline", token=token).status_code == 410
+    declined = guest.post("/decline", token=token)
+    assert (declined.status_code, declined.location) == (303, f"/invite?{token}")
+    assert guest.client.get(declined.location).status_code == 410
     assert stored()[0].revoked_at is None
 
 
