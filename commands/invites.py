@@ -78,6 +78,7 @@ def facts(invite: Invite) -> Facts:
             {
                 "what": each.what,
                 "who": each.who or None,
+                "whom": each.whom or None,
                 "by": each.by or None,
                 "detail": detail(each),
                 "at": each.at,
@@ -89,9 +90,13 @@ def facts(invite: Invite) -> Facts:
 
 
 def detail(entry: timeline.Entry) -> str | None:
-    """How an invite was extended or changed: ``until MOMENT``, or the names of fields; None for all else."""
-    if entry.what == "extended":
+    """More on what happened: ``until MOMENT``, the names of fields, what a use waits for; None for all else."""
+    if entry.what in ("extended", "held"):
         return f"until {clock.iso(entry.until)}" if entry.until else "never expires"
+    if entry.what == "waiting":
+        return f"for {entry.facts.get('for', 'approval')}"
+    if entry.what == "released":
+        return str(entry.facts.get("why", ""))
     return ", ".join(entry.facts.get("fields", ())) or None
 
 

@@ -206,7 +206,8 @@ def test_types_are_completed_also_behind_a_comma():
 
     assert completions("inv")[:3] == ["invite", "invite.created", "invite.used"]
     assert completions("invite.used,mem") == [
-        f"invite.used,{each}" for each in ("member", "member.joined", "member.removed")
+        f"invite.used,{each}"
+        for each in ("member", "member.joined", "member.removed", "member.extended", "member.expired")
     ]
 
 
@@ -377,7 +378,7 @@ def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
 
 def test_invite_show_says_who_extended_it_until_when(run, told):
     shown = json.loads(run("invite", "show", told["invite"], "--json").stdout)["timeline"]
-    assert [tuple(each) for each in shown] == [("what", "who", "by", "detail", "at", "trouble")] * 6
+    assert [tuple(each) for each in shown] == [("what", "who", "whom", "by", "detail", "at", "trouble")] * 6
     extended, mailed = (next(each for each in shown if each["what"] == what) for what in ("extended", "to be sent"))
     until = clock.iso(datetime.fromisoformat(extended["at"]) + 2 * clock.WEEK)
     assert (extended["who"], extended["detail"]) == ("Anne", f"until {until}")
