@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 import database
 from commands import terminal
 from database import Unavailable
-from rules import events
+from rules import events, fields
 from rules.refusals import (
     AccountDisabled,
     EmailInUse,
@@ -196,6 +196,14 @@ def mail_note() -> list[str]:
     if settings().smtp_url:
         return []
     return [StderrLine("Note: the mail waits in the outbox: INVITE_API_SMTP_URL is not set, so nothing sends it")]
+
+
+def proof_note(email: str | None) -> list[str]:
+    """The note that nobody can prove an address of a domain for which an invite is; [] for one that needs no proof."""
+    if settings().smtp_url or not fields.is_domain(email):
+        return []
+    why = "INVITE_API_SMTP_URL is not set, so no code is mailed"
+    return [StderrLine(f"Note: nobody can prove an address at {email}: {why}")]
 
 
 def revoked_note(count: int) -> list[str]:

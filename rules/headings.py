@@ -32,6 +32,9 @@ SPELLINGS: Mapping[str, str] = {
     "uses": "maxuses nutzungen",
     "redirect_url": "redirect",
     "preset": "vorlage template",
+    "access": "zugang zugangsdauer",
+    "approve": "approval freigabe freigeben",
+    "data": "daten",
     "note": "notes notiz notizen comment comments kommentar bemerkung bemerkungen",
 }
 

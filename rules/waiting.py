@@ -43,10 +43,7 @@ def of_invites(invite_ids: Iterable[str]) -> Mapping[str, Sequence[Waiting]]:
     query = select(Redemption, User).outerjoin(User, User.id == Redemption.user_id)
     query = query.where(Redemption.invite_id.in_(found), uses.WAITS, alive).order_by(Redemption.since, Redemption.id)
     for use, user in session().execute(query) if found else ():
-        who = user.called if user else use.subject or ""
-        found[use.invite_id].append(
-            Waiting(use.id, use.invite_id, use.state, who, use.user_id, use.key_id, use.since or clock.now(), use.until)
-        )
+        found[use.invite_id].append(_waiting(use, user))
     return found
 
 
@@ -87,6 +84,13 @@ def outcome(invite_id: str, user: User) -> str | None:
     if "done" in states:
         return "approved" if joining.is_member(session().get_one(Invite, invite_id).project_id, user) else None
     return "denied" if states and states[0] == "denied" else None
+
+
+def for_approval(limit: int) -> Sequence[Waiting]:
+    """At most `limit` uses of any invites that wait for approval, those that have waited longest first."""
+    query = select(Redemption, User).outerjoin(User, User.id == Redemption.user_id)
+    query = query.where(Redemption.state == "approval", uses.WAITS).order_by(Redemption.since, Redemption.id)
+    return [_waiting(use, user) for use, user in session().execute(query.limit(limit))]
 
 
 def approve(use_id: str) -> Redemption:
@@ -176,6 +180,11 @@ def _held(use_id: str) -> tuple[Invite, Redemption]:
     if use.state != "approval":
         raise NotWaiting
     return invite, use
+
+
+def _waiting(use: Redemption, user: User | None) -> Waiting:
+    who, since = user.called if user else use.subject or "", use.since or clock.now()
+    return Waiting(use.id, use.invite_id, use.state, who, use.user_id, use.key_id, since, use.until)
 
 
 def _mail(kind: str, invite: Invite, use: Redemption) -> None:

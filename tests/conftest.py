@@ -41,7 +41,7 @@ from chromium import Window, started
 from faults import figures
 from models import ApiKey, Code, Invite, Member
 from programs import require
-from rules import accounts, drafts, invites, keys, passwords, presets, projects, sessions, tokens
+from rules import accounts, drafts, invites, keys, passwords, presets, projects, redemption, sessions, tokens
 from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
@@ -376,7 +376,10 @@ def seeded(house, settings, tmp_path):
         made = invites.prepare(drafts.Draft(email="dora@example.org"), drafts.SHELL, mailed=True)
         made.id = SOME_ID
         invites.add([made])
-        invites.create(drafts.Draft(), accounts.as_maker(accounts.named("anne")), id_=OTHER_ID)
+        asked = drafts.Draft(approve=True, uses=3)
+        asked_for = invites.token(invites.create(asked, accounts.as_maker(accounts.named("anne")), id_=OTHER_ID))
+        for name in ("alice", "bob"):
+            redemption.accept(asked_for, accounts.named(name))
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
     house.close()

@@ -31,6 +31,8 @@ REFUSED = {
     "invite extend": f"{SOME_ID} yesterday",
     "invite resend": "unknown",
     "invite rotate": "unknown",
+    "invite approve": SOME_ID,
+    "invite deny": f"{SOME_ID} bob",
     "invite export": "--project nowhere",
     "user create": "anne",
     "user show": "unknown",

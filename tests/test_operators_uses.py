@@ -1,14 +1,19 @@
 """What the operator meets of uses that wait: the sentences, the command, the admin's pages, a project's managers."""
 
+import csv
+import json
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
 import time_machine
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 import clock
 from cli import main
 from commands.events import spoken
+from commands.waiting import in_brief
 from conftest import HASH, naming, seen
 from rules import (
     accounts,
@@ -35,15 +40,16 @@ def run(tmp_path):
 
     def typed(*arguments, **environ):
         settings = {f"INVITE_API_{name}": value for name, value in environ.items()}
-        return CliRunner().invoke(main, arguments, env={**naming(tmp_path / "instance"), **settings})
+        return CliRunner().invoke(main, arguments, env={**typed.environ, **settings})
 
+    typed.environ = naming(tmp_path / "instance")
     return typed
 
 
 @pytest.fixture
 def place(house):
     """Anne's garden, to which two ask to be let in, one has to prove an address, and a program holds a use."""
-    with house.writing():
+    with time_machine.travel(clock.now() - clock.MINUTE, tick=False) as now, house.writing():
         people = [accounts.create(accounts.Names(name, f"{name}@example.org"), HASH) for name in PEOPLE]
         anne, bob, carol, dora = people
         projects.create(anne, projects.Plan("Tea Garden"))
@@ -59,6 +65,7 @@ def place(house):
         for each in (bob, carol):
             with events.acting(events.person(each)):
                 redemption.accept(tokens["asking"], each)
+            now.shift(1)
         with events.acting(events.person(dora)):
             redemption.accept(tokens["domain"], dora)
         key = keys.authenticate(keys.create("shop", may=("redeem",)))
@@ -163,3 +170,212 @@ def test_the_page_of_an_invite_says_who_waits_and_how_it_ended(browser, root, ho
     assert "held by API key shop for customer-7 until " in seen(
         browser.client.get(f"/admin/invites/{place.ids['held']}")
     )
+
+
+# The command
+
+
+def shown(run, which, *options):
+    return json.loads(run("invite", "show", which, "--json", *options).stdout)
+
+
+def test_create_takes_access_data_approval_and_a_domain(run, place):
+    options = ("--access", "30d", "--data", '{"seat": 12}', "--approve", "--email", "@Example.org", "--uses", "3")
+    done = run("invite", "create", "--project", "tea-garden", *options)
+    assert done.exit_code == 0
+    facts = shown(run, done.stdout.strip())
+    assert (facts["access"], facts["data"], facts["approve"]) == ("30d", {"seat": 12}, True)
+    assert (facts["email"], facts["holds"], facts["waiting"], facts["used_by"]) == ("@example.org", [], [], [])
+    lines = run("invite", "show", done.stdout.strip()).stdout
+    for line in ("access\t30d\n", 'data\t{"seat":12}\n', "approve\tTrue\n"):
+        assert line in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--access", "30d"), "--access: can end only where there is a project"),
+        (("--access", "soon", "--project", "tea-garden"), "--access: must be a number and a unit, such as 30d"),
+        (("--data", "[1]"), "--data: must be a JSON object"),
+        (("--data", "{"), "--data: must be a JSON object"),
+        (("--data", '{"x": "' + "x" * 2048 + '"}'), "--data: is longer than 2048 bytes"),
+        (("--email", "@example"), "--email: is not a valid domain (example: @example.org)"),
+        (("--email", "@exa mple.org"), "--email: is not a valid domain (example: @example.org)"),
+        (("--admin", "--approve"), "--approve: cannot be asked for an invite that makes an admin"),
+        (("--admin", "--email", "@example.org"), "--email: must be one address"),
+        (("--email", "@example.org", "--mail"), "--email: is a whole domain, which nothing can be mailed to"),
+    ],
+)
+def test_what_an_invite_may_not_be_is_refused_by_its_option_and_creates_nothing(run, place, stored, options, said):
+    done = run("invite", "create", *options)
+    assert done.exit_code == 1
+    assert f"Error: {said}" in done.stderr
+    assert len(stored()) == 3
+
+
+def test_who_creates_an_invite_for_a_domain_is_told_if_nobody_can_prove_an_address(run, place, tmp_path):
+    note = "Note: nobody can prove an address at @example.org: INVITE_API_SMTP_URL is not set, so no code is mailed\n"
+    (tmp_path / "guests.csv").write_text("email\n@example.org\nzoe@example.org\n@example.org\n")
+    for command in (
+        ("invite", "create", "--email", "@example.org"),
+        ("invite", "create", "--email", "@example.org", "--count", "3"),
+        ("invite", "create", "--from", str(tmp_path / "guests.csv")),
+        ("preset", "create", "staff", "--email", "@example.org"),
+        ("invite", "create", "--preset", "staff"),
+    ):
+        assert run(*command).stderr.count(note) == 1
+    assert "prove" not in run("invite", "create", "--email", "anne@example.org").stderr
+    assert "prove" not in run("invite", "create", "--email", "@example.org", SMTP_URL="smtp://127.0.0.1:9").stderr
+
+
+def test_show_says_who_holds_what_until_when_and_who_waits_for_what(run, house, place):
+    held, asking, domain = (shown(run, place.ids[name]) for name in ("held", "asking", "domain"))
+    (hold,) = held["holds"]
+    assert (hold["redemption"], hold["who"], held["waiting"], held["data"]) == (
+        place.hold,
+        "customer-7",
+        [],
+        {"seat": 12},
+    )
+    assert _length(hold) == clock.SECOND * 600
+    assert [(each["who"], each["for"], each["until"]) for each in asking["waiting"]] == [
+        ("bob", "approval", None),
+        ("carol", "approval", None),
+    ]
+    assert [(each["who"], each["for"], _length(each)) for each in domain["waiting"]] == [("dora", "proof", clock.DAY)]
+    assert (asking["uses"], asking["used_by"], asking["holds"]) == (2, [], [])
+    assert f"holds\t{place.hold} customer-7 {hold['key_id']}" in run("invite", "show", place.ids["held"]).stdout
+    with time_machine.travel(clock.now() + clock.HOUR, tick=False):
+        lapsed = shown(run, place.ids["held"])
+    assert (lapsed["uses"], lapsed["holds"]) == (0, [])
+
+
+def _length(use):
+    return datetime.fromisoformat(use["until"]) - datetime.fromisoformat(use["since"])
+
+
+def test_approve_lets_in_who_is_named_and_deny_gives_the_use_back(run, house, place):
+    which = f"http://127.0.0.1:8080/invite?{place.tokens['asking']}"
+    assert run("invite", "approve", which, "bob@example.org").exit_code == 0
+    assert run("invite", "deny", place.tokens["asking"], place.uses["carol"][:8]).exit_code == 0
+    facts = shown(run, place.ids["asking"])
+    assert [each["user"] for each in facts["used_by"]] == ["bob"]
+    assert (facts["uses"], facts["waiting"]) == (1, [])
+    with house.reading():
+        members = [each.user.username for each in projects.members(projects.find("tea-garden"))]
+    assert members == ["anne", "bob"]
+
+
+@pytest.mark.parametrize("command", ["approve", "deny"])
+def test_who_is_meant_must_be_said_where_several_wait(run, house, place, command):
+    done = run("invite", command, place.ids["asking"])
+    there = ", ".join(f"{who} ({place.uses[who][:8]})" for who in ("bob", "carol"))
+    assert (done.exit_code, done.stderr) == (1, f"Error: say WHO; those who wait: {there}\n")
+    done = run("invite", command, place.ids["asking"], "dora")
+    said = f"Error: dora does not wait for approval of this invite; those who wait: {there}\n"
+    assert (done.exit_code, done.stderr) == (1, said)
+    with house.reading():
+        assert len(waits.of_invite(invites.find(place.tokens["asking"]))) == 2
+
+
+@pytest.mark.parametrize("command", ["approve", "deny"])
+def test_who_waits_alone_need_not_be_named_and_waits_no_more_after_it(run, place, command):
+    assert run("invite", "deny", place.ids["asking"], "carol").exit_code == 0
+    assert run("invite", command, place.ids["asking"]).exit_code == 0
+    again = run("invite", command, place.ids["asking"])
+    assert again.exit_code == 1
+    assert again.stderr.startswith("Error: nobody waits for approval of this invite; see invite-api invite show")
+
+
+@pytest.mark.parametrize("name", ["domain", "held"])
+def test_only_who_waits_for_approval_can_be_approved(run, place, name):
+    done = run("invite", "approve", place.ids[name])
+    assert (done.exit_code, "nobody waits for approval" in done.stderr) == (1, True)
+
+
+def test_the_list_has_in_json_who_waits_and_what_is_held(run, place):
+    by_id = {each["id"]: each for each in json.loads(run("invite", "list", "--json").stdout)}
+    asking, held, domain = (by_id[place.ids[name]] for name in ("asking", "held", "domain"))
+    assert [each["who"] for each in asking["waiting"]] == ["bob", "carol"]
+    assert (asking["access"], asking["approve"], asking["uses"]) == ("30d", True, 2)
+    assert ([each["who"] for each in held["holds"]], held["data"]) == (["customer-7"], {"seat": 12})
+    assert [each["for"] for each in domain["waiting"]] == ["proof"]
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ([], ""),
+        (["approval"], "bob waits"),
+        (["proof", "approval"], "2 wait"),
+        (["held"], "1 held"),
+        (["approval", "held", "held"], "bob waits, 2 held"),
+    ],
+)
+def test_a_row_at_a_terminal_says_who_waits(states, said):
+    found = [waits.Waiting("1", "2", each, "bob", None, None, clock.now(), None) for each in states]
+    assert in_brief(found) == said
+
+
+def test_what_is_exported_can_be_imported_again(run, place, tmp_path):
+    exported = run("invite", "export").stdout
+    rows = {each["id"]: each for each in csv.DictReader(exported.splitlines())}
+    asking, held = rows[place.ids["asking"]], rows[place.ids["held"]]
+    assert (asking["access"], asking["approve"], asking["waiting"]) == ("30d", "True", "bob, carol")
+    assert (held["data"], held["waiting"]) == ('{"seat":12}', "")
+    (tmp_path / "again.csv").write_text(exported)
+    links = run("invite", "create", "--from", str(tmp_path / "again.csv")).stdout.split()
+    copies = [shown(run, each) for each in links]
+    of = [(each["name"], each["access"], each["data"], each["approve"], each["email"]) for each in copies]
+    assert sorted(of, key=str) == [
+        ("Choir", "30d", None, True, None),
+        ("Seat", None, {"seat": 12}, False, None),
+        (None, None, None, False, "@example.org"),
+    ]
+    line = next(each for each in map(json.loads, run("invite", "export", "--format", "jsonl").stdout.splitlines()))
+    assert isinstance(line["waiting"], list)
+
+
+def test_a_guest_list_says_access_approval_and_data(run, place, tmp_path):
+    (tmp_path / "guests.csv").write_text(
+        'Gast;Zugang;Freigabe;Daten\nAnne;12 weeks;yes;"{""seat"": 1}"\nBob;;no;\nCleo;;;\n'
+    )
+    done = run("invite", "create", "--from", str(tmp_path / "guests.csv"), "--project", "tea-garden", "--approve")
+    facts = [shown(run, each) for each in done.stdout.split()]
+    assert [(each["access"], each["approve"], each["data"]) for each in facts] == [
+        ("12w", True, {"seat": 1}),
+        (None, False, None),
+        (None, True, None),
+    ]
+
+
+def test_a_preset_says_access_data_approval_and_a_domain_and_may_be_overruled(run, place):
+    options = ("--access", "30d", "--data", '{"seat": 1}', "--approve", "--email", "@example.org")
+    assert run("preset", "create", "staff", "--project", "tea-garden", *options).exit_code == 0
+    facts = shown(run, run("invite", "create", "--preset", "staff").stdout.strip())
+    assert (facts["access"], facts["data"], facts["approve"]) == ("30d", {"seat": 1}, True)
+    besides = ("--no-approve", "--access", "never", "--data", "{}", "--email", "bob@example.org")
+    facts = shown(run, run("invite", "create", "--preset", "staff", *besides).stdout.strip())
+    assert (facts["access"], facts["data"], facts["approve"], facts["email"]) == (None, {}, False, "bob@example.org")
+    assert "approve\tyes\n" in run("preset", "show", "staff").stdout
+    assert "approve=yes" in run("preset", "list").stdout
+    assert json.loads(run("preset", "show", "staff", "--json").stdout)["fields"]["approve"] is True
+
+
+def test_a_preset_that_says_nothing_of_approval_has_no_such_field(run, place):
+    assert run("preset", "create", "gold", "--plan", "gold").exit_code == 0
+    assert json.loads(run("preset", "show", "gold", "--json").stdout)["fields"] == {"plan": "gold"}
+
+
+def test_who_waits_for_approval_is_completed(run, place):
+    def completions(typed):
+        names = ["invite", "approve", place.ids["asking"]]
+        return [each.value for each in ShellComplete(main, {}, "", "").get_completions(names, typed)]
+
+    assert run("invite", "list").exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in run.environ.items():
+            patch.setenv(name, value)
+        assert completions("") == ["bob", "carol"]
+        assert completions("c") == ["carol"]
+        assert completions("do") == []
