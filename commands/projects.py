@@ -10,7 +10,7 @@ from commands.terminal import Cell, Facts, Kind
 from commands.users import any_user
 from commands.users import facts as account_facts
 from models import Member, Project
-from rules import accounts, fields, projects
+from rules import accounts, fields, projects, urls
 from rules.projects import Plan
 
 
@@ -28,6 +28,7 @@ def facts(project: Project) -> Facts:
         "description": project.description,
         "is_public": project.is_public,
         "owner_id": project.owner and project.owner.id,
+        "join_url": project.join_url,
         "created_at": project.created_at,
     }
 
@@ -101,6 +102,24 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 def hand_over(slug: str, who: str) -> list[str]:
     """Make somebody else the owner of a project. Who was it becomes an admin of it."""
     projects.hand_over(slug, accounts.named(who))
+    return []
+
+
+@project.command(
+    name="join-url", example='invite-api project join-url tea-garden "https://app.example.org/join?i={token}"'
+)
+@slug_argument
+@click.argument("url", required=False)
+@click.option("--off", is_flag=True, help="Let guests join on the page of the invitation again.")
+@writes
+def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
+    """Lead the guests of a project to a program of your own.
+
+    URL has {token} in it, once. The links of invites stay as they are, and go on to the program.
+    """
+    if (url is None) != off:
+        raise click.UsageError("Give a URL or --off.")
+    projects.join_url(projects.held(slug), None if url is None else urls.join_url(url))
     return []
 
 

@@ -89,7 +89,10 @@ def enter_code() -> Response:
 
 
 def invitation(caller: SignedIn | None) -> Response | str:
-    """Who invites you to what; opening it changes nothing. A visitor who has used it, or waits, is welcomed again."""
+    """Who invites you to what; opening it changes nothing. A visitor who has used it, or waits, is welcomed again.
+
+    An invitation to a project whose guests a program lets in leads to that.
+    """
     token = token_in_link()
     try:
         told = invitations.find(token)
@@ -98,7 +101,19 @@ def invitation(caller: SignedIn | None) -> Response | str:
         if use and (isinstance(error, InviteUsed) or use.state != "done"):
             return see_other(f"/welcome?{token}")
         raise
+    if told.join_url:
+        return _readable(_onward(told.join_url.replace("{token}", token)))
     return _readable(_invitation_page(told, token, caller)())
+
+
+def _onward(url: str) -> Response | str:
+    """To the program that lets the guests of a project in.
+
+    From a page of ours by a link, since no browser follows a form of ours to another site (form-action).
+    """
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return page("onward.html", url=url)
+    return Response(status=303, headers={"Location": url})
 
 
 def picture() -> Picture:
@@ -190,7 +205,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return errors.with_status(_readable(page("dead.html", kind=_kind(error), error=error)), error, html.STATUS)
 
 
-def _readable(made: str) -> Response:
+def _readable(made: Response | str) -> Response:
     """A page about an invitation that scripts of other sites may read: Prosody's call leads there with ``redirect``.
 
     Only who has the token finds it, and browsers send no cookie along.

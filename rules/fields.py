@@ -14,6 +14,7 @@ from functools import cache, partial
 from typing import Any, NoReturn
 
 import clock
+from rules import urls
 from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, together
 from settings import origin, settings, texts
 
@@ -29,8 +30,6 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 _USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
-_URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
-_LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 
 def plain(value: object, field: str) -> str:
@@ -291,7 +290,7 @@ def redirect_url(value: object) -> str:
     Where INVITE_API_REDIRECT_ORIGINS lists origins, only to one of them or to this service.
     """
     url = plain(value, "redirect_url")
-    if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
+    if not urls.is_plain(url):
         _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
     try:
         target = origin(url)
@@ -299,7 +298,7 @@ def redirect_url(value: object) -> str:
         _refuse("redirect_url", "url", "must be a whole URL such as https://app.example.org/start, without a password")
     allowed = settings().redirect_origins
     is_ours = target in (*allowed, settings().origin)
-    if not (target.startswith("https://") or is_ours or target in _LOCAL or target.rsplit(":", 1)[0] in _LOCAL):
+    if not (target.startswith("https://") or is_ours or urls.is_local(target)):
         _refuse("redirect_url", "url", "must start with https://")
     if allowed and not is_ours:
         _refuse(

@@ -19,7 +19,8 @@ class Invitation:
 
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
     account that created the invite, or of the site where an API key or the command did. With `approve` a guest joins
-    once somebody has said yes; `is_shared` says that several may use it.
+    once somebody has said yes; `is_shared` says that several may use it. `join_url` is where a program of the
+    operator's own lets the guests of the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Invitation:
     redirect_url: str | None
     approve: bool
     is_shared: bool
+    join_url: str | None = None
 
     @property
     def domain(self) -> str | None:
@@ -79,6 +81,7 @@ def _read(row: Any) -> Invitation:
         redirect_url=redirect(row.redirect_url),
         approve=row.approve,
         is_shared=row.max_uses > 1,
+        join_url=None if row.makes_admin else row.join_url,  # no program may hold one that makes an admin
     )
 
 
@@ -87,6 +90,8 @@ _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
         *(getattr(Invite, name) for name in ("uses", "max_uses", "lapses_at", "revoked_at", "expires_at", "approve")),
+        Invite.makes_admin,
+        Project.join_url,
         Project.name.label("project_name"),
         Project.slug,
         User.display_name,

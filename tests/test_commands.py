@@ -44,6 +44,7 @@ REFUSED = {
     "project members": "nowhere",
     "member list": "nowhere",
     "member extend": "tea-garden anne soon",
+    "project join-url": "tea-garden https://app.example.org/",
     "project owner": "nowhere anne",
     "project delete": "nowhere",
     "events": "--type zebra",

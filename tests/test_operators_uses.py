@@ -97,12 +97,13 @@ def test_a_use_that_waits_is_told_in_a_sentence(house, place):
 
 
 def test_how_a_use_ends_is_told_in_a_sentence(house, place):
-    with house.writing(), events.acting(events.Actor("anne", place.people["anne"])):
+    with house.writing() as unit, events.acting(events.Actor("anne", place.people["anne"])):
         waits.approve(place.uses["bob"])
         waits.deny(place.uses["carol"])
         changing.revoke(invites.find(place.tokens["domain"]))
         holds.release(place.hold, keys.newest()[0].id)
         single = invites.create(drafts.read({"name": "Erin"}), drafts.SHELL)
+        unit.session.flush()
         changing.decline(single)
     assert last_sentences(house, 9) == [
         "anne approved that bob uses the invite for Choir",
@@ -172,6 +173,88 @@ def test_the_page_of_an_invite_says_who_waits_and_how_it_ended(browser, root, ho
     )
 
 
+# Where a project lets its guests in
+
+
+def test_the_guests_of_a_project_with_a_join_url_go_there_with_their_token(run, client, place):
+    url = "https://app.example.org/join?from=us&i={token}#top"
+    assert run("project", "join-url", "tea-garden", url).exit_code == 0
+    asking, other = place.tokens["asking"], place.tokens["held"]
+    answer = client.get(f"/invite?{asking}")
+    assert (answer.status_code, answer.location) == (303, url.replace("{token}", asking))
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client.get(f"/invite?token={asking}&name=Choir").location == url.replace("{token}", asking)
+    assert client.get(f"/invite?{other}").status_code == 200
+    assert json.loads(run("project", "list", "--json").stdout)[0]["join_url"] == url
+    assert run("invite", "show", place.ids["asking"], "--json").stdout.count(f"/invite?{asking}") == 1
+    assert run("project", "join-url", "tea-garden", "--off").exit_code == 0
+    assert client.get(f"/invite?{asking}").status_code == 200
+
+
+def test_only_an_active_invite_that_makes_no_admin_leads_to_the_join_url(run, client, house, place):
+    run("project", "join-url", "tea-garden", "https://app.example.org/{token}")
+    with house.writing():
+        made = [{"ttl": "1m"}, {}, {}, {}]
+        expired, revoked, used, fresh = (
+            invites.token(invites.create(drafts.read({"project": "tea-garden", **each}), drafts.SHELL)) for each in made
+        )
+        admins = drafts.read({"project": "tea-garden"}, makes_admin=True)
+        admins = invites.token(invites.create(admins, drafts.SHELL))
+        changing.revoke(invites.find(revoked))
+        redemption.accept(used, accounts.named("bob"))
+    with time_machine.travel(clock.now() + 2 * clock.MINUTE, tick=False):
+        assert [client.get(f"/invite?{each}").status_code for each in (expired, revoked, used)] == [404, 404, 410]
+        assert client.get(f"/invite?{'0' * 64}").status_code == 404
+        assert client.get(f"/invite?{admins}").status_code == 200
+        assert client.get(f"/invite?{fresh}").status_code == 303
+
+
+def test_from_a_form_of_ours_a_page_leads_on_since_browsers_follow_no_form_to_another_site(run, client, place):
+    run("project", "join-url", "tea-garden", "https://app.example.org/{token}")
+    answer = client.get(f"/invite?{place.tokens['asking']}", headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 200
+    assert f'href="https://app.example.org/{place.tokens["asking"]}"' in answer.text
+    assert "Continue to app.example.org" in seen(answer)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://app.example.org/join",
+        "https://app.example.org/{token}/{token}",
+        "https://{token}.example.org/",
+        "https://me:secret@app.example.org/{token}",
+        "http://app.example.org/{token}",
+        "ftp://app.example.org/{token}",
+        "javascript:{token}",
+        "//app.example.org/{token}",
+        "/join/{token}",
+        "https://app.example.org/{token}{x}",
+        "https://app.example.org/\\{token}",
+        "https://app.example.org/ {token}",
+        "https://app.example.org/é{token}",
+        "https://app.example.org/{token}" + "x" * 2000,
+    ],
+)
+def test_what_is_no_join_url_is_refused_and_changes_nothing(run, client, place, url):
+    done = run("project", "join-url", "tea-garden", url)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: URL: must ")
+    assert client.get(f"/invite?{place.tokens['asking']}").status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:8000"])
+def test_a_join_url_may_be_plain_http_on_this_machine(run, client, place, origin):
+    assert run("project", "join-url", "tea-garden", origin + "/{token}").exit_code == 0
+    assert client.get(f"/invite?{place.tokens['asking']}").location.startswith(origin)
+
+
+def test_a_join_url_is_either_given_or_taken_away(run, place):
+    for options in ((), ("https://app.example.org/{token}", "--off")):
+        done = run("project", "join-url", "tea-garden", *options)
+        assert (done.exit_code, "Give a URL or --off" in done.stderr) == (2, True)
+
+
 # The command
 
 
@@ -194,16 +277,16 @@ def test_create_takes_access_data_approval_and_a_domain(run, place):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--access", "30d"), "--access: can end only where there is a project"),
+        (("--access", "30d"), "--access: needs a project"),
         (("--access", "soon", "--project", "tea-garden"), "--access: must be a number and a unit, such as 30d"),
         (("--data", "[1]"), "--data: must be a JSON object"),
         (("--data", "{"), "--data: must be a JSON object"),
         (("--data", '{"x": "' + "x" * 2048 + '"}'), "--data: is longer than 2048 bytes"),
         (("--email", "@example"), "--email: is not a valid domain (example: @example.org)"),
         (("--email", "@exa mple.org"), "--email: is not a valid domain (example: @example.org)"),
-        (("--admin", "--approve"), "--approve: cannot be asked for an invite that makes an admin"),
+        (("--admin", "--approve"), "--approve: is not possible for an invite that makes an admin"),
         (("--admin", "--email", "@example.org"), "--email: must be one address"),
-        (("--email", "@example.org", "--mail"), "--email: is a whole domain, which nothing can be mailed to"),
+        (("--email", "@example.org", "--mail"), "--email: is a whole domain: to send mail, name one address"),
     ],
 )
 def test_what_an_invite_may_not_be_is_refused_by_its_option_and_creates_nothing(run, place, stored, options, said):
