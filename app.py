@@ -170,6 +170,8 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/admin/invites/<invite_id>/extend",    admin.extend_invite,          admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/send",      admin.send_invite,            admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/rotate",    admin.rotate_invite,          admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/invites/<invite_id>/approve",   admin.approve_use,            admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/invites/<invite_id>/deny",      admin.deny_use,               admin_form,           "120/minute", WRITES),
     ],
     admin_keys: [
         Route("GET",      "/admin/keys",                          admin_keys.list_keys,         admin_visitor,        "120/minute", READS),

@@ -14,7 +14,21 @@ import clock
 import database
 from chromium import Window
 from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
-from rules import accounts, addresses, changing, drafts, invites, keys, presets, projects, redemption, resets, sessions
+from rules import (
+    accounts,
+    addresses,
+    changing,
+    drafts,
+    holds,
+    invites,
+    keys,
+    presets,
+    projects,
+    redemption,
+    resets,
+    sessions,
+)
+from rules.holds import Wanted
 from settings import in_force
 
 CALLED = {"SITE_NAME": "Garden Club"}
@@ -152,9 +166,24 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(made["domain"], accounts.named("nora"))
         changing.decline(invites.find(declined := _make(name="Dora")))
         made["declined"] = declined
+        made |= _that_wait()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}
+
+
+def _that_wait() -> dict[str, str]:
+    """Invitations of which uses wait: for approval, for a program, for the proof of an address."""
+    made = {
+        "asking": _make(name="Choir", project="tea-garden", uses=9, access="30d", approve=True),
+        "domain": _make(email="@example.org", uses=5, data='{"seat": 12, "hall": "north"}'),
+    }
+    for name in ("charlie", "nora"):
+        redemption.accept(made["asking"], accounts.named(name))
+    redemption.accept(made["domain"], accounts.named("nora"))
+    key = keys.authenticate(keys.create("box office", may=("redeem",))).id
+    holds.take(invites.find(made["asking"]), key, Wanted("customer-7@shop.example.org", lease=clock.HOUR))
+    return made
 
 
 def _make(**given: object) -> str:
@@ -287,6 +316,9 @@ PAGES = {
     "admin-invite-used": Page("/admin/invites/{id_used}", "root"),
     "admin-invite-expired": Page("/admin/invites/{id_expired}", "root"),
     "admin-invite-revoked": Page("/admin/invites/{id_revoked}", "root"),
+    "admin-invite-asking": Page("/admin/invites/{id_asking}", "root"),
+    "admin-invite-denied": Page("/admin/invites/{id_asking}", "root", _filled("Deny")),
+    "admin-invite-domain": Page("/admin/invites/{id_domain}", "root"),
     "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
     "admin-keys": Page("/admin/keys", "root"),
     "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),

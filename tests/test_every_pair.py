@@ -172,6 +172,8 @@ DONE_BY = {
     "own.delete": "confirm the own password, delete the own account, delete an admin's own account",
     "admin.create_invites": "create on a page",
     "admin.revoke_invite": "revoke, on a page",
+    "admin.approve_use": "approve, on a page",
+    "admin.deny_use": "deny, on a page",
     "admin.extend_invite": "extend",
     "admin.send_invite": "resend",
     "admin.rotate_invite": "rotate",

@@ -13,7 +13,7 @@ import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
 from models import Code, Moment
-from rules import accounts, drafts, invites, keys, presets, projects, resets, tokens
+from rules import accounts, drafts, invites, keys, presets, projects, redemption, resets, tokens, waiting
 from settings import in_force
 from web.map import Work
 
@@ -221,6 +221,19 @@ def form(who, path, made=lambda crowded: {}, /, **fields):
     return sent
 
 
+def of_use(what, who):
+    """A form of an admin about a use of an invite that waits for approval."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            invite = invites.create(drafts.read({"project": "orchard", "approve": True, "uses": 9}), drafts.SHELL)
+            redemption.accept(invites.token(invite), accounts.named(who))
+            (use,) = waiting.of_invite(invite)
+            return {"path": f"/admin/invites/{invite.id}/{what}", "redemption": use.id}
+
+    return form("root", "", made)
+
+
 def of_invite(what, **fields):
     """A form of an admin about an invite that was just created."""
 
@@ -337,6 +350,8 @@ FORMS = {
     "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
     "/admin/invites/<invite_id>/send": of_invite("send"),
     "/admin/invites/<invite_id>/rotate": of_invite("rotate"),
+    "/admin/invites/<invite_id>/approve": of_use("approve", "walter"),
+    "/admin/invites/<invite_id>/deny": of_use("deny", "gina"),
     "/admin/keys": form("root", "/admin/keys", once="once-" * 3, name="new"),
     "/admin/keys/<key_id>/delete": form("root", "", some_key),
     "/admin/presets": form("root", "/admin/presets", preset="choir", plan="gold", project="orchard"),

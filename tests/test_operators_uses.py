@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 import clock
+from app import create_app
 from cli import main
 from commands.events import spoken
 from commands.waiting import in_brief
-from conftest import HASH, naming, seen
+from conftest import HASH, MAILS, Browser, make_settings, naming, seen
 from rules import (
     accounts,
     activity,
@@ -462,3 +464,142 @@ def test_who_waits_for_approval_is_completed(run, place):
         assert completions("") == ["bob", "carol"]
         assert completions("c") == ["carol"]
         assert completions("do") == []
+
+
+# The admin's pages
+
+
+@pytest.fixture
+def admin(browser, root):
+    """A browser in which an admin of the site is signed in."""
+    assert browser.sign_in("root").status_code == 303
+    return browser
+
+
+def once(admin, path):
+    return re.search(r'name="once" value="([^"]+)"', admin.client.get(path).text)[1]
+
+
+def test_the_form_creates_an_invitation_with_access_data_and_approval_for_a_domain(admin, run, place):
+    given = {"access": "30d", "approve": "on", "data": '{"seat": 12}', "email": "@Example.org", "uses": "5"}
+    answer = admin.post("/admin/invites", once=once(admin, "/admin/invites/new"), project="tea-garden", **given)
+    assert answer.status_code == 303
+    page = seen(admin.follow(answer))
+    for each in ("for 30d from joining", "An admin approves each guest.", '{"seat":12}', "@example.org"):
+        assert each in page
+    assert "No mail server is set up, so nobody can prove an address at @example.org." in page
+
+
+def test_the_forms_say_that_nobody_can_prove_an_address_only_without_a_mail_server(admin, client, tmp_path, house):
+    said = "No mail server is set up, so nobody can prove an address."
+    for path in ("/admin/invites/new", "/admin/presets"):
+        assert said in seen(admin.client.get(path))
+    mailing = Browser(create_app(make_settings(tmp_path / "instance", SMTP_URL=MAILS)).test_client())
+    mailing.sign_in("root")
+    for path in ("/admin/invites/new", "/admin/presets"):
+        page = seen(mailing.client.get(path))
+        assert "or @example.org for anyone with an address there." in page
+        assert said not in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "said"),
+    [
+        ({"access": "30d"}, "access", "Needs a project."),
+        ({"access": "soon", "project": "tea-garden"}, "access", "Must be a number and a unit"),
+        ({"data": "[]"}, "data", "Must be a JSON object"),
+        ({"email": "@example"}, "email", "Is not a valid domain"),
+        ({"approve": "on", "admin": "on"}, "approve", "Is not possible for an invite that makes an admin"),
+        ({"email": "@example.org", "mail": "on"}, "email", "Is a whole domain"),
+    ],
+)
+def test_what_the_form_may_not_ask_for_is_said_at_its_field(admin, place, stored, typed, field, said):
+    answer = admin.post("/admin/invites", once=once(admin, "/admin/invites/new"), **typed)
+    assert answer.status_code == 422
+    assert re.search(rf'id="{field}-problem">{said}', answer.text)
+    assert len(stored()) == 3
+
+
+def test_the_page_of_an_invitation_shows_who_waits_and_who_holds(admin, house, place):
+    page = seen(admin.client.get(f"/admin/invites/{place.ids['asking']}"))
+    for who in ("bob", "carol"):
+        assert f"{who} waits for approval, since " in page
+    assert page.count("ApproveDeny") + page.count("Approve Deny") == 2
+    assert "dora has to prove an address until " in seen(admin.client.get(f"/admin/invites/{place.ids['domain']}"))
+    held = seen(admin.client.get(f"/admin/invites/{place.ids['held']}"))
+    with house.reading():
+        assert f"held for customer-7 by the API key {keys.newest()[0].id} until " in held
+    assert "Approve" not in held
+    with time_machine.travel(clock.now() + clock.HOUR, tick=False):
+        assert "held for customer-7" not in seen(admin.client.get(f"/admin/invites/{place.ids['held']}"))
+
+
+def test_an_admin_approves_and_denies_by_a_form_each(admin, house, place):
+    path = f"/admin/invites/{place.ids['asking']}"
+    for act, who, said in (
+        ("approve", "bob", "Approved: the guest has joined."),
+        ("deny", "carol", "Denied. The use is free again."),
+    ):
+        answer = admin.post(f"{path}/{act}", redemption=place.uses[who])
+        assert answer.status_code == 303
+        assert said in seen(admin.follow(answer))
+    with house.reading():
+        asking = invites.find(place.tokens["asking"])
+        assert (asking.uses, waits.of_invite(asking)) == (1, [])
+        assert projects.find_member(projects.find("tea-garden"), accounts.named("bob"))
+        assert not projects.find_member(projects.find("tea-garden"), accounts.named("carol"))
+
+
+def test_what_does_not_wait_for_approval_here_is_refused_and_changes_nothing(admin, house, place):
+    path = f"/admin/invites/{place.ids['asking']}"
+    admin.post(f"{path}/deny", redemption=place.uses["carol"])
+    for act in ("approve", "deny"):
+        for wrong in (place.uses["carol"], place.hold, "nonsense", ""):
+            answer = admin.post(f"{path}/{act}", redemption=wrong)
+            assert answer.status_code in (409, 422)
+            assert "Nobody is waiting" in seen(answer) or 'role="alert"' in answer.text
+        answer = admin.post(f"/admin/invites/{place.ids['held']}/{act}", redemption=place.uses["bob"])
+        assert answer.status_code == 409
+    with house.reading():
+        assert [each.who for each in waits.of_invite(invites.find(place.tokens["asking"]))] == ["bob"]
+
+
+@pytest.mark.parametrize("act", ["approve", "deny"])
+def test_a_form_of_another_site_and_one_who_is_no_admin_decide_nothing(browser, root, house, place, act):
+    path, given = f"/admin/invites/{place.ids['asking']}/{act}", {"redemption": place.uses["bob"]}
+    browser.sign_in("root")
+    assert browser.client.post(path, data=given).status_code == 403
+    assert browser.client.get(path).status_code == 405
+    browser.sign_in("alice")
+    assert browser.post(path, **given).status_code == 403
+    with house.reading():
+        assert len(waits.of_invite(invites.find(place.tokens["asking"]))) == 2
+
+
+def test_a_guest_who_joined_otherwise_is_said_to_be_a_member_and_the_use_is_free(admin, house, place):
+    with house.writing():
+        other = invites.create(drafts.read({"project": "tea-garden"}), drafts.SHELL)
+        redemption.accept(invites.token(other), accounts.named("bob"))
+    answer = admin.post(f"/admin/invites/{place.ids['asking']}/approve", redemption=place.uses["bob"])
+    assert "This guest is a member already. The use is free again." in seen(admin.follow(answer))
+
+
+def test_the_list_says_how_many_wait_and_who_waits_for_approval(admin, place):
+    page = seen(admin.client.get("/admin"))
+    assert re.search(r"Waiting for approval bob, since .* carol, since ", page)
+    assert ("2 waiting" in page, "1 waiting" in page, "1 held" in page) == (True, True, True)
+    assert "Waiting for approval" not in seen(admin.client.get("/admin?q=choir"))
+    for who in ("bob", "carol"):
+        admin.post(f"/admin/invites/{place.ids['asking']}/deny", redemption=place.uses[who])
+    assert "Waiting for approval" not in seen(admin.client.get("/admin"))
+
+
+def test_a_preset_is_created_with_access_data_approval_and_a_domain(admin, run, place):
+    given = {"access": "30d", "approve": "on", "data": '{"seat": 12}', "email": "@example.org"}
+    answers = [admin.post("/admin/presets", preset="staff", project="tea-garden", **given) for _ in range(2)]
+    assert [each.status_code for each in answers] == [303, 303]
+    page = seen(admin.follow(answers[0]))
+    for each in ("Access to the project: 30d", "Approval: yes", 'Data for programs: {"seat": 12}'):
+        assert each in page
+    answer = admin.post("/admin/invites", once=once(admin, "/admin/invites/new"), preset="staff")
+    assert "An admin approves each guest." in seen(admin.follow(answer))

@@ -252,6 +252,8 @@ def by_calls(place: Place) -> dict[str, Unit]:
             managed("anne"), Draft(email="f@example.org", project="orchard")
         ),
         "revoke in a project": lambda: projects.revoke_invite(managed("bob"), place.bound),
+        "approve in a project": lambda: (managed("bob"), waiting.approve(place.asked)),
+        "deny in a project": lambda: (managed("bob"), waiting.deny(place.asked)),
         "rename": lambda: own_account.rename(place.caller("anne").user, "Anne"),
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
         "confirm the own password": lambda: own_account.confirm(place.attempt("anne")),
@@ -364,6 +366,8 @@ def by_others(place: Place) -> dict[str, Unit]:
 
     return {
         "create on a page": create_for_address,
+        "approve, on a page": lambda: (place.admin(), waiting.approve(place.asked)),
+        "deny, on a page": lambda: (place.admin(), waiting.deny(place.asked)),
         "add a list of guests": add,
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
