@@ -25,7 +25,7 @@ from rules import (
     tokens,
     waiting,
 )
-from rules.refusals import Invalid, NotWaiting, together
+from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
 from rules.statistics import weeks
 from settings import settings
@@ -147,11 +147,8 @@ def deny_use(invite_id: str) -> Response:
 
 
 def _asked(invite_id: str) -> str:
-    """The id of the use that the form names; raises NotWaiting for one of another invite."""
-    use_id = requests.form_field("redemption")
-    if waiting.invite_of(use_id).id != invite_id:
-        raise NotWaiting
-    return use_id
+    """The id of the use of this invite that the form names; raises NotWaiting."""
+    return waiting.asked(invite_id, requests.form_field("redemption"))
 
 
 def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload
 import clock
 from database import may_write, session
 from models import Invite, Member, Project, User
-from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, states
+from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, states, waiting
 from rules.events import About
 from rules.idempotency import Once
 from rules.refusals import (
@@ -234,6 +234,16 @@ def invites_of(project: Project) -> Sequence[Invite]:
     """All invites to a project, the newest first."""
     query = select(Invite).where(Invite.project_id == project.id)
     return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc())).all()
+
+
+def asked(manager: Member, invite_id: str, use_id: str) -> str:
+    """The id of a use of an invite to a manager's project that waits for approval.
+
+    Raises InviteNotFound, also for an invite to another project, or NotWaiting for a use of another invite.
+    """
+    if invites.find_by_id(invite_id).project_id != manager.project_id:
+        raise InviteNotFound
+    return waiting.asked(invite_id, use_id)
 
 
 def revoke_invite(member: Member, invite_id: str) -> None:

@@ -125,6 +125,13 @@ def invite_of(use_id: str) -> Invite:
     return use.invite
 
 
+def asked(invite_id: str, use_id: str) -> str:
+    """The id of a use if it is one of this invite; raises NotWaiting for any other."""
+    if invite_of(use_id).id != invite_id:
+        raise NotWaiting
+    return use_id
+
+
 def proved(user: User, email: str) -> Sequence[Invite]:
     """Let the uses of an account go on that waited for the proof of this address, also those that have lapsed.
 

@@ -159,6 +159,18 @@ def accept(crowded):
     return call("bob", f"/invites/{crowded.invite(project='orchard')}/accept")(crowded)
 
 
+def decide_in_project(what):
+    """A call of alice, whose project the orchard is, about a guest who waits for approval."""
+
+    def called(crowded):
+        use = of_use_made(crowded, {"approve": "root", "deny": "frank"}[what])
+        path = f"/projects/orchard/invites/{use.invite_id}/{what}"
+        crowded.begin()
+        return call("alice", path, redemption=use.id)(crowded)
+
+    return called
+
+
 def register_with_invite(crowded):
     body = {"invite_token": crowded.invite(), "email": "carol@example.org", "password": PASSWORD}
     return call(None, "/auth/register/with-invite", **body)(crowded)
@@ -225,13 +237,18 @@ def of_use(what, who):
     """A form of an admin about a use of an invite that waits for approval."""
 
     def made(crowded):
-        with crowded.house.writing():
-            invite = invites.create(drafts.read({"project": "orchard", "approve": True, "uses": 9}), drafts.SHELL)
-            redemption.accept(invites.token(invite), accounts.named(who))
-            (use,) = waiting.of_invite(invite)
-            return {"path": f"/admin/invites/{invite.id}/{what}", "redemption": use.id}
+        use = of_use_made(crowded, who)
+        return {"path": f"/admin/invites/{use.invite_id}/{what}", "redemption": use.id}
 
     return form("root", "", made)
+
+
+def of_use_made(crowded, who):
+    """A use of an invite that waits for approval."""
+    with crowded.house.writing():
+        invite = invites.create(drafts.read({"project": "orchard", "approve": True, "uses": 9}), drafts.SHELL)
+        redemption.accept(invites.token(invite), accounts.named(who))
+        return waiting.of_invite(invite)[0]
 
 
 def of_invite(what, **fields):
@@ -386,6 +403,8 @@ CALLS = {
     "/projects/<slug>/members/<member_id>": remove_member,
     "/projects/<slug>/invites": call("alice", "/projects/orchard/invites", email="gina@example.org"),
     "/projects/<slug>/invites/<invite_id>": call("alice", "/projects/orchard/invites/i7", "DELETE"),
+    "/projects/<slug>/invites/<invite_id>/approve": decide_in_project("approve"),
+    "/projects/<slug>/invites/<invite_id>/deny": decide_in_project("deny"),
     "/v1/invites": of_our_own("/v1/invites", invites=[{"email": "ines@example.org", "mail": True}] * 3),
     "/v1/invites/<invite_id>": of_our_own("/v1/invites/{id}", "PATCH", ttl="2d", note="Hello", max_uses=2),
     "/v1/invites/<invite_id>/revoke": of_our_own("/v1/invites/{id}/revoke"),

@@ -29,6 +29,7 @@ from rules import (
     keys,
     projects,
     redemption,
+    sessions,
     timeline,
 )
 from rules import waiting as waits
@@ -603,3 +604,85 @@ def test_a_preset_is_created_with_access_data_approval_and_a_domain(admin, run, 
         assert each in page
     answer = admin.post("/admin/invites", once=once(admin, "/admin/invites/new"), preset="staff")
     assert "An admin approves each guest." in seen(admin.follow(answer))
+
+
+# A project's managers
+
+
+@pytest.fixture
+def garden(client, house, place):
+    """Calls about the invites to Anne's garden, as one of its people; those who wait there, by name."""
+    with house.writing():
+        for role in ("admin", "member"):
+            user = accounts.create(accounts.Names(role, f"{role}@example.org"), HASH)
+            made = invites.create(drafts.read({"project": "tea-garden", "role": role}), drafts.SHELL)
+            redemption.accept(invites.token(made), user)
+        bearers = {name: sessions.start(accounts.named(name)).access for name in ("anne", "admin", "member", "bob")}
+
+    def call(who, method="GET", path="", **body):
+        headers = {"Authorization": f"Bearer {bearers[who]}"}
+        given = {"json": body} if body else {}
+        return client.open(f"/projects/tea-garden/invites{path}", method=method, headers=headers, **given)
+
+    return call
+
+
+def waiting_in(answer, place):
+    (found,) = [each["waiting"] for each in answer.json if each["id"] == place.ids["asking"]]
+    return {each["who"]: each for each in found}
+
+
+def test_a_projects_managers_see_who_waits_and_decide(garden, house, place):
+    for who in ("anne", "admin"):
+        answer = garden(who)
+        found = waiting_in(answer, place)
+        assert list(found) == ["bob", "carol"]
+        assert list(found["bob"]) == ["redemption", "who", "waiting_for", "since"]
+        assert found["bob"]["waiting_for"] == "approval"
+    path = f"/{place.ids['asking']}"
+    answer = garden("admin", "POST", f"{path}/approve", redemption=found["bob"]["redemption"])
+    assert (answer.status_code, answer.json) == (200, {"message": "Guest approved."})
+    answer = garden("anne", "POST", f"{path}/deny", redemption=found["carol"]["redemption"])
+    assert (answer.status_code, answer.json) == (200, {"message": "Guest denied."})
+    assert waiting_in(garden("anne"), place) == {}
+    with house.reading():
+        members = {each.user.username for each in projects.members(projects.find("tea-garden"))}
+    assert members == {"anne", "admin", "member", "bob"}
+
+
+@pytest.mark.parametrize("act", ["approve", "deny"])
+def test_who_manages_nothing_there_decides_nothing(garden, house, place, act):
+    path, given = f"/{place.ids['asking']}/{act}", {"redemption": place.uses["carol"]}
+    answers = [garden(who, "POST", path, **given) for who in ("member", "bob")]
+    assert [(each.status_code, each.json["code"]) for each in answers] == [
+        (403, "NOT_ALLOWED"),
+        (403, "NOT_PROJECT_MEMBER"),
+    ]
+    assert list(waiting_in(garden("anne"), place)) == ["bob", "carol"]
+
+
+@pytest.mark.parametrize("act", ["approve", "deny"])
+def test_only_a_use_that_waits_by_an_invite_to_this_project_is_decided_there(garden, house, place, act):
+    asking, elsewhere = place.ids["asking"], place.ids["held"]
+    for invite, use, status, code in (
+        (elsewhere, place.hold, 404, "INVITE_NOT_FOUND"),
+        ("nonsense", place.uses["bob"], 404, "INVITE_NOT_FOUND"),
+        (asking, place.hold, 409, "NOT_WAITING"),
+        (asking, "nonsense", 409, "NOT_WAITING"),
+    ):
+        answer = garden("anne", "POST", f"/{invite}/{act}", redemption=use)
+        assert (answer.status_code, answer.json["code"]) == (status, code)
+    answer = garden("anne", "POST", f"/{asking}/{act}", other="x")
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "redemption")
+    assert garden("anne", "POST", f"/{asking}/{act}", redemption=place.uses["bob"]).status_code == 200
+    assert garden("anne", "POST", f"/{asking}/{act}", redemption=place.uses["bob"]).json["code"] == "NOT_WAITING"
+    assert list(waiting_in(garden("anne"), place)) == ["carol"]
+
+
+def test_a_guest_who_is_a_member_already_is_said_to_be(garden, house, place):
+    with house.writing():
+        other = invites.create(drafts.read({"project": "tea-garden"}), drafts.SHELL)
+        redemption.accept(invites.token(other), accounts.named("bob"))
+    answer = garden("anne", "POST", f"/{place.ids['asking']}/approve", redemption=place.uses["bob"])
+    assert answer.json == {"message": "This guest is a member already."}
+    assert list(waiting_in(garden("anne"), place)) == ["carol"]

@@ -273,7 +273,23 @@ class SentInvite(OpenInvite):
     inviteUrl: NotRequired[Link]
 
 
+class Waiting(TypedDict):
+    """A guest who waits: for `approval`, or for the `proof` of their own address."""
+
+    redemption: Id
+    who: Annotated[str, Meta(examples=["Bob"])]
+    waiting_for: Annotated[str, one_of("approval", "proof")]
+    since: Moment
+
+
 class StatedInvite(OpenInvite):
-    """An invite to a project, with its state."""
+    """An invite to a project, with its state and the guests who wait."""
 
     status: Annotated[str, one_of("active", "used", "expired", "revoked")]
+    waiting: list[Waiting]
+
+
+class Decided(TypedDict):
+    """Who is meant, of those who wait."""
+
+    redemption: Id
