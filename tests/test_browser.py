@@ -270,6 +270,26 @@ def test_what_is_no_invitation_stays_in_the_field(window):
     assert (window.value("code"), window.focused) == ("hello", "code")
 
 
+@pytest.mark.long
+@BOTH
+def test_a_guest_reaches_the_program_of_a_project_from_the_link_and_from_the_code_field(
+    window, house, invite_by_alice, scripts
+):
+    window.scripts(scripts)
+    token = invite_by_alice()
+    with house.writing():  # another origin to a browser
+        elsewhere = window.origin.replace("127.0.0.1", "localhost")
+        projects.join_url(projects.find("tea-garden"), f"{elsewhere}/docs?i={{token}}")
+    window.open(f"/invite?{token}")
+    assert window.driver.current_url == f"{elsewhere}/docs?i={token}"
+    window.open("/")
+    window.write(code=token)
+    window.press("Open the invitation")
+    assert (window.path, window.heading) == ("/invite", "Your invitation")
+    window.press(f"Continue to {elsewhere.partition('//')[2]}")
+    assert window.driver.current_url == f"{elsewhere}/docs?i={token}"
+
+
 DEAD = {
     "used": "This invitation has been used",
     "expired": "This invitation has expired",
