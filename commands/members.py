@@ -31,7 +31,10 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @click.argument("access")
 @writes
 def extend(slug: str, who: str, access: str) -> list[str]:
-    """Let the access of a member end ACCESS from now, such as 60d, or never. It may be less than it was."""
+    """Let the access of a member end so long from now.
+
+    ACCESS is 60d, 12 weeks, or never. It may be less than it was.
+    """
     length = fields.access(access)
     found = projects.member(slug, accounts.named(who))
     projects.extend(found, length)
