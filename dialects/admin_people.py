@@ -21,7 +21,7 @@ HEADERS = desk.HEADERS
 LATEST = 20  # events that the page of a person shows
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
-_OF_PROJECT = ("id", "slug", "name", "description", "created_at")
+_OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
 _PROJECT: Mapping[str, Callable[[Any], Any]] = {
     "name": lambda value: fields.text(value, "name", 100),
     "description": lambda value: fields.text(value, "description", 1000),

@@ -78,6 +78,13 @@ def place(house):
         return found
 
 
+@pytest.fixture
+def admin(browser, root):
+    """A browser in which an admin of the site is signed in."""
+    assert browser.sign_in("root").status_code == 303
+    return browser
+
+
 PEOPLE = ("anne", "bob", "carol", "dora")
 
 
@@ -250,6 +257,12 @@ def test_what_is_no_join_url_is_refused_and_changes_nothing(run, client, place, 
 def test_a_join_url_may_be_plain_http_on_this_machine(run, client, place, origin):
     assert run("project", "join-url", "tea-garden", origin + "/{token}").exit_code == 0
     assert client.get(f"/invite?{place.tokens['asking']}").location.startswith(origin)
+
+
+def test_the_page_of_a_project_says_where_its_guests_join(run, admin, place):
+    assert "Guests join at" not in seen(admin.client.get("/admin/projects/tea-garden"))
+    run("project", "join-url", "tea-garden", "https://app.example.org/{token}")
+    assert "Guests join at https://app.example.org/{token}" in seen(admin.client.get("/admin/projects/tea-garden"))
 
 
 def test_a_join_url_is_either_given_or_taken_away(run, place):
@@ -468,13 +481,6 @@ def test_who_waits_for_approval_is_completed(run, place):
 
 
 # The admin's pages
-
-
-@pytest.fixture
-def admin(browser, root):
-    """A browser in which an admin of the site is signed in."""
-    assert browser.sign_in("root").status_code == 303
-    return browser
 
 
 def once(admin, path):
