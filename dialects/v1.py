@@ -142,14 +142,14 @@ def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
 @refuses(InviteNotFound, NotWaiting)
 def approve_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
     """Approve a use that waits for it: the guest gets what the invite promises, and a mail that says so."""
-    waiting.approve(_waits(invite_id, body["redemption"]))
+    waiting.approve(waiting.asked(invite_id, body["redemption"]))
     return _one(invite_id)
 
 
 @refuses(InviteNotFound, NotWaiting)
 def deny_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
     """Deny a use that waits for approval: it is released, and the guest gets a mail that says so."""
-    waiting.deny(_waits(invite_id, body["redemption"]))
+    waiting.deny(waiting.asked(invite_id, body["redemption"]))
     return _one(invite_id)
 
 
@@ -203,13 +203,6 @@ def _created_before(once: Once, given: shapes.InviteDrafts) -> list[shapes.Invit
         return []
     ids = once.ids(len(given["invites"]) if "invites" in given else 1)
     return [_opened(_shown(listing.one(each)), invites.token(invites.find_by_id(each))) for each in ids]
-
-
-def _waits(invite_id: str, use_id: str) -> str:
-    """The id of a use, if it is one of this invite."""
-    if waiting.invite_of(use_id) is not invites.find_by_id(invite_id):
-        raise NotWaiting
-    return use_id
 
 
 def _new(prepared: Prepared) -> shapes.Invite:

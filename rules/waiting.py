@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Redemption, User
-from rules import events, fields, invitations, joining, outbox, uses
+from rules import events, fields, invitations, invites, joining, outbox, uses
 from rules.events import About
 from rules.invitations import Invitation
 from rules.refusals import AlreadyMember, InviteExpired, InviteHeld, InviteUsed, NotWaiting
@@ -126,8 +126,8 @@ def invite_of(use_id: str) -> Invite:
 
 
 def asked(invite_id: str, use_id: str) -> str:
-    """The id of a use if it is one of this invite; raises NotWaiting for any other."""
-    if invite_of(use_id).id != invite_id:
+    """The id of a use if it is one of this invite; raises NotWaiting for any other, and InviteNotFound."""
+    if invites.find_by_id(invite_id) is not invite_of(use_id):
         raise NotWaiting
     return use_id
 
