@@ -27,7 +27,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import outbox
 from models import Invite, Letter, Redemption
-from rules import holds, invites, uses
+from rules import holds, invites, uses, usual
 from web import requests
 
 
@@ -60,12 +60,12 @@ def kill_after_update(times: str) -> None:
 
 def kill_after_hold(times: str) -> None:
     """A use is taken and waits for its program."""
-    uses.wait = _dying(uses.wait, times, before=False)
+    usual.take = _dying(usual.take, times, before=False)
 
 
 def kill_after_complete(times: str) -> None:
     """A use that waited is done, and nobody is told that it was."""
-    uses.complete = _dying(uses.complete, times, before=False)
+    usual.complete = _dying(usual.complete, times, before=False)
 
 
 def kill_after_release(times: str) -> None:

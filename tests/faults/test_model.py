@@ -40,6 +40,7 @@ from rules import (
     redemption,
     sessions,
     uses,
+    usual,
     waiting,
 )
 from rules.refusals import Refusal
@@ -481,6 +482,7 @@ def test_an_event_that_is_not_told_is_caught(life, figures, monkeypatch):
 
 def test_a_use_that_waits_and_is_not_told_is_caught(life, figures, monkeypatch):
     monkeypatch.setattr(uses, "_tell", lambda *_: None)
+    monkeypatch.setattr(usual, "take", lambda *_: None)
     with pytest.raises(AssertionError):
         live(life, 50, 30)
     figures(FAULT).catches("a use waits, and that is not told")

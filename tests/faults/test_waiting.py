@@ -211,7 +211,7 @@ class CompletesUnlocked(Program):
             shown = holds.find(hold_id, PROGRAM)
         if shown.state != "held":
             raise HoldLost
-        time.sleep(0.001)
+        time.sleep(2 * BRIEF.total_seconds())
         with self.house.writing():
             use = session().get_one(Redemption, hold_id)
             use.state, use.redeemed_at, use.released_at = "done", clock.now(), None
