@@ -31,8 +31,12 @@ def extend(invite: Invite, ttl: timedelta | None) -> None:
     that access has ended, and Invalid for more than 24 hours where it makes an admin. A short code does not outlive its
     week: it can be guessed, with patience.
     """
-    now = clock.now()
     states.refuse_used_or_revoked(invite)
+    _extend(invite, ttl)
+
+
+def _extend(invite: Invite, ttl: timedelta | None) -> None:
+    now = clock.now()
     if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
         if until <= now:
             raise InviteExpired(until, None)
@@ -71,7 +75,7 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     if changed:
         invite.folded = searching.stored(invite.name, invite.email, invite.note)
     if is_prolonged and (ttl, invite.expires_at) != (None, None):
-        extend(invite, ttl)
+        _extend(invite, ttl)  # it had a use left, and perhaps no more, by fewer uses
     if changed:
         _tell("invite.changed", invite, {"fields": changed})
 

@@ -382,3 +382,11 @@ def test_five_hundred_holds_and_one_of_one_key_are_given_back_together(unit):
         hold(each)
     uses.give_back_all(Redemption.key_id == SHOP, "released")
     assert {counts(each) for each in made} == {(0, 0)}
+
+
+def test_an_invite_is_given_more_time_and_as_many_uses_as_it_had(unit):
+    invite = create(uses=2)
+    hold(invite, complete=True)
+    changing.change(invite, {"max_uses": 1, "ttl": "1d"}, drafts.SHELL)
+    unit.flush()
+    assert (state(invite), invite.expires_at) == ("used", clock.now() + clock.DAY)
