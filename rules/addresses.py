@@ -51,7 +51,8 @@ def hold_claim(email: str, heir: User | sessions.Account | None = None, invite_i
     of the heir wait for this; and the one by which it is verified, if it is an invite.
     """
     claimed_by = holder(email)
-    also = or_(Invite.id == invite_id, waiting.go_on_with(heir, email)) if heir else Invite.id == invite_id
+    others = [Invite.id == invite_id] if invite_id else []
+    also = or_(*others, *([waiting.go_on_with(heir, email)] if heir else []))
     if claimed_by and not claimed_by.email_verified_at and not (heir and claimed_by.id == heir.id):
         session().refresh(claimed_by, with_for_update=True)
         if claimed_by.username is None:
