@@ -10,7 +10,7 @@ from flask import Response, g, request
 import clock
 from rules import accounts, activity, fields, listing, places, projects, resets, timeline
 from rules.projects import Plan
-from rules.refusals import together
+from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
 from rules.timeline import Filter
 from web import desk, html, requests
@@ -123,12 +123,20 @@ def change_owner(slug: str) -> Response:
 def extend_member(slug: str) -> Response:
     """Let the access of a member of the project end so long from now, or never."""
     given = desk.sent("who", "access")
-    _, length = together(
+    _, length, member = together(
         lambda: requests.require(given, "who", "access"),
         lambda: fields.access(given["access"]) if given["access"] else None,
+        lambda: _member(slug, given["who"]) if given["who"] else None,
     )
-    projects.extend(projects.member(slug, accounts.named(given["who"])), length)
+    projects.extend(member, length)
     return desk.done(f"/admin/projects/{slug}", "access")
+
+
+def _member(slug: str, who: str) -> Any:
+    try:
+        return projects.member(slug, accounts.named(who))
+    except (UserNotFound, MemberNotFound):
+        raise Invalid.at("who", "exists", "is not a member of this project") from None
 
 
 def delete_project(slug: str) -> Response:

@@ -72,6 +72,7 @@ def _take_lapsed(invite: Invite) -> Taken:
 
 def hold(invite: Invite) -> Invite:
     """Lock an invite, and read it anew: nobody else changes or uses it before this unit ends."""
+    session().flush()  # or what was just changed of it would be forgotten
     session().refresh(invite, with_for_update=True)
     return invite
 

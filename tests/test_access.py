@@ -415,8 +415,8 @@ def test_the_pages_say_until_when_and_an_admin_changes_it(client, house, admin, 
         ({"who": "", "access": "60d"}, "Is missing."),
         ({"who": "bob", "access": "0"}, "Must be between 1m and 3650d."),
         ({"who": "alice", "access": "60d"}, "Is the owner, whose access never ends: name another owner first."),
-        ({"who": "root", "access": "60d"}, "There is no such member in this project."),
-        ({"who": "nobody", "access": "60d"}, "There is no such account."),
+        ({"who": "root", "access": "60d"}, "Is not a member of this project."),
+        ({"who": "nobody", "access": "60d"}, "Is not a member of this project."),
     ],
 )
 def test_the_page_names_what_is_wrong_and_changes_nothing(admin, garden, member, given, words):
