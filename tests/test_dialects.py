@@ -159,6 +159,7 @@ def refused_again(use_in, token, user):
         assert status in (303, 400, 410, 422) or (status == 202 and user not in REGISTERING), other
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("maker", ASKING)
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("answer", ["yes", "no"])
@@ -181,6 +182,7 @@ def test_what_needs_approval_waits_for_it_wherever_it_was_made_and_is_used(
         assert (seen_as(token), counted(token)) == (ACTIVE, (0, ["denied"], False))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("maker", NAMELESS)
 @pytest.mark.parametrize("user", USERS)
 def test_what_is_for_a_domain_waits_for_the_proof_wherever_it_was_made_and_is_used(

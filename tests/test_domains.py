@@ -130,6 +130,7 @@ def everything(house) -> tuple[int, int, int]:
         return tuple(unit.session.query(each).count() for each in (User, Code, Letter))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", [*ELSEWHERE, *UNREADABLE], ids=ascii)
 def test_who_is_nearly_there_gets_no_account_no_use_and_no_code(client, house, token, address):
     form = {"user": "anne", "password": PASSWORD, "token": token, "email": address}
@@ -141,6 +142,7 @@ def test_who_is_nearly_there_gets_no_account_no_use_and_no_code(client, house, t
         assert invites.find(token).uses == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", ELSEWHERE, ids=ascii)
 def test_an_account_that_is_nearly_there_is_refused_and_proving_that_address_lets_it_in_nowhere(house, token, address):
     stored = fields.email(address)

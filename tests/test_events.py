@@ -440,6 +440,7 @@ def many(house, told):
     return told
 
 
+@pytest.mark.long
 @pytest.mark.sqlite  # counts the instructions of SQLite's machine
 @pytest.mark.parametrize(
     "wanted",

@@ -127,6 +127,7 @@ def pages(house, root, make_invite):
     return {"nobody": nobody, "root": admin}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["nobody", "root"])
 @pytest.mark.parametrize("bad", BAD)
 def test_every_field_of_every_form_is_refused_where_it_was_typed(client, pages, who, bad):

@@ -416,6 +416,7 @@ def test_a_first_start_that_is_killed_leaves_no_half_of_a_secret(refusing, tmp_p
     assert refusing(NO_LINKS, *SECRET).stdout == found
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refusing, tmp_path, call):

@@ -179,8 +179,8 @@ EVERYBODY = "nobody stranger member admin owner root key"
 PROJECT = "created_at description id is_public name owner_id slug"
 # What is in an answer, and who gets one; everybody else is told why not.
 INVITE = (
-    "created_at email expires_at held id made_by makes_admin max_uses name note plan project redirect_url "
-    "revoked_at role state used_at user_id uses waiting"
+    "access approve created_at data email expires_at held id made_by makes_admin max_uses name note plan project "
+    "redirect_url revoked_at role state used_at user_id uses waiting"
 )
 
 
@@ -209,7 +209,7 @@ ANSWERS = {
         "member admin owner",
         "created_at ends_at id permissions role user user.display_name user.email user.id user_id",
     ),
-    "/projects/tea/invites": ("admin owner", "created_at email expiresAt id redirect_url role status"),
+    "/projects/tea/invites": ("admin owner", "created_at email expiresAt id redirect_url role status waiting"),
     "/api/admin/invites": (
         "root",
         "active invites invites.code invites.createdAt invites.email invites.expiresAt invites.id invites.legacyCode "
