@@ -32,10 +32,11 @@ def extend(invite: Invite, ttl: timedelta | None) -> None:
     week: it can be guessed, with patience.
     """
     states.refuse_used_or_revoked(invite)
-    _extend(invite, ttl)
+    _extend(invite, _bounded(invite, ttl))
 
 
-def _extend(invite: Invite, ttl: timedelta | None) -> None:
+def _bounded(invite: Invite, ttl: timedelta | None) -> timedelta | None:
+    """How long an invite may be extended where that is asked for; before it is changed, so that it is changed once."""
     now = clock.now()
     if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
         if until <= now:
@@ -43,6 +44,11 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
         ttl = min(ttl or until - now, until - now)
     if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
         raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
+    return ttl
+
+
+def _extend(invite: Invite, ttl: timedelta | None) -> None:
+    now = clock.now()
     invite.expires_at = None if ttl is None else now + ttl
     if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
         invite.legacy_hash = None
@@ -68,13 +74,15 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
     if is_prolonged and ttl is None and not maker.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
+    is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
+    ttl = _bounded(invite, ttl) if is_prolonged else None
     _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
         setattr(invite, name, values[name])
     if changed:
         invite.folded = searching.stored(invite.name, invite.email, invite.note)
-    if is_prolonged and (ttl, invite.expires_at) != (None, None):
+    if is_prolonged:
         _extend(invite, ttl)  # it had a use left, and perhaps no more, by fewer uses
     if changed:
         _tell("invite.changed", invite, {"fields": changed})
@@ -117,9 +125,11 @@ def resend(invite: Invite) -> None:
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
-    invites.give_mail_token(invite)  # first, as in `rotate`
-    if invite.expires_at and invite.expires_at < clock.now() + ttl:
-        extend(invite, ttl)
+    is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
+    longer = _bounded(invite, ttl) if is_short else None
+    invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
+    if is_short:
+        _extend(invite, longer)
     invites.mail(invite)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, select
 
 import clock
 from database import session
-from models import Event, Invite, Member, Redemption
+from models import Event, Invite, Member, Project, Redemption
 from rules import accounts, changing, events, joining, outbox, uses
 from rules.events import Told
 from settings import settings
@@ -96,6 +96,7 @@ def warn(ids: list[str]) -> None:
         if member is None:
             continue
         accounts.hold(member.user)
+        session().get(Project, member.project_id, with_for_update={"read": True, "key_share": True})
         member = session().get(Member, member_id, populate_existing=True, with_for_update=True)
         if member and member.ends_at and member.warned_at is None and member.ends_at <= clock.now() + WARNED:
             member.warned_at = _warn(member, member.ends_at)

@@ -165,11 +165,11 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
         redemption.accept(made["asking"], accounts.named("bob"))
         redemption.accept(made["domain"], accounts.named("nora"))
-        for each in (Code, Counter):  # she has not asked for a code by herself yet
-            database.session().query(each).delete()
         changing.decline(invites.find(declined := _make(name="Dora")))
         made["declined"] = declined
         made |= _that_wait()
+        for each in (Code, Counter):  # she has not asked for a code by herself yet
+            database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}

@@ -39,6 +39,8 @@ IN_VAIN = {
     "POST /auth/password/reset": 400,
     "DELETE /projects/{slug}/members/{member_id}": 404,
     "DELETE /projects/{slug}/invites/{invite_id}": 404,
+    "POST /projects/{slug}/invites/{invite_id}/approve": 404,
+    "POST /projects/{slug}/invites/{invite_id}/deny": 404,
 }
 
 
