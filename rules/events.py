@@ -21,10 +21,9 @@ from models import Event, Person
 
 TYPES = (
     *("invite.created", "invite.used", "invite.extended", "invite.changed", "invite.rotated", "invite.mailed"),
-    *("invite.revoked", "invite.expired", "invite.held", "invite.released", "invite.waiting", "invite.approved"),
-    *("invite.denied", "invite.declined"),
+    *("invite.revoked", "invite.expired"),
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
-    *("member.joined", "member.removed", "member.extended", "member.expired"),
+    *("member.joined", "member.removed"),
     *("project.created", "project.owner", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted"),
 )

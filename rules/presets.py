@@ -7,7 +7,6 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -17,9 +16,9 @@ import clock
 from database import session
 from database.statements import Statement
 from models import ApiKey, Member, Preset, Project
-from rules import drafts, events, fields, invites, joining, keys
-from rules.drafts import READERS, Draft, Maker
+from rules import events, fields, invites, keys
 from rules.idempotency import Once
+from rules.invites import READERS, Draft, Maker
 from rules.refusals import Invalid, Problem, problem, together
 from settings import texts
 
@@ -39,7 +38,7 @@ def create(name: str, given: Mapping[str, object]) -> Preset:
     may have. Whether whoever uses it may ask for that is looked at when an invite is created.
     """
     kept = {field: value for field, value in given.items() if value not in (None, "")}
-    called, _, draft = together(lambda: read_name(name), lambda: _refuse_fields(kept), lambda: drafts.read(kept))
+    called, _, draft = together(lambda: read_name(name), lambda: _refuse_fields(kept), lambda: invites.read(kept))
     if draft.project:
         invites.find_project(draft.project)
     preset = Preset(name=called, fields=json.dumps(kept, ensure_ascii=False), created_at=clock.now())
@@ -139,7 +138,7 @@ def draft(
     so, whatever became of its preset.
     """
     if given.get("preset") is None and not maker.preset:
-        return drafts.read(given, makes_admin)
+        return invites.read(given, makes_admin)
     if once and once.made():
         return Draft()
     called = _chosen(given.get("preset"), maker)
@@ -147,12 +146,11 @@ def draft(
     if kept is None:
         raise _missing(called, maker)
     besides = {name: given[name] for name in READERS if given.get(name) not in (None, "")}
-    wanted = drafts.read({**kept, **besides}, makes_admin)
+    wanted = invites.read({**kept, **besides}, makes_admin)
     if maker.preset:
         _refuse_changes(kept, besides, called)
-    if wanted.project and "project" not in besides and (until := _managed_until(wanted.project, maker)):
-        left = until - clock.now()
-        wanted = replace(wanted, ttl=min(wanted.ttl or left, left))
+    if wanted.project and "project" not in besides:
+        _refuse_foreign_project(wanted.project, maker)
     return replace(wanted, preset=called)
 
 
@@ -214,19 +212,13 @@ def _refuse_changes(kept: Mapping[str, object], besides: Mapping[str, object], c
         raise Invalid(*changed)
 
 
-def _managed_until(slug: str, maker: Maker) -> datetime | None:
-    """When the access of an account to the project to which it invites ends; None if never.
-
-    Raises Invalid if an account that is no admin of the site would invite to a project that it does not manage.
-    """
+def _refuse_foreign_project(slug: str, maker: Maker) -> None:
+    """Raise Invalid if an account that is no admin of the site would invite to a project that it does not manage."""
     if maker.trusted or not maker.user:
-        return None
-    mine = select(Member.id, Member.ends_at).join(Project, Project.id == Member.project_id)
+        return
+    mine = select(Member.id).join(Project, Project.id == Member.project_id)
     mine = mine.where(Project.slug == slug, Member.user_id == maker.user.id, Member.role != "member")
-    found = session().execute(mine.where(joining.is_current(clock.now()))).first()
-    if found is None:
+    if session().scalar(mine) is None:
         raise Invalid.at(
             "project", "forbidden", "can be %(project)s only if its owner or an admin asks for it", project=slug
         )
-    until: datetime | None = found.ends_at
-    return until

@@ -26,8 +26,8 @@ from database.abstract import Database
 from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import outbox
-from models import Invite, Letter, Redemption
-from rules import holds, invites, uses, usual
+from models import Invite, Letter
+from rules import invites, redemption
 from web import requests
 
 
@@ -55,22 +55,7 @@ def kill_after_begin(times: str) -> None:
 
 def kill_after_update(times: str) -> None:
     """One use of an invite is taken, and nobody has got it."""
-    uses.take = _dying(uses.take, times, before=False)
-
-
-def kill_after_hold(times: str) -> None:
-    """A use is taken and waits for its program."""
-    usual.take = _dying(usual.take, times, before=False)
-
-
-def kill_after_complete(times: str) -> None:
-    """A use that waited is done, and nobody is told that it was."""
-    usual.complete = _dying(usual.complete, times, before=False)
-
-
-def kill_after_release(times: str) -> None:
-    """A use that waited is given back."""
-    uses.give_back = _dying(uses.give_back, times, before=False)
+    redemption.take = _dying(redemption.take, times, before=False)
 
 
 def kill_before_commit(times: str) -> None:
@@ -118,17 +103,6 @@ def answer_first(seconds: str) -> None:
     Database.writing, Database.group_commit = writing, group_commit  # type: ignore[method-assign]
 
 
-def give_back_blindly(_: str) -> None:
-    """A held use is given back without a look whether it waits."""
-
-    def release(hold_id: str, _: str) -> None:
-        use = database.session().get_one(Redemption, hold_id)
-        use.state, use.released_at, use.redeemed_at = "released", clock.now(), None
-        uses.count(use.invite, -1, -1)
-
-    holds.release = release
-
-
 def lose_together(_: str) -> None:
     """What is written together comes to nothing at the end; by itself it can be written."""
     group_commit = Database.group_commit
@@ -143,7 +117,10 @@ def lose_together(_: str) -> None:
 
 
 def roll_back(times: str) -> None:
-    """SQLite ends the whole transaction, as on a full disk, when the n-th invite is made."""
+    """SQLite ends the whole transaction, as on a full disk, when the n-th invite is made, with all who wait in it."""
+    from web import lanes
+
+    lanes.LONGEST_TOGETHER = 10  # type: ignore[assignment]  # however slow this machine is
     mint, left = invites.create_token, int(times)
 
     def mint_or_fail(*given: Any) -> str:
@@ -184,12 +161,12 @@ def slow_to_mint(seconds: str) -> None:
 def look_first(_: str) -> None:
     """An invite is looked at, and then used, as if nobody else were there."""
 
-    def take(token: str) -> uses.Taken:
+    def take(token: str) -> redemption.Taken:
         invite = invites.find_active(token)
         database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
-        return uses.Taken(*(getattr(invite, each.name) for each in fields(uses.Taken)))
+        return redemption.Taken(*(getattr(invite, each.name) for each in fields(redemption.Taken)))
 
-    uses.take = take
+    redemption.take = take
 
 
 def shrug(_: str) -> None:
