@@ -21,6 +21,7 @@ COMMANDS = {
     "invite": "invites:invite",
     "user": "users:user",
     "project": "projects:project",
+    "member": "members:member",
     "events": "events:events",
     "preset": "presets:preset",
     "outbox": "outbox:outbox",

@@ -143,7 +143,7 @@ class ApiKey(Base):
 
 
 class Preset(Base):
-    """Fields of an invite under a name; `fields` is JSON, with the names and texts that invites.read takes."""
+    """Fields of an invite under a name; `fields` is JSON, with the names and texts that drafts.read takes."""
 
     __tablename__ = "presets"
 
@@ -164,6 +164,7 @@ class Project(Base):
     is_public: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
+    join_url: Mapped[str | None]
 
     owner: Mapped[User | None] = relationship(  # only to look at: rules/projects.py says who owns one
         secondary="members",
@@ -173,7 +174,10 @@ class Project(Base):
 
 
 class Member(Base):
-    """The membership of an account in a project; `role` is ``owner``, ``admin`` or ``member``."""
+    """The membership of an account in a project; `role` is ``owner``, ``admin`` or ``member``.
+
+    From `ends_at` on the account is no member, though the row may still be there.
+    """
 
     __tablename__ = "members"
     __table_args__ = (UniqueConstraint("project_id", "user_id"),)
@@ -183,6 +187,8 @@ class Member(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     role: Mapped[str]
     joined_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    warned_at: Mapped[datetime | None]
 
     project: Mapped[Project] = relationship()
     user: Mapped[User] = relationship()
@@ -218,6 +224,11 @@ class Invite(Base):
     made_by_folded: Mapped[str | None]
     asked: Mapped[str | None]
     created_event: Mapped[int | None] = mapped_column(BigInteger)
+    access: Mapped[int | None] = mapped_column(BigInteger)
+    data: Mapped[str | None]
+    approve: Mapped[bool] = mapped_column(default=False)
+    waiting: Mapped[int] = mapped_column(default=0)
+    lapses_at: Mapped[datetime | None]
 
     project: Mapped[Project | None] = relationship()
     maker: Mapped[User | None] = relationship()
@@ -231,9 +242,10 @@ class Invite(Base):
 def state_of(invite: Any, now: datetime) -> str:
     """The state of an invite: ``used``, ``revoked``, ``expired`` or ``active``, the first that holds.
 
-    A row with the columns `uses`, `max_uses`, `revoked_at` and `expires_at` will do.
+    A row with the columns `uses`, `max_uses`, `lapses_at`, `revoked_at` and `expires_at` will do. A use that waits
+    counts like any other, until it lapses.
     """
-    if invite.uses >= invite.max_uses:
+    if invite.uses >= invite.max_uses and (invite.lapses_at is None or invite.lapses_at > now):
         return "used"
     if invite.revoked_at:
         return "revoked"
@@ -243,18 +255,33 @@ def state_of(invite: Any, now: datetime) -> str:
 
 
 class Redemption(Base):
-    """One use of an invite; `user_id` is None for a use by short code, which names no account."""
+    """One use of an invite, which is done or waits, or is released and counts no more.
+
+    `state` is ``done``; ``held`` for a program, ``proof`` or ``approval`` while it waits; ``released``, ``denied``,
+    ``revoked`` or ``lapsed``. `user_id` is None for a use by short code, which names no account, and for one by a
+    program that keeps its own accounts: the API key `key_id`, which calls the guest `subject`.
+    """
 
     __tablename__ = "redemptions"
-    __table_args__ = (UniqueConstraint("invite_id", "user_id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     invite_id: Mapped[str] = mapped_column(ForeignKey("invites.id"))
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
-    redeemed_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(default="done")
+    redeemed_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None]
+    since: Mapped[datetime | None]
+    until: Mapped[datetime | None]
+    key_id: Mapped[str | None]
+    subject: Mapped[str | None]
+    asked: Mapped[str | None]
 
     invite: Mapped[Invite] = relationship(back_populates="redemptions")
     user: Mapped[User | None] = relationship()
+
+    def is_waiting(self, now: datetime) -> bool:
+        """Whether it waits at this moment: it is neither done nor released, and has not lapsed."""
+        return not (self.redeemed_at or self.released_at or (self.until and self.until <= now))
 
 
 class Code(Base):
@@ -278,7 +305,8 @@ class Code(Base):
 class Letter(Base):
     """A mail in the outbox, which waits while `due_at` is set.
 
-    `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account.
+    `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account;
+    ``approved`` or ``denied``, which is how an approval ended; or ``ending``: an access to a project ends soon.
     """
 
     __tablename__ = "outbox"
@@ -289,6 +317,7 @@ class Letter(Base):
     invite_id: Mapped[str | None] = mapped_column(ForeignKey("invites.id"))
     code_id: Mapped[str | None] = mapped_column(ForeignKey("codes.id"))
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
     created_at: Mapped[datetime]
     due_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
@@ -299,6 +328,7 @@ class Letter(Base):
     invite: Mapped[Invite | None] = relationship()
     code: Mapped[Code | None] = relationship()
     user: Mapped[User | None] = relationship()
+    project: Mapped[Project | None] = relationship()
 
     @property
     def state(self) -> str:

@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (4);
+INSERT INTO schema_version (version) VALUES (5);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -69,7 +69,8 @@ CREATE TABLE presets (
     created_at TIMESTAMP NOT NULL
 );
 
--- A deleted project stays as a row without a slug, so that history holds.
+-- A deleted project stays as a row without a slug, so that history holds. join_url is where its guests go with their
+-- token, if a program of the operator's own lets them in.
 CREATE TABLE projects (
     id          TEXT PRIMARY KEY NOT NULL,
     name        TEXT NOT NULL,
@@ -78,22 +79,31 @@ CREATE TABLE projects (
     is_public   BOOLEAN NOT NULL DEFAULT FALSE,
     created_at  TIMESTAMP NOT NULL,
     deleted_at  TIMESTAMP,
+    join_url    TEXT,
     CHECK (deleted_at IS NOT NULL OR slug IS NOT NULL)
 );
 
+-- Whose access has ended (ends_at) is no member; the row is deleted later. warned_at: when a mail said that it ends, or
+-- it was found that none is to say so.
 CREATE TABLE members (
     id         TEXT PRIMARY KEY NOT NULL,
     project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     role       TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
     joined_at  TIMESTAMP NOT NULL,
+    ends_at    TIMESTAMP CHECK (role <> 'owner' OR ends_at IS NULL),
+    warned_at  TIMESTAMP,
     UNIQUE (project_id, user_id)
 );
 CREATE UNIQUE INDEX members_one_owner ON members (project_id) WHERE role = 'owner';
 CREATE INDEX members_of_user ON members (user_id);
+CREATE INDEX members_ending ON members (ends_at) WHERE ends_at IS NOT NULL;
 
 -- key_id is no foreign key: deleting a key leaves what it made as it is. `asked` is a fingerprint of the request that
--- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`.
+-- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`. `email` may
+-- be "@example.org", for anyone with an address there. `access` is how long a guest stays in the project, in seconds;
+-- `data` is JSON for the operator's programs. `waiting` is how many of its uses wait, lapses_at the first moment at which
+-- one of these lapses.
 CREATE TABLE invites (
     id              TEXT PRIMARY KEY NOT NULL,
     nonce           TEXT NOT NULL,
@@ -120,6 +130,11 @@ CREATE TABLE invites (
     made_by_folded  TEXT,
     asked           TEXT CHECK (length(asked) = 64),
     created_event   BIGINT,
+    access          BIGINT CHECK (access > 0),
+    data            TEXT CHECK (length(data) <= 2048),
+    approve         BOOLEAN NOT NULL DEFAULT FALSE,
+    waiting         INTEGER NOT NULL DEFAULT 0 CHECK (waiting BETWEEN 0 AND uses),
+    lapses_at       TIMESTAMP,
     CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
 );
 CREATE INDEX invites_newest ON invites (created_at, id);
@@ -127,15 +142,39 @@ CREATE INDEX invites_open ON invites (expires_at) WHERE revoked_at IS NULL AND u
 CREATE INDEX invites_for_address ON invites (email) WHERE email IS NOT NULL;
 CREATE INDEX invites_of_project ON invites (project_id, created_at) WHERE project_id IS NOT NULL;
 CREATE INDEX invites_of_maker ON invites (maker_id) WHERE maker_id IS NOT NULL;
+CREATE INDEX invites_lapsing ON invites (lapses_at) WHERE lapses_at IS NOT NULL;
 
--- One row for one use. An invite's `uses` is always the number of its rows here.
+-- One row for one use. An invite's `uses` is always the number of its rows here that are not released.
+--
+-- A use may wait: 'held' for a program, the one with this key, which calls the guest `subject`; for the 'proof' of an
+-- address; for somebody's 'approval'. It waits from `since` until it is done, or released: by who took it ('released'),
+-- by a no ('denied'), since its invite was revoked ('revoked'), or since nobody completed it before `until` ('lapsed').
+-- From `until` on it counts no more, though it is released only when the next one wants it. `asked` is a fingerprint of
+-- the request that took it with an Idempotency-Key, which gave the row its id.
 CREATE TABLE redemptions (
     id          TEXT PRIMARY KEY NOT NULL,
     invite_id   TEXT NOT NULL REFERENCES invites (id),
     user_id     TEXT REFERENCES users (id),
-    redeemed_at TIMESTAMP NOT NULL,
-    UNIQUE (invite_id, user_id)
+    state       TEXT NOT NULL DEFAULT 'done'
+        CHECK (state IN ('held', 'proof', 'approval', 'done', 'released', 'denied', 'revoked', 'lapsed')),
+    redeemed_at TIMESTAMP,
+    released_at TIMESTAMP,
+    since       TIMESTAMP,
+    until       TIMESTAMP,
+    key_id      TEXT,
+    subject     TEXT CHECK (length(subject) BETWEEN 1 AND 200),
+    asked       TEXT CHECK (length(asked) = 64),
+    CHECK ((state = 'done') = (redeemed_at IS NOT NULL)),
+    CHECK ((state IN ('released', 'denied', 'revoked', 'lapsed')) = (released_at IS NOT NULL))
 );
+CREATE UNIQUE INDEX redemptions_once ON redemptions (invite_id, user_id) WHERE released_at IS NULL;
+CREATE UNIQUE INDEX redemptions_of_subject ON redemptions (invite_id, key_id, subject)
+    WHERE subject IS NOT NULL AND state NOT IN ('released', 'denied', 'revoked');
+CREATE INDEX redemptions_waiting ON redemptions (invite_id) WHERE redeemed_at IS NULL AND released_at IS NULL;
+CREATE INDEX redemptions_of_key ON redemptions (key_id)
+    WHERE key_id IS NOT NULL AND redeemed_at IS NULL AND released_at IS NULL;
+CREATE INDEX redemptions_lapsing ON redemptions (until)
+    WHERE until IS NOT NULL AND redeemed_at IS NULL AND released_at IS NULL;
 CREATE INDEX redemptions_of_user ON redemptions (user_id);
 CREATE INDEX redemptions_newest ON redemptions (redeemed_at);
 
@@ -159,11 +198,12 @@ CREATE TABLE codes (
 -- off while somebody tries to send it.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
-    kind       TEXT NOT NULL CHECK (kind IN ('invite', 'code', 'known', 'reset')),
+    kind       TEXT NOT NULL CHECK (kind IN ('invite', 'code', 'known', 'reset', 'approved', 'denied', 'ending')),
     recipient  TEXT NOT NULL,
     invite_id  TEXT REFERENCES invites (id),
     code_id    TEXT REFERENCES codes (id) ON DELETE SET NULL,
     user_id    TEXT REFERENCES users (id),
+    project_id TEXT REFERENCES projects (id),
     created_at TIMESTAMP NOT NULL,
     due_at     TIMESTAMP,
     attempts   INTEGER NOT NULL DEFAULT 0,

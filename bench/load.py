@@ -11,8 +11,17 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import database
 
-# What wrk is told: the requests, one after the other, and to print what the rest of this file reads.
-SCRIPT = """
+# What wrk is told: to print what the rest of this file reads,
+_DONE = """
+function done(summary, latency)
+  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout,
+    latency:percentile(99), latency.max))
+end
+"""
+
+# and the requests, one after the other,
+PATHS = """
 local paths = {{}}
 for line in io.lines("{paths}") do paths[#paths + 1] = line end
 local number = 0
@@ -22,23 +31,36 @@ function request()
   number = number % #paths + 1
   return wrk.format(nil, paths[number])
 end
-function done(summary, latency)
-  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
-    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout,
-    latency:percentile(99), latency.max))
+"""
+
+# or holds, each for another guest, and the completions of those that were taken.
+HOLDS = """
+local run, taken, number = os.time() .. tostring({{}}), {{}}, 0
+function request()
+  local id = table.remove(taken)
+  if id then return wrk.format("POST", "/v1/holds/" .. id .. "/complete") end
+  number = number + 1
+  return wrk.format("POST", "/v1/holds", nil, string.format([==[{body}]==], run .. number))
+end
+function response(status, headers, body)
+  if status == 201 then taken[#taken + 1] = body:match('"id":"([^"]+)"') end
 end
 """
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked for again and again: one path, or one after the other of many. `fails` if it is to be refused."""
+    """What is asked for again and again: one path, or one after the other of many. `fails` if it is to be refused.
+
+    `script` is what makes the requests of wrk.
+    """
 
     paths: Sequence[str]
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     fails: bool = False
+    script: str = PATHS
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,7 @@ def load(port: int, call: Call, connections: int, seconds: int) -> Result:
     with NamedTemporaryFile("w", suffix=".txt") as paths, NamedTemporaryFile("w", suffix=".lua") as script:
         paths.write("\n".join(call.paths) + "\n")
         paths.flush()
-        script.write(SCRIPT.format(paths=paths.name, method=call.method, body=call.body))
+        script.write((call.script + _DONE).format(paths=paths.name, method=call.method, body=call.body))
         script.flush()
         headers = [each for name, value in call.headers.items() for each in ("-H", f"{name}: {value}")]
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", script.name, *headers]

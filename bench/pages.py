@@ -16,7 +16,7 @@ from common import instance, spread
 
 import database
 from app import create_app
-from rules import accounts, invites, sessions, timeline
+from rules import accounts, drafts, invites, sessions, timeline
 from settings import Settings
 
 TIMES = 60
@@ -39,7 +39,7 @@ def measure(settings: Settings, count: int) -> dict[str, list[float]]:
     by_token = fill(settings, count)
     house = database.open_database(settings)
     with house.writing():
-        token = invites.token(invites.create(invites.Draft(name="Anne"), invites.SHELL))
+        token = invites.token(invites.create(drafts.Draft(name="Anne"), drafts.SHELL))
         cookie = sessions.start_in_browser(accounts.named("root"))
     guest, root = (create_app(settings).test_client() for _ in range(2))
     root.set_cookie(settings.cookie_name, cookie)

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from admin_list import fill
 from common import Served, free_port, instance, serving, wait_until_it_listens
-from load import Call, Result, commits, load
+from load import HOLDS, Call, Result, commits, load
 from prosody import missing, prosody
 
 import database
-from rules import accounts, invites, keys, sessions, tokens
+from rules import accounts, drafts, invites, keys, presets, sessions, tokens
+from rules.drafts import MOST_USES
 from settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -68,6 +69,8 @@ CONTESTS = [
     Contest("verify", "hello", 0.5),
     Contest("view", "hello", 0.4),
     Contest("accept", "commit", 0.2),
+    Contest("hold, complete", "commit", 0.4),
+    Contest("create by a preset", "create by key", 0.95),
     Contest("the invitation's page", "Prosody on SQLite: page", 10),
     Contest("a wrong key", "Prosody on SQLite: wrong key", 1),
 ]
@@ -91,14 +94,18 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
     admin = fill(settings, stored)
     house = database.open_database(settings)
     with house.writing():
-        key = keys.create("bench")
-        token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+        key = keys.create("bench", may=keys.SCOPES)
+        presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5"})
+        token, many = (invites.token(invites.create(drafts.Draft(uses=each), drafts.SHELL)) for each in (1, MOST_USES))
         guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
+    by_key = {**JSON, "Authorization": f"Bearer {key}"}
     with house.writing():
-        spent = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(accepts)]
+        spent = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(accepts)]
         invites.add(spent)
     return {
         "create by key": Call([f"/invites_api?key={key}"]),
+        "create by a preset": Call([f"/invites_api?key={key}&preset=family"]),
+        "hold, complete": Call(["/v1/holds"], "POST", by_key, f'{{"token": "{many}", "subject": "%s"}}', script=HOLDS),
         "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
         "view": Call([f"/invites/{token}"]),
         "accept": Call([f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent], "POST", guest),

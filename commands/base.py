@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 import database
 from commands import terminal
 from database import Unavailable
-from rules import events
+from rules import events, fields
 from rules.refusals import (
     AccountDisabled,
     EmailInUse,
@@ -22,6 +22,7 @@ from rules.refusals import (
     InviteExpired,
     InviteNotFound,
     InviteUsed,
+    MemberNotFound,
     ProjectNotFound,
     Refusal,
     UserNotFound,
@@ -36,6 +37,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     InviteUsed: "this invite has been used; make a new one with invite-api invite create",
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
+    MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
@@ -194,6 +196,14 @@ def mail_note() -> list[str]:
     if settings().smtp_url:
         return []
     return [StderrLine("Note: the mail waits in the outbox: INVITE_API_SMTP_URL is not set, so nothing sends it")]
+
+
+def proof_note(email: str | None) -> list[str]:
+    """The note that nobody can prove an address of a domain for which an invite is; [] for one that needs no proof."""
+    if settings().smtp_url or not fields.is_domain(email):
+        return []
+    why = "INVITE_API_SMTP_URL is not set, so no code is mailed"
+    return [StderrLine(f"Note: nobody can prove an address at {email}: {why}")]
 
 
 def revoked_note(count: int) -> list[str]:

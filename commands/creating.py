@@ -10,12 +10,13 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
+import clock
 from commands import terminal
-from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line
+from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line, proof_note
 from commands.presets import field_options, preset_option, refuse_empty
 from database import Database
 from models import Invite
-from rules import guests, invites, presets
+from rules import drafts, guests, invites, presets
 from rules.guests import Batch, Row
 from rules.refusals import Problem
 
@@ -62,8 +63,8 @@ def create(
     """Make an invite, or many, and print the links. If something is wrong with one of many, none is made.
 
     The columns of a file are the options name, email, project, role, plan, ttl, uses, redirect_url,
-    note and preset, also in other usual spellings; an option says it for rows that do not. What invite
-    export printed is such a file, too.
+    note, access, data, approve and preset, also in other usual spellings; an option says it for rows
+    that do not. What invite export printed is such a file, too.
     """
     if guest is not None:
         given["name"] = named_guest(guest, given["name"])
@@ -73,7 +74,7 @@ def create(
     if (options.dry_run or options.keep_going or options.ignore_unknown) and not source:
         raise click.UsageError("--dry-run, --keep-going and --ignore-unknown are about a file: give --from, too.")
     refuse_empty(given)
-    batch = Batch({name: value for name, value in given.items() if value}, invites.SHELL, admin, mail)
+    batch = Batch({name: value for name, value in given.items() if value is not None}, drafts.SHELL, admin, mail)
     with opened_database() as opened:
         if source:
             create_from_file(opened, batch, source, options)
@@ -105,7 +106,7 @@ def create_alike(opened: Database, batch: Batch, count: int, options: Options) -
             print_link(each, options)
         if terminal.is_interactive():
             click.echo(summary(prepared), err=True)
-        print_notes(batch, *remarks.get(prepared[0].id, ()))
+        print_notes(batch, prepared, *remarks.get(prepared[0].id, ()))
 
 
 def create_from_file(opened: Database, batch: Batch, source: BinaryIO, options: Options) -> None:
@@ -132,7 +133,7 @@ def create_from_file(opened: Database, batch: Batch, source: BinaryIO, options: 
     with interruptible(all_made(len(good))):
         allow_interrupts()
         report(source.name, checked, options)
-        print_notes(batch)
+        print_notes(batch, good)
     if wrong:
         raise CommandFailed(f"{wrong} of {len(rows)} rows are wrong; {len(good)} invites were made")
 
@@ -167,14 +168,17 @@ def summary(made: Sequence[Invite]) -> str:
     invite = made[0]  # all are alike
     whom = " ".join(each for each in (invite.name, invite.email) if each) or "anyone with the link"
     uses = f"{invite.max_uses} use{'s' if invite.max_uses > 1 else ''}" + (" each" if len(made) > 1 else "")
-    return f"For {terminal.safe(whom)} · {uses} · {terminal.expiry(invite.expires_at)}"
+    access = [f"access for {clock.spell(invite.access * clock.SECOND)}"] if invite.access else []
+    more = [*access, *(["needs approval"] if invite.approve else [])]
+    return " · ".join([f"For {terminal.safe(whom)}", uses, terminal.expiry(invite.expires_at), *more])
 
 
-def print_notes(batch: Batch, *remarks: str) -> None:
+def print_notes(batch: Batch, made: Sequence[Invite], *remarks: str) -> None:
     """Print on stderr what is to be known of the invites that were created, beside their links."""
     for each in remarks:
         click.echo(f"Note: {terminal.safe(each)}", err=True)
-    for line in mail_note() if batch.mailed else []:
+    unproven = [line for email in dict.fromkeys(each.email for each in made) for line in proof_note(email)]
+    for line in [*unproven, *(mail_note() if batch.mailed else [])]:
         print_line(line)
     if terminal.is_interactive() and (note := terminal.loopback_note()):
         click.echo(note, err=True)

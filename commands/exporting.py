@@ -2,12 +2,13 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime
 
 import clock
-from commands import terminal
+from commands import terminal, waiting
 from database import Database
 from rules import invites, listing
 from rules.headings import FORMULA
@@ -26,7 +27,7 @@ def lines(database: Database, wanted: Filter, form: str, with_links: bool) -> It
         yield csv_line(columns)
     while rows:
         for each in rows:
-            facts = {name: value_of(each, name) for name in columns}
+            facts = {name: value_of(each, name, form) for name in columns}
             yield terminal.as_line(facts) if form == "jsonl" else csv_line(map(csv_cell, facts.values()))
         rows = chunk(database, wanted.following(rows[-1]))
 
@@ -37,10 +38,20 @@ def chunk(database: Database, wanted: Filter) -> list[Listed]:
         return listing.page(wanted, CHUNK)
 
 
-def value_of(row: Listed, name: str) -> object:
-    """The value of a column; ``link`` is None where the link cannot be shown."""
+def value_of(row: Listed, name: str, form: str) -> object:
+    """The value of a column; ``link`` is None where the link cannot be shown.
+
+    In CSV the invites that wait are named in one cell, and the values are such that the file can be imported again.
+    """
     if name == "link":
         return invites.link(row.token) if row.token else None
+    if name == "access":
+        return clock.spell(row.access * clock.SECOND) if row.access else None
+    if name == "waiting":
+        waits = waiting.asking(row.waiting)
+        return list(map(waiting.asked, waits)) if form == "jsonl" else ", ".join(each.who for each in waits)
+    if name == "data" and form == "jsonl":
+        return json.loads(row.data) if row.data else None
     return getattr(row, name)
 
 

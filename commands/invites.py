@@ -1,6 +1,7 @@
 """`invite-api invite`: list, show, export and manage invites. They are created in creating.py."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 import clock
-from commands import terminal
+from commands import terminal, waiting
 from commands.base import (
     Group,
     StderrLine,
@@ -25,10 +26,12 @@ from commands.creating import create
 from commands.projects import any_project
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import changing, fields, ids, invites, listing, places, timeline
+from rules import changing, fields, ids, invites, listing, places, timeline, uses
+from rules import waiting as waits
 from rules.listing import STATES, Filter, Listed
 from rules.refusals import LinkLost
 
+ASKED_ID = "c7a1f2d8-0000-4000-8000-000000000000"
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
 
 
@@ -36,29 +39,41 @@ def row(each: Listed) -> list[Cell]:
     """The cells of an invite in the list: id, state, uses, guest, when it expires, inviter.
 
     In a pipe the guest is the address, or without one the name, as scripts expect it; beside an address the name
-    comes last.
+    comes last. At a terminal the state has beside it who waits, and how many uses are held.
     """
-    who, until = each.email or each.name or "-", each.expires_at or "never"
+    who, until, state = each.email or each.name or "-", each.expires_at or "never", each.state
     hidden = [each.name] if each.email and each.name else []
-    if hidden and terminal.is_interactive():
-        who, hidden = f"{each.name} <{each.email}>", []
-    return [each.id, each.state, f"{each.uses}/{each.max_uses}", who, until, each.made_by, *hidden]
+    if terminal.is_interactive():
+        state = ", ".join(filter(None, (each.state, waiting.in_brief(each.waiting))))
+        who, hidden = f"{each.name} <{each.email}>" if hidden else who, []
+    return [each.id, state, f"{each.uses}/{each.max_uses}", who, until, each.made_by, *hidden]
 
 
 def listed_facts(each: Listed) -> Facts:
     """What JSON says of an invite in the list: all but its token and its code, which open it."""
-    return {name: value for name, value in vars(each).items() if name not in ("token", "legacy_code")}
+    shown = {name: value for name, value in vars(each).items() if name not in ("token", "legacy_code", "waiting")}
+    return {**shown, **promised(each, as_json=True), **waiting.facts(each.waiting)}
+
+
+def promised(invite: Invite | Listed, as_json: bool) -> Facts:
+    """What an invite has for a while, for programs, or after a yes: `access` as ``30d``, `data`, `approve`.
+
+    `data` is an object in JSON, text for a person.
+    """
+    access = clock.spell(invite.access * clock.SECOND) if invite.access else None
+    data = json.loads(invite.data) if invite.data and as_json else invite.data
+    return {"access": access, "data": data, "approve": invite.approve}
 
 
 LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"), row, listed_facts)
 
 
-def facts(invite: Invite) -> Facts:
+def facts(invite: Invite, as_json: bool) -> Facts:
     """What is shown of one invite: everything, with its link, its uses and its timeline."""
     return {
         "id": invite.id,
         "state": invite.state(clock.now()),
-        "uses": invite.uses,
+        "uses": invite.uses - uses.lapsed(invite),
         "max_uses": invite.max_uses,
         "name": invite.name,
         "email": invite.email,
@@ -68,16 +83,19 @@ def facts(invite: Invite) -> Facts:
         "makes_admin": invite.makes_admin,
         "redirect_url": invite.redirect_url,
         "note": invite.note,
+        **promised(invite, as_json),
         "made_by": invite.made_by,
         "created_at": invite.created_at,
         "expires_at": invite.expires_at,
         "revoked_at": invite.revoked_at,
         "link": link_of(invite),
-        "used_by": [use_facts(each) for each in invite.redemptions],
+        **waiting.facts(waits.of_invite(invite)),
+        "used_by": [use_facts(each) for each in invite.redemptions if each.redeemed_at],
         "timeline": [
             {
                 "what": each.what,
                 "who": each.who or None,
+                "whom": each.whom or None,
                 "by": each.by or None,
                 "detail": detail(each),
                 "at": each.at,
@@ -89,9 +107,13 @@ def facts(invite: Invite) -> Facts:
 
 
 def detail(entry: timeline.Entry) -> str | None:
-    """How an invite was extended or changed: ``until MOMENT``, or the names of fields; None for all else."""
-    if entry.what == "extended":
+    """More on what happened: ``until MOMENT``, the names of fields, what a use waits for; None for all else."""
+    if entry.what in ("extended", "held"):
         return f"until {clock.iso(entry.until)}" if entry.until else "never expires"
+    if entry.what == "waiting":
+        return f"for {entry.facts.get('for', 'approval')}"
+    if entry.what == "released":
+        return str(entry.facts.get("why", ""))
     return ", ".join(entry.facts.get("fields", ())) or None
 
 
@@ -103,6 +125,17 @@ def any_invite(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 
 which_argument = click.argument("which", shell_complete=any_invite)
+
+
+@completed
+def any_waiting(typed: str, limit: int) -> Iterator[tuple[str, str]]:
+    """Completions of a guest who waits for approval, of any invite: the names that begin with what was typed."""
+    for each in waits.for_approval(limit):
+        if each.who.startswith(typed):
+            yield each.who, f"waits since {clock.iso(each.since)[:16]}Z"
+
+
+who_argument = click.argument("who", required=False, shell_complete=any_waiting)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,7 +183,7 @@ def list_invites(after: str | None, limit: int, as_json: bool, **given: str | No
 @reads
 def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
     """Show all about an invite, its link, and what has happened to it."""
-    found = facts(invites.named(which))
+    found = facts(invites.named(which), as_json)
     yield from terminal.details(found, as_json)
     if qr and found["link"]:
         terminal.qr(str(found["link"]))
@@ -196,6 +229,27 @@ def rotate(which: str) -> list[str]:
     return [invites.link(invites.token(found)), *(mail_note() if found.mail_token_hash else [])]
 
 
+@invite.command(name="approve", example=f"invite-api invite approve {ASKED_ID} bob")
+@which_argument
+@who_argument
+@writes
+def approve(which: str, who: str | None) -> list[str]:
+    """Let a guest in who waits for approval. WHO may be left out if only one waits.
+
+    WHO is a name, a user name or address, a program's name for its guest, or the id of the use.
+    """
+    return decided(waits.approve(waiting.approvable(invites.named(which), who)))
+
+
+@invite.command(name="deny", example=f"invite-api invite deny {ASKED_ID} alice")
+@which_argument
+@who_argument
+@writes
+def deny(which: str, who: str | None) -> list[str]:
+    """Refuse a guest who waits for approval; the use is given back. WHO may be left out if only one waits."""
+    return decided(waits.deny(waiting.approvable(invites.named(which), who)))
+
+
 @invite.command(name="export", example="invite-api invite export --state used > invites.csv")
 @filters
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", help="CSV, or a JSON line each.")
@@ -219,6 +273,11 @@ def read_filter(given: dict[str, str | None], after: str | None = None) -> Filte
     return replace(wanted, after=places.of(invites.named(after)))
 
 
+def decided(use: Redemption) -> list[str]:
+    """The note on the mail that tells a guest how it was decided; [] where there is none, or a server sends it."""
+    return mail_note() if use.user and use.user.email else []
+
+
 def link_of(invite: Invite) -> str | None:
     """The link of an invite; None, with a note on stderr, if it cannot be shown again."""
     try:
@@ -229,6 +288,7 @@ def link_of(invite: Invite) -> str | None:
 
 
 def use_facts(redemption: Redemption) -> Facts:
-    """What is shown of a use: when, and by which account; None where no account did it."""
+    """What is shown of a use: when, and by which account, or by which guest of a program."""
     user = redemption.user
-    return {"at": redemption.redeemed_at, "user": user.called if user else None, "user_id": redemption.user_id}
+    by = {"user": user.called if user else None, "user_id": redemption.user_id}
+    return {"at": redemption.redeemed_at, **by, "guest": redemption.subject, "key_id": redemption.key_id}

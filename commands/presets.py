@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from commands import terminal
-from commands.base import Group, StderrLine, completed, json_option, reads, writes
+from commands.base import Group, StderrLine, completed, json_option, proof_note, reads, writes
 from commands.projects import any_project
 from commands.terminal import Cell, Facts, Kind
 from models import ApiKey, Preset
@@ -15,7 +15,7 @@ from rules import keys, presets
 F = TypeVar("F", bound=Callable[..., Any])
 
 FIELD_OPTIONS = (
-    click.option("--email", help="Bind it to this address."),
+    click.option("--email", help="Bind it to this address, or to a domain: @example.org."),
     click.option("--project", help="The slug of the project to join.", shell_complete=any_project),
     click.option("--role", help="member or admin of the project."),
     click.option("--plan", help="A label for the program that verifies the invite. [solo]"),
@@ -23,6 +23,9 @@ FIELD_OPTIONS = (
     click.option("--uses", help="How many people may use it. [1]"),
     click.option("--redirect-url", help="Where they may go afterwards."),
     click.option("--note", help="Your own words; never shown to the guest."),
+    click.option("--access", help="How long a guest stays in the project: 30d, 12 weeks, or never ending. [never]"),
+    click.option("--data", metavar="JSON", help="A JSON object for your own programs; never shown to the guest."),
+    click.option("--approve/--no-approve", default=None, help="Let each use wait for an admin's approval. [no]"),
 )
 
 
@@ -47,7 +50,12 @@ def row(preset: Preset) -> list[Cell]:
 
 def written(preset: Preset) -> str:
     """The fields of a preset in one line: ``plan=gold ttl=30d``."""
-    return " ".join(f"{name}={value}" for name, value in presets.fields_of(preset).items())
+    return " ".join(f"{name}={as_option(value)}" for name, value in presets.fields_of(preset).items())
+
+
+def as_option(value: object) -> str:
+    """A field of a preset as the command line has it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def facts(preset: Preset) -> Facts:
@@ -82,8 +90,8 @@ def preset() -> None:
 def create(preset: str, **given: Any) -> list[str]:
     """Create a preset of the fields that are given. A NAME has letters, digits and . _ - in it, at most 50."""
     refuse_empty(given)
-    presets.create(preset, given)
-    return []
+    kept = presets.fields_of(presets.create(preset, given))
+    return proof_note(str(kept.get("email", "")))
 
 
 @preset.command(name="list", example="invite-api preset list")
@@ -104,7 +112,8 @@ def show(preset: str, as_json: bool) -> Iterable[str]:
     bound = keys.bound_to(found.name)
     if as_json:
         return terminal.details({**facts(found), "keys": [{"id": each.id, "name": each.name} for each in bound]}, True)
-    shown = {"name": found.name, **presets.fields_of(found), "created_at": found.created_at}
+    written = {name: as_option(value) for name, value in presets.fields_of(found).items()}
+    shown = {"name": found.name, **written, "created_at": found.created_at}
     return terminal.details({**shown, "keys": [called(each) for each in bound]}, False)
 
 

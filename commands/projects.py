@@ -10,7 +10,7 @@ from commands.terminal import Cell, Facts, Kind
 from commands.users import any_user
 from commands.users import facts as account_facts
 from models import Member, Project
-from rules import accounts, fields, projects
+from rules import accounts, fields, projects, urls
 from rules.projects import Plan
 
 
@@ -28,23 +28,25 @@ def facts(project: Project) -> Facts:
         "description": project.description,
         "is_public": project.is_public,
         "owner_id": project.owner and project.owner.id,
+        "join_url": project.join_url,
         "created_at": project.created_at,
     }
 
 
 def member_row(member: Member) -> list[Cell]:
-    """The cells of a member in the list: the account's id, role, user name, address, and when it joined."""
+    """The cells of a member in the list: the account's id, role, user name, address, when it joined, and until when."""
     user = member.user
-    return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at]
+    return [user.id, member.role, user.username or "-", user.email or "-", member.joined_at, member.ends_at or "-"]
 
 
 def member_facts(member: Member) -> Facts:
-    """What JSON says of a member: role, when it joined, and the account."""
-    return {"role": member.role, "joined_at": member.joined_at, "user": account_facts(member.user)}
+    """What JSON says of a member: role, when it joined, when its access ends, and the account."""
+    said: Facts = {"role": member.role, "joined_at": member.joined_at, "ends_at": member.ends_at}
+    return {**said, "user": account_facts(member.user)}
 
 
 PROJECTS = Kind(("SLUG", "NAME", "OWNER"), row, facts)
-MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE"), member_row, member_facts)
+MEMBERS = Kind(("ID", "ROLE", "USER NAME", "ADDRESS", "SINCE", "UNTIL"), member_row, member_facts)
 
 
 @completed
@@ -89,7 +91,7 @@ def list_projects(limit: int, as_json: bool) -> Iterable[str]:
 @json_option
 @reads
 def list_members(slug: str, as_json: bool) -> Iterable[str]:
-    """List who belongs to a project. The columns: account's id, role, user name, address, since when."""
+    """List who belongs to a project, as `member list` does."""
     return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
 
 
@@ -100,6 +102,24 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 def hand_over(slug: str, who: str) -> list[str]:
     """Make somebody else the owner of a project. Who was it becomes an admin of it."""
     projects.hand_over(slug, accounts.named(who))
+    return []
+
+
+@project.command(
+    name="join-url", example='invite-api project join-url tea-garden "https://app.example.org/join?i={token}"'
+)
+@slug_argument
+@click.argument("url", required=False)
+@click.option("--off", is_flag=True, help="Let guests join on the page of the invitation again.")
+@writes
+def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
+    """Lead the guests of a project to a program of your own.
+
+    URL has {token} in it, once. The links of invites stay as they are, and go on to the program.
+    """
+    if (url is None) != off:
+        raise click.UsageError("Give a URL or --off.")
+    projects.join_url(projects.held(slug), None if url is None else urls.join_url(url))
     return []
 
 

@@ -176,8 +176,8 @@ def cut(cell: str, width: int) -> str:
 
 
 def coloured(cell: str) -> str:
-    """A cell in the colour of the state that it names, if it names one."""
-    colour = _COLOURS.get(cell.strip())
+    """A cell in the colour of the state that it names, if it names one; ``active, bob waits`` names one, too."""
+    colour = _COLOURS.get(cell.strip().partition(",")[0])
     return click.style(cell, fg=colour) if colour else cell
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Dialect, Insert
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
-from database.units import cursor, dialect
+from database.units import current
 
 
 class Statement:
@@ -29,11 +29,11 @@ class Statement:
 
         Raises SQLAlchemy's IntegrityError for what a constraint refuses, and otherwise what the driver raises.
         """
-        spoken = dialect()
-        compiled = self._compiled.get(spoken.name)
+        unit = current()
+        compiled = self._compiled.get(unit.dialect.name)
         if compiled is None:
-            compiled = self._compiled[spoken.name] = _Compiled(self.built, spoken, values)
-        return compiled.run(cursor(), values)
+            compiled = self._compiled[unit.dialect.name] = _Compiled(self.built, unit.dialect, values)
+        return compiled.run(unit.cursor(), values)
 
     def first(self, **values: Any) -> Any:
         """Run it in the unit of work that is open here; its first row as a named tuple, None where there is none."""

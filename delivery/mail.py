@@ -19,7 +19,8 @@ import clock
 import language
 from language import say
 from models import Letter
-from rules import invitations, invites, resets, tokens
+from rules import invitations, invites, projects, resets, tokens, waiting
+from rules.refusals import N_
 from settings import HOME, settings, texts
 
 LONGEST_REPLY = 500  # characters of it are kept
@@ -224,8 +225,50 @@ def password_reset(letter: Letter) -> Content | None:
     return subject, {"link": link, "called": harmless(user.called)}
 
 
+def access_ending(letter: Letter) -> Content | None:
+    """The mail that says when an access to a project ends; None if it was extended or has ended, or another address."""
+    user, project = letter.user, letter.project
+    member = projects.find_member(project, user) if user and project else None
+    if member is None or member.ends_at is None or member.warned_at != letter.created_at:
+        return None
+    if not member.user.may_sign_in or member.user.email != letter.recipient:
+        return None
+    facts: Facts = {"project": harmless(member.project.name), "day": language.current().day(member.ends_at)}
+    return say("Your access to %(project)s ends on %(day)s", **facts), {**facts, "until": member.ends_at}
+
+
+def approved(letter: Letter) -> Content | None:
+    """The mail that says that a guest has joined; None if that no longer holds, or the address has changed."""
+    return _outcome(letter, "approved", N_("You've joined %(to)s"))
+
+
+def denied(letter: Letter) -> Content | None:
+    """The mail that says that a guest's request was not approved; None if another one waits, or was, meanwhile."""
+    return _outcome(letter, "denied", N_("Your request to join %(to)s was not approved"))
+
+
+def _outcome(letter: Letter, said: str, subject: str) -> Content | None:
+    user = letter.user
+    if user is None or user.email != letter.recipient or not user.may_sign_in:
+        return None
+    if letter.invite is None or waiting.outcome(letter.invite.id, user) != said:
+        return None
+    shown = invitations.of(letter.invite)
+    inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
+    facts: Facts = {"called": harmless(user.called), "inviter": inviter, "to": to}
+    return say(subject, to=to), {**facts, "link": f"{settings().public_url}/account"}
+
+
 # What each kind of letter says: its subject, and the facts for its templates.
-CONTENTS = {"invite": invitation, "code": verification_code, "known": account_exists, "reset": password_reset}
+CONTENTS = {
+    "invite": invitation,
+    "code": verification_code,
+    "known": account_exists,
+    "reset": password_reset,
+    "ending": access_ending,
+    "approved": approved,
+    "denied": denied,
+}
 
 
 @cache

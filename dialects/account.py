@@ -4,15 +4,17 @@ What a form does ends in a redirect to a page that may be reloaded.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, fields, passwords, registration, resets, sessions, tokens
-from rules.refusals import AccountDisabled, Invalid, Refusal, ResetExpired, ResetInvalid, together
+from rules import accounts, fields, invites, passwords, registration, resets, sessions, tokens
+from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
 from web import cookies, errors, html, requests
@@ -74,14 +76,23 @@ def verify(caller: SignedIn | None) -> Response | str:
     )
     attempt = committed(registration.count_try, email, caller.account.id if caller else None)  # before it is compared
 
-    def check() -> tuple[str, str]:
+    def check() -> tuple[str, str, str]:
         code = registration.check(*attempt, digits, requests.neighbourhood())
-        if caller:
-            registration.prove(caller.user, code)
-        return code.email, registration.ticket(code)
+        went_on = registration.prove(caller.user, code) if caller else []
+        return code.email, registration.ticket(code), _token_of(went_on)
 
-    proved, ticket = committed(check)
-    return see_other("/?confirmed") if caller else page("first_password.html", email=proved, ticket=ticket)
+    proved, ticket, token = committed(check)
+    if caller is None:
+        return page("first_password.html", email=proved, ticket=ticket)
+    return see_other(f"/welcome?{token}" if token else "/?confirmed")
+
+
+def _token_of(went_on: Sequence[Any]) -> str:
+    """The token of the first of these invites, whose page says what has come of it; "" where none can be shown."""
+    for invite in went_on:
+        with suppress(LinkLost):
+            return invites.token(invite)
+    return ""
 
 
 def _first_password_form(_: SignedIn | None) -> Shown:
@@ -182,8 +193,10 @@ def reset() -> Response:
     """Set the new password; every session of the account ends."""
     token = requests.form_field("token")
     user = read_only(resets.find, token)
-    committed(resets.use, token, passwords.hash(_typed_password(user.username)))
-    return see_other("/login?done")  # a page made now would have a form of the session that just ended
+    password_hash = passwords.hash(_typed_password(user.username))
+    joined = committed(lambda: _token_of(resets.use(token, password_hash)))
+    # A page made now would have a form of the session that just ended.
+    return see_other(f"/login?t={joined}&done" if joined else "/login?done")
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

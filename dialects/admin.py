@@ -11,7 +11,20 @@ from urllib.parse import urlencode
 from flask import Response, g, request
 
 import clock
-from rules import accounts, changing, fields, invites, listing, places, presets, projects, timeline, tokens
+from rules import (
+    accounts,
+    changing,
+    drafts,
+    fields,
+    invites,
+    listing,
+    places,
+    presets,
+    projects,
+    timeline,
+    tokens,
+    waiting,
+)
 from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
 from rules.statistics import weeks
@@ -22,10 +35,11 @@ from web.html import Shown, page, see_other
 HEADERS = desk.HEADERS
 
 MOST_AT_ONCE = 500
+MOST_WAITING = 10  # who wait for approval, on the page with the list
 WEEKS = 12
 
 _FILTER = ("status", "q", "project", "maker", "email", "cursor")
-_DRAFT = (*invites.READERS, "preset")
+_DRAFT = (*drafts.READERS, "preset")
 _OF_INVITE = (*_DRAFT, "count", "once", "admin", "mail")
 
 refusal = desk.refusal
@@ -33,13 +47,15 @@ refusal = desk.refusal
 
 def list_invites() -> Response | str:
     """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
-    show = partial(page, "admin/invites.html", **listing.counts())
+    show = partial(page, "admin/invites.html", asking=[], **listing.counts())
     g.again = partial(show, given=desk.as_typed(*_FILTER), weeks=[], rows=[], older=None)
     given = requests.query(_FILTER)
     token = tokens.in_text(given.get("q", ""))
     if tokens.is_token(token):
         return see_other(f"/admin/invites/{invites.find(token).id}")
     show = partial(show, given=given, weeks=[] if given else weeks(WEEKS))
+    if not given:
+        show = partial(show, asking=waiting.for_approval(MOST_WAITING))
     found = listing.search(listing.read(given), desk.ROWS)
     older = desk.next_page(given, places.cursor(found.next)) if found.next else None
     return show(rows=found.rows, older=older, until=found.next and found.next[0])
@@ -61,7 +77,7 @@ def create_invites(caller: SignedIn) -> Response:
     )
     ids = listing.batch_ids(once, count)
     if not listing.with_ids(ids):
-        if count > 1 and draft.email:
+        if count > 1 and draft.email and not fields.is_domain(draft.email):
             raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
         for each in ids:
             invites.create(draft, maker, mailed=bool(given["mail"]), id_=each)
@@ -116,6 +132,25 @@ def rotate_invite(invite_id: str) -> Response:
     return desk.done(f"/admin/invites/{invite_id}", "rotated")
 
 
+@html.form(_invite_named)
+def approve_use(invite_id: str) -> Response:
+    """Let a guest in who waits for approval."""
+    use = waiting.approve(_asked(invite_id))
+    return desk.done(f"/admin/invites/{invite_id}", "approved" if use.state == "done" else "member")
+
+
+@html.form(_invite_named)
+def deny_use(invite_id: str) -> Response:
+    """Refuse a guest who waits for approval; the use is given back."""
+    waiting.deny(_asked(invite_id))
+    return desk.done(f"/admin/invites/{invite_id}", "denied")
+
+
+def _asked(invite_id: str) -> str:
+    """The id of the use of this invite that the form names; raises NotWaiting."""
+    return waiting.asked(invite_id, requests.form_field("redemption"))
+
+
 def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:
     """The form with what was typed."""
     named = [(each.slug, each.name) for each in projects.newest(200)]
@@ -128,6 +163,8 @@ def _invite_page(invite_id: str) -> Callable[..., str]:
     events = timeline.of_invite(invites.find_by_id(invite_id))
     link = invites.link(invite.token) if invite.token else None
     shown = {"invite": invite, "events": events, "link": link, "lifetime": _usual_lifetime()}
+    shown["access"] = clock.spell(invite.access * clock.SECOND) if invite.access else None
+    shown["domain"] = fields.is_domain(invite.email)
     return partial(page, "admin/invite.html", **shown, done=request.args.get("done"))
 
 

@@ -55,7 +55,7 @@ def list_presets() -> str:
 def create_preset() -> Response:
     """Create a preset; a form that is sent twice creates one."""
     given = desk.sent(*_OF_PRESET)
-    wanted = {name: given[name] for name in presets.FIELDS if given[name]}
+    wanted = {name: given[name] if name != "approve" else True for name in presets.FIELDS if given[name]}
     if presets.find(given["preset"]) != wanted:
         presets.create(given["preset"], wanted)
     return desk.done("/admin/presets", "made")

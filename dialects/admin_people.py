@@ -10,7 +10,7 @@ from flask import Response, g, request
 import clock
 from rules import accounts, activity, fields, listing, places, projects, resets, timeline
 from rules.projects import Plan
-from rules.refusals import together
+from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
 from rules.timeline import Filter
 from web import desk, html, requests
@@ -21,7 +21,7 @@ HEADERS = desk.HEADERS
 LATEST = 20  # events that the page of a person shows
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
-_OF_PROJECT = ("id", "slug", "name", "description", "created_at")
+_OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
 _PROJECT: Mapping[str, Callable[[Any], Any]] = {
     "name": lambda value: fields.text(value, "name", 100),
     "description": lambda value: fields.text(value, "description", 1000),
@@ -119,6 +119,26 @@ def change_owner(slug: str) -> Response:
     return desk.done(f"/admin/projects/{slug}", "handed-over")
 
 
+@html.form(lambda _: _project_page(desk.in_path("slug")))
+def extend_member(slug: str) -> Response:
+    """Let the access of a member of the project end so long from now, or never."""
+    given = desk.sent("who", "access")
+    _, length, member = together(
+        lambda: requests.require(given, "who", "access"),
+        lambda: fields.access(given["access"]) if given["access"] else None,
+        lambda: _member(slug, given["who"]) if given["who"] else None,
+    )
+    projects.extend(member, length)
+    return desk.done(f"/admin/projects/{slug}", "access")
+
+
+def _member(slug: str, who: str) -> Any:
+    try:
+        return projects.member(slug, accounts.named(who))
+    except (UserNotFound, MemberNotFound):
+        raise Invalid.at("who", "exists", "is not a member of this project") from None
+
+
 def delete_project(slug: str) -> Response:
     """Delete a project and revoke its open invites."""
     projects.delete(slug)
@@ -130,10 +150,14 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     used = [
         (desk.kept(each, "id", "name", "email"), each.project and each.project.name) for each in accounts.used_by(user)
     ]
+    memberships = [
+        (desk.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
+    ]
     return partial(
         page,
         "admin/person.html",
         user=_person(user),
+        memberships=memberships,
         is_self=user.id == caller.user.id,
         used=used,
         happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
@@ -148,7 +172,7 @@ def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
 
 def _project_page(slug: str) -> Callable[..., str]:
     project = projects.find(slug)
-    members = [(_person(each.user), each.role, each.joined_at) for each in projects.members(project)]
+    members = [(_person(each.user), each.role, each.joined_at, each.ends_at) for each in projects.members(project)]
     kept = desk.kept(project, *_OF_PROJECT)
     return partial(page, "admin/project.html", project=kept, members=members, done=request.args.get("done"))
 

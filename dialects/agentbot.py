@@ -16,8 +16,8 @@ from werkzeug.http import http_date
 from clock import iso
 from dialects.shapes import agentbot as shapes
 from rules import accounts, fields, invitations, invites, legacy, listing, places, presets, refusals, tokens
+from rules.drafts import Maker
 from rules.idempotency import Once
-from rules.invites import Maker
 from rules.listing import Filter, Listed
 from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import SignedIn
@@ -166,6 +166,8 @@ def _listed(row: Listed) -> shapes.ListedInvite:
         shown["revokedAt"] = iso(row.revoked_at)
     if row.user_id:
         shown["userId"] = row.user_id
+    if held := sum(each.state == "held" for each in row.waiting):
+        shown["held"] = held
     if row.legacy_code:
         shown["legacyCode"] = row.legacy_code
     return shown

@@ -5,21 +5,18 @@ are not valid (422); a token pair is ``{type, token, refresh_token, expires_in}`
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from clock import iso, now
+from clock import iso
 from dialects.shapes import hitkey as shapes
-from dialects.shapes.values import Addressed, Id, Slug, Token
+from dialects.shapes.values import Addressed, Token
 from rules import (
     accounts,
     invitations,
-    invites,
     passwords,
-    presets,
-    projects,
     redemption,
     refusals,
     registration,
@@ -27,28 +24,23 @@ from rules import (
     sessions,
 )
 from rules.accounts import Names
-from rules.idempotency import Once
-from rules.redemption import Taken
+from rules.redemption import Used
 from rules.refusals import (
     AlreadyMember,
     EmailInUse,
     EmailMismatch,
     InviteExpired,
+    InviteHeld,
     InviteNotFound,
     InviteUsed,
-    MemberNotFound,
-    NotAllowed,
-    NotProjectMember,
     NotSignedIn,
     Overloaded,
-    ProjectNotFound,
     Refusal,
 )
 from rules.sessions import SignedIn, Tokens
-from settings import settings
 from web import errors, requests
 from web.answer import committed, forgive, read_only
-from web.contract import Created, refuses
+from web.contract import refuses
 
 HEADERS: Mapping[str, str] = errors.HEADERS
 
@@ -70,21 +62,23 @@ def view_invite(token: Token) -> shapes.Invitation:
     return _invitation(invitations.find(token))
 
 
-@refuses(*DEAD, AlreadyMember, EmailMismatch)
-def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined:
-    """Use an invite, as the account that is signed in."""
-    return _joined(redemption.accept(token, caller.account))
+@refuses(*DEAD, InviteHeld, AlreadyMember, EmailMismatch)
+def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.Waits, Literal[202]]:
+    """Use an invite, as the account that is signed in; 202 if the use waits for somebody's yes or for a proof."""
+    used = redemption.accept(token, caller.account)
+    return (_waits(used.waiting_for), 202) if used.waiting_for else _joined(used)
 
 
-@refuses(*DEAD, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
+@refuses(*DEAD, InviteHeld, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
 def register_with_invite(body: shapes.Registration) -> shapes.JoinedSignIn:
-    """Create an account and accept the invite, both or neither, and sign in."""
+    """Create an account and accept the invite, both or neither, and sign in. The use may wait, as in `accept`."""
     names = Names(body.get("username"), body["email"], body.get("displayName"))
     password_hash = passwords.hash(passwords.check(body["password"], names.username))
 
     def register() -> shapes.JoinedSignIn:
-        user, invite = accounts.register(body["invite_token"], names, password_hash)
-        return {**_signed_in(sessions.start(user), user), **_joined(invite)}
+        user, used = accounts.register(body["invite_token"], names, password_hash)
+        became = _waits(used.waiting_for) if used.waiting_for else _joined(used)
+        return cast(shapes.JoinedSignIn, {**_signed_in(sessions.start(user), user), **became})
 
     return committed(register)
 
@@ -203,64 +197,6 @@ def reset_password(body: shapes.NewPassword) -> shapes.Said:
     return {"message": "Your new password is set. Sign in with it."}
 
 
-def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
-    """Create a project, as its owner."""
-    return _project(projects.create(caller.user, projects.Plan(**body))), 201
-
-
-def list_projects(caller: SignedIn) -> list[shapes.Project]:
-    """The projects of which the caller is a member."""
-    return [_project(each) for each in projects.of_user(caller.user)]
-
-
-@refuses(ProjectNotFound, NotProjectMember)
-def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
-    """A project of which the caller is a member, or a public one."""
-    return _project(projects.visible(slug, caller.user))
-
-
-@refuses(ProjectNotFound, NotProjectMember)
-def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
-    """The members of a project, for its members."""
-    project = projects.of_member(slug, caller.user).project
-    return [_member(each) for each in projects.members(project)]
-
-
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
-def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
-    """Remove a member; the open invites that it created there are revoked."""
-    projects.remove(projects.of_manager(slug, caller.user), member_id)
-    return {"message": "Member removed."}
-
-
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, refusals.InviteAlreadyExists)
-def invite_to_project(
-    caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
-) -> Created[shapes.SentInvite]:
-    """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
-    manager = projects.of_manager(slug, caller.user)
-    draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
-    made = projects.invite(manager, draft, once)
-    sent = cast(shapes.SentInvite, _invite(made))
-    if not settings().smtp_url:
-        sent["inviteUrl"] = invites.link(invites.token(made))
-    return sent, 201
-
-
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed)
-def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvite]:
-    """All invites to a project, for its owner and admins; without their links."""
-    project = projects.of_manager(slug, caller.user).project
-    return [{**_invite(each), "status": each.state(now())} for each in projects.invites_of(project)]
-
-
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
-def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
-    """Revoke an invite to a project."""
-    projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
-    return {"message": "Invite cancelled."}
-
-
 def refusal(error: Refusal | HTTPException) -> Response:
     """``{"error": TEXT, "code": CODE}``, with ``errors`` where fields are not valid."""
     return errors.refusal(error, STATUS)
@@ -278,9 +214,13 @@ def _invitation(told: invitations.Invitation) -> shapes.Invitation:
     }
 
 
-def _joined(invite: Taken) -> shapes.Joined:
-    slug, url = redemption.destination(invite)
+def _joined(used: Used) -> shapes.Joined:
+    slug, url = redemption.destination(used.invite)
     return {"project_slug": slug, "redirect_url": url}
+
+
+def _waits(waiting_for: str) -> shapes.Waits:
+    return {"project_slug": None, "redirect_url": None, "state": "waiting", "waiting_for": waiting_for}
 
 
 def _signed_in(pair: Tokens, user: Any) -> shapes.SignIn:
@@ -305,38 +245,3 @@ def _emails(user: Any) -> list[shapes.Address]:
     if user.email is None:
         return []
     return [{"id": user.id, "email": user.email, "isDefault": True, "isVerified": user.email_verified_at is not None}]
-
-
-def _project(project: Any) -> shapes.Project:
-    return {
-        "id": project.id,
-        "name": project.name,
-        "slug": project.slug,
-        "description": project.description,
-        "is_public": project.is_public,
-        "owner_id": project.owner.id if project.owner else None,
-        "created_at": iso(project.created_at),
-    }
-
-
-def _member(member: Any) -> shapes.ProjectMember:
-    user = member.user
-    return {
-        "id": member.id,
-        "user_id": user.id,
-        "role": member.role,
-        "user": {"id": user.id, "email": user.email, "display_name": user.called},
-        "permissions": [],
-        "created_at": iso(member.joined_at),
-    }
-
-
-def _invite(invite: Any) -> shapes.OpenInvite:
-    return {
-        "id": invite.id,
-        "email": invite.email,
-        "role": invite.role,
-        "redirect_url": invite.redirect_url,
-        "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
-        "created_at": iso(invite.created_at),
-    }

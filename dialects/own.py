@@ -14,7 +14,7 @@ from flask import Response, after_this_request, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from clock import iso
-from rules import accounts, fields, own_account, passwords, sessions
+from rules import accounts, fields, own_account, passwords, projects, sessions, waiting
 from rules.accounts import Attempt
 from rules.refusals import NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
@@ -39,7 +39,9 @@ def _account_page(caller: SignedIn) -> Shown:
     opened = [_opened(each, caller) for each in sessions.of_account(account.id)]
     opened.sort(key=lambda each: not each["is_this"])
     typed = request.form.get("display_name", account.display_name or "")
-    return partial(page, "account.html", account=account, sessions=opened, display_name=typed)
+    joined = [(each.project.name, each.role, each.ends_at) for each in projects.memberships(caller.user)]
+    shown = {"account": account, "sessions": opened, "memberships": joined, "awaited": waiting.of_account(account.id)}
+    return partial(page, "account.html", **shown, display_name=typed)
 
 
 def _opened(session: Any, caller: SignedIn) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 That module's promise: ``GET /register?t=TOKEN`` shows a form; ``POST /register`` with ``user``,
 ``password`` and ``token`` makes the account; a dead token leads to the invitation's page. Old
 programs take the token as everything after the ``?`` of the link, put ``/register`` in the place of
-``/invite`` and post there. The token itself is what authorises the post, so no cookie counts.
+``/invite`` and post there. The token itself is what authorises the post, so no cookie counts. Beyond
+it, an invite for a domain needs an address there, for which its form has ``email``.
 
 What a form of ours does ends in a redirect to a page that may be reloaded.
 
@@ -11,6 +12,7 @@ https://modules.prosody.im/mod_invites_register_web
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,19 @@ from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from dialects.shapes import pages as shapes
-from rules import accounts, fields, invitations, invites, legacy, passwords, redemption, sessions, tokens
+from rules import (
+    accounts,
+    changing,
+    fields,
+    invitations,
+    invites,
+    legacy,
+    passwords,
+    redemption,
+    sessions,
+    tokens,
+    waiting,
+)
 from rules.accounts import Names
 from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal, together
 from rules.sessions import SignedIn
@@ -75,15 +89,31 @@ def enter_code() -> Response:
 
 
 def invitation(caller: SignedIn | None) -> Response | str:
-    """Who invites you to what; opening it changes nothing. A visitor who has used it is welcomed once more."""
+    """Who invites you to what; opening it changes nothing. A visitor who has used it, or waits, is welcomed again.
+
+    An invitation to a project whose guests a program lets in leads to that.
+    """
     token = token_in_link()
     try:
         told = invitations.find(token)
-    except InviteUsed:
-        if caller and redemption.has_used(invites.find(token), caller.account):
+    except (InviteUsed, InviteExpired) as error:
+        use = redemption.use_of(invites.find(token), caller.account) if caller else None
+        if use and (isinstance(error, InviteUsed) or use.state != "done"):
             return see_other(f"/welcome?{token}")
         raise
+    if told.join_url:
+        return _readable(_onward(told.join_url.replace("{token}", token)))
     return _readable(_invitation_page(told, token, caller)())
+
+
+def _onward(url: str) -> Response | str:
+    """To the program that lets the guests of a project in.
+
+    From a page of ours by a link, since no browser follows a form of ours to another site (form-action).
+    """
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return page("onward.html", url=url)
+    return Response(status=303, headers={"Location": url})
 
 
 def picture() -> Picture:
@@ -109,19 +139,31 @@ def accept(caller: SignedIn | None) -> Response:
     return see_other(f"/welcome?{token}")
 
 
+@html.form(_accept_form)
+def decline() -> Response:
+    """Decline an invitation for one person, signed in or not: nobody can use it any more."""
+    token = requests.form_field("token")
+    with suppress(*DEAD):  # its page says so
+        changing.decline(invites.find(token))
+    return to_invitation(token)
+
+
 def welcome(caller: SignedIn | None) -> Response | str:
-    """What follows for a user who has used the invite; for anyone else, the invitation."""
+    """What follows for a user who has used the invite, or whose use waits; for anyone else, the invitation."""
     token = token_in_link()
     invite = invites.find(token)
     if caller is None and cookies.was_refused():  # just now they created their account
-        return page("welcome.html", invitation=invitations.of(invite))
-    if caller is None or not redemption.has_used(invite, caller.account):
+        return page("welcome.html", invitation=invitations.of(invite), waits=redemption.waits_first(invite))
+    use = redemption.use_of(invite, caller.account) if caller else None
+    if caller is None or use is None:
         return to_invitation(token)
     return page(
         "welcome.html",
         invitation=invitations.of(invite),
         called=caller.account.called,
         unproven=_unproven(caller),
+        waits=_waits(use),
+        email=caller.account.email,
     )
 
 
@@ -134,12 +176,13 @@ def show_registration() -> Response | str:
         told = invitations.find(token)
     except DEAD:
         return to_invitation(token)
-    return _registration_page(told, token, "")()
+    return _registration_page(told, token)()
 
 
 def _registration_form(_: bool) -> Shown:
     token = request.form.get("token", "").strip() or token_in_link()
-    return _registration_page(invitations.find(token), token, request.form.get("user", ""))
+    typed = {name: request.form.get(name, "") for name in ("user", "email")}
+    return _registration_page(invitations.find(token), token, **typed)
 
 
 @html.form(_registration_form)
@@ -150,7 +193,7 @@ def register(caller: SentForm, form: shapes.RegistrationForm) -> Response | str:
     """
     token = form["token"].strip() or token_in_link()
     try:
-        return _register(token, texts.stripped(form["user"]), form["password"], caller)
+        return _register(token, form, caller)
     except DEAD:
         return to_invitation(token)
 
@@ -162,7 +205,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return errors.with_status(_readable(page("dead.html", kind=_kind(error), error=error)), error, html.STATUS)
 
 
-def _readable(made: str) -> Response:
+def _readable(made: Response | str) -> Response:
     """A page about an invitation that scripts of other sites may read: Prosody's call leads there with ``redirect``.
 
     Only who has the token finds it, and browsers send no cookie along.
@@ -172,42 +215,64 @@ def _readable(made: str) -> Response:
     return response
 
 
-def _register(token: str, typed: str, password: str, sent: SentForm) -> Response | str:
+def _register(token: str, form: shapes.RegistrationForm, sent: SentForm) -> Response | str:
     told = read_only(invitations.find, token)
-    g.again = _registration_page(told, token, typed)
+    typed, email = (texts.stripped(form[name]) for name in ("user", "email"))
+    g.again = _registration_page(told, token, typed, email)
 
     def read_names() -> Names:
-        if not (sent.is_ours and "@" in typed):
-            names = Names(fields.username(typed))
-        elif told.email in (None, fields.typed_name(typed)):
-            names = Names(email=fields.email(typed))
-        else:  # typed where the form of such an invitation asks for a user name
-            raise EmailMismatch(bound_to=told.email)
-        return read_only(accounts.refuse_names, token, names)
+        return read_only(accounts.refuse_names, token, _names(told, typed, email, sent.is_ours))
 
-    names, password = together(read_names, partial(passwords.check, password, username=typed.lower()))
+    check = partial(passwords.check, form["password"], username=typed.lower())
+    names, password = together(read_names, check)
     password_hash = passwords.hash(password)
 
-    def register() -> tuple[Any, str]:
-        user, _ = accounts.register(token, names, password_hash)
+    def register() -> tuple[Any, str | None, str]:
+        user, used = accounts.register(token, names, password_hash)
         if sent.is_ours and sent.visitor:
             sessions.end(sent.visitor.session_id)
-        return user, sessions.start_in_browser(user) if sent.is_ours else ""
+        return user, used.waiting_for, sessions.start_in_browser(user) if sent.is_ours else ""
 
-    user, cookie = committed(register)
+    user, waits, cookie = committed(register)
     if sent.is_ours:
         return cookies.sign_in(see_other(f"/welcome?{token}"), cookie)
-    return page("welcome.html", invitation=told, called=user.called, username=user.username)
+    names_ = {"called": user.called, "username": user.username, "email": user.email}
+    return page("welcome.html", invitation=told, waits=waits, **names_)
+
+
+def _names(told: invitations.Invitation, typed: str, email: str, is_ours: bool) -> Names:
+    """The names of a new account; where the invitation names no address, our own form takes one for a user name."""
+    if told.domain:
+        name, address = together(partial(fields.username, typed), lambda: fields.email(email) if email else None)
+        return Names(name, address)
+    if not (is_ours and "@" in typed):
+        return Names(fields.username(typed))
+    if told.email in (None, fields.typed_name(typed)):
+        return Names(email=fields.email(typed))
+    raise EmailMismatch(bound_to=told.email)  # typed where the form of such an invitation asks for a user name
 
 
 def _invitation_page(told: invitations.Invitation, token: str, caller: SignedIn | None) -> Shown:
-    hindrance = redemption.refusal_of(invites.find(token), caller.account, token) if caller else None
-    hindered = _hindered(hindrance, told.email, caller)
-    return partial(page, "invitation.html", invitation=told, token=token, hindrance=hindered)
+    shown = partial(page, "invitation.html", invitation=told, token=token, hindrance=None)
+    if caller is None:
+        return shown
+    invite = invites.find(token)
+    use = redemption.use_of(invite, caller.account)
+    if use and use.state != "done":
+        return partial(shown, waits=_waits(use), email=caller.account.email)
+    hindrance = _hindered(redemption.refusal_of(invite, caller.account, token), told.email, caller)
+    unproven = told.domain and not hindrance and not caller.account.email_verified_at
+    is_denied = told.approve and waiting.outcome(told.id, caller.user) == "denied"
+    return partial(shown, hindrance=hindrance, email=caller.account.email, unproven=unproven, denied=is_denied)
 
 
-def _registration_page(told: invitations.Invitation, token: str, typed: str) -> Shown:
-    return partial(page, "register.html", invitation=told, token=token, user=typed)
+def _registration_page(told: invitations.Invitation, token: str, user: str = "", email: str = "") -> Shown:
+    return partial(page, "register.html", invitation=told, token=token, user=user, email=email)
+
+
+def _waits(use: Any) -> str | None:
+    """What a use waits for: ``proof`` or ``approval``; None if it is done."""
+    return None if use.state == "done" else str(use.state)
 
 
 def _unproven(caller: SignedIn) -> str | None:
@@ -224,7 +289,13 @@ def _hindered(why: Refusal | None, wanted: str | None, caller: SignedIn | None) 
 
 def _kind(error: Refusal) -> str:
     if isinstance(error, InviteExpired):
-        return "revoked" if error.revoked_at else "expired"
+        if error.revoked_at is None:
+            return "expired"
+        return "declined" if read_only(_was_declined, requests.invite_token()) else "revoked"
     if isinstance(error, InviteUsed):
         return "used"
     return "missing" if request.method == "GET" and not request.query_string else "unknown"
+
+
+def _was_declined(token: str) -> bool:
+    return changing.was_declined(invites.find(token))

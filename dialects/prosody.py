@@ -14,7 +14,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from dialects.shapes import prosody as shapes
-from rules import invites, presets
+from rules import drafts, invites, presets
 from rules.idempotency import Once
 from rules.refusals import Refusal
 from web import errors
@@ -34,7 +34,7 @@ STATUS = errors.STATUS
 
 
 def create_invite(
-    caller: invites.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
+    caller: drafts.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
 ) -> Linked:
     """Create an invite; 201, or 303 with ``redirect``, and the link in Location."""
     link = invites.link(invites.create_token(presets.draft(asked, caller, once=once), caller, once))

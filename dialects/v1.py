@@ -4,6 +4,7 @@ Names are written in snake_case, what is unknown is refused and named, errors ar
 with ``errors`` where something cannot be used, and lists come in pages.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -11,10 +12,11 @@ from urllib.parse import urlencode
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
+import clock
 from clock import iso
 from dialects.shapes import v1 as shapes
 from dialects.shapes.values import Id
-from rules import batches, changing, fields, invites, listing, places, refusals, timeline
+from rules import batches, changing, fields, invites, listing, places, refusals, timeline, waiting
 from rules.batches import Prepared
 from rules.events import TYPES
 from rules.idempotency import Once
@@ -27,10 +29,12 @@ from rules.refusals import (
     InviteNotFound,
     InviteUsed,
     LinkLost,
+    NotWaiting,
     Refusal,
     ScopeMissing,
 )
 from rules.timeline import Happened
+from rules.waiting import Waiting
 from settings import settings
 from web import errors, guards
 from web.answer import committed, read_only, settled
@@ -99,7 +103,7 @@ def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shap
 
 @refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
 def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shapes.OneInvite:
-    """Change how long an invite is valid, its name, its note, or how often it may be used; not of one that is over."""
+    """Change how long an invite is valid, how often it may be used, its name, note or data; not of one that is over."""
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
     changing.change(invite, given, caller.maker)
@@ -132,6 +136,20 @@ def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
     changing.resend(invite)
+    return _one(invite_id)
+
+
+@refuses(InviteNotFound, NotWaiting)
+def approve_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
+    """Approve a use that waits for it: the guest gets what the invite promises, and a mail that says so."""
+    waiting.approve(waiting.asked(invite_id, body["redemption"]))
+    return _one(invite_id)
+
+
+@refuses(InviteNotFound, NotWaiting)
+def deny_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
+    """Deny a use that waits for approval: it is released, and the guest gets a mail that says so."""
+    waiting.deny(waiting.asked(invite_id, body["redemption"]))
     return _one(invite_id)
 
 
@@ -204,13 +222,16 @@ def _shown(row: Listed) -> shapes.Invite:
     return {
         "id": row.id,
         "state": row.state,
-        "held": 0,
-        "waiting": [],
+        "held": sum(each.state == "held" for each in row.waiting),
+        "waiting": [_waiting(each) for each in row.waiting if each.state != "held"],
         "name": row.name,
         "email": row.email,
         "project": row.project,
         "role": row.role,
+        "access": clock.spell(row.access * clock.SECOND) if row.access else None,
         "plan": row.plan,
+        "data": json.loads(row.data) if row.data else None,
+        "approve": row.approve,
         "redirect_url": row.redirect_url,
         "note": row.note,
         "makes_admin": row.makes_admin,
@@ -223,6 +244,10 @@ def _shown(row: Listed) -> shapes.Invite:
         "used_at": iso(row.used_at) if row.used_at else None,
         "user_id": row.user_id,
     }
+
+
+def _waiting(use: Waiting) -> shapes.Waiting:
+    return {"redemption": use.id, "who": use.who, "since": iso(use.since), "waiting_for": use.state}
 
 
 def _event(happened: Happened) -> shapes.Event:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 import clock
@@ -13,18 +13,20 @@ from rules import (
     addresses,
     changing,
     counters,
+    drafts,
     events,
     fields,
     ids,
     invites,
+    joining,
     passwords,
     places,
     redemption,
     searching,
     sessions,
     tokens,
+    uses,
 )
-from rules.events import Told
 from rules.refusals import (
     AccountDisabled,
     EmailInUse,
@@ -37,6 +39,7 @@ from rules.refusals import (
     UsernameTaken,
     UserNotFound,
 )
+from rules.uses import Taken
 from settings import settings
 
 MOST_FAILURES = 100
@@ -65,21 +68,40 @@ class Attempt:
     is_unfinished: bool = False
 
 
-def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Taken]:
-    """Create an account with an invite: both happen, or neither. Returns the account and the invite that was used.
+def register(token: str, names: Names, password_hash: str) -> tuple[User, redemption.Used]:
+    """Create an account with an invite: both happen, or neither. Returns the account, and how it has used the invite.
 
     An invite for one address gives that address to the account. It counts as verified only if the token came from the
     mail to that address: the invite's other link can be seen without access to that mailbox.
 
-    Raises InviteNotFound, InviteUsed, InviteExpired, EmailMismatch, UsernameTaken, EmailInUse or AlreadyMember.
+    One for a whole domain needs an address there, and its use waits until that is proved; one with `approve` waits for
+    somebody's yes. The account may sign in meanwhile.
+
+    Raises what `redemption.accept` does, UsernameTaken, EmailInUse, or Invalid where an address is needed.
     """
+    found = invites.find(token)
     redemption.hold_claim(token)
-    invite = redemption.take(token)
+    if found.approve or fields.is_domain(found.email):
+        return _register_later(found, token, names, password_hash)
+    invite = uses.take(token)
     _refuse_other_address(invite, names)
     proven = redemption.proves_mailbox(invite, token)
     user = create(replace(names, email=invite.email or names.email), password_hash, proven)
     redemption.settle(invite, user)
-    return user, invite
+    return user, redemption.Used(invite)
+
+
+def _register_later(invite: Invite, token: str, names: Names, password_hash: str) -> tuple[User, redemption.Used]:
+    uses.hold(invite)
+    uses.refuse_unusable(invite)
+    _refuse_other_address(invite, names)
+    if fields.is_domain(invite.email):
+        user = create(names, password_hash)
+        return user, redemption.wait_for_proof(invite, user)
+    proven = redemption.proves_mailbox(invite, token)
+    user = create(replace(names, email=invite.email or names.email), password_hash, proven)
+    uses.wait(invite, "approval", None, user_id=user.id)
+    return user, redemption.Used(invite, "approval")
 
 
 def refuse_names(token: str, names: Names) -> Names:
@@ -92,7 +114,7 @@ def refuse_names(token: str, names: Names) -> Names:
     _refuse_other_address(invite, names)
     if names.username and session().scalar(select(User.id).where(User.username == names.username)):
         raise UsernameTaken
-    email = invite.email or names.email
+    email = names.email if fields.is_domain(invite.email) else invite.email or names.email
     held_by = addresses.holder(email) if email else None
     if held_by and (held_by.email_verified_at or not redemption.proves_mailbox(invite, token)):
         raise EmailInUse
@@ -186,9 +208,9 @@ def is_admin(user: User | sessions.Account) -> bool:
     return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
 
 
-def as_maker(user: User | sessions.Account) -> invites.Maker:
+def as_maker(user: User | sessions.Account) -> drafts.Maker:
     """The Maker of the invites that an account creates."""
-    return invites.Maker(user.called, trusted=is_admin(user), user=user)
+    return drafts.Maker(user.called, trusted=is_admin(user), user=user)
 
 
 def find(name: str) -> User | None:
@@ -235,7 +257,7 @@ def search(text: str | None, after: places.Place | None, limit: int) -> Sequence
 
 def used_by(user: User) -> Sequence[Invite]:
     """The invites that an account has used, the latest use first, at most 100."""
-    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id)
+    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id, Redemption.redeemed_at.is_not(None))
     return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
 
 
@@ -294,18 +316,18 @@ def enable(user: User) -> None:
 def remove(user: User) -> int:
     """Delete an account; returns how many of its invites were revoked with it. Raises OwnsProjects.
 
-    Everything personal is erased, and nobody gets its user name again. An empty row stays, since invites and
-    redemptions refer to it. Its sessions stay until they expire, so that Agentbot's call for the current user can say
-    that the account is gone; nothing else takes them. A project cannot be without an owner, hence the refusal.
+    Everything personal is erased, and nobody gets its user name again. An empty row stays, since invites and uses refer
+    to it; its sessions stay until they expire, so that Agentbot's call can say that the account is gone.
     """
     session().flush()  # or what was just changed of it would be forgotten
     session().refresh(user, with_for_update=True)  # it gets no project between this look at what it owns and its end
     owned = select(Project.slug).join(Member).where(Member.user_id == user.id, Member.role == "owner")
     if slugs := session().scalars(owned).all():
         raise OwnsProjects([slug for slug in slugs if slug])
+    changing.hold_all_by(user, uses.have_waiting(Redemption.user_id == user.id))
     revoked = changing.revoke_all_by(user)
-    left = session().scalars(delete(Member).where(Member.user_id == user.id).returning(Member.project_id))
-    events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
+    uses.give_back_all(Redemption.user_id == user.id, "released")
+    joining.leave_all(user)
     user.deleted_at = clock.now()
     user.former_name = tokens.name_hashes(user.username)[0] if user.username else None
     user.username = user.email = user.email_verified_at = None
@@ -315,6 +337,13 @@ def remove(user: User) -> int:
     return revoked
 
 
-def _refuse_other_address(invite: Invite | redemption.Taken, names: Names) -> None:
-    if invite.email and names.email not in (None, invite.email):
+def _refuse_other_address(invite: Invite | Taken, names: Names) -> None:
+    if fields.is_domain(invite.email):
+        if names.email is None:
+            raise Invalid.at(
+                "email", "required", "is needed: this invitation is for addresses at %(domain)s", domain=invite.email
+            )
+        if not fields.is_at(names.email, str(invite.email)):
+            raise EmailMismatch(bound_to=invite.email)
+    elif invite.email and names.email not in (None, invite.email):
         raise EmailMismatch(bound_to=invite.email)

@@ -29,6 +29,12 @@ _SENTENCES: Mapping[str, str] = {
     "invite.mailed": N_("%(who)s sent %(invite)s by mail"),
     "invite.revoked": N_("%(who)s revoked %(invite)s"),
     "invite.expired": N_("expired: %(invite)s"),
+    "invite.held": N_("%(who)s holds a use of %(invite)s"),
+    "invite.released": N_("%(who)s gave back a use of %(invite)s"),
+    "invite.waiting": N_("%(who)s waits for approval of a use of %(invite)s"),
+    "invite.approved": N_("%(who)s approved a use of %(invite)s"),
+    "invite.denied": N_("%(who)s denied a use of %(invite)s"),
+    "invite.declined": N_("%(who)s declined %(invite)s"),
     "user.created": N_("%(who)s created an account for %(user)s"),
     "user.disabled": N_("%(who)s disabled the account of %(user)s"),
     "user.enabled": N_("%(who)s enabled the account of %(user)s"),
@@ -36,6 +42,8 @@ _SENTENCES: Mapping[str, str] = {
     "user.admin": N_("%(who)s made %(user)s an admin of this site"),
     "member.joined": N_("%(who)s added %(user)s to the project %(project)s"),
     "member.removed": N_("%(who)s removed %(user)s from the project %(project)s"),
+    "member.extended": N_("%(who)s extended the access of %(user)s to the project %(project)s until %(until)s"),
+    "member.expired": N_("the access of %(user)s to the project %(project)s ended"),
     "project.created": N_("%(who)s created the project %(project)s"),
     "project.owner": N_("%(who)s made %(user)s the owner of the project %(project)s"),
     "project.deleted": N_("%(who)s deleted the project %(project)s"),
@@ -51,6 +59,19 @@ _BY_THEMSELVES: Mapping[str, str] = {
     "member.joined": N_("%(who)s joined the project %(project)s"),
     "member.removed": N_("%(who)s left the project %(project)s"),
 }
+# Of a use that an account waits for; a program's guest has none here.
+_OF_ACCOUNT: Mapping[str, str] = {
+    "invite.released": N_("the use of %(invite)s by %(user)s was given back"),
+    "invite.waiting": N_("%(user)s waits for approval to use %(invite)s"),
+    "invite.approved": N_("%(who)s approved that %(user)s uses %(invite)s"),
+    "invite.denied": N_("%(who)s denied %(user)s the use of %(invite)s"),
+}
+_RELEASED: Mapping[str, str] = {
+    "lapsed": N_("a use of %(invite)s lapsed: it was not completed in time"),
+    "revoked": N_("a use of %(invite)s ended, since the invitation was revoked"),
+}
+_PROVES = N_("%(user)s has to prove an address to use %(invite)s")
+_NEVER_ENDS = N_("%(who)s extended the access of %(user)s to the project %(project)s: it never ends")
 _NEVER_EXPIRES = N_("%(who)s extended %(invite)s: it never expires")
 _CHANGED = N_("%(who)s changed %(invite)s: %(fields)s")
 _NO_ADMIN = N_("%(who)s took the admin role of this site from %(user)s")
@@ -110,15 +131,26 @@ def told(happened: Sequence[Happened]) -> Sequence[Told]:
 
 def sentence(event: Happened) -> str:
     """The English sentence that says what happened, with places as `Told` has them."""
-    if event.type == "invite.extended" and event.facts.get("ttl") is None:
-        return _NEVER_EXPIRES
-    if event.type == "invite.changed" and event.facts.get("fields"):
-        return _CHANGED
-    if event.type == "user.admin" and not event.facts.get("admin"):
-        return _NO_ADMIN
+    if special := _by_facts(event):
+        return special
     if event.actor_id is not None and event.actor_id == event.user_id and event.type in _BY_THEMSELVES:
         return _BY_THEMSELVES[event.type]
+    if event.user_id is not None and event.type in _OF_ACCOUNT:
+        return _OF_ACCOUNT[event.type]
     return _SENTENCES.get(event.type, _OTHER)
+
+
+def _by_facts(event: Happened) -> str | None:
+    """The sentence for an event whose facts change what is said; None for all others."""
+    facts = event.facts
+    return {
+        "invite.extended": None if facts.get("ttl") is not None else _NEVER_EXPIRES,
+        "invite.changed": _CHANGED if facts.get("fields") else None,
+        "invite.waiting": _PROVES if facts.get("for") == "proof" else None,
+        "invite.released": _RELEASED.get(str(facts.get("why"))),
+        "member.extended": None if facts.get("access") is not None else _NEVER_ENDS,
+        "user.admin": None if facts.get("admin") else _NO_ADMIN,
+    }.get(event.type)
 
 
 def _facts(event: Happened) -> Mapping[str, str]:

@@ -4,12 +4,14 @@ An unverified address reserves nothing. Another account that proves it takes it;
 loses the address and its sessions, and is disabled if it has no user name to sign in with.
 """
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
 
 import clock
 from database import session
-from models import Code, User
-from rules import changing, events, fields, sessions
+from models import Code, Invite, User
+from rules import changing, events, fields, sessions, uses, waiting
 from rules.refusals import EmailInUse
 
 
@@ -30,22 +32,34 @@ def is_registering(email: str) -> bool:
     return session().scalar(select(Code.id).where(*begun, Code.created_at > clock.now() - clock.DAY)) is not None
 
 
-def prove(user: User, email: str) -> None:
-    """Give an account an address, as verified; raises EmailInUse if another account has verified it."""
+def prove(user: User, email: str) -> Sequence[Invite]:
+    """Give an account an address, as verified; raises EmailInUse if another account has verified it.
+
+    Its uses of invites that waited for this proof go on; returns these invites.
+    """
+    hold_claim(email, user)
     release(email, user)
+    went_on = waiting.proved(user, email)
     user.email, user.email_verified_at = email, clock.now()
+    return went_on
 
 
-def hold_claim(email: str, invite_id: str) -> None:
-    """Lock an account that has not verified this address, before the invite with which somebody else verifies it.
+def hold_claim(email: str, heir: User | sessions.Account | None = None, invite_id: str | None = None) -> None:
+    """Lock what changes once an account (`heir`, None for a new one) verifies this address, in one order.
 
-    If the account ends then, its invites end with it. They are locked here with that invite, in one order.
+    That is another account that has not verified it, whose invites end if the account does; the invites of which uses
+    of the heir wait for this; and the one by which it is verified, if it is an invite.
     """
     claimed_by = holder(email)
-    if claimed_by and not claimed_by.email_verified_at:
+    others = [Invite.id == invite_id] if invite_id else []
+    also = or_(*others, *([waiting.go_on_with(heir, email)] if heir else []))
+    if claimed_by and not claimed_by.email_verified_at and not (heir and claimed_by.id == heir.id):
         session().refresh(claimed_by, with_for_update=True)
         if claimed_by.username is None:
-            changing.hold_all_by(claimed_by, invite_id)
+            changing.hold_all_by(claimed_by, also)
+            return
+    if heir:
+        uses.hold_all(also)
 
 
 def release(email: str, heir: User | None = None) -> None:

@@ -6,14 +6,14 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from models import Invite, Project
-from rules import fields, invites, presets
-from rules.invites import MOST_USES, Draft, Maker
+from rules import drafts, fields, invites, presets
+from rules.drafts import MOST_USES, Draft, Maker
 from rules.refusals import Invalid, Problem, UnknownField, problem, together
 
 MOST = 1000
 
 # What an object of JSON may have in it; `uses` is called max_uses there.
-MEMBERS = (*("max_uses" if name == "uses" else name for name in invites.READERS), "makes_admin", "preset", "mail")
+MEMBERS = (*("max_uses" if name == "uses" else name for name in drafts.READERS), "makes_admin", "preset", "mail")
 
 Asked = Mapping[str, Any]
 
@@ -74,25 +74,28 @@ def _draft(given: Mapping[str, Any], maker: Maker, find: presets.Find) -> Draft:
     """What is asked for; raises Invalid. An empty text is wrong, and not the same as none."""
     renamed = {"uses" if name == "max_uses" else name: value for name, value in given.items() if value != ""}
     makes_admin = renamed.pop("makes_admin", False)
-    if type(renamed.get("uses", 1)) is not int:
-        del renamed["uses"]  # as a text it would be read here, and no JSON has it so
+    # As a text it would be read here, and no JSON has it so.
+    wrong = [name for name, (kind, _) in _KINDS.items() if type(renamed.get(name, kind())) is not kind]
+    refusals = [partial(_KINDS[name][1], renamed.pop(name)) for name in wrong]
     drafted: Draft = together(
         partial(_refuse_empty, given),
         partial(fields.boolean, makes_admin, "makes_admin"),
-        partial(_refuse_no_number, given),
+        *refusals,
         partial(presets.draft, renamed, maker, makes_admin is True, find),
     )[-1]
     return drafted
 
 
-def _refuse_no_number(given: Mapping[str, Any]) -> None:
-    if type(given.get("max_uses", 1)) is not int:
-        fields.number(given["max_uses"], "max_uses", MOST_USES)
-
-
 def _refuse_empty(given: Mapping[str, Any]) -> None:
     if empty := [name for name, value in given.items() if value == ""]:
         raise Invalid(*(problem(name, "required", "is empty") for name in empty))
+
+
+_KINDS: Mapping[str, tuple[type, Callable[[object], object]]] = {
+    "uses": (int, lambda value: fields.number(value, "max_uses", MOST_USES)),
+    "approve": (bool, lambda value: fields.boolean(value, "approve")),
+    "data": (dict, fields.json_data),
+}
 
 
 def _as_called(told: Problem) -> Problem:

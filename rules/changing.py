@@ -1,47 +1,67 @@
 """How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 import clock
 from database import connection, session
-from models import Invite, Project, User
-from rules import events, fields, invites, presets, searching, states, tokens
+from models import Event, Invite, Project, User
+from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
+from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
-from rules.invites import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
-from rules.refusals import Invalid, together
+from rules.refusals import Invalid, InviteExpired, together
 from settings import settings
 
-_UNSPENT = Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None)  # expired ones too: they could be extended
+# Expired ones, too: they could be extended. And those whose last uses wait.
+_UNSPENT = Invite.uses - Invite.waiting < Invite.max_uses, Invite.revoked_at.is_(None)
+
+
+# What waits of an invite that is revoked has been released.
+_REVOKED: Mapping[str, Any] = {"uses": Invite.uses - Invite.waiting, "waiting": 0, "lapses_at": None}
 
 
 def extend(invite: Invite, ttl: timedelta | None) -> None:
     """Let an invite expire `ttl` from now, or never if it is None; an expired one becomes active again.
 
-    Raises InviteUsed, InviteExpired if it was revoked, and Invalid for more than 24 hours where it makes an admin.
-    A short code does not outlive its week: it can be guessed, with patience.
+    At most until the access of its inviter to its project ends. Raises InviteUsed, InviteExpired if it was revoked or
+    that access has ended, and Invalid for more than 24 hours where it makes an admin. A short code does not outlive its
+    week: it can be guessed, with patience.
     """
-    now = clock.now()
     states.refuse_used_or_revoked(invite)
+    _extend(invite, _bounded(invite, ttl))
+
+
+def _bounded(invite: Invite, ttl: timedelta | None) -> timedelta | None:
+    """How long an invite may be extended where that is asked for; before it is changed, so that it is changed once."""
+    now = clock.now()
+    if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
+        if until <= now:
+            raise InviteExpired(until, None)
+        ttl = min(ttl or until - now, until - now)
     if invite.makes_admin and (ttl is None or ttl > ADMIN_TTL):
         raise Invalid.at("ttl", "range", "must be at most 24h for an invite that makes an admin")
+    return ttl
+
+
+def _extend(invite: Invite, ttl: timedelta | None) -> None:
+    now = clock.now()
     invite.expires_at = None if ttl is None else now + ttl
     if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
         invite.legacy_hash = None
     _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
 
 
-CHANGES = ("ttl", "name", "note", "max_uses")
+CHANGES = ("ttl", "name", "note", "data", "max_uses")
 
 
 def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     """Change what is given of CHANGES, by somebody who may create invites as `maker`. A `ttl` counts from now.
 
-    A name or note of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
+    A name, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
     InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for example.
     The invite is held (`invites.held`), so that it is not used meanwhile.
     """
@@ -54,19 +74,32 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
     if is_prolonged and ttl is None and not maker.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
+    is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
+    ttl = _bounded(invite, ttl) if is_prolonged else None
+    _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
         setattr(invite, name, values[name])
     if changed:
         invite.folded = searching.stored(invite.name, invite.email, invite.note)
-    if is_prolonged and (ttl, invite.expires_at) != (None, None):
-        extend(invite, ttl)
+    if is_prolonged:
+        _extend(invite, ttl)  # it had a use left, and perhaps no more, by fewer uses
     if changed:
         _tell("invite.changed", invite, {"fields": changed})
 
 
+def _drop_lapsed(invite: Invite) -> None:
+    """Take the uses that have lapsed out of the count, in one change of the row with all others."""
+    if lapsed := uses.lapse(invite):
+        invite.uses, invite.waiting, invite.lapses_at = (
+            invite.uses - lapsed,
+            invite.waiting - lapsed,
+            uses.first_lapse(invite),
+        )
+
+
 def _refuse_uses(invite: Invite, most: int) -> None:
-    if most < invite.uses:
+    if most < invite.uses - uses.lapsed(invite):
         raise Invalid.at("max_uses", "range", "must be at least %(uses)s, since it was used as often", uses=invite.uses)
     if invite.makes_admin and most != 1:
         raise Invalid.at("max_uses", "range", "must be 1 for an invite that makes an admin")
@@ -80,6 +113,7 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "name": _or_none(fields.name),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
+    "data": _or_none(fields.json_data),
     "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
 }
 
@@ -91,9 +125,11 @@ def resend(invite: Invite) -> None:
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
-    invites.give_mail_token(invite)  # first, as in `rotate`
-    if invite.expires_at and invite.expires_at < clock.now() + ttl:
-        extend(invite, ttl)
+    is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
+    longer = _bounded(invite, ttl) if is_short else None
+    invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
+    if is_short:
+        _extend(invite, longer)
     invites.mail(invite)
 
 
@@ -115,10 +151,38 @@ def rotate(invite: Invite) -> None:
 
 
 def revoke(invite: Invite) -> None:
-    """Revoke an invite, so that it cannot be used any more. Its row stays; to revoke it again changes nothing."""
-    revoked = update(Invite).where(Invite.id == invite.id, Invite.revoked_at.is_(None)).values(revoked_at=clock.now())
+    """Revoke an invite, so that it cannot be used any more; what waits ends. Its row stays.
+
+    To revoke it again changes nothing.
+    """
+    _revoke(invite, "invite.revoked")
+
+
+def decline(invite: Invite) -> None:
+    """Revoke an invite for one person, since that person does not want it.
+
+    Raises InviteUsed or InviteExpired unless it is active, and Invalid for one that several may use.
+    """
+    uses.hold(invite)
+    states.refuse_unusable(invite)
+    if invite.max_uses > 1:
+        raise Invalid.at("token", "shared", "is for several people and cannot be declined")
+    _revoke(invite, "invite.declined")
+
+
+def was_declined(invite: Invite) -> bool:
+    """Whether a revoked invite was declined, as far as its timeline is kept."""
+    told = Event.invite_id == invite.id, Event.type == "invite.declined"
+    return session().scalar(select(Event.number).where(events.NOT_CREATED, *told).limit(1)) is not None
+
+
+def _revoke(invite: Invite, told: str) -> None:
+    this = Invite.id == invite.id, Invite.revoked_at.is_(None)
+    if uses.hold(invite).waiting:  # read anew: a program may have taken one just now
+        uses.end_all(and_(*this))
+    revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
     if session().execute(revoked.returning(Invite.id)).first():
-        _tell("invite.revoked", invite)
+        _tell(told, invite)
 
 
 def revoke_all_by(maker: User, project_id: str | None = None) -> int:
@@ -137,21 +201,27 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def hold_all_by(maker: User, invite_id: str) -> None:
-    """Lock the invites that `revoke_all_by` would revoke, and one more, until this unit ends."""
-    connection().execute(_held(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), Invite.id == invite_id)))
+def hold_all_by(maker: User, also: ColumnElement[bool]) -> None:
+    """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds."""
+    uses.hold_all(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), also))
+
+
+def cap_all_by(maker: User, project_id: str, until: datetime) -> None:
+    """Let the open invites that an account created to a project expire at this moment at the latest."""
+    these = and_(Invite.maker_id == maker.id, Invite.project_id == project_id, *_UNSPENT)
+    uses.hold_all(these)
+    late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
+    connection().execute(update(Invite).where(these, late).values(expires_at=until))
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:
-    revoke = update(Invite).where(Invite.id.in_(_held(*which, *_UNSPENT))).values(revoked_at=clock.now())
+    these = and_(*which, *_UNSPENT)
+    uses.hold_all(these)
+    uses.end_all(these)
+    revoke = update(Invite).where(these).values(**_REVOKED, revoked_at=clock.now())
     revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()
     events.tell_all("invite.revoked", (Told({"invite_id": each.id, "project_id": each.project_id}) for each in revoked))
     return len(revoked)
-
-
-def _held(*which: ColumnElement[bool]) -> Select[str]:
-    """The ids of invites, locked in their order: two who lock several in another order may wait for one another."""
-    return select(Invite.id).where(*which).order_by(Invite.id).with_for_update()
 
 
 def _tell(type_: str, invite: Invite, facts: dict[str, Any] | None = None) -> None:

@@ -21,9 +21,10 @@ from models import Event, Person
 
 TYPES = (
     *("invite.created", "invite.used", "invite.extended", "invite.changed", "invite.rotated", "invite.mailed"),
-    *("invite.revoked", "invite.expired"),
+    *("invite.revoked", "invite.expired", "invite.held", "invite.released", "invite.waiting", "invite.approved"),
+    *("invite.denied", "invite.declined"),
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
-    *("member.joined", "member.removed"),
+    *("member.joined", "member.removed", "member.extended", "member.expired"),
     *("project.created", "project.owner", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted"),
 )

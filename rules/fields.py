@@ -5,6 +5,7 @@ empty text for "not given" wherever a value may be left out.
 """
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,10 +14,13 @@ from functools import cache, partial
 from typing import Any, NoReturn
 
 import clock
+from rules import urls
 from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, together
 from settings import origin, settings, texts
 
 LONGEST_ADDRESS = 254
+LONGEST_ACCESS = 3650 * clock.DAY
+LARGEST_DATA = 2048  # bytes
 
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
 _IN_NAMES = ".'’-,&·・׳״()/_\u2010\u2011"
@@ -26,8 +30,6 @@ _NO_NAME = re.compile(
     re.IGNORECASE,
 )
 _USERNAME = re.compile(r"[a-z0-9._-]{2,30}", re.ASCII)
-_URL = re.compile(r"[!-~]{1,2000}", re.ASCII)
-_LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 
 def plain(value: object, field: str) -> str:
@@ -98,6 +100,35 @@ def email(value: object) -> str:
     if address.rpartition("@")[2].lower() not in (checked.domain, checked.ascii_domain):
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     return f"{checked.local_part}@{checked.ascii_domain}".lower()
+
+
+def invited_email(value: object) -> str:
+    """For whom an invite is: one address, or ``@example.org`` for anyone with an address in exactly that domain."""
+    written = plain(value, "email").strip(" ")
+    if not written.startswith(("@", "*@")):
+        return email(value)
+    try:
+        domain = domain_of(email(f"anyone{written}"))
+    except Invalid:
+        domain = ""
+    if "." not in domain or written.startswith("*"):
+        _refuse("email", "domain", "is not a valid domain (example: @example.org)")
+    return domain
+
+
+def is_domain(value: str | None) -> bool:
+    """Whether what an invite is for is a whole domain, not one address."""
+    return value is not None and value.startswith("@")
+
+
+def domain_of(address: str) -> str:
+    """The domain of a stored address, as ``@example.org``."""
+    return "@" + address.rpartition("@")[2]
+
+
+def is_at(address: str, domain: str) -> bool:
+    """Whether a stored address is in exactly this domain, ``@example.org``; no sub-domain is."""
+    return domain_of(address) == domain
 
 
 def typed_name(value: str) -> str:
@@ -206,6 +237,45 @@ def boolean(value: object, field: str) -> bool:
     return value
 
 
+def flag(value: object, field: str) -> bool:
+    """True or false, as JSON has them or as a form or a query says them: yes, on, true, 1, or no, off, false, 0."""
+    known = {**dict.fromkeys(("yes", "on", "true", "1"), True), **dict.fromkeys(("no", "off", "false", "0"), False)}
+    if isinstance(value, str) and (said := known.get(value.strip().lower())) is not None:
+        return said
+    return boolean(value, field)
+
+
+def access(value: object) -> timedelta | None:
+    """How long a guest stays in the project, from text such as ``30d``; None for ``never`` or ``forever``: no end."""
+    written = _digits(value, "access")
+    if written.strip().lower() in ("never", "forever"):
+        return None
+    length = duration(written, "access", N_("must be a number and a unit, such as 30d or 12 weeks"))
+    if not clock.MINUTE <= length <= LONGEST_ACCESS:
+        _refuse("access", "range", "must be between 1m and %(longest)s", longest=clock.spell(LONGEST_ACCESS))
+    return length
+
+
+def data(value: object) -> str:
+    """A JSON object of at most 2 KiB for the operator's programs, given as one or as its text; as text."""
+    try:
+        read = json.loads(value) if isinstance(value, str) else value
+        written = json.dumps(read, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(written.encode())  # or an unpaired surrogate is found
+    except (ValueError, RecursionError):
+        _refuse("data", "json", 'must be a JSON object, such as {"seat": 12}')
+    if not isinstance(read, Mapping):
+        _refuse("data", "object", 'must be a JSON object, such as {"seat": 12}')
+    if size > LARGEST_DATA:
+        _refuse("data", "maxLength", "is longer than %(longest)s bytes", longest=LARGEST_DATA)
+    return written
+
+
+def json_data(value: object) -> str:
+    """As `data`, as JSON has one: a text with an object in it is none."""
+    return data(None if isinstance(value, str) else value)
+
+
 def role(value: object) -> str:
     """The role that an invite gives in its project: ``member`` or ``admin``."""
     kept = plain(value, "role")
@@ -220,7 +290,7 @@ def redirect_url(value: object) -> str:
     Where INVITE_API_REDIRECT_ORIGINS lists origins, only to one of them or to this service.
     """
     url = plain(value, "redirect_url")
-    if not _URL.fullmatch(url) or any(each in url for each in '\\"<>`{}|^'):
+    if not urls.is_plain(url):
         _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
     try:
         target = origin(url)
@@ -228,7 +298,7 @@ def redirect_url(value: object) -> str:
         _refuse("redirect_url", "url", "must be a whole URL such as https://app.example.org/start, without a password")
     allowed = settings().redirect_origins
     is_ours = target in (*allowed, settings().origin)
-    if not (target.startswith("https://") or is_ours or target in _LOCAL or target.rsplit(":", 1)[0] in _LOCAL):
+    if not (target.startswith("https://") or is_ours or urls.is_local(target)):
         _refuse("redirect_url", "url", "must start with https://")
     if allowed and not is_ours:
         _refuse(

@@ -5,10 +5,10 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Invite
-from rules import events, invites, own_account, states
+from rules import drafts, events, invites, own_account, states
 from rules.refusals import LinkLost
 
-MAKER = invites.Maker(events.SERVICE.called, trusted=True)
+MAKER = drafts.Maker(events.SERVICE.called, trusted=True)
 
 
 def is_wanted() -> bool:
@@ -29,4 +29,4 @@ def link() -> str:
             return invites.link(invites.token(found))
     except LinkLost:  # made under another master secret
         pass
-    return invites.link(invites.token(invites.create(invites.read({}, makes_admin=True), MAKER)))
+    return invites.link(invites.token(invites.create(drafts.read({}, makes_admin=True), MAKER)))

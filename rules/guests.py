@@ -18,9 +18,9 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Invite, Member, Project, User
-from rules import headings, invites, presets, states
+from rules import headings, invites, joining, presets, states
+from rules.drafts import Maker
 from rules.headings import AS_IS, Columns
-from rules.invites import Maker
 from rules.refusals import Invalid, Problem, problem
 from settings import texts
 
@@ -107,6 +107,7 @@ def _already_there(addresses: Collection[str]) -> dict[Place, list[str]]:
         for user in session().scalars(select(User).where(User.email.in_(some))):
             found[user.email, None].append(f"is a member already: {user.called}")
         joined = select(User, Member.project_id).join(Member, Member.user_id == User.id).where(User.email.in_(some))
+        joined = joined.where(joining.is_current(clock.now()))
         for user, project_id in session().execute(joined):
             found[user.email, project_id].append(f"is a member of the project already: {user.called}")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NoReturn
 
-from rules.invites import READERS
+from rules.drafts import READERS
 from rules.listing import Listed
 from rules.refusals import Invalid
 
@@ -32,6 +32,9 @@ SPELLINGS: Mapping[str, str] = {
     "uses": "maxuses nutzungen",
     "redirect_url": "redirect",
     "preset": "vorlage template",
+    "access": "zugang zugangsdauer",
+    "approve": "approval freigabe freigeben",
+    "data": "daten",
     "note": "notes notiz notizen comment comments kommentar bemerkung bemerkungen",
 }
 

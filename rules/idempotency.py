@@ -1,7 +1,8 @@
 """Idempotency-Key: a program that lost the answer to a create calls again, and gets the same invite and answer.
 
 No answer is stored. The key gives the invite its id, and the row keeps a fingerprint of what was asked; the answer is
-made anew from the row. So a key lives as long as the invite. A refusal is not remembered: nothing was created.
+made anew from the row. So a key lives as long as the invite. A refusal is not remembered: nothing was created. Holds
+are taken once in the same way.
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
@@ -9,20 +10,25 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import clock
 from database import session
-from models import Invite
+from models import Invite, Redemption
 from rules import tokens
 from rules.refusals import IdempotencyKeyReused, Invalid
 
 LONGEST = 255
 
+Row = TypeVar("Row", Invite, Redemption)
+
 
 @dataclass
 class Once:
-    """What is to be created once: under which id, and for which request; `replayed` says that it was there already."""
+    """What is to be created once: under which id, and for which request; `replayed` says that it was there already.
+
+    A key that has created an invite takes no hold, and the other way round.
+    """
 
     id: str
     fingerprint: str
@@ -34,13 +40,11 @@ class Once:
         Of two such calls at the same moment the later finds its id taken when it writes, and its unit of work is done
         once more: then it finds the invite here.
         """
-        found = session().get(Invite, self.id)
-        if found is None:
-            return None
-        if found.asked != self.fingerprint:
-            raise IdempotencyKeyReused
-        self.replayed = True
-        return found
+        return self._before(Invite)
+
+    def taken(self) -> Redemption | None:
+        """The hold that the same call has taken before, as `made` finds an invite."""
+        return self._before(Redemption)
 
     def ids(self, count: int) -> Sequence[str]:
         """The ids of so many invites that are created by one call; the first is `id`."""
@@ -50,6 +54,15 @@ class Once:
         """Give invites that are prepared their ids, and what was asked, so that `made` finds them."""
         for invite, id_ in zip(prepared, self.ids(len(prepared)), strict=True):
             invite.id, invite.asked = id_, self.fingerprint
+
+    def _before(self, kind: type[Row]) -> Row | None:
+        found = session().get(Invite, self.id) or session().get(Redemption, self.id)
+        if found is None:
+            return None
+        if not isinstance(found, kind) or found.asked != self.fingerprint:
+            raise IdempotencyKeyReused
+        self.replayed = True
+        return found
 
 
 def read(header: str, caller: str, asked: Any) -> Once:

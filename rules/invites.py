@@ -1,11 +1,9 @@
-"""Invites: what one may be, and how it is created, mailed, found, changed and revoked.
+"""Invites: how one is created, mailed and found. What one may be is in rules/drafts.py, how it changes in changing.py.
 
 Its states are in rules/states.py, what its guest sees in rules/invitations.py, its use in rules/redemption.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
@@ -13,93 +11,13 @@ from sqlalchemy import bindparam, insert, select
 import clock
 from database import may_write, session
 from database.statements import Statement
-from models import Invite, Project, User
+from models import Invite, Project
 from rules import events, fields, ids, outbox, searching, states, tokens
+from rules.drafts import Draft, Maker, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
-from rules.keys import VerifiedKey
-from rules.refusals import Invalid, InviteNotFound, problem, together
-from rules.sessions import Account
+from rules.refusals import Invalid, InviteNotFound, together
 from settings import settings
-
-MOST_USES = 1_000_000
-ADMIN_TTL = clock.DAY
-SHORT_CODE_TTL = 7 * clock.DAY
-
-
-@dataclass(frozen=True)
-class Maker:
-    """The inviter: an account, an API key or the command.
-
-    `called` is the inviter's name, which is stored with the invite as text: it stays when the account or key is gone.
-    Only a `trusted` maker (the command, an admin of the site) may create invites that never expire or that make an
-    admin of the site. Only one that is trusted, or `appoints` because it owns the project, may give the role admin.
-    One with a `preset`, an API key that is bound to it, may create only invites by that.
-    """
-
-    called: str
-    trusted: bool = False
-    appoints: bool = False
-    user: User | Account | None = None
-    key_id: str | None = None
-    preset: str | None = None
-
-    @property
-    def actor(self) -> events.Actor:
-        """Who creates the invite, for what is told of it."""
-        return events.Actor(self.called, self.user.id if self.user else self.key_id)
-
-    @property
-    def identity(self) -> str:
-        """By what the requests of this inviter are counted against rate limits."""
-        return self.user.id if self.user else f"key {self.key_id}" if self.key_id else self.called
-
-
-SHELL = Maker("shell", trusted=True)
-
-
-def by_key(key: VerifiedKey) -> Maker:
-    """The Maker of the invites that an API key creates."""
-    return Maker(f"API key {key.name or key.id}", key_id=key.id, preset=key.preset)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What a new invite is to be; `read` and `presets.draft` make one from text or JSON.
-
-    A `ttl` of None means that it never expires. `preset` is the name of the one by which it is created.
-    """
-
-    name: str | None = None
-    email: str | None = None
-    project: str | None = None
-    role: str = "member"
-    plan: str = "solo"
-    ttl: timedelta | None = field(default_factory=lambda: settings().invite_ttl)
-    uses: int = 1
-    redirect_url: str | None = None
-    note: str | None = None
-    makes_admin: bool = False
-    preset: str | None = None
-
-
-READERS: Mapping[str, Callable[[object], Any]] = {
-    "name": fields.name,
-    "email": fields.email,
-    "project": lambda value: fields.text(value, "project", 100),
-    "role": fields.role,
-    "plan": lambda value: fields.text(value, "plan", 100),
-    "ttl": fields.ttl,
-    "uses": lambda value: fields.count(value, "uses", MOST_USES),
-    "redirect_url": fields.redirect_url,
-    "note": lambda value: fields.text(value, "note", 1000),
-}
-
-
-def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
-    """A Draft from the fields that were given, by the names in READERS; raises Invalid with all that is wrong."""
-    defaults: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
-    return Draft(**defaults | fields.read(READERS, given))
 
 
 def create(
@@ -197,42 +115,18 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "max_uses": draft.uses,
         "uses": 0,
         "created_at": now,
-        "expires_at": None if draft.ttl is None else now + draft.ttl,
+        "expires_at": min((each for each in (draft.ttl and now + draft.ttl, maker.until) if each), default=None),
         "made_by": maker.called,
         "maker_id": maker.user.id if maker.user else None,
         "key_id": maker.key_id,
         "folded": searching.stored(draft.name, draft.email, draft.note),
         "made_by_folded": searching.stored(maker.called),
+        "access": None if draft.access is None else int(draft.access.total_seconds()),
+        "data": draft.data,
+        "approve": draft.approve,
+        "waiting": 0,
     }
     return row, token
-
-
-def refuse_privileges(draft: Draft, maker: Maker) -> None:
-    """Raise Invalid if a draft asks for more than its maker may give: the role admin, no expiry, an admin's account.
-
-    An invite that makes an admin of the site is for one use within 24 hours. A maker that is bound to a preset creates
-    only invites by that.
-    """
-    problems = []
-    if maker.preset and draft.preset != maker.preset:
-        problems.append(
-            problem("preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=maker.preset)
-        )
-    if draft.role == "admin" and not (maker.trusted or maker.appoints):
-        problems.append(problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
-    if draft.role == "admin" and not draft.project:
-        problems.append(problem("role", "required", "can be admin only of a project"))
-    if draft.ttl is None and not maker.trusted:
-        problems.append(problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
-    if draft.makes_admin:
-        if not maker.trusted:
-            problems.append(problem("makes_admin", "forbidden", "can only be asked for by an admin"))
-        if draft.uses != 1:
-            problems.append(problem("uses", "range", "must be 1 for an invite that makes an admin"))
-        if draft.ttl is None or draft.ttl > ADMIN_TTL:
-            problems.append(problem("ttl", "range", "must be at most 24h for an invite that makes an admin"))
-    if problems:
-        raise Invalid(*problems)
 
 
 def find_project(slug: str) -> Project:
@@ -264,6 +158,8 @@ def give_mail_token(invite: Invite) -> str:
     """Make the link that is mailed valid; returns the address to which it goes."""
     if invite.email is None:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
+    if fields.is_domain(invite.email):
+        raise Invalid.at("email", "domain", "is a whole domain: to send mail, name one address")
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     return invite.email
 

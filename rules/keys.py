@@ -10,11 +10,13 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import ApiKey
-from rules import events, fields, tokens
+from rules import events, fields, holds, tokens
+from rules.drafts import Maker
 from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 
 LONGEST = 3650 * clock.DAY
 SCOPES = ("create", "redeem", "read", "manage")  # what a key may do, in the order in which it is stored and shown
+_GONE = "This key is unknown, was deleted, or its secret is wrong."
 _UNKNOWN = "0" * 64  # compared with the secret if there is no such key, so that it takes as long
 
 
@@ -23,6 +25,7 @@ _KEY = Statement(
         ApiKey.id, ApiKey.name, ApiKey.secret_hash, ApiKey.expires_at, ApiKey.last_used_at, ApiKey.may, ApiKey.preset
     ).where(ApiKey.id == bindparam("key_id"))
 )
+_KEEP = Statement(select(ApiKey.id).where(ApiKey.id == bindparam("key_id")).with_for_update(read=True, key_share=True))
 _USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
 
 
@@ -34,6 +37,11 @@ class VerifiedKey:
     name: str | None
     may: Collection[str] = ("create",)
     preset: str | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """The inviter, for the invites that the key creates."""
+        return Maker(f"API key {self.name or self.id}", key_id=self.id, preset=self.preset)
 
     def refuse_without(self, scope: str) -> None:
         """Raise ScopeMissing unless the key has this scope."""
@@ -124,12 +132,23 @@ def bound_to(preset: str) -> Sequence[ApiKey]:
 
 
 def delete(key_id: str) -> None:
-    """Delete a key for good, by its id or by the whole ID/SECRET; the invites it created stay. Raises NoSuchKey."""
-    key = session().get(ApiKey, key_id.strip().partition("/")[0])
+    """Delete a key for good, by its id or by the whole ID/SECRET; what it holds is given back. Raises NoSuchKey.
+
+    The invites it created stay.
+    """
+    # Locked before the invites of which it holds uses, as by a call with this key.
+    key = session().get(ApiKey, key_id.strip().partition("/")[0], with_for_update=True)
     if key is None:
         raise NoSuchKey
+    holds.end_all_of(key.id)
     session().delete(key)
     events.tell("key.deleted", facts={"key": key.id})
+
+
+def keep(key_id: str) -> None:
+    """Have a key not be deleted before this unit ends; raises KeyRefused if it was, meanwhile."""
+    if not _KEEP.run(key_id=key_id):
+        raise KeyRefused(_GONE)
 
 
 def authenticate(combined: str) -> VerifiedKey:
@@ -144,7 +163,7 @@ def authenticate(combined: str) -> VerifiedKey:
         raise KeyRefused("This is only half a key.")
     key = None if "\0" in key_id else _KEY.first(key_id=key_id)  # PostgreSQL takes no text with a NUL
     if not tokens.matches(secret, key.secret_hash if key else _UNKNOWN) or key is None:
-        raise KeyRefused("This key is unknown, was deleted, or its secret is wrong.")
+        raise KeyRefused(_GONE)
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")

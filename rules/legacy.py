@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 import clock
 from database import session
-from models import Invite, Redemption
-from rules import counters, events, invites, presets, redemption, states, tokens
+from models import Invite
+from rules import counters, drafts, invites, joining, presets, states, tokens, uses
 from rules.idempotency import Once
-from rules.refusals import InviteNotFound, LegacyCodesOff, LinkLost, RateLimited
+from rules.refusals import Invalid, InviteNotFound, LegacyCodesOff, LinkLost, RateLimited, problem
+from rules.uses import REDEEM
 from settings import settings
 
 TRIES_A_MINUTE = 10
@@ -33,7 +34,7 @@ def refuse_if_off() -> None:
         raise LegacyCodesOff
 
 
-def create(maker: invites.Maker, once: Once | None = None) -> str:
+def create(maker: drafts.Maker, once: Once | None = None) -> str:
     """Create an invite that is valid for at most 7 days; returns its short code.
 
     Raises LegacyCodesOff, or Invalid if the preset of the maker is gone. With `once` as `invites.create`; raises
@@ -41,7 +42,14 @@ def create(maker: invites.Maker, once: Once | None = None) -> str:
     """
     refuse_if_off()
     draft = presets.draft({}, maker, once=once)
-    draft = replace(draft, ttl=min(draft.ttl or invites.SHORT_CODE_TTL, invites.SHORT_CODE_TTL))
+    wrong = [
+        problem(name, "forbidden", "is not possible for an invitation with a short code")
+        for name in ("email", "approve")
+        if getattr(draft, name)
+    ]
+    if wrong:
+        raise Invalid(*wrong)
+    draft = replace(draft, ttl=min(draft.ttl or drafts.SHORT_CODE_TTL, drafts.SHORT_CODE_TTL))
     invite = invites.create(draft, maker, once=once)
     code = tokens.legacy_code(invite.nonce)
     if once and once.replayed:
@@ -67,21 +75,24 @@ def forgive_try(client: str) -> None:
     counters.refund("short code", client)
 
 
-def find_active(code: str) -> Invite:
-    """The invite with this short code; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
+def find(code: str) -> Invite:
+    """The invite with this short code, in whatever state; raises InviteNotFound."""
     invite = session().scalar(select(Invite).where(Invite.legacy_hash.in_(tokens.legacy_hashes(code))))
     if invite is None:
         raise InviteNotFound
+    return invite
+
+
+def find_active(code: str) -> Invite:
+    """The invite with this short code; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
+    invite = find(code)
     states.refuse_unusable(invite)
     return invite
 
 
 def use(code: str) -> None:
     """Use the invite with this short code, for no account; raises InviteNotFound, InviteUsed or InviteExpired."""
-    invite = redemption.take_one(Invite.legacy_hash.in_(tokens.legacy_hashes(code)))
-    if invite is None:
-        find_active(code)
-        raise InviteNotFound
-    redeemed = Redemption(id=clock.new_id(), invite_id=invite.id, user_id=None, redeemed_at=clock.now())
-    session().add(redeemed)
-    events.tell("invite.used", invite_id=invite.id, project_id=invite.project_id, facts={"redemption": redeemed.id})
+    invite = uses.take_one(Invite.legacy_hash.in_(tokens.legacy_hashes(code)))
+    use_id = clock.new_id()
+    REDEEM.run(id=use_id, invite_id=invite.id, user_id=None, redeemed_at=clock.now(), state="done")
+    joining.give(invite, None, use_id)

@@ -6,15 +6,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
 import clock
 from database import session
 from models import Invite, Project, Redemption, User, called, state_of
-from rules import accounts, fields, invites, places, searching, states, tokens
+from rules import accounts, fields, invites, places, searching, states, tokens, waiting
 from rules.places import Place
 from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
+from rules.waiting import Waiting
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
 
@@ -49,7 +50,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Listed:
-    """An invite as an admin sees it in the list. `token` is None if its master secret is gone."""
+    """An invite as an admin sees it in the list. `token` is None if its master secret is gone.
+
+    `access` is in seconds, `data` JSON; `waiting` are those of its `uses` that wait, without those that have lapsed.
+    """
 
     id: str
     token: str | None
@@ -72,6 +76,10 @@ class Listed:
     used_at: datetime | None
     user_id: str | None
     used_by: str | None
+    access: int | None = None
+    data: str | None = None
+    approve: bool = False
+    waiting: Sequence[Waiting] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def read(
 def page(wanted: Filter, limit: int) -> list[Listed]:
     """At most `limit` invites; raises Invalid for a project that does not exist."""
     now = clock.now()
-    return [_listed(row, now) for row in session().execute(_query(wanted, now).limit(limit))]
+    return _listed(session().execute(_query(wanted, now).limit(limit)).all(), now)
 
 
 def search(wanted: Filter, limit: int) -> SearchResult:
@@ -121,7 +129,7 @@ def search(wanted: Filter, limit: int) -> SearchResult:
         query = query.where(
             Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
         )
-    rows = [_listed(row, now) for row in session().execute(query.limit(limit + 1))]
+    rows = _listed(session().execute(query.limit(limit + 1)).all(), now)
     if len(rows) > limit:
         return SearchResult(rows[:limit], places.of(rows[limit - 1]))
     return SearchResult(rows, places.of(last) if last else None)
@@ -129,16 +137,16 @@ def search(wanted: Filter, limit: int) -> SearchResult:
 
 def one(invite_id: str) -> Listed:
     """The row of the invite with this id; raises InviteNotFound."""
-    row = session().execute(_LISTED.where(Invite.id == invite_id)).first()
-    if row is None:
+    rows = session().execute(_LISTED.where(Invite.id == invite_id)).all()
+    if not rows:
         raise InviteNotFound
-    return _listed(row, clock.now())
+    return _listed(rows, clock.now())[0]
 
 
 def of_new(invite: Invite, project: str | None, token: str) -> Listed:
     """The row of an invite that was created just now, with this token, to the project with this slug."""
     columns = ("id", "name", "email", "note", "plan", "role", "redirect_url", "makes_admin", "uses", "max_uses")
-    moments = ("made_by", "created_at", "expires_at", "revoked_at")
+    moments = ("made_by", "created_at", "expires_at", "revoked_at", "access", "data", "approve")
     return Listed(
         **{name: getattr(invite, name) for name in (*columns, *moments)},
         token=token,
@@ -160,24 +168,28 @@ class Counts(TypedDict):
 
 def counts() -> Counts:
     """How many invites there are in total, and how many of them are active: exact, at this moment."""
-    count = select(func.count()).select_from(Invite)
-    unspent = and_(Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None))
-    active = (  # two queries, each a range of the index; a single one would read all rows
-        count.where(unspent, Invite.expires_at > clock.now()),
-        count.where(unspent, Invite.expires_at.is_(None)),
-    )
-    return {
-        "total": session().scalar(count) or 0,
-        "active": sum(session().scalar(each) or 0 for each in active),
-    }
+    now = clock.now()
+    open_ = Invite.revoked_at.is_(None)
+    # Each a range of an index: a single query would read all rows.
+    active = _unused(open_, Invite.expires_at > now) + _unused(open_, Invite.expires_at.is_(None))
+    return {"total": session().scalar(_COUNT) or 0, "active": active}
 
 
 def by_state() -> dict[str, int]:
     """How many invites there are in each state: exact, at this moment."""
-    now, count = clock.now(), select(func.count()).select_from(Invite)
-    found = {each: session().scalar(count.where(states.in_state(each, now))) or 0 for each in ("expired", "revoked")}
+    expired = _unused(Invite.revoked_at.is_(None), Invite.expires_at <= clock.now())
+    found = {"expired": expired, "revoked": _unused(Invite.revoked_at.is_not(None))}
     known = counts()
     return {"active": known["active"], "used": known["total"] - known["active"] - sum(found.values()), **found}
+
+
+def _unused(*conditions: ColumnElement[bool]) -> int:
+    """How many invites have a use left, or one that waited and has lapsed."""
+    left = session().scalar(_COUNT.where(Invite.uses < Invite.max_uses, *conditions)) or 0
+    lapsed = session().scalar(
+        _COUNT.where(Invite.lapses_at <= clock.now(), Invite.uses >= Invite.max_uses, *conditions)
+    )
+    return left + (lapsed or 0)
 
 
 def _query(wanted: Filter, now: datetime) -> Select[Any]:
@@ -212,13 +224,14 @@ def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Se
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "project": lambda value: fields.text(value, "project", 100),
     "maker": lambda value: fields.text(value, "maker", 254),
-    "email": fields.email,
+    "email": fields.invited_email,
     "cursor": places.read,
 }
 
+_COUNT = select(func.count()).select_from(Invite)
 _latest = (
     select(Redemption.id)
-    .where(Redemption.invite_id == Invite.id)
+    .where(Redemption.invite_id == Invite.id, Redemption.released_at.is_(None), Redemption.redeemed_at.is_not(None))
     .order_by(Redemption.redeemed_at.desc(), Redemption.id)
     .limit(1)
     .correlate(Invite)
@@ -230,6 +243,7 @@ _LISTED = (
         *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "note")),
         *(getattr(Invite, name) for name in ("plan", "role", "redirect_url", "makes_admin", "uses")),
         *(getattr(Invite, name) for name in ("max_uses", "made_by", "created_at", "expires_at", "revoked_at")),
+        *(getattr(Invite, name) for name in ("access", "data", "approve", "waiting", "lapses_at")),
         func.coalesce(Project.slug, Project.name).label("project"),
         _Use.redeemed_at.label("used_at"),
         _Use.user_id,
@@ -244,8 +258,17 @@ _LISTED = (
 )
 
 
-def _listed(row: Any, now: datetime) -> Listed:
+def _listed(rows: Sequence[Any], now: datetime) -> list[Listed]:
+    """These rows with what waits of each."""
+    waits = waiting.of_invites(row.id for row in rows if row.waiting)
+    return [_row(row, waits.get(row.id, ()), now) for row in rows]
+
+
+def _row(row: Any, waits: Sequence[Waiting], now: datetime) -> Listed:
     values = row._asdict()
+    lapsed = values.pop("waiting") - len(waits)  # those are still in its count
+    values |= {"uses": row.uses - lapsed, "waiting": waits}
+    del values["lapses_at"]
     nonce, token_hash, legacy_hash = (values.pop(name) for name in ("nonce", "token_hash", "legacy_hash"))
     names = [values.pop(name) for name in ("display_name", "username", "address")]
     try:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import accounts, invitations, places, searching, sessions, timeline
+from rules import accounts, invitations, places, projects, searching, sessions, timeline
 from rules.accounts import Attempt
 from rules.places import Place
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
@@ -161,15 +161,17 @@ def _created(user_id: str, last: Place | None) -> Sequence[Any]:
 
 
 def _memberships(user: User) -> Sequence[Facts]:
-    mine = select(Project.name, Project.slug, Member.role, Member.joined_at).join(Member)
-    rows = session().execute(mine.where(Member.user_id == user.id).order_by(Member.joined_at, Member.id))
-    return [dict(each._mapping) for each in rows]
+    return [
+        {"name": each.project.name, "slug": each.project.slug, "role": each.role}
+        | {"joined_at": each.joined_at, "ends_at": each.ends_at}
+        for each in projects.memberships(user)
+    ]
 
 
 def _uses(user: User) -> Sequence[Facts]:
     mine = select(Redemption, Invite).join(Invite).where(Redemption.user_id == user.id)
     rows = session().execute(mine.order_by(Redemption.redeemed_at.desc(), Redemption.id)).all()
-    return [{"used_at": use.redeemed_at, **_as_guest(invite)} for use, invite in rows]
+    return [{"used_at": use.redeemed_at, "state": use.state, **_as_guest(invite)} for use, invite in rows]
 
 
 def _as_guest(invite: Invite) -> Facts:

@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -16,9 +17,9 @@ import clock
 from database import session
 from database.statements import Statement
 from models import ApiKey, Member, Preset, Project
-from rules import events, fields, invites, keys
+from rules import drafts, events, fields, invites, joining, keys
+from rules.drafts import READERS, Draft, Maker
 from rules.idempotency import Once
-from rules.invites import READERS, Draft, Maker
 from rules.refusals import Invalid, Problem, problem, together
 from settings import texts
 
@@ -38,7 +39,7 @@ def create(name: str, given: Mapping[str, object]) -> Preset:
     may have. Whether whoever uses it may ask for that is looked at when an invite is created.
     """
     kept = {field: value for field, value in given.items() if value not in (None, "")}
-    called, _, draft = together(lambda: read_name(name), lambda: _refuse_fields(kept), lambda: invites.read(kept))
+    called, _, draft = together(lambda: read_name(name), lambda: _refuse_fields(kept), lambda: drafts.read(kept))
     if draft.project:
         invites.find_project(draft.project)
     preset = Preset(name=called, fields=json.dumps(kept, ensure_ascii=False), created_at=clock.now())
@@ -138,7 +139,7 @@ def draft(
     so, whatever became of its preset.
     """
     if given.get("preset") is None and not maker.preset:
-        return invites.read(given, makes_admin)
+        return drafts.read(given, makes_admin)
     if once and once.made():
         return Draft()
     called = _chosen(given.get("preset"), maker)
@@ -146,11 +147,12 @@ def draft(
     if kept is None:
         raise _missing(called, maker)
     besides = {name: given[name] for name in READERS if given.get(name) not in (None, "")}
-    wanted = invites.read({**kept, **besides}, makes_admin)
+    wanted = drafts.read({**kept, **besides}, makes_admin)
     if maker.preset:
         _refuse_changes(kept, besides, called)
-    if wanted.project and "project" not in besides:
-        _refuse_foreign_project(wanted.project, maker)
+    if wanted.project and "project" not in besides and (until := _managed_until(wanted.project, maker)):
+        left = until - clock.now()
+        wanted = replace(wanted, ttl=min(wanted.ttl or left, left))
     return replace(wanted, preset=called)
 
 
@@ -212,13 +214,19 @@ def _refuse_changes(kept: Mapping[str, object], besides: Mapping[str, object], c
         raise Invalid(*changed)
 
 
-def _refuse_foreign_project(slug: str, maker: Maker) -> None:
-    """Raise Invalid if an account that is no admin of the site would invite to a project that it does not manage."""
+def _managed_until(slug: str, maker: Maker) -> datetime | None:
+    """When the access of an account to the project to which it invites ends; None if never.
+
+    Raises Invalid if an account that is no admin of the site would invite to a project that it does not manage.
+    """
     if maker.trusted or not maker.user:
-        return
-    mine = select(Member.id).join(Project, Project.id == Member.project_id)
+        return None
+    mine = select(Member.id, Member.ends_at).join(Project, Project.id == Member.project_id)
     mine = mine.where(Project.slug == slug, Member.user_id == maker.user.id, Member.role != "member")
-    if session().scalar(mine) is None:
+    found = session().execute(mine.where(joining.is_current(clock.now()))).first()
+    if found is None:
         raise Invalid.at(
             "project", "forbidden", "can be %(project)s only if its owner or an admin asks for it", project=slug
         )
+    until: datetime | None = found.ends_at
+    return until

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from models import Invite
-from rules import events, invites
-from rules.invites import Maker
+from rules import events, invites, keys
+from rules.drafts import Maker
 from rules.keys import VerifiedKey
 from rules.refusals import Forbidden, ScopeMissing
 
@@ -26,6 +26,16 @@ class Program:
     def identity(self) -> str:
         """By what this caller's requests are counted against rate limits."""
         return self.maker.identity
+
+    @property
+    def holder(self) -> str:
+        """Under which id this caller holds uses: the key's, or that of the admin's account."""
+        return self.maker.key_id or self.maker.user.id  # type: ignore[union-attr]
+
+    def keep(self) -> None:
+        """Have this caller's key not be deleted before this unit ends; raises KeyRefused if it was, meanwhile."""
+        if self.maker.key_id:
+            keys.keep(self.maker.key_id)
 
     def has(self, scope: str) -> bool:
         """Whether this caller has the scope, one of keys.SCOPES."""
@@ -58,4 +68,4 @@ class Program:
 
 def by_key(key: VerifiedKey) -> Program:
     """The caller who shows this key."""
-    return Program(invites.by_key(key), key.may)
+    return Program(key.maker, key.may)

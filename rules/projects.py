@@ -5,16 +5,17 @@ Each has one owner. The owner and its admins invite and revoke; only the owner g
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 import clock
 from database import may_write, session
 from models import Invite, Member, Project, User
-from rules import accounts, addresses, changing, events, invites, outbox, states
+from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, states, waiting
 from rules.events import About
 from rules.idempotency import Once
 from rules.refusals import (
@@ -129,7 +130,7 @@ def membership(project: Project, user: User) -> Member:
 
     In a unit that writes, the row is locked, so that the member keeps this role until the unit ends.
     """
-    mine = select(Member).where(Member.project_id == project.id, Member.user_id == user.id)
+    mine = select(Member).where(*_of(project, user))
     member = session().scalar(mine.with_for_update(read=True) if may_write() else mine)
     if member is None:
         raise NotProjectMember
@@ -138,7 +139,11 @@ def membership(project: Project, user: User) -> Member:
 
 def find_member(project: Project, user: User) -> Member | None:
     """The membership of an account in a project; None if it is no member."""
-    return session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
+    return session().scalar(select(Member).where(*_of(project, user)))
+
+
+def _of(project: Project, user: User) -> Sequence[ColumnElement[bool]]:
+    return Member.project_id == project.id, Member.user_id == user.id, joining.is_current(clock.now())
 
 
 def of_member(slug: str, user: User) -> Member:
@@ -163,6 +168,7 @@ def of_manager(slug: str, user: User) -> Member:
 def of_user(user: User) -> Sequence[Project]:
     """The projects of which an account is a member, by name."""
     mine = select(Project).join(Member, Member.project_id == Project.id).where(Member.user_id == user.id)
+    mine = mine.where(joining.is_current(clock.now()))
     return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Project.owner))).all()
 
 
@@ -177,13 +183,31 @@ def starting_with(text: str, limit: int) -> Sequence[Project]:
     return session().scalars(select(Project).where(Project.slug.startswith(text, autoescape=True)).limit(limit)).all()
 
 
+def member(slug: str, user: User) -> Member:
+    """The membership of an account in the project with this slug, to be changed by who manages the site.
+
+    The project is locked as `held` says. Raises ProjectNotFound, or MemberNotFound also where its access has ended.
+    """
+    found = find_member(held(slug), user)
+    if found is None:
+        raise MemberNotFound
+    return found
+
+
+def memberships(user: User) -> Sequence[Member]:
+    """The memberships of an account, by the names of the projects."""
+    mine = select(Member).join(Project).where(Member.user_id == user.id, joining.is_current(clock.now()))
+    return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Member.project))).all()
+
+
 def members(project: Project) -> Sequence[Member]:
     """The members of a project, in the order in which they joined."""
-    query = select(Member).where(Member.project_id == project.id).order_by(Member.joined_at, Member.id)
+    query = select(Member).where(Member.project_id == project.id, joining.is_current(clock.now()))
+    query = query.order_by(Member.joined_at, Member.id)
     return session().scalars(query.options(joinedload(Member.user))).all()
 
 
-def invite(member: Member, draft: invites.Draft, once: Once | None = None) -> Invite:
+def invite(member: Member, draft: drafts.Draft, once: Once | None = None) -> Invite:
     """Create an invite to a manager's project and mail it to the draft's address; with `once` as `invites.create`.
 
     Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited for too many
@@ -202,7 +226,7 @@ def invite(member: Member, draft: invites.Draft, once: Once | None = None) -> In
         raise NotAllowed
     if draft.email and not accounts.is_admin(member.user):
         outbox.limit_invitations(member.user_id, draft.email)
-    maker = invites.Maker(member.user.called, user=member.user, appoints=member.role == "owner")
+    maker = drafts.Maker(member.user.called, user=member.user, appoints=member.role == "owner", until=member.ends_at)
     return invites.create(draft, maker, mailed=True, once=once)
 
 
@@ -210,6 +234,16 @@ def invites_of(project: Project) -> Sequence[Invite]:
     """All invites to a project, the newest first."""
     query = select(Invite).where(Invite.project_id == project.id)
     return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc())).all()
+
+
+def asked(manager: Member, invite_id: str, use_id: str) -> str:
+    """The id of a use of an invite to a manager's project that waits for approval.
+
+    Raises InviteNotFound, also for an invite to another project, or NotWaiting for a use of another invite.
+    """
+    if invites.find_by_id(invite_id).project_id != manager.project_id:
+        raise InviteNotFound
+    return waiting.asked(invite_id, use_id)
 
 
 def revoke_invite(member: Member, invite_id: str) -> None:
@@ -225,14 +259,36 @@ def remove(manager: Member, member_id: str) -> None:
 
     Raises MemberNotFound, or NotAllowed: nobody removes the owner, and only the owner removes an admin.
     """
-    gone = session().get(Member, member_id)
-    if gone is None or gone.project_id != manager.project_id:
+    here = Member.id == member_id, Member.project_id == manager.project_id, joining.is_current(clock.now())
+    gone = session().scalar(select(Member).where(*here))
+    if gone is None:
         raise MemberNotFound
     if gone.role == "owner" or (gone.role == "admin" and manager.role != "owner"):
         raise NotAllowed
     changing.revoke_all_by(gone.user, gone.project_id)
     events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
     session().delete(gone)
+
+
+def extend(member: Member, length: timedelta | None) -> None:
+    """Let the access of a member end so long from now, or never if it is None; raises Invalid for the owner.
+
+    The open invites to the project that this member created end with it at the latest.
+    """
+    if member.role == "owner":
+        raise Invalid.at("who", "owner", "is the owner, whose access never ends: name another owner first")
+    until = None if length is None else clock.now() + length
+    if until:
+        changing.cap_all_by(member.user, member.project_id, until)  # first, in the order in which `held` says
+    member.ends_at, member.warned_at = until, None
+    seconds = None if length is None else int(length.total_seconds())
+    about = About(project_id=member.project_id, user_id=member.user_id)
+    events.tell("member.extended", **about, facts={"access": seconds})
+
+
+def join_url(project: Project, url: str | None) -> None:
+    """Set where the guests of a project go, with ``{token}`` in the URL; None for this service's own page."""
+    project.join_url = url
 
 
 def hand_over(slug: str, user: User) -> None:
@@ -249,12 +305,15 @@ def hand_over(slug: str, user: User) -> None:
     before.role = "admin"
     session().flush()  # first, since the database allows one owner
     about = About(project_id=project.id, user_id=user.id)
-    heir = find_member(project, user)
+    heir = session().scalar(select(Member).where(Member.project_id == project.id, Member.user_id == user.id))
+    if heir and heir.ends_at and heir.ends_at <= now:
+        joining.end(heir.id)
+        heir = None
     if heir is None:
         heir = Member(id=clock.new_id(), project=project, user=user, role="owner", joined_at=now)
         session().add(heir)
         events.tell("member.joined", **about)
-    heir.role = "owner"
+    heir.role, heir.ends_at, heir.warned_at = "owner", None, None
     events.tell("project.owner", **about, facts={"before": before.user_id})
 
 

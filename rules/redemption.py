@@ -1,37 +1,34 @@
-"""How an invite is used: one use of it is taken, and an account gets what it promises.
+"""How an account uses an invite: at once, or after the proof of an address or somebody's approval.
 
-One guarded UPDATE takes a use, first in its unit of work. What follows from it is in the same unit, so a refusal
-after it gives the use back. If nothing could be taken, the row is read afterwards to say why.
+A use is taken first in its unit of work (rules/uses.py). What follows from it is in the same unit, so a refusal after
+it gives the use back. If nothing could be taken, the row is read afterwards to say why.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import and_, bindparam, func, or_, select
 
 import clock
-from database import connection, session
+from database import session
 from database.statements import Statement
-from models import Invite, Member, Project, Redemption, User
-from rules import addresses, events, invitations, invites, states, tokens
-from rules.events import About
-from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from models import Invite, Project, Redemption, User
+from rules import addresses, fields, invitations, invites, joining, proofs, tokens, uses
+from rules.refusals import AlreadyMember, EmailMismatch, InviteExpired, InviteHeld, InviteNotFound, InviteUsed, Refusal
 from rules.sessions import Account
+from rules.uses import REDEEM, Taken
+
+PROOF_WAITS = clock.DAY
+MOST_PROOFS = 3  # uses of one invite that wait for the proof of an address at once
 
 
 @dataclass(frozen=True)
-class Taken:
-    """An invite of which one use has been taken, with the columns that are needed after it."""
+class Used:
+    """How an account has used an invite: `waiting_for` is ``proof`` or ``approval`` if its use waits, else None."""
 
-    id: str
-    email: str | None
-    project_id: str | None
-    role: str
-    makes_admin: bool
-    mail_token_hash: str | None
-    redirect_url: str | None
+    invite: Invite | Taken
+    waiting_for: str | None = None
 
 
 def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
@@ -39,113 +36,164 @@ def proves_mailbox(invite: Invite | Taken, token: str) -> bool:
     return invite.mail_token_hash is not None and tokens.matches(token, invite.mail_token_hash)
 
 
-def accept(token: str, user: User | Account) -> Taken:
-    """Let an existing account use an invite; returns the invite that was used.
+def accept(token: str, user: User | Account) -> Used:
+    """Let an existing account use an invite; returns what became of it.
 
     An invite for one address is only for the account that has verified that address, or verifies it now with the link
-    that was mailed there. Raises InviteNotFound, InviteUsed, InviteExpired, AlreadyMember or EmailMismatch.
+    that was mailed there. One for a domain waits for the proof of an address there, one with `approve` for somebody's
+    yes; to accept it again meanwhile changes nothing. Raises InviteNotFound, AlreadyMember, InviteUsed, InviteExpired,
+    InviteHeld or EmailMismatch.
     """
-    if user.email is None:  # otherwise no other account has the address that this proves
-        hold_claim(token)
+    seen, is_mailed = _look(token, user)
+    if seen.state and not (seen.until and seen.until <= clock.now()):
+        return Used(invites.find(token), seen.state)
+    if is_mailed and not user.email_verified_at:  # otherwise this proves nothing
+        addresses.hold_claim(seen.email, user, seen.id)
+    if seen.approve or fields.is_domain(seen.email):
+        return _accept_later(token, user)
     try:
-        invite = take(token)
+        invite = uses.take(token)
     except (InviteUsed, InviteExpired):
-        refuse_second_use(invites.find(token), user)
+        joining.refuse_member(invites.find(token).project_id, user)
         raise
     settle(invite, user)
     if _is_yet_to_prove(invite, user, token):
         addresses.prove(session().get_one(User, user.id), str(invite.email))
-    return invite
+    return Used(invite)
+
+
+def _accept_later(token: str, user: User | Account) -> Used:
+    """Let an account use an invite that may have to wait."""
+    invite = uses.hold(invites.find(token))
+    former = joining.refuse_member(invite.project_id, user)
+    uses.refuse_unusable(invite)
+    if fields.is_domain(invite.email):
+        _refuse_elsewhere(invite, user)
+        if not user.email_verified_at:
+            return wait_for_proof(invite, session().get_one(User, user.id))
+    elif _is_yet_to_prove(invite, user, token):
+        addresses.prove(session().get_one(User, user.id), str(invite.email))
+    if invite.approve:
+        uses.wait(invite, "approval", None, user_id=user.id)
+        return Used(invite, "approval")
+    lapsed = uses.lapse(invite)
+    taken = uses.count(invite, 1 - lapsed, -lapsed)
+    settle(taken, user, former)
+    return Used(taken)
+
+
+def wait_for_proof(invite: Invite, user: User) -> Used:
+    """Take a use of a held invite for an account that is yet to prove its address, and mail it a code.
+
+    Raises InviteHeld where three wait already, InviteUsed or InviteExpired.
+    """
+    waiting = Redemption.invite_id == invite.id, Redemption.state == "proof", uses.WAITS
+    others = select(func.count(), func.min(Redemption.until)).where(*waiting, Redemption.until > clock.now())
+    number, first = session().execute(others).one()
+    if first and number >= MOST_PROOFS:
+        raise InviteHeld(first)
+    uses.wait(invite, "proof", clock.now() + PROOF_WAITS, user_id=user.id)
+    proofs.send_code(user)
+    return Used(invite, "proof")
 
 
 def refusal_of(invite: Invite, user: User | Account, token: str) -> Refusal | None:
     """The refusal that this account would get for an active invite with this token; None if it may use it."""
     try:
         refuse_second_use(invite, user)
-        _is_yet_to_prove(invite, user, token)
+        if not fields.is_domain(invite.email):
+            _is_yet_to_prove(invite, user, token)
+        else:
+            _refuse_elsewhere(invite, user)
     except (AlreadyMember, EmailMismatch) as refusal:
         return refusal
     return None
 
 
+def use_of(invite: Invite | Taken, user: User | Account) -> Redemption | None:
+    """The use that an account has of an invite, done or waiting; None if it has none."""
+    mine = Redemption.invite_id == invite.id, Redemption.user_id == user.id, Redemption.released_at.is_(None)
+    alive = or_(Redemption.until.is_(None), Redemption.until > clock.now(), Redemption.redeemed_at.is_not(None))
+    return session().scalar(select(Redemption).where(*mine, alive))
+
+
+def waits_first(invite: Invite) -> str | None:
+    """What the use of an invite by a new account waits for: ``proof``, ``approval``, or None for nothing."""
+    if fields.is_domain(invite.email):
+        return "proof"
+    return "approval" if invite.approve else None
+
+
 def has_used(invite: Invite | Taken, user: User | Account) -> bool:
-    """Whether this account has used this invite."""
-    return _USED.value(invite_id=invite.id, user_id=user.id) is not None
+    """Whether this account has used this invite, and waits for nothing."""
+    use = use_of(invite, user)
+    return use is not None and use.state == "done"
 
 
 def hold_claim(token: str) -> None:
-    """Lock what ends if this token proves an address that another account only claims; before `take`."""
+    """Lock what changes if a new account proves an address by this token; before a use is taken."""
     if mailed := _MAILED.first(digest=tokens.digest(token)):
-        addresses.hold_claim(mailed.email, mailed.id)
+        addresses.hold_claim(mailed.email, None, mailed.id)
 
 
-def take(token: str) -> Taken:
-    """Take one use of an invite, for `settle` to give to an account.
-
-    Call it first in the unit of work, but for `hold_claim`; a refusal later in the unit gives the use back. Raises
-    InviteNotFound, InviteUsed or InviteExpired.
-    """
-    now, digest = clock.now(), tokens.digest(token)
-    taken = _TAKE.first(now=now, digest=digest) or _TAKE_MAILED.first(now=now, digest=digest)
-    if taken is None:
-        invites.find_active(token)
-        raise InviteNotFound
-    return Taken(*taken)
-
-
-def take_one(which: ColumnElement[bool]) -> Taken | None:
-    """The guarded UPDATE: take one use of the invite for which the condition holds; None if it is not active."""
-    taken = connection().execute(_take(which), {"now": clock.now()}).first()
-    return Taken(*taken) if taken else None
-
-
-def _take(which: ColumnElement[bool]) -> Any:
-    facts = (getattr(Invite, each.name) for each in fields(Taken))
-    return (
-        update(Invite).where(which, states.is_active(bindparam("now"))).values(uses=Invite.uses + 1).returning(*facts)
-    )
-
-
-def destination(invite: Taken) -> tuple[str | None, str | None]:
+def destination(invite: Invite | Taken) -> tuple[str | None, str | None]:
     """The slug of the project that an invite leads to, and the URL to go to next; each is None if there is none."""
     slug = _SLUG.value(id=invite.project_id) if invite.project_id else None
     return slug, invitations.redirect(invite.redirect_url)
 
 
-def settle(invite: Taken, user: User | Account) -> None:
-    """Give an account what the invite that it took promises, and store the redemption.
+def settle(invite: Taken, user: User | Account, former: str | None = None) -> None:
+    """Store the use that was taken, and give the account what the invite promises.
 
-    Raises AlreadyMember if the account has used the invite before or is a member of its project.
+    Raises AlreadyMember if the account is a member of its project. Of two requests of one account at the same moment
+    the later breaks a unique index; its unit of work is done once more, and finds what the other did.
     """
-    refuse_second_use(invite, user)
-    now = clock.now()
-    whose = {"id": clock.new_id(), "user_id": user.id}
-    try:
-        _REDEEM.run(**whose, invite_id=invite.id, redeemed_at=now)
-        if invite.project_id:
-            _JOIN.run(**whose, project_id=invite.project_id, role=invite.role, joined_at=now)
-    except IntegrityError:  # another request of the same account, at the same moment
-        raise AlreadyMember from None
-    by, about = events.person(user), About(invite_id=invite.id, project_id=invite.project_id, user_id=user.id)
-    events.tell("invite.used", by=by, at=now, facts={"redemption": whose["id"]}, **about)
-    if invite.project_id:
-        events.tell("member.joined", by=by, at=now, **about)
-    admin = session().get_one(User, user.id) if invite.makes_admin else None
-    if admin and admin.admin_at is None:
-        admin.admin_at = now
-        events.tell("user.admin", by=by, at=now, facts={"admin": True}, **about)
+    former = former or joining.refuse_member(invite.project_id, user)
+    use_id = clock.new_id()
+    REDEEM.run(id=use_id, user_id=user.id, invite_id=invite.id, redeemed_at=clock.now(), state="done")
+    joining.give(invite, user, use_id, former)
 
 
-def refuse_second_use(invite: Invite | Taken, user: User | Account) -> None:
+def refuse_second_use(invite: Invite, user: User | Account) -> None:
     """Raise AlreadyMember if an account has used this invite before, or is a member of its project."""
-    if has_used(invite, user) or (invite.project_id and _BELONGS.value(project_id=invite.project_id, user_id=user.id)):
+    if has_used(invite, user):
         raise AlreadyMember
+    joining.refuse_member(invite.project_id, user)
 
 
 def miscounted() -> Sequence[str]:
-    """The ids of invites whose uses are not the number of their redemptions. A sound database has none."""
-    redeemed = select(func.count()).where(Redemption.invite_id == Invite.id).scalar_subquery()
-    return session().scalars(select(Invite.id).where(Invite.uses != redeemed)).all()
+    """The ids of invites whose uses, those of them that wait, or the first lapse are not as their redemptions say."""
+    counted = select(func.count()).where(Redemption.invite_id == Invite.id, Redemption.released_at.is_(None))
+    waiting = counted.where(uses.WAITS).scalar_subquery()
+    first = select(func.min(Redemption.until)).where(Redemption.invite_id == Invite.id, uses.WAITS).scalar_subquery()
+    wrong = or_(
+        Invite.uses != counted.scalar_subquery(), Invite.waiting != waiting, Invite.lapses_at.is_distinct_from(first)
+    )
+    return session().scalars(select(Invite.id).where(wrong)).all()
+
+
+def _look(token: str, user: User | Account) -> tuple[Any, bool]:
+    """What an account is about to use, and whether by the token that was mailed.
+
+    `state` is that of the use that it has of it already, which waits, or has lapsed at `until`; None for none. Raises
+    InviteNotFound, or AlreadyMember if it has used the invite.
+    """
+    asked = {"digest": tokens.digest(token), "user_id": user.id}
+    if not tokens.is_token(token):
+        raise InviteNotFound
+    found = _LOOK.first(**asked)
+    seen = found or _LOOK_MAILED.first(**asked)
+    if seen is None:
+        raise InviteNotFound
+    if seen.state == "done":
+        raise AlreadyMember
+    return seen, found is None
+
+
+def _refuse_elsewhere(invite: Invite, user: User | Account) -> None:
+    """Raise EmailMismatch unless an account has an address in the domain for which an invite is, proved or not."""
+    if user.email is None or not fields.is_at(user.email, str(invite.email)):
+        raise EmailMismatch(bound_to=invite.email)
 
 
 def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -> bool:
@@ -163,15 +211,18 @@ def _is_yet_to_prove(invite: Invite | Taken, user: User | Account, token: str) -
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.
-_TAKE, _TAKE_MAILED = (Statement(_take(each)) for each in (invites.WITH_TOKEN, invites.WITH_MAIL_TOKEN))
+_mine = and_(
+    Redemption.invite_id == Invite.id,
+    Redemption.user_id == bindparam("user_id"),
+    Redemption.released_at.is_(None),
+)
+_LOOK, _LOOK_MAILED = (
+    Statement(
+        select(Invite.id, Invite.approve, Invite.email, Redemption.state, Redemption.until)
+        .outerjoin_from(Invite, Redemption, _mine)
+        .where(each)
+    )
+    for each in (invites.WITH_TOKEN, invites.WITH_MAIL_TOKEN)
+)
 _MAILED = Statement(select(Invite.id, Invite.email).where(invites.WITH_MAIL_TOKEN))
 _SLUG = Statement(select(Project.slug).where(Project.id == bindparam("id")))
-_USED = Statement(
-    select(Redemption.id).where(
-        Redemption.invite_id == bindparam("invite_id"), Redemption.user_id == bindparam("user_id")
-    )
-)
-_BELONGS = Statement(
-    select(Member.id).where(Member.project_id == bindparam("project_id"), Member.user_id == bindparam("user_id"))
-)
-_REDEEM, _JOIN = (Statement(insert(each)) for each in (Redemption, Member))

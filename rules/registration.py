@@ -5,13 +5,16 @@ a unit of work of its own, before the code is compared. An address that has an a
 other; only its mail says so.
 """
 
-from sqlalchemy import delete, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
 
 import clock
 from database import session
-from models import Code, User
-from rules import accounts, addresses, fields, outbox, tokens
+from models import Code, Invite, User
+from rules import accounts, addresses, fields, outbox, proofs, tokens
 from rules.accounts import Names
+from rules.proofs import TTL, create_code
 from rules.refusals import (
     CodeExpired,
     EmailAlreadyVerified,
@@ -23,9 +26,7 @@ from rules.refusals import (
 from rules.sessions import Account
 from settings import settings
 
-TTL = 10 * clock.MINUTE
 ATTEMPTS = 3
-MAILS_A_DAY = 5
 
 
 def refuse_if_closed() -> None:
@@ -41,7 +42,7 @@ def start(email: str) -> None:
     now, and anyone could undo that with a new code. Raises RegistrationClosed or RateLimited.
     """
     refuse_if_closed()
-    _limit("register", email)
+    proofs.limit("register", email)
     if _confirmed(email):
         return
     holder = addresses.verified_holder(email)
@@ -58,8 +59,7 @@ def start_proof(user: User) -> None:
         raise NoCode
     if user.email_verified_at:
         raise EmailAlreadyVerified
-    _limit("verify", user.email)
-    outbox.queue("code", user.email, code=create_code("verify", user.email, user), user=user)
+    proofs.mail_code(user, user.email)
 
 
 def is_code_awaited(account: Account) -> bool:
@@ -77,18 +77,13 @@ def send_reset(email: str) -> None:
     For any other address the mail is written, too, and rolled back: the time it takes must not show who has an
     account.
     """
-    _limit("reset", email)
+    proofs.limit("reset", email)
     user = addresses.holder(email)
     with session().begin_nested() as written:
         outbox.queue("reset", email, user=user)
         session().flush()
         if user is None:
             written.rollback()
-
-
-def _limit(purpose: str, email: str) -> None:
-    """Count a mail to an address; raises RateLimited beyond one in a minute or five in a day."""
-    outbox.limit_mails(purpose, email, (1, clock.MINUTE), (MAILS_A_DAY, clock.DAY))
 
 
 def count_try(email: str, user_id: str | None) -> tuple[str, int]:
@@ -153,29 +148,12 @@ def _confirmed(email: str) -> Code | None:
     return session().scalar(select(Code).where(Code.purpose == "register", Code.email == email, right))
 
 
-def prove(user: User, code: Code) -> None:
+def prove(user: User, code: Code) -> Sequence[Invite]:
     """Give an account the address to which its code was sent, as verified; raises NoCode or EmailInUse.
 
-    It is NoCode, too, for an account that was disabled or deleted meanwhile.
+    It is NoCode, too, for an account that was disabled or deleted meanwhile. Returns the invites whose uses waited for
+    this proof, and go on.
     """
     if code.user_id != user.id or not user.may_sign_in:
         raise NoCode
-    addresses.prove(user, code.email)
-
-
-def create_code(purpose: str, email: str, user: User | None) -> Code:
-    """Create a code for an address, in place of an older one of this purpose; `user` is the account that proves it."""
-    now = clock.now()
-    session().execute(delete(Code).where(Code.purpose == purpose, Code.email == email))
-    code = Code(
-        id=clock.new_id(),
-        purpose=purpose,
-        email=email,
-        user_id=user.id if user else None,
-        nonce=tokens.new_nonce(),
-        created_at=now,
-        expires_at=now + TTL,
-    )
-    session().add(code)
-    session().flush()
-    return code
+    return addresses.prove(user, code.email)

@@ -1,10 +1,11 @@
 """Links for a new password: each is used once, and no password is known to whoever passes it on."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import clock
 from database import session
-from models import User
+from models import Invite, User
 from rules import addresses, counters, sessions, tokens
 from rules.refusals import AccountDisabled, ResetExpired, ResetInvalid
 from settings import settings
@@ -35,18 +36,18 @@ def find(token: str) -> User:
     return _read(token)[0]
 
 
-def use(token: str, password_hash: str) -> User:
-    """Set a new password with a reset link; returns the account. Raises ResetInvalid, ResetExpired or AccountDisabled.
+def use(token: str, password_hash: str) -> Sequence[Invite]:
+    """Set a new password with a reset link; raises ResetInvalid, ResetExpired or AccountDisabled.
 
-    All sessions of the account end, and its failed tries to sign in are forgotten.
+    All sessions of the account end, and its failed tries to sign in are forgotten. Returns the invites whose uses
+    waited for the proof of the address to which the link was mailed, and go on.
     """
     user, proven = _read(token)
-    if proven:
-        addresses.prove(user, proven)
+    went_on = addresses.prove(user, proven) if proven else []
     user.password_hash = password_hash
     sessions.end_all(user)
     counters.clear("login", user.id)
-    return user
+    return went_on
 
 
 def _read(token: str) -> tuple[User, str | None]:

@@ -31,7 +31,7 @@ def weeks(count: int) -> Sequence[Week]:
 
 def redemptions() -> int:
     """The number of uses of all invites."""
-    return session().scalar(select(func.count()).select_from(Redemption)) or 0
+    return session().scalar(select(func.count()).where(Redemption.redeemed_at.is_not(None))) or 0
 
 
 def _counts(moment: Any, starts: Sequence[datetime]) -> Sequence[int]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, true, union
 
 import clock
 from database import session
-from models import Event, Invite, Letter
+from models import Event, Invite, Letter, Redemption, User
 from rules import events, outbox, places
 from rules.events import SERVICE, Facts
 from rules.refusals import Invalid
@@ -20,6 +20,7 @@ LOOKED_AT = 10_000  # at most so many rows are read by one search
 
 # What a timeline calls the things that happen to an invite; a letter is told by its state.
 _WORDS = {"invite.created": "made"}
+_OF_WAITING = ("invite.held", "invite.waiting", "invite.approved", "invite.denied", "invite.released")
 _AS_TOLD = ("number", "id", "at", "type", "actor", "actor_id", "invite_id", "project_id", "user_id")
 _LETTERS = {"sent": "sent", "refused": "refused", "dropped": "not sent", "waiting": "to be sent"}
 
@@ -28,9 +29,10 @@ _LETTERS = {"sent": "sent", "refused": "refused", "dropped": "not sent", "waitin
 class Entry:
     """What happened to an invite: when, what, by or to whom; `trouble` is what the mail server said.
 
-    `what` is ``made``, ``used``, ``extended``, ``changed``, ``rotated``, ``revoked``, ``expired``, or of a mail
-    ``to be sent``, ``sent``, ``not sent``, ``refused``. `who` did it; a mail's is the address, and `by` who sent it.
-    `facts` are those of the event.
+    `what` is ``made``, ``used``, ``extended``, ``changed``, ``rotated``, ``revoked``, ``declined``, ``expired``; of a
+    use that waits ``held``, ``waiting``, ``approved``, ``denied``, ``released``; or of a mail ``to be sent``, ``sent``,
+    ``not sent``, ``refused``. `who` did it; a mail's is the address, and `by` who sent it. `whom` is the account that
+    waits, or a program's name for its guest. `facts` are those of the event.
     """
 
     at: datetime
@@ -38,17 +40,18 @@ class Entry:
     who: str = ""
     by: str = ""
     trouble: str = ""
+    whom: str = ""
     facts: Facts = field(default_factory=dict)
 
     @property
     def until(self) -> datetime | None:
-        """When the invite expires that was extended; None if never, and for all else that happened."""
+        """When the invite expires that was extended, or the hold ends; None if never, and for all else."""
         return until(self.at, self.facts)
 
 
 def until(at: datetime, facts: Facts) -> datetime | None:
-    """When the invite expires that was extended at this moment; None if never, and for all else that happened."""
-    length = facts.get("ttl")
+    """When what was extended or held at this moment ends; None if never, and for all else that happened."""
+    length = next((facts[name] for name in ("ttl", "access", "lease") if name in facts), None)
     return None if length is None else at + length * clock.SECOND
 
 
@@ -98,7 +101,8 @@ def of_invite(invite: Invite) -> list[Entry]:
     """What happened to an invite, the oldest first. Opening it is not there, since that changes nothing."""
     letters = {each.id: each for each in outbox.of_invite(invite)}
     told = oldest(Filter(invite_id=invite.id), 0)
-    entries = [_entry(each, letters) for each in told if each.type.startswith("invite.")]
+    waits = _who_waits(invite)
+    entries = [_entry(each, letters, waits) for each in told if each.type.startswith("invite.")]
     if (
         invite.state(clock.now()) == "expired"
         and invite.expires_at
@@ -282,10 +286,22 @@ def _first_since(moment: datetime) -> int:
     return low or 0
 
 
-def _entry(told: Happened, letters: dict[str, Letter]) -> Entry:
+def _who_waits(invite: Invite) -> dict[str, str]:
+    """Who has, or had, each use of an invite that waits or waited, by the ids of the uses."""
+    query = select(Redemption.id, Redemption.subject, User).outerjoin(User, User.id == Redemption.user_id)
+    rows = session().execute(query.where(Redemption.invite_id == invite.id, Redemption.since.is_not(None)))
+    return {
+        id_: (user.called if user.deleted_at is None else events.ERASED) if user else subject or ""
+        for id_, subject, user in rows
+    }
+
+
+def _entry(told: Happened, letters: dict[str, Letter], waits: dict[str, str]) -> Entry:
     letter = letters.get(str(told.facts.get("letter")))
     if letter is None:
-        return Entry(told.at, _WORDS.get(told.type, told.type.partition(".")[2]), told.actor, facts=told.facts)
+        what = _WORDS.get(told.type, told.type.partition(".")[2])
+        whom = waits.get(str(told.facts.get("redemption")), "") if told.type in _OF_WAITING else ""
+        return Entry(told.at, what, told.actor, whom=whom, facts=told.facts)
     moment = letter.sent_at or letter.dropped_at or letter.created_at
     trouble = "" if letter.state == "dropped" else letter.last_error or ""
     return Entry(moment, _LETTERS[letter.state], letter.recipient, told.actor, "" if letter.sent_at else trouble)

@@ -39,9 +39,9 @@ import programs
 from app import create_app
 from chromium import Window, started
 from faults import figures
-from models import ApiKey, Code, Invite
+from models import ApiKey, Code, Invite, Member
 from programs import require
-from rules import accounts, invites, keys, passwords, presets, projects, sessions, tokens
+from rules import accounts, drafts, invites, keys, passwords, presets, projects, redemption, sessions, tokens
 from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
@@ -197,7 +197,7 @@ def make_invite(house):
 
     def make(**given):
         with house.writing():
-            return invites.token(invites.create(invites.read(given), invites.SHELL))
+            return invites.token(invites.create(drafts.read(given), drafts.SHELL))
 
     return make
 
@@ -289,7 +289,7 @@ def fill(house):
     def insert(count):
         with house.writing():
             for _ in range(count):
-                invites.create(invites.Draft(), invites.SHELL)
+                invites.create(drafts.Draft(), drafts.SHELL)
 
     return insert
 
@@ -368,13 +368,18 @@ def seeded(house, settings, tmp_path):
     with house.writing() as unit:
         for name in ("alice", "anne", "bob"):
             accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        garden = projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        joined = {"project": garden, "user": accounts.named("bob"), "joined_at": clock.now()}
+        unit.session.add(Member(id=clock.new_id(), role="member", **joined))
         presets.create("family", {"plan": "gold", "uses": "5"})
         unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
-        made = invites.prepare(invites.Draft(email="dora@example.org"), invites.SHELL, mailed=True)
+        made = invites.prepare(drafts.Draft(email="dora@example.org"), drafts.SHELL, mailed=True)
         made.id = SOME_ID
         invites.add([made])
-        invites.create(invites.Draft(), accounts.as_maker(accounts.named("anne")), id_=OTHER_ID)
+        asked = drafts.Draft(approve=True, uses=3)
+        asked_for = invites.token(invites.create(asked, accounts.as_maker(accounts.named("anne")), id_=OTHER_ID))
+        for name in ("alice", "bob"):
+            redemption.accept(asked_for, accounts.named(name))
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
     house.close()

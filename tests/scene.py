@@ -14,7 +14,22 @@ import clock
 import database
 from chromium import Window
 from conftest import HASH, PASSWORD, Mailbox, Served, make_settings, servers, smtp_server
-from rules import accounts, addresses, changing, invites, keys, presets, projects, redemption, resets, sessions
+from models import Code, Counter
+from rules import (
+    accounts,
+    addresses,
+    changing,
+    drafts,
+    holds,
+    invites,
+    keys,
+    presets,
+    projects,
+    redemption,
+    resets,
+    sessions,
+)
+from rules.holds import Wanted
 from settings import in_force
 
 CALLED = {"SITE_NAME": "Garden Club"}
@@ -141,16 +156,41 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "shared": _make(note="for the summer party", uses=30, ttl="4 weeks"),
             "charlies": _make(name="Charlie", email="charlie@example.org", project="tea-garden"),
             "noras": _make(name="Nora", email="nora@example.org"),
+            "asking": _make(name="Bob", approve=True, uses=9),
+            "domain": _make(email="@example.org", uses=9, approve=True),
+            "elsewhere": _make(email="@garden.example.org", uses=9),
         }
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
+        redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
+        redemption.accept(made["asking"], accounts.named("bob"))
+        redemption.accept(made["domain"], accounts.named("nora"))
+        changing.decline(invites.find(declined := _make(name="Dora")))
+        made["declined"] = declined
+        made |= _that_wait()
+        for each in (Code, Counter):  # she has not asked for a code by herself yet
+            database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
     return made | ids | {"reset": reset, "unknown": "0" * 64}
 
 
+def _that_wait() -> dict[str, str]:
+    """Invitations of which uses wait: for approval, for a program, for the proof of an address."""
+    made = {
+        "asking": _make(name="Choir", project="tea-garden", uses=9, access="30d", approve=True),
+        "domain": _make(email="@example.org", uses=5, data='{"seat": 12, "hall": "north"}'),
+    }
+    for name in ("charlie", "nora"):
+        redemption.accept(made["asking"], accounts.named(name))
+    redemption.accept(made["domain"], accounts.named("nora"))
+    key = keys.authenticate(keys.create("box office", may=("redeem",))).id
+    holds.take(invites.find(made["asking"]), key, Wanted("customer-7@shop.example.org", lease=clock.HOUR))
+    return made
+
+
 def _make(**given: object) -> str:
-    draft = invites.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
+    draft = drafts.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
     return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
 
 
@@ -202,6 +242,12 @@ PAGES = {
     "invitation-again": Page("/invite?{shared}", "bob"),
     "invitation-stranger": Page("/invite?{charlies}", "bob"),
     "invitation-unproven": Page("/invite?{noras}", "nora"),
+    "invitation-asking": Page("/invite?{asking}"),
+    "invitation-domain": Page("/invite?{domain}"),
+    "invitation-domain-stranger": Page("/invite?{elsewhere}", "bob"),
+    "invitation-waits": Page("/invite?{asking}", "bob"),
+    "invitation-proof": Page("/invite?{domain}", "nora"),
+    "dead-declined": Page("/invite?{declined}"),
     "dead-used": Page("/invite?{used}"),
     "dead-used-signed-in": Page("/invite?{used}", "charlie"),
     "dead-expired": Page("/invite?{expired}"),
@@ -209,10 +255,16 @@ PAGES = {
     "dead-unknown": Page("/invite?{unknown}"),
     "dead-missing": Page("/invite"),
     "register": Page("/register?t={charlies}"),
+    "register-domain": Page("/register?t={domain}"),
+    "register-domain-refused": Page(
+        "/invite?{domain}", then=_filled("Make my account", user="dora", email="dora@example.com", password="password1")
+    ),
     "register-refused": Page("/invite?{named}", then=_filled("Make my account", user="bob", password=PASSWORD)),
     "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
     "welcome": Page("/welcome?{used}", "bob"),
     "welcome-unproven": Page("/welcome?{shared}", "nora"),
+    "welcome-waits": Page("/welcome?{asking}", "bob"),
+    "welcome-proof": Page("/welcome?{domain}", "nora"),
     "welcome-unkept": Page("/welcome?{shared}&entered={now}"),
     "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
     "register-stranger": Page(
@@ -267,6 +319,9 @@ PAGES = {
     "admin-invite-used": Page("/admin/invites/{id_used}", "root"),
     "admin-invite-expired": Page("/admin/invites/{id_expired}", "root"),
     "admin-invite-revoked": Page("/admin/invites/{id_revoked}", "root"),
+    "admin-invite-asking": Page("/admin/invites/{id_asking}", "root"),
+    "admin-invite-denied": Page("/admin/invites/{id_asking}", "root", _filled("Deny")),
+    "admin-invite-domain": Page("/admin/invites/{id_domain}", "root"),
     "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
     "admin-keys": Page("/admin/keys", "root"),
     "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),
@@ -283,6 +338,9 @@ PAGES = {
     "admin-projects": Page("/admin/projects", "root"),
     "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
+    "admin-project-access-refused": Page(
+        "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
+    ),
     "admin-activity": Page("/admin/activity", "root"),
     "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),
     "admin-activity-nothing": Page("/admin/activity?type=preset", "root"),

@@ -120,7 +120,10 @@ def test_a_damaged_database_is_not_backed_up_as_if_it_were_whole(source, tmp_pat
     fill(20)
     with closing(sqlite3.connect(source)) as file:
         file.execute("PRAGMA foreign_keys = OFF")
-        file.execute("INSERT INTO members VALUES ('m', 'nowhere', 'nobody', 'member', '2026-01-01')")
+        file.execute(
+            "INSERT INTO members (id, project_id, user_id, role, joined_at) "
+            "VALUES ('m', 'nowhere', 'nobody', 'member', '2026-01-01')"
+        )
         file.commit()
     with pytest.raises(Unavailable, match="is damaged, so that its copy is no backup: members"):
         backup.make(source, tmp_path / "copy.db")

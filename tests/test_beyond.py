@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -21,9 +22,9 @@ from database import Interrupted, Unavailable, schema
 from faults.crowd import JSON, Place
 from models import User
 from programs import require
-from rules import accounts, invites, keys, projects, sessions
+from rules import accounts, drafts, holds, invites, keys, projects, redemption, sessions
 from rules.refusals import RateLimited
-from settings import Settings, database_url, in_force
+from settings import HOME, Settings, database_url, in_force
 from upkeep import transfer, upgrade
 from web import limits, readiness
 
@@ -257,6 +258,34 @@ def test_a_step_of_a_migration_is_taken_as_a_whole_or_not_at_all(opened, there, 
         exclusive.execute("SELECT shoe_size FROM users")
 
 
+def definition(url: str) -> list[str]:
+    """The tables of a database in SQL: their columns, in the order of their names, constraints and indexes."""
+    command = [require("pg_dump", "postgresql"), "--schema-only", "--no-owner", url.replace("+psycopg", "")]
+    written = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    written = re.sub(r"_check\d+", "_check", written)  # checks of several columns are numbered as they were added
+    parts = (each for each in re.split(r";\n", re.sub(r"(?m)^(--|SET|\\|SELECT).*\n", "", written)) if each.strip())
+    return sorted("\n".join(sorted(line.rstrip(",") for line in each.strip().splitlines())) for each in parts)
+
+
+def test_a_database_that_was_upgraded_has_the_tables_of_a_new_one(there, url, postgresql):
+    released = (HOME / "tests" / "released" / "0.1.0.sql").read_text()
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as old:
+        tables = re.sub(r'(?m)^(INSERT INTO "(?!schema_version)|BEGIN|COMMIT).*\n', "", released)
+        left = deque(schema.statements(tables, "postgresql"))
+        while left:  # a dump of SQLite's has them in the order of their names
+            try:
+                old.execute(left[0].encode())
+            except psycopg.errors.UndefinedTable:
+                left.append(left[0])
+            left.popleft()
+    with database.exclusive(there) as exclusive:
+        list(upgrade.migrate(exclusive, upgrade.steps(exclusive.version)))
+    new = postgresql.make_database(f"new_{clock.random_hex(8)}")
+    with in_force(dataclasses.replace(there, database_url=database_url(new))) as settings:
+        database.open_database(settings).close()
+    assert definition(url) == definition(new)
+
+
 def furnish(settings: Settings, count: int) -> dict[str, str]:
     """An installation with something of everything; what opens it."""
     house = database.open_database(settings)
@@ -264,16 +293,25 @@ def furnish(settings: Settings, count: int) -> dict[str, str]:
         with house.writing() as unit:
             alice = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
             garden = projects.create(alice, projects.Plan("Jardín"))
-            invites.create(invites.Draft(email="dora@example.org", note="ünï"), invites.SHELL, mailed=True)
+            invites.create(drafts.Draft(email="dora@example.org", note="ünï"), drafts.SHELL, mailed=True)
             unit.flush()
             pair, key = sessions.start(alice), keys.create("test")
             accounts.register(
-                invites.create_token(invites.Draft(project=garden.slug), invites.SHELL), accounts.Names("bob"), HASH
+                invites.create_token(drafts.Draft(project=garden.slug), drafts.SHELL), accounts.Names("bob"), HASH
             )
+            wanted = drafts.Draft(project=garden.slug, uses=9, access=60 * clock.DAY, data='{"ä": 1}', approve=True)
+            shared = invites.create(wanted, drafts.SHELL)
+            unit.flush()
+            waiting = redemption.accept(invites.token(shared), accounts.create(accounts.Names("eve"), HASH))
+            taken = [holds.take(shared, key.partition("/")[0], holds.Wanted(each)) for each in ("one", "two", "three")]
+            holds.release(taken[0].id, key.partition("/")[0])
+            holds.complete(taken[1].id, key.partition("/")[0])
+            assert waiting.waiting_for == "approval"
+            projects.extend(projects.find_member(garden, accounts.named("bob")), 30 * clock.DAY)
         tokens = []
         for _ in range(0, count, 1000):
             with house.writing():
-                made = [invites.prepare(invites.Draft(), invites.SHELL) for _ in range(min(1000, count))]
+                made = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(min(1000, count))]
                 invites.add(made)
                 tokens += [invites.token(each) for each in made]
     house.close()
@@ -293,7 +331,7 @@ def test_an_installation_moves_with_all_that_opens_it(old, url, fleet, invite_ap
     opens = furnish(old, count)
     moved = invite_api("db", "copy", "--from", old.database_url, "--to", url, INSTANCE=str(tmp_path / "old"))
     assert (moved.returncode, moved.stderr[:5]) == (0, "Note:")
-    assert f"invites: {count + 2}\n" in moved.stdout
+    assert f"invites: {count + 3}\n" in moved.stdout
     assert f"the same master secret alone: {tmp_path}/old/secret.key\n" in moved.stderr
     (one,) = fleet(1)
     seen = {one.get(f"/invites/{each}").status for each in opens["tokens"][:: count // 500]}
@@ -311,6 +349,13 @@ def test_what_came_from_sqlite_goes_back_the_same(old, url, tmp_path):
     there = dataclasses.replace(old, database_url=database_url(url))
     back = dataclasses.replace(old, database_url=f"sqlite:///{tmp_path / 'back.db'}")
     assert transfer.copy(old, there) == transfer.copy(there, back)
+    states = "SELECT state, count(*) FROM redemptions GROUP BY state ORDER BY state"
+    assert rows(url, states) == [("approval", 2), ("done", 1), ("held", 1), ("released", 1)]
+    assert rows(url, "SELECT uses, waiting FROM invites WHERE approve") == [(3, 3)]
+    assert rows(url, "SELECT count(*) FROM members WHERE ends_at IS NOT NULL") == [(1,)]
+    for each in (there, back):
+        with in_force(each), database.using(each), database.open_database(each).reading():
+            assert redemption.miscounted() == []
 
 
 def test_a_copy_goes_only_into_an_empty_database_and_not_from_one_in_use(old, there, tmp_path):

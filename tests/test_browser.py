@@ -17,7 +17,7 @@ from conftest import HASH, PASSWORD, Mailbox, free_port, make_settings, servers,
 from database import session
 from models import Base, SchemaVersion
 from programs import require
-from rules import accounts, changing, invites, legacy, projects
+from rules import accounts, changing, drafts, invites, legacy, projects, waiting
 from settings import in_force
 
 pytestmark = pytest.mark.any_database
@@ -89,7 +89,7 @@ def invite_by_alice(house, garden):
 
     def make(mailed=False, **given):
         with house.writing():
-            draft = invites.read({"project": "tea-garden", **given})
+            draft = drafts.read({"project": "tea-garden", **given})
             return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=mailed))
 
     return make
@@ -201,9 +201,59 @@ def test_a_mailed_invitation_is_for_its_address_and_proves_it(window, invite_by_
 
 
 @pytest.mark.long
+@BOTH
+def test_a_guest_waits_for_approval_and_is_let_in(window, house, invite_by_alice, scripts):
+    window.scripts(scripts)
+    link = f"/invite?{invite_by_alice(approve=True)}"
+    window.open(link)
+    window.write(user="bob", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Almost there, bob"
+    assert "Waiting for alice’s approval." in window.seen
+    window.press("bob")
+    assert "Tea Garden: waiting for alice’s approval since" in window.seen
+    with house.writing():
+        (use,) = waiting.of_account(accounts.named("bob").id)
+        waiting.approve(use.id)
+    window.open(link)
+    assert window.heading == "Welcome, bob"
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_proves_an_address_in_the_domain_and_is_let_in(window, invite_by_alice, mail, scripts):
+    window.scripts(scripts)
+    window.open(f"/invite?{invite_by_alice(email='@example.org', uses=9)}")
+    window.write(user="dora", email="dora@example.com", password=PASSWORD)
+    window.press("Make my account")
+    assert "only for people with an e-mail address that ends in @example.org." in window.seen
+    window.write(email="dora@example.org", password=PASSWORD)
+    window.press("Make my account")
+    assert window.heading == "Almost there, dora"
+    window.press("Enter the code")
+    window.write(code=mail().digits())
+    window.press("Confirm")
+    assert window.heading == "Welcome, dora"
+    assert "Tea Garden" in window.seen
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_declines(window, invite_by_alice, scripts):
+    window.scripts(scripts)
+    link = f"/invite?{invite_by_alice()}"
+    window.open(link)
+    window.driver.find_element(By.XPATH, "//summary[.='Decline this invitation']").click()
+    window.press("Decline")
+    assert window.heading == "This invitation has been declined"
+    window.open(link)
+    assert window.heading == "This invitation has been declined"
+
+
+@pytest.mark.long
 def test_the_code_field_takes_links_tokens_and_short_codes(window, house, make_invite):
     with house.writing():
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
     token = make_invite()
     for typed in (code, token, f"  {window.origin}/invite?{token} "):
         window.open("/")
@@ -218,6 +268,26 @@ def test_what_is_no_invitation_stays_in_the_field(window):
     window.write(code="hello")
     window.press("Open the invitation")
     assert (window.value("code"), window.focused) == ("hello", "code")
+
+
+@pytest.mark.long
+@BOTH
+def test_a_guest_reaches_the_program_of_a_project_from_the_link_and_from_the_code_field(
+    window, house, invite_by_alice, scripts
+):
+    window.scripts(scripts)
+    token = invite_by_alice()
+    with house.writing():  # another origin to a browser
+        elsewhere = window.origin.replace("127.0.0.1", "localhost")
+        projects.join_url(projects.find("tea-garden"), f"{elsewhere}/docs?i={{token}}")
+    window.open(f"/invite?{token}")
+    assert window.driver.current_url == f"{elsewhere}/docs?i={token}"
+    window.open("/")
+    window.write(code=token)
+    window.press("Open the invitation")
+    assert (window.path, window.heading) == ("/invite", "Your invitation")
+    window.press(f"Continue to {elsewhere.partition('//')[2]}")
+    assert window.driver.current_url == f"{elsewhere}/docs?i={token}"
 
 
 DEAD = {
@@ -585,7 +655,7 @@ def test_the_meter_says_how_good_a_password_is_and_hides_it_when_it_is_sent(wind
 @pytest.mark.long
 def test_the_first_paint_waits_for_two_requests_and_30_kb_hold_all(window, make_invite):
     window.open(f"/invite?{make_invite(name='x' * 100)}")
-    window.run("document.querySelector('details').open = true")
+    window.run("for (const each of document.querySelectorAll('details')) each.open = true")
     loaded = window.until(lambda: [] if len(entries(window)) < 4 else entries(window))
     blocking = [each["name"] for each in loaded if each["blocks"]]
     assert [re.sub(r".*/|[?].*", "", each) for each in blocking] == ["invite", "style.css"]

@@ -12,7 +12,7 @@ import clock
 import forked
 import postgres
 from conftest import COMMAND, HASH, SOME_ID, free_port, naming
-from rules import accounts, invites
+from rules import accounts, drafts, invites
 from test_cli import commands
 
 ALL = [pytest.param(*each, id=" ".join(each[0])) for each in commands()]
@@ -31,6 +31,8 @@ REFUSED = {
     "invite extend": f"{SOME_ID} yesterday",
     "invite resend": "unknown",
     "invite rotate": "unknown",
+    "invite approve": SOME_ID,
+    "invite deny": f"{SOME_ID} bob",
     "invite export": "--project nowhere",
     "user create": "anne",
     "user show": "unknown",
@@ -40,6 +42,9 @@ REFUSED = {
     "user reset": "unknown",
     "project create": "Garden --owner unknown",
     "project members": "nowhere",
+    "member list": "nowhere",
+    "member extend": "tea-garden anne soon",
+    "project join-url": "tea-garden https://app.example.org/",
     "project owner": "nowhere anne",
     "project delete": "nowhere",
     "events": "--type zebra",
@@ -173,7 +178,7 @@ def test_an_id_may_be_cut_as_a_terminal_shows_it(shell):
 @pytest.mark.long
 def test_an_id_that_is_cut_must_not_mean_two(shell, house):
     with house.writing():
-        invites.create(invites.Draft(), invites.SHELL).id = SOME_ID[:-1] + "1"
+        invites.create(drafts.Draft(), drafts.SHELL).id = SOME_ID[:-1] + "1"
     assert shell(f"invite-api invite delete {SOME_ID[:-1]}").returncode == 1
     assert shell(f"invite-api invite delete {SOME_ID}").returncode == 0
 

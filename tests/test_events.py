@@ -20,7 +20,7 @@ from cli import main
 from commands.events import spoken
 from conftest import COMMAND, HASH, Browser, naming, seen
 from models import Event
-from rules import accounts, activity, changing, events, invites, keys, projects, redemption, timeline
+from rules import accounts, activity, changing, drafts, events, invites, keys, projects, redemption, timeline
 from rules.events import Actor
 from rules.timeline import Filter
 from settings import in_force
@@ -71,7 +71,7 @@ def told(house):
         ids |= {"anne": anne.id, "dora": dora.id, "garden": garden.id, "key": keys.create("script").partition("/")[0]}
     with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing():
         given = {"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "uses": "2"}
-        invite = invites.create(invites.read(given), accounts.as_maker(anne), mailed=True)
+        invite = invites.create(drafts.read(given), accounts.as_maker(anne), mailed=True)
         with events.acting(events.person(anne)):
             changing.extend(invite, 2 * clock.WEEK)
             changing.rotate(invite)
@@ -206,7 +206,8 @@ def test_types_are_completed_also_behind_a_comma():
 
     assert completions("inv")[:3] == ["invite", "invite.created", "invite.used"]
     assert completions("invite.used,mem") == [
-        f"invite.used,{each}" for each in ("member", "member.joined", "member.removed")
+        f"invite.used,{each}"
+        for each in ("member", "member.joined", "member.removed", "member.extended", "member.expired")
     ]
 
 
@@ -362,7 +363,7 @@ def test_an_erased_person_is_a_deleted_account_and_who_is_unknown_is_said_to_be(
 
 def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
     with house.writing(), events.acting(Actor("Root", None)):
-        other = invites.create(invites.read({"name": "Erin"}), invites.SHELL)
+        other = invites.create(drafts.read({"name": "Erin"}), drafts.SHELL)
         changing.extend(other, None)
         events.tell("invite.changed", invite_id=other.id, facts={"fields": ["name", "note"]})
         other_id = other.id
@@ -377,7 +378,7 @@ def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
 
 def test_invite_show_says_who_extended_it_until_when(run, told):
     shown = json.loads(run("invite", "show", told["invite"], "--json").stdout)["timeline"]
-    assert [tuple(each) for each in shown] == [("what", "who", "by", "detail", "at", "trouble")] * 6
+    assert [tuple(each) for each in shown] == [("what", "who", "whom", "by", "detail", "at", "trouble")] * 6
     extended, mailed = (next(each for each in shown if each["what"] == what) for what in ("extended", "to be sent"))
     until = clock.iso(datetime.fromisoformat(extended["at"]) + 2 * clock.WEEK)
     assert (extended["who"], extended["detail"]) == ("Anne", f"until {until}")
@@ -439,6 +440,7 @@ def many(house, told):
     return told
 
 
+@pytest.mark.long
 @pytest.mark.sqlite  # counts the instructions of SQLite's machine
 @pytest.mark.parametrize(
     "wanted",

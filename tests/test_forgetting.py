@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 import clock
 from conftest import make_settings, wait_for
 from models import AccessToken, Code, Counter, Invite, Letter, Redemption, Session, User
-from rules import counters, forgetting, invites, outbox, registration, sessions
+from rules import counters, drafts, forgetting, invites, outbox, registration, sessions
 from rules.refusals import RateLimited
 from upkeep import caretaker
 from upkeep.caretaker import Caretaker, forget_some
@@ -44,7 +44,7 @@ def lived_in(house, alice, make_invite, use):
     with house.writing():
         registration.start("new@example.org")
         registration.send_reset("alice@example.org")
-        invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
         counters.count("login", "somebody")
     with house.writing() as unit:
         for each in unit.session.query(Letter):

@@ -12,7 +12,7 @@ import database
 from conftest import HASH, make_settings
 from database.postgresql import Postgresql
 from models import Event, Invite
-from rules import accounts, changing, events, expiry, invites, keys, legacy, projects, redemption, timeline
+from rules import accounts, changing, drafts, events, expiry, invites, keys, legacy, projects, redemption, timeline
 from rules.timeline import Filter
 from settings import in_force
 from upkeep import caretaker, retelling, transfer
@@ -38,13 +38,13 @@ def furnish():
     accounts.set_admin(anne, True)
     garden = projects.create(anne, projects.Plan("Tea Garden"))
     made = [
-        invites.create(invites.read({"project": garden.slug}), accounts.as_maker(anne)),
-        invites.create(invites.read({"email": "erin@example.org"}), accounts.as_maker(bob), mailed=True),
-        invites.create(invites.read({}), invites.by_key(keys.authenticate(keys.create('"laptop\\')))),
-        invites.create(invites.read({"ttl": "1m"}), accounts.as_maker(anne)),
+        invites.create(drafts.read({"project": garden.slug}), accounts.as_maker(anne)),
+        invites.create(drafts.read({"email": "erin@example.org"}), accounts.as_maker(bob), mailed=True),
+        invites.create(drafts.read({}), keys.authenticate(keys.create('"laptop\\')).maker),
+        invites.create(drafts.read({"ttl": "1m"}), accounts.as_maker(anne)),
     ]
     redemption.accept(invites.token(made[0]), bob)
-    legacy.use(legacy.create(invites.SHELL))
+    legacy.use(legacy.create(drafts.SHELL))
     changing.revoke(made[2])
     accounts.disable(bob)
     projects.delete(projects.create(anne, projects.Plan("Shed")).slug)
@@ -60,7 +60,7 @@ def test_what_a_migration_tells_is_what_was_told_when_it_happened(house, setting
     with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing():
         dora = furnish()
         accounts.remove(dora)
-    while caretaker.tell_some(house):
+    while caretaker.end_some(house):
         pass
     with house.writing() as unit:
         live = rows(unit)
@@ -95,7 +95,7 @@ def test_what_a_migration_tells_is_what_was_told_when_it_happened(house, setting
 def test_the_name_of_a_deleted_account_is_erased_from_what_it_did(house, alice, told):
     with house.writing():
         user = accounts.named("alice")
-        invites.create(invites.read({}), accounts.as_maker(user))
+        invites.create(drafts.read({}), accounts.as_maker(user))
         with events.acting(events.person(user)):
             accounts.remove(user)
     assert {who for what, who in told() if what != "user.created"} == {"a deleted account"}
@@ -108,12 +108,12 @@ def test_an_invite_expires_once_however_many_look(house, settings, make_invite, 
 
     def look(_):
         with in_force(settings):
-            return caretaker.tell_some(house)
+            return caretaker.end_some(house)
 
     with time_machine.travel(clock.now() + clock.HOUR, tick=False), ThreadPoolExecutor(4) as many:
         list(many.map(look, range(8)))
         assert told(Filter(types=["invite.expired"])) == [("invite.expired", "invite-api")]
-        assert not caretaker.tell_some(house)
+        assert not caretaker.end_some(house)
 
 
 def test_what_another_caretaker_told_meanwhile_is_not_told_again(house, make_invite, told):
@@ -131,13 +131,13 @@ def test_an_invite_that_is_extended_expires_again(house, make_invite, told):
     token = make_invite(ttl="1m")
     now = clock.now()
     with time_machine.travel(now + clock.HOUR, tick=False):
-        caretaker.tell_some(house)
+        caretaker.end_some(house)
         with house.writing():
             changing.extend(invites.find(token), clock.HOUR)
-        assert not caretaker.tell_some(house)
+        assert not caretaker.end_some(house)
     with time_machine.travel(now + 3 * clock.HOUR, tick=False):
-        assert caretaker.tell_some(house)
-        assert not caretaker.tell_some(house)
+        assert caretaker.end_some(house)
+        assert not caretaker.end_some(house)
     with house.reading():
         whats = [each.what for each in timeline.of_invite(invites.find(token))]
     assert whats == ["made", "expired", "extended", "expired"]
@@ -154,11 +154,11 @@ def test_nothing_that_expires_is_left_out_when_the_clock_was_ahead(house, make_i
                 text("UPDATE invites SET revoked_at = expires_at WHERE expires_at < :at"),
                 {"at": (now + clock.DAY).replace(tzinfo=None)},
             )
-        caretaker.tell_some(house)
+        caretaker.end_some(house)
     with time_machine.travel(now + 3 * clock.HOUR, tick=False):
         with house.writing() as unit:
             unit.session.execute(text("UPDATE invites SET revoked_at = NULL"))
-        caretaker.tell_some(house)
+        caretaker.end_some(house)
     assert len(told(Filter(types=["invite.expired"]))) == 2
 
 
@@ -185,7 +185,7 @@ def test_numbers_go_on_where_they_were_after_a_move(house, settings, make_invite
     transfer.copy(settings, there)
     moved = database.open_database(there)
     with in_force(there), moved.writing():
-        invites.create(invites.read({}), invites.SHELL)
+        invites.create(drafts.read({}), drafts.SHELL)
     with moved.reading() as unit:
         assert unit.session.scalars(select(Event.number).order_by(Event.number)).all() == [1, 2, 3, 4]
     moved.close()

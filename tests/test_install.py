@@ -218,7 +218,7 @@ def test_all_that_runs_is_in_the_wheel_and_nothing_else(wheel):
     call = [require("git", "git"), "ls-files"]
     listed = subprocess.run(call, capture_output=True, text=True, check=True, cwd=HOME).stdout
     runs = {each for each in map(Path, listed.splitlines()) if each.suffix in (".py", ".sql", ".html", ".txt", ".po")}
-    apart = {"tests", "bench", "docs", "requirements.txt"}
+    apart = {"tests", "bench", "docs", "examples", "requirements.txt"}
     runs = {each for each in runs if each.parts[0] not in apart} - {Path("invite_api/wheel.py")}
     assert {Path("invite_api") / each for each in runs if each.parts[0] != "invite_api"} <= packed
     assert {each.parts[0] for each in packed} == {"invite_api"}

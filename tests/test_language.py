@@ -14,7 +14,7 @@ from app import create_app
 from conftest import make_settings, seen
 from delivery import mail
 from models import Letter
-from rules import invites
+from rules import drafts, invites
 from settings import HOME, LANGUAGES, TRANSLATIONS, ConfigError, in_force
 
 pytestmark = pytest.mark.any_database
@@ -93,7 +93,7 @@ def test_what_is_refused_is_said_in_the_readers_language(client, make_invite):
 
 def test_mail_is_in_the_language_of_the_place(tmp_path, house):
     with in_force(make_settings(tmp_path / "instance", LANGUAGE="de", SITE_NAME="Villa")), house.writing() as unit:
-        invites.create(invites.Draft(email="anne@example.org"), invites.SHELL, mailed=True)
+        invites.create(drafts.Draft(email="anne@example.org"), drafts.SHELL, mailed=True)
         unit.session.flush()
         message = mail.compose(unit.session.query(Letter).one())
     assert message["Subject"] == "Deine Einladung zu Villa"

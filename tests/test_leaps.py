@@ -9,7 +9,7 @@ import clock
 from conftest import HASH, make_settings
 from database import session
 from delivery.outbox import deliver_one
-from rules import accounts, counters, invites, outbox, sessions
+from rules import accounts, counters, drafts, invites, outbox, sessions
 from rules.refusals import RateLimited
 from settings import in_force
 
@@ -51,7 +51,7 @@ def test_a_replayed_refresh_token_ends_the_session_also_after_a_leap(house, anne
 def test_a_letter_is_sent_that_was_written_during_a_leap(house, smtp, mailbox, tmp_path):
     with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp)):
         with time_machine.travel(clock.now() + LEAP), house.writing():
-            invites.create(invites.read({"email": "anne@example.org", "ttl": "30d"}), invites.SHELL, mailed=True)
+            invites.create(drafts.read({"email": "anne@example.org", "ttl": "30d"}), drafts.SHELL, mailed=True)
         assert deliver_one(house)
         assert not deliver_one(house)
     assert len(mailbox.mails) == 1

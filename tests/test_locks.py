@@ -12,7 +12,7 @@ import pytest
 
 from conftest import HASH, Browser, Person
 from models import Invite, Member, Project, User
-from rules import accounts, changing, invites, projects, resets
+from rules import accounts, changing, drafts, invites, projects, resets
 from rules.refusals import Refusal
 from settings import in_force
 
@@ -74,7 +74,7 @@ def before_its_end(house, in_a_unit):
 
 
 def create(slug):
-    invites.create(invites.read({"project": slug}), invites.SHELL)
+    invites.create(drafts.read({"project": slug}), drafts.SHELL)
 
 
 def hand_over(slug):
@@ -96,7 +96,7 @@ def found(name):
 def mailed(house, **given):
     """The token of a link that was mailed."""
     with house.writing():
-        return invites.mail_token(invites.create(invites.read(given), invites.SHELL, mailed=True))
+        return invites.mail_token(invites.create(drafts.read(given), drafts.SHELL, mailed=True))
 
 
 def test_a_double_click_on_a_mailed_link_waits_for_no_circle(house, alice, at_once, ask):
@@ -117,7 +117,7 @@ def test_a_project_that_is_deleted_leaves_no_open_invite_to_it(house, alice, cha
     for number in range(ROUNDS):
         with house.writing():
             slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
-            many = [invites.create(invites.read({"project": slug}), invites.SHELL) for _ in range(6)]
+            many = [invites.create(drafts.read({"project": slug}), drafts.SHELL) for _ in range(6)]
             tokens = [invites.token(each) for each in many]
         joining = [Person(house, f"guest{number}-{each}") for each in range(6)]
         done = at_once(
@@ -142,7 +142,7 @@ def test_invites_that_were_prepared_are_not_added_to_a_project_that_is_gone(hous
     with house.writing():
         slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
     with house.reading():
-        prepared = [invites.prepare(invites.read({"project": slug}), invites.SHELL)]
+        prepared = [invites.prepare(drafts.read({"project": slug}), drafts.SHELL)]
     with house.writing():
         projects.delete(slug)
     with pytest.raises(Refusal, match="was deleted"), house.writing():
@@ -167,7 +167,7 @@ def test_managers_of_one_project_invite_and_are_removed(house, alice, charlie, a
             project = projects.find(slug)
             member = projects.find_member(project, accounts.named("charlie"))
             if member is None:
-                token = invites.token(invites.create(invites.read({"project": slug, "role": "admin"}), invites.SHELL))
+                token = invites.token(invites.create(drafts.read({"project": slug, "role": "admin"}), drafts.SHELL))
         if member is None:
             assert ask(charlie, f"/invites/{token}/accept")() == 200
         with house.reading() as unit:
@@ -218,7 +218,7 @@ def test_who_is_deleted_is_made_owner_of_nothing(house, at_once, in_a_unit):
 def test_who_is_made_owner_while_inviting_waits_for_no_circle(house, alice, charlie, at_once, ask, in_a_unit):
     with house.writing():
         slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
-        token = invites.token(invites.create(invites.read({"project": slug, "role": "admin"}), invites.SHELL))
+        token = invites.token(invites.create(drafts.read({"project": slug, "role": "admin"}), drafts.SHELL))
     assert ask(charlie, f"/invites/{token}/accept")() == 200
     for number in range(ROUNDS):
         done = at_once(
@@ -249,11 +249,11 @@ def test_of_two_who_use_one_link_for_a_new_password_the_first_sets_it(house, ali
 def test_two_managers_at_once_make_one_open_invite_for_an_address(house, alice, charlie, ask, before_its_end, stored):
     def invite(name):
         member = projects.of_manager("tea-garden", accounts.named(name))
-        projects.invite(member, invites.Draft(project="tea-garden", email="anne@example.org"))
+        projects.invite(member, drafts.Draft(project="tea-garden", email="anne@example.org"))
 
     with house.writing():
         found("alice")
-        token = invites.token(invites.create(invites.read({"project": "tea-garden", "role": "admin"}), invites.SHELL))
+        token = invites.token(invites.create(drafts.read({"project": "tea-garden", "role": "admin"}), drafts.SHELL))
     assert ask(charlie, f"/invites/{token}/accept")() == 200
     before_its_end(lambda: invite("alice"), lambda: invite("charlie"))
     assert [each.made_by for each in stored()][1:] == ["alice"]
@@ -304,7 +304,7 @@ def test_an_invite_keeps_the_uses_that_are_being_taken(before_its_end, house, ma
         take("anne")
         invite_id = invites.find(token).id
     change = {"max_uses": 1}
-    before_its_end(lambda: take("bob"), lambda: changing.change(invites.held(invite_id), change, invites.SHELL))
+    before_its_end(lambda: take("bob"), lambda: changing.change(invites.held(invite_id), change, drafts.SHELL))
     with house.reading():
         found = invites.find(token)
         assert (found.uses, found.max_uses) == (2, 3)

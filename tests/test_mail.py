@@ -1,5 +1,6 @@
 """Mail, to a real SMTP server: what it says, that it arrives, and that nothing is mailed that is not so."""
 
+import re
 import socket
 import ssl
 import threading
@@ -17,7 +18,7 @@ from conftest import PASSWORD, free_port, make_settings, wait_for
 from delivery import mail
 from delivery.outbox import backoff, deliver_one
 from models import Letter
-from rules import accounts, changing, invites, outbox, projects, timeline
+from rules import accounts, changing, drafts, invites, outbox, projects, redemption, timeline, waiting
 from rules.refusals import InviteExpired, LetterNotFound
 from settings import in_force
 
@@ -59,7 +60,7 @@ def mail_invite(house):
 
     def make(email="dora@example.org", **given):
         with house.writing():
-            made = invites.create(invites.read({"email": email, **given}), invites.SHELL, mailed=True)
+            made = invites.create(drafts.read({"email": email, **given}), drafts.SHELL, mailed=True)
             return invites.token(made)
 
     return make
@@ -119,7 +120,7 @@ def test_accepting_with_the_mailed_link_proves_the_accounts_own_address_and_no_o
 
 def test_an_invite_that_is_not_made_is_not_mailed(house, letters, mail_invite):
     with pytest.raises(ZeroDivisionError), house.writing():
-        invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
         1 / 0  # noqa: B018
     assert letters() == []
 
@@ -473,7 +474,7 @@ def test_to_mail_an_invite_again_never_shortens_its_life(house, mail_invite):
     lives = {}
     for ttl in ("30d", "never", "1d"):
         with house.writing():
-            made = invites.create(invites.read({"email": "eve@example.org", "ttl": ttl}), invites.SHELL, mailed=True)
+            made = invites.create(drafts.read({"email": "eve@example.org", "ttl": ttl}), drafts.SHELL, mailed=True)
             changing.resend(made)
             lives[ttl] = made.expires_at and round((made.expires_at - clock.now()) / clock.DAY)
     assert lives == {"30d": 30, "never": None, "1d": 7}
@@ -540,7 +541,7 @@ def test_an_expired_invite_of_who_is_gone_does_not_come_to_life_again(house, ali
     with house.writing():
         user = accounts.named("alice")
         project = projects.create(user, projects.Plan("Tea"))
-        draft = invites.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
+        draft = drafts.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
         made = projects.invite(projects.of_manager("tea", user), draft)
     with time_machine.travel(clock.now() + clock.DAY), house.writing():
         assert projects.delete(project.slug) == 1
@@ -554,3 +555,104 @@ def knock(port, secretly, host="127.0.0.2"):
         wrap = ssl._create_unverified_context().wrap_socket
         connection = held.enter_context(wrap(plain)) if secretly else plain
         connection.recv(100)
+
+
+@pytest.fixture
+def asked(house, alice, charlie):
+    """Have charlie ask to join alice's project; the token, and the use that waits."""
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        draft = drafts.read({"project": "tea-garden", "approve": True, "uses": 5})
+        token = invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
+
+    def ask():
+        with house.writing():
+            redemption.accept(token, accounts.named("charlie"))
+            (use,) = waiting.of_invite(invites.find(token))
+            return use.id
+
+    return ask
+
+
+OUTCOMES = {
+    "approved": (waiting.approve, "You've joined Tea Garden", "your request was approved: you've joined Tea Garden."),
+    "denied": (
+        waiting.deny,
+        "Your request to join Tea Garden was not approved",
+        "If you think that this is a mistake, ask alice.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_how_an_approval_ended_is_mailed(house, asked, deliver, mailbox, kind):
+    decide, subject, said = OUTCOMES[kind]
+    use = asked()
+    with house.writing():
+        decide(use)
+    assert deliver() == 1
+    (mail,) = mailbox.mails
+    assert (mail["To"], mail["Subject"]) == ("charlie@example.org", subject)
+    for part in ("plain", "html"):
+        assert said in re.sub("<[^>]*>", "", mail.get_body((part,)).get_content())
+    assert ("http" in mail.get_body(("plain",)).get_content()) is (kind == "approved")
+
+
+def test_how_an_approval_ended_is_mailed_in_german(tmp_path, house, asked, smtp, mailbox):
+    for decide in (waiting.deny, waiting.approve):
+        use = asked()
+        with house.writing():
+            decide(use)
+        with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, LANGUAGE="de")):
+            deliver_one(house)
+    said = [each.get_body(("plain",)).get_content() for each in mailbox.mails]
+    assert "deine Anfrage bei Tea Garden wurde abgelehnt" in said[0]
+    assert "deine Anfrage wurde angenommen" in said[1]
+
+
+def _ask_again(_, ask):
+    ask()
+
+
+def _ask_again_and_approve(house, ask):
+    use = ask()
+    with house.writing():
+        waiting.approve(use)
+
+
+def _remove(house, _):
+    with house.writing():
+        owner = projects.of_manager("tea-garden", accounts.named("alice"))
+        (member,) = (each for each in projects.members(owner.project) if each.role == "member")
+        projects.remove(owner, member.id)
+
+
+def _change_address(house, _):
+    with house.writing():
+        user = accounts.named("charlie")
+        user.email = "other@example.org"
+
+
+def _disable(house, _):
+    with house.writing():
+        accounts.disable(accounts.named("charlie"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "then"),
+    [
+        ("approved", _remove),
+        ("approved", _change_address),
+        ("approved", _disable),
+        ("denied", _ask_again),
+        ("denied", _ask_again_and_approve),
+        ("denied", _change_address),
+    ],
+)
+def test_an_outcome_that_holds_no_more_is_not_mailed(house, asked, deliver, mailbox, kind, then):
+    use = asked()
+    with house.writing():
+        OUTCOMES[kind][0](use)
+    then(house, asked)
+    deliver()
+    assert OUTCOMES[kind][1] not in [each["Subject"] for each in mailbox.mails]

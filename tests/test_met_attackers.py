@@ -14,7 +14,7 @@ import database
 from conftest import HASH, PASSWORD, make_settings
 from delivery.outbox import deliver_one
 from models import Invite, Letter, Session
-from rules import accounts, changing, ids, invites, outbox, projects, redemption, registration, resets, sessions
+from rules import accounts, changing, drafts, ids, invites, outbox, projects, redemption, registration, resets, sessions
 from rules.refusals import EmailMismatch, UsernameTaken
 from settings import HOME, in_force, make_private
 
@@ -89,7 +89,7 @@ def test_invitations_keep_nobody_from_a_new_password(house, invite, alice, charl
 def test_codes_and_links_for_a_new_password_are_mailed_before_invitations_that_wait(house, mailbox, charlie):
     with house.writing():
         for each in range(3):
-            invites.create(invites.read({"email": f"guest{each}@example.org"}), invites.SHELL, mailed=True)
+            invites.create(drafts.read({"email": f"guest{each}@example.org"}), drafts.SHELL, mailed=True)
     with house.writing():
         registration.start("dora@example.org")
         registration.send_reset("charlie@example.org")
@@ -133,7 +133,7 @@ def test_a_stranger_does_not_undo_a_confirmed_registration(client, mailbox, hous
 def test_an_address_that_another_account_has_proved_is_a_mismatch(house, client, alice, charlie):
     alice.forget_address()
     with house.writing():
-        made = invites.create(invites.read({"email": "charlie@example.org"}), invites.SHELL, mailed=True)
+        made = invites.create(drafts.read({"email": "charlie@example.org"}), drafts.SHELL, mailed=True)
         token = invites.mail_token(made)
     refused = client.post(f"/invites/{token}/accept", headers=alice.bearer)
     assert (refused.status_code, refused.json["code"]) == (400, "EMAIL_MISMATCH")

@@ -15,7 +15,7 @@ import pytest
 import clock
 from conftest import COMMAND, make_settings, naming
 from programs import require
-from rules import accounts, fields, guests, invites, keys
+from rules import accounts, drafts, fields, guests, invites, keys
 from rules.refusals import Invalid
 from settings import HOME, ConfigError, load_settings
 from settings.readers import smtp_url
@@ -286,8 +286,8 @@ def test_two_people_of_one_name_are_told_apart_in_both_lists(invite_api, house, 
     with house.writing():
         accounts.named("alice").admin_at = clock.now()
         for each in ("smith", "jones"):
-            invites.create(invites.read({"name": "Anne", "email": f"{each}@example.org"}), invites.SHELL)
-        invites.create(invites.read({"name": "Bob"}), invites.SHELL)
+            invites.create(drafts.read({"name": "Anne", "email": f"{each}@example.org"}), drafts.SHELL)
+        invites.create(drafts.read({"name": "Bob"}), drafts.SHELL)
     browser.sign_in("alice")
     shown = [" ".join(re.sub("<[^>]*>", " ", each).split()) for each in browser.client.get("/admin").text.split("<tr>")]
     for each in ("Anne smith@example.org", "Anne jones@example.org", "Bob"):
@@ -416,6 +416,7 @@ def test_a_first_start_that_is_killed_leaves_no_half_of_a_secret(refusing, tmp_p
     assert refusing(NO_LINKS, *SECRET).stdout == found
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refusing, tmp_path, call):

@@ -17,7 +17,7 @@ from delivery import mail
 from delivery.outbox import deliver_one
 from dialects import agentbot, hitkey
 from models import User
-from rules import accounts, fields, invites, listing
+from rules import accounts, drafts, fields, invites, listing
 from rules.refusals import Invalid
 from settings import ConfigError, in_force
 from upkeep import upgrade
@@ -201,7 +201,7 @@ def test_a_name_in_another_script_hides_no_address(house, make_invite):
 def test_people_and_inviters_are_found_in_any_script(house, name, text):
     with house.writing():
         user = accounts.create(accounts.Names("someone", display_name=name))
-        invites.create(invites.read({"note": "x"}), accounts.as_maker(user))
+        invites.create(drafts.read({"note": "x"}), accounts.as_maker(user))
     with house.reading():
         assert [each.display_name for each in accounts.search(text, None, 5)] == [name]
         assert [each.username for each in accounts.search("SOMEONE", None, 5)] == ["someone"]
@@ -248,7 +248,7 @@ def test_names_in_a_postgresql_are_found_once_it_is_upgraded(tmp_path, url):
     house = database.open_database(settings)
     with in_force(settings), house.writing() as unit:
         for each in ("Νίκος", "O’Brien\\' OR", "Bob"):
-            unit.session.add(invites.prepare(invites.Draft(note=each), invites.SHELL))
+            unit.session.add(invites.prepare(drafts.Draft(note=each), drafts.SHELL))
     house.close()
     with database.exclusive(settings) as opened:
         for table, column in (("users", "folded"), ("invites", "folded"), ("invites", "made_by_folded")):

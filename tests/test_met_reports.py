@@ -12,7 +12,7 @@ from conftest import HASH, MAILS, PASSWORD, Browser, Mailbox, led, make_settings
 from delivery import mail
 from delivery.outbox import deliver_one
 from models import Letter
-from rules import accounts, addresses, fields, guests, invites, resets, tokens
+from rules import accounts, addresses, drafts, fields, guests, invites, resets, tokens
 from settings import ConfigError, in_force, load_settings
 from test_connections import listening_on
 from test_mail import postfix
@@ -200,7 +200,7 @@ def deliver(tmp_path, house):
 
     def deliver_by(port, public_url="https://invites.example.org"):
         with house.writing():
-            invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+            invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
         chosen = make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.1:{port}", PUBLIC_URL=public_url)
         with in_force(chosen):
             assert deliver_one(house)
@@ -245,7 +245,7 @@ class SevenBits(Mailbox):
 def test_a_mail_server_that_takes_only_ascii_is_sent_umlauts(tmp_path, house):
     mailbox = SevenBits()
     with house.writing():
-        invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
     with postfix(mailbox) as port:
         url = f"smtp://127.0.0.1:{port}"
         with in_force(make_settings(tmp_path / "instance", SMTP_URL=url, LANGUAGE="de", SITE_NAME="Teegärtchen")):

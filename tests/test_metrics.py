@@ -16,7 +16,7 @@ from app import create_app
 from conftest import HASH, PASSWORD, make_settings
 from models import Invite
 from programs import require
-from rules import accounts, changing, invites, keys
+from rules import accounts, changing, drafts, invites, keys
 from settings import HOME
 
 ALERTS = HOME / "deploy" / "prometheus" / "alerts.yml"
@@ -121,7 +121,7 @@ def test_invites_are_counted_by_what_can_be_done_with_them(house, scrape, make_i
 
 def make_spent(unit):
     """The token of an invite that is used up, made in this unit of work."""
-    token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+    token = invites.token(invites.create(drafts.Draft(), drafts.SHELL))
     accounts.register(token, accounts.Names("frida"), HASH)
     return token
 
@@ -150,8 +150,8 @@ def test_mail_that_waits_is_counted(house, scrape, meddle):
     assert scrape("invite_api_outbox_oldest_seconds") == 0
     with house.writing():
         for name in ("dora", "emil", "frida"):
-            draft = invites.read({"email": f"{name}@example.org"})
-            invites.create(draft, invites.SHELL, mailed=True)
+            draft = drafts.read({"email": f"{name}@example.org"})
+            invites.create(draft, drafts.SHELL, mailed=True)
     meddle("UPDATE outbox SET last_error = 'x', attempts = 1 WHERE recipient LIKE 'dora%'")
     meddle("UPDATE outbox SET due_at = NULL, sent_at = created_at WHERE recipient LIKE 'emil%'")
     with time_machine.travel(clock.now() + clock.HOUR):

@@ -13,7 +13,7 @@ import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
 from models import Code, Moment
-from rules import accounts, invites, keys, presets, projects, resets, tokens
+from rules import accounts, drafts, invites, keys, presets, projects, redemption, resets, tokens, waiting
 from settings import in_force
 from web.map import Work
 
@@ -40,6 +40,8 @@ INSERT INTO invites
            ELSE 'p' || n END, 'member', 'solo', 1, 1, :now,
            'alice', CASE WHEN n % 2 THEN :alice ELSE 'u' || n END FROM numbers;
 INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) SELECT 'r' || n, 'i' || n, 'u' || n, :now FROM numbers;
+INSERT INTO redemptions (id, invite_id, state, since, until, key_id, subject)
+    SELECT 'h' || n, 'i' || n, 'held', :now, :later, 'a-busy-key', 'walter' FROM numbers;
 INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
     SELECT 'o' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, :now, :later FROM numbers;
 INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
@@ -88,7 +90,7 @@ class Crowded:
     def invite(self, **given) -> str:
         """The token of a new invite."""
         with self.house.writing():
-            return invites.token(invites.create(invites.read(given), invites.SHELL))
+            return invites.token(invites.create(drafts.read(given), drafts.SHELL))
 
     def code(self, email: str) -> str:
         """The six digits of the code that was mailed to an address."""
@@ -157,6 +159,18 @@ def accept(crowded):
     return call("bob", f"/invites/{crowded.invite(project='orchard')}/accept")(crowded)
 
 
+def decide_in_project(what):
+    """A call of alice, whose project the orchard is, about a guest who waits for approval."""
+
+    def called(crowded):
+        use = of_use_made(crowded, {"approve": "root", "deny": "frank"}[what])
+        path = f"/projects/orchard/invites/{use.invite_id}/{what}"
+        crowded.begin()
+        return call("alice", path, redemption=use.id)(crowded)
+
+    return called
+
+
 def register_with_invite(crowded):
     body = {"invite_token": crowded.invite(), "email": "carol@example.org", "password": PASSWORD}
     return call(None, "/auth/register/with-invite", **body)(crowded)
@@ -205,7 +219,7 @@ def remove_member(crowded):
     return call("alice", "/projects/orchard/members/n7", "DELETE")(crowded)
 
 
-def form(who, path, made=lambda crowded: {}, **fields):
+def form(who, path, made=lambda crowded: {}, /, **fields):
     """A form of a page, as somebody sends it or, without one, a visitor; `made` are the fields made for it."""
 
     def sent(crowded):
@@ -219,13 +233,31 @@ def form(who, path, made=lambda crowded: {}, **fields):
     return sent
 
 
+def of_use(what, who):
+    """A form of an admin about a use of an invite that waits for approval."""
+
+    def made(crowded):
+        use = of_use_made(crowded, who)
+        return {"path": f"/admin/invites/{use.invite_id}/{what}", "redemption": use.id}
+
+    return form("root", "", made)
+
+
+def of_use_made(crowded, who):
+    """A use of an invite that waits for approval."""
+    with crowded.house.writing():
+        invite = invites.create(drafts.read({"project": "orchard", "approve": True, "uses": 9}), drafts.SHELL)
+        redemption.accept(invites.token(invite), accounts.named(who))
+        return waiting.of_invite(invite)[0]
+
+
 def of_invite(what, **fields):
     """A form of an admin about an invite that was just created."""
 
     def made(crowded):
         with crowded.house.writing():
-            draft = invites.read({"email": "hal@example.org", "project": "orchard"})
-            return {"path": f"/admin/invites/{invites.create(draft, invites.SHELL).id}/{what}"}
+            draft = drafts.read({"email": "hal@example.org", "project": "orchard"})
+            return {"path": f"/admin/invites/{invites.create(draft, drafts.SHELL).id}/{what}"}
 
     return form("root", "", made, **fields)
 
@@ -240,10 +272,41 @@ def of_our_own(path, method="POST", **body):
 
     def made(crowded):
         with crowded.house.writing():
-            invite = invites.create(invites.read({"email": "hugo@example.org"}), invites.SHELL)
+            invite = invites.create(drafts.read({"email": "hugo@example.org"}), drafts.SHELL)
         crowded.begin()
         shown = {"Authorization": f"Bearer {crowded.key}"}
         return crowded.client.open(path.format(id=invite.id), method=method, json=body or None, headers=shown)
+
+    return made
+
+
+def hold(path, method="POST"):
+    """A call about a use of an invite that a program holds, or is about to hold."""
+
+    def made(crowded):
+        body = {"token": crowded.invite(project="orchard"), "subject": "walter"}
+        shown = {"Authorization": f"Bearer {crowded.key}"}
+        if path != "/v1/holds":
+            hold_id = crowded.client.post("/v1/holds", json=body, headers=shown).json["id"]
+            body, asked = None, path.format(id=hold_id)
+        else:
+            asked = path
+        crowded.begin()
+        return crowded.client.open(asked, method=method, json=body, headers=shown)
+
+    return made
+
+
+def decide(what):
+    """A yes or a no to a use that a program's guest waits for."""
+
+    def made(crowded):
+        body = {"token": crowded.invite(approve=True), "subject": "walter", "complete": True}
+        shown = {"Authorization": f"Bearer {crowded.key}"}
+        hold = crowded.client.post("/v1/holds", json=body, headers=shown).json
+        crowded.begin()
+        path = f"/v1/invites/{hold['invite']['id']}/{what}"
+        return crowded.client.post(path, json={"redemption": hold["id"]}, headers=shown)
 
     return made
 
@@ -282,6 +345,7 @@ def some_preset(crowded):
 FORMS = {
     "/code": form(None, "/code", enter_code),
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
+    "/decline": form("frank", "/decline", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/register": form(None, "/register", lambda crowded: {"token": crowded.invite()}, user="nora", password=PASSWORD),
     "/register/start": form(None, "/register/start", email="kim@example.org"),
     "/register/password": form(None, "/register/password", ticket, password=PASSWORD),
@@ -303,6 +367,8 @@ FORMS = {
     "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
     "/admin/invites/<invite_id>/send": of_invite("send"),
     "/admin/invites/<invite_id>/rotate": of_invite("rotate"),
+    "/admin/invites/<invite_id>/approve": of_use("approve", "walter"),
+    "/admin/invites/<invite_id>/deny": of_use("deny", "gina"),
     "/admin/keys": form("root", "/admin/keys", once="once-" * 3, name="new"),
     "/admin/keys/<key_id>/delete": form("root", "", some_key),
     "/admin/presets": form("root", "/admin/presets", preset="choir", plan="gold", project="orchard"),
@@ -314,6 +380,7 @@ FORMS = {
     "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
     "/admin/projects/<slug>/delete": form("root", "/admin/projects/tea-garden-5/delete"),
     "/admin/projects/<slug>/owner": form("root", "/admin/projects/orchard/owner", owner="frank"),
+    "/admin/projects/<slug>/extend": form("root", "/admin/projects/orchard/extend", who="guest8", access="60d"),
 }
 CALLS = {
     "/invites_api": by_key,
@@ -336,11 +403,18 @@ CALLS = {
     "/projects/<slug>/members/<member_id>": remove_member,
     "/projects/<slug>/invites": call("alice", "/projects/orchard/invites", email="gina@example.org"),
     "/projects/<slug>/invites/<invite_id>": call("alice", "/projects/orchard/invites/i7", "DELETE"),
+    "/projects/<slug>/invites/<invite_id>/approve": decide_in_project("approve"),
+    "/projects/<slug>/invites/<invite_id>/deny": decide_in_project("deny"),
     "/v1/invites": of_our_own("/v1/invites", invites=[{"email": "ines@example.org", "mail": True}] * 3),
     "/v1/invites/<invite_id>": of_our_own("/v1/invites/{id}", "PATCH", ttl="2d", note="Hello", max_uses=2),
     "/v1/invites/<invite_id>/revoke": of_our_own("/v1/invites/{id}/revoke"),
     "/v1/invites/<invite_id>/rotate": of_our_own("/v1/invites/{id}/rotate"),
     "/v1/invites/<invite_id>/resend": of_our_own("/v1/invites/{id}/resend"),
+    "/v1/invites/<invite_id>/approve": decide("approve"),
+    "/v1/invites/<invite_id>/deny": decide("deny"),
+    "/v1/holds": hold("/v1/holds"),
+    "/v1/holds/<hold_id>": hold("/v1/holds/{id}", "DELETE"),
+    "/v1/holds/<hold_id>/complete": hold("/v1/holds/{id}/complete"),
     **FORMS,
 }
 PAGES = {

@@ -152,6 +152,7 @@ def test_a_page_links_under_the_path_of_the_public_url(tmp_path, house, make_inv
     links = set(re.findall(r'(?:href|action|src)="([^"]*)"', re.sub(r"[?]v=[0-9a-f]+", "", page)))
     assert {each for each in links if not each.startswith(("#", "data:"))} == {
         "/in/",
+        "/in/decline",
         f"/in/qr?{token}",
         "/in/register",
         f"/in/login?t={token}",

@@ -13,7 +13,7 @@ from sqlalchemy import select
 import clock
 from conftest import Person, led, seen
 from models import Event, Invite, Preset
-from rules import accounts, guests, invites, keys, presets, projects
+from rules import accounts, drafts, guests, invites, keys, presets, projects
 from rules.guests import Batch
 from rules.refusals import Invalid
 
@@ -225,7 +225,7 @@ def test_what_is_wrong_with_name_and_fields_is_said_at_once(house):
 
 
 def test_every_field_of_an_invite_but_its_guests_name_may_stand_in_a_preset():
-    assert set(presets.FIELDS) == set(invites.READERS) - {"name"}
+    assert set(presets.FIELDS) == set(drafts.READERS) - {"name"}
 
 
 @pytest.mark.parametrize(
@@ -323,14 +323,14 @@ def test_what_was_created_once_is_answered_again_without_its_preset(ways, make, 
 def test_the_short_code_of_a_bound_key_is_for_an_invite_by_its_preset_and_lives_a_week(ways, bound, stored):
     assert ways.short_code(bound).status_code == 200
     (invite,) = stored()
-    assert of(invite) == ("gold", 5, invites.SHORT_CODE_TTL)
+    assert of(invite) == ("gold", 5, drafts.SHORT_CODE_TTL)
 
 
 def test_whatever_creates_an_invite_without_asking_for_presets_is_refused_to_a_bound_key(house, bound):
     with house.writing():
-        maker = invites.by_key(keys.authenticate(bound))
+        maker = keys.authenticate(bound).maker
         with pytest.raises(Invalid, match="preset: must be family"):
-            invites.create(invites.Draft(), maker)
+            invites.create(drafts.Draft(), maker)
 
 
 def test_a_row_of_a_guest_list_names_its_own_preset(house, make):
@@ -338,7 +338,7 @@ def test_a_row_of_a_guest_list_names_its_own_preset(house, make):
     make("friends", plan="bronze", note="by the sea")
     rows = guests.read(b"name,Preset,plan\nAnne,family,\nBob,,\nCarl,friends,silver\nDora,nothing,\n")
     with house.reading():
-        batch = Batch({"preset": "friends", "ttl": "3d"}, invites.SHELL)
+        batch = Batch({"preset": "friends", "ttl": "3d"}, drafts.SHELL)
         checked = list(batch.prepare(rows))
     made = [invite and (of(invite), invite.note) for _, invite, _ in checked]
     assert made == [
@@ -353,7 +353,7 @@ def test_a_row_of_a_guest_list_names_its_own_preset(house, make):
 def test_an_invite_that_makes_an_admin_is_for_one_whatever_a_preset_says(house, make):
     make()
     with house.writing(), pytest.raises(Invalid) as refusal:
-        invites.create(presets.draft({"preset": "family"}, invites.SHELL, makes_admin=True), invites.SHELL)
+        invites.create(presets.draft({"preset": "family"}, drafts.SHELL, makes_admin=True), drafts.SHELL)
     assert {each.field for each in refusal.value.problems} == {"uses", "ttl"}
 
 

@@ -9,7 +9,7 @@ import clock
 import database
 from conftest import Person
 from models import Member
-from rules import accounts, invites, projects
+from rules import accounts, drafts, invites, projects
 from rules.refusals import OwnsProjects
 from settings import in_force
 
@@ -285,7 +285,7 @@ def test_an_account_that_joined_meanwhile_is_not_let_in_twice(call, house, alice
     tokens = []
     for _ in range(2):
         with house.writing():
-            tokens.append(invites.token(invites.create(invites.read({"project": "tea-garden"}), invites.SHELL)))
+            tokens.append(invites.token(invites.create(drafts.read({"project": "tea-garden"}), drafts.SHELL)))
     assert call(bob, "POST", f"/invites/{tokens[0]}/accept").status_code == 200
     again = call(bob, "POST", f"/invites/{tokens[1]}/accept")
     assert (again.status_code, again.json["code"]) == (400, "ALREADY_MEMBER")

@@ -22,7 +22,7 @@ from conftest import at_last, make_settings, read_only, smtp_server, wait_for
 from database import schema
 from delivery.outbox import deliver_one
 from programs import missing, require
-from rules import invites
+from rules import drafts, invites
 from settings import in_force
 from web import readiness
 
@@ -255,7 +255,7 @@ class Post:
 
     def write(self, address="dora@example.org"):
         with self.house.writing():
-            invites.create(invites.read({"email": address}), invites.SHELL, mailed=True)
+            invites.create(drafts.read({"email": address}), drafts.SHELL, mailed=True)
 
     def deliver(self):
         while deliver_one(self.house):

@@ -8,16 +8,20 @@ import subprocess
 from contextlib import closing
 
 import pytest
+import time_machine
 
 import clock
 import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
 from database import Unavailable, lock, session
-from models import Code, Invite, Member, User
+from models import Code, Invite, Letter, Member, Redemption, User
 from rules import (
     accounts,
     changing,
+    drafts,
+    expiry,
+    holds,
     invites,
     keys,
     passwords,
@@ -27,6 +31,7 @@ from rules import (
     resets,
     timeline,
     tokens,
+    waiting,
 )
 from rules.refusals import NoCode
 from upkeep import backup, restore
@@ -163,6 +168,101 @@ def test_two_pasts_do_not_count_the_use_of_one_account_twice(copy, put_back, mak
     assert reopened(lambda: list(redemption.miscounted())) == []
 
 
+def lapse(_, hold, __):
+    with time_machine.travel(clock.now() + clock.HOUR, tick=False):
+        expiry.give_back([hold])
+
+
+# What becomes of a hold, and the state that it has then.
+GOES_ON = {
+    "it goes on": (lambda *_: None, "held"),
+    "completed": (lambda _, hold, key_id: holds.complete(hold, key_id), "done"),
+    "taken back": (lambda _, hold, key_id: holds.release(hold, key_id), "released"),
+    "its invite is revoked": (lambda token, *_: changing.revoke(invites.find(token)), "revoked"),
+    "nobody completes it": (lapse, "lapsed"),
+}
+
+
+@pytest.mark.parametrize("begun", ["before the backup", "since the backup"])
+@pytest.mark.parametrize("what", GOES_ON)
+def test_a_use_that_waited_is_after_a_restore_what_it_was(
+    copy, put_back, make_invite, use, key, house, reopened, what, begun
+):
+    """With it is restored that another one of the same guest was taken back, so that both have one name."""
+    token, key_id, (happen, state) = make_invite(uses=3), key.partition("/")[0], GOES_ON[what]
+
+    def look():
+        invite = invites.find(token)
+        rows = [(each.id, each.state, each.until, each.redeemed_at, each.released_at) for each in invite.redemptions]
+        return invite.uses, invite.waiting, invite.lapses_at, sorted(rows)
+
+    def hold():
+        with house.writing():
+            earlier = holds.take(invites.find(token), key_id, holds.Wanted("guest"))
+            holds.release(earlier.id, key_id)
+            return holds.take(invites.find(token), key_id, holds.Wanted("guest")).id
+
+    use(token)
+    held = hold() if begun == "before the backup" else None
+    copy()
+    held = held or hold()
+    with house.writing():
+        happen(token, held, key_id)
+    with house.reading():
+        before = look()
+    assert state in {each[1] for each in before[-1] if each[0] == held}
+    assert set(put_back()) <= {
+        *("invites were used", "invites are held, or a use of them waits,", "uses of invites were given back"),
+        "invites were withdrawn",
+    }
+    assert reopened(look) == before
+    assert reopened(lambda: list(redemption.miscounted())) == []
+
+
+def test_who_waits_for_a_yes_waits_on_after_a_restore(copy, put_back, make_invite, house, alice, reopened):
+    token = make_invite(approve="yes", name="Anne")
+    copy()
+    with house.writing():
+        redemption.accept(token, accounts.named("alice"))
+        use_id = session().query(Redemption).one().id
+    assert [whose for _, whose in put_back()["invites are held, or a use of them waits,"]] == ["Anne"]
+    assert reopened(lambda: waiting.approve(use_id).user.username) == "alice"
+    assert reopened(lambda: invites.find(token).state(clock.now())) == "used"
+
+
+def test_what_waits_for_somebody_whom_the_backup_does_not_know_does_not_wait_on(
+    copy, put_back, make_invite, house, reopened
+):
+    for_guests, for_programs = make_invite(approve="yes"), make_invite()
+    copy()
+    with house.writing():
+        accounts.register(for_guests, accounts.Names("newcomer"), HASH)
+        key_id = keys.create("since").partition("/")[0]
+        holds.take(invites.find(for_programs), key_id, holds.Wanted("guest"))
+    put_back()
+    for token in (for_guests, for_programs):
+        assert reopened(lambda token=token: invites.find(token).uses) == 0
+    assert reopened(lambda: list(redemption.miscounted())) == []
+
+
+def test_what_waits_ends_where_its_invite_was_revoked_in_another_past(
+    copy, put_back, make_invite, house, key, settings, reopened
+):
+    token, key_id = make_invite(uses=3), key.partition("/")[0]
+    first = copy()
+    with house.writing():
+        held = holds.take(invites.find(token), key_id, holds.Wanted("guest")).id
+    later = backup.make(database.files.file_of(settings), first.with_name("later.db"))
+    put_back(reopen=True)
+    reopened(lambda: changing.revoke(invites.find(token)))
+    with restore.prepared(settings, later) as ready:
+        ready.finish()
+    assert ready.notes == []  # the two were compared
+    assert reopened(lambda: (invites.find(token).uses, invites.find(token).lapses_at)) == (0, None)
+    assert reopened(lambda: session().get(Redemption, held).state) == "revoked"
+    assert reopened(lambda: list(redemption.miscounted())) == []
+
+
 def test_what_happened_since_stays_told_and_no_number_is_given_twice(copy, put_back, make_invite, use, reopened):
     use(make_invite())
     copy()
@@ -174,7 +274,7 @@ def test_what_happened_since_stays_told_and_no_number_is_given_twice(copy, put_b
     before = reopened(told)
     put_back()
     assert reopened(told) == before
-    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    reopened(lambda: invites.create(drafts.read({}), drafts.SHELL))
     assert reopened(told)[-1][0] > before[-1][0]
 
 
@@ -186,7 +286,7 @@ def test_a_program_that_follows_is_told_on_where_nothing_is_left_of_the_database
         make_invite()
     ruin(source)
     put_back()
-    reopened(lambda: invites.create(invites.read({}), invites.SHELL))
+    reopened(lambda: invites.create(drafts.read({}), drafts.SHELL))
     assert [each.type for each in reopened(lambda: timeline.oldest(timeline.Filter(), 3))] == ["invite.created"]
 
 
@@ -257,8 +357,6 @@ def test_the_folder_of_a_restored_database_is_private(copy, tmp_path):
 
 
 def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, house, reopened):
-    from models import Letter
-
     copy()
     with house.writing() as unit:
         for each in unit.session.query(Letter):
@@ -362,7 +460,10 @@ def of_no_version(file):
 def with_a_row_that_refers_to_nothing(file):
     backup.sums_of(file).unlink()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("INSERT INTO members VALUES ('m', 'of no project', 'and no user', 'member', '2026-01-01')")
+        other.execute(
+            "INSERT INTO members (id, project_id, user_id, role, joined_at) "
+            "VALUES ('m', 'of no project', 'and no user', 'member', '2026-01-01')"
+        )
     return r"copy\.db: is damaged: members, row 1: refers to a row"
 
 
@@ -539,8 +640,8 @@ def garden(house, alice, charlie, root):
     """A project of alice's, of which charlie is an admin; its slug."""
     with house.writing():
         slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
-        draft = invites.read({"project": slug, "role": "admin"})
-        redemption.accept(invites.token(invites.create(draft, invites.SHELL)), accounts.named("charlie"))
+        draft = drafts.read({"project": slug, "role": "admin"})
+        redemption.accept(invites.token(invites.create(draft, drafts.SHELL)), accounts.named("charlie"))
     return slug
 
 
@@ -553,6 +654,46 @@ def test_a_member_who_was_removed_stays_out(copy, put_back, house, garden, reope
     said = put_back()
     assert [whose for _, whose in said["members were removed from projects"]] == ["charlie@example.org"]
     assert reopened(lambda: projects.find_member(projects.find(garden), accounts.named("charlie"))) is None
+
+
+def test_access_that_was_shortened_stays_so_and_what_was_added_to_it_is_named(
+    copy, put_back, house, garden, settings, reopened
+):
+    def charlie():
+        return projects.find_member(projects.find(garden), accounts.named("charlie"))
+
+    with house.writing():
+        maker = drafts.Maker("charlie", user=accounts.named("charlie"), until=charlie().ends_at)
+        by_charlie = invites.token(invites.create(drafts.read({"project": garden, "ttl": "90d"}), maker))
+    first = copy()
+    with house.writing():
+        projects.extend(charlie(), 60 * clock.DAY)
+    with house.reading():
+        before = charlie().ends_at
+    later = backup.make(database.files.file_of(settings), first.with_name("later.db"))
+    said = put_back()
+    assert [whose for _, whose in said["members got less time"]] == ["charlie@example.org"]
+    assert [id_ for id_, _ in said["invites got less time"]] == [reopened(lambda: invites.find(by_charlie).id)]
+    assert reopened(lambda: (charlie().ends_at, invites.find(by_charlie).expires_at)) == (before, before)
+    reopened(lambda: projects.extend(charlie(), None))
+    with restore.prepared(settings, later) as ready:
+        ready.finish()
+    assert [each.things[0][1] for each in ready.findings if each.heading.startswith("members got more time")] == [
+        "charlie@example.org"
+    ]
+    assert reopened(lambda: charlie().ends_at) == before
+
+
+def test_who_was_mailed_that_an_access_ends_is_not_mailed_again(copy, put_back, house, garden, reopened):
+    with house.writing():
+        member = projects.find_member(projects.find(garden), accounts.named("charlie"))
+        member.joined_at, member.ends_at = clock.now() - 30 * clock.DAY, clock.now() + clock.DAY
+    copy()
+    with house.writing():
+        expiry.warn(expiry.ending())
+        assert session().query(Letter).one().kind == "ending"
+    put_back()
+    assert reopened(expiry.ending) == []
 
 
 def test_a_member_who_is_no_admin_any_more_stays_none(copy, put_back, house, garden, reopened):

@@ -9,7 +9,7 @@ import clock
 import database
 from database.statements import Statement
 from models import ApiKey, Invite, Moment
-from rules import invites, keys, redemption, sessions
+from rules import drafts, invites, keys, redemption, sessions
 
 ALL = Statement(select(Invite.__table__).where(Invite.id == bindparam("id")))
 
@@ -40,7 +40,7 @@ def test_sqlite_is_sent_what_sqlalchemy_would_send(house, name):
 @pytest.mark.parametrize("makes_admin", [True, False])
 def test_a_row_is_read_as_sqlalchemy_reads_it(house, makes_admin):
     with house.writing():
-        invites.create(invites.Draft(ttl=timedelta(hours=1), makes_admin=makes_admin), invites.SHELL)
+        invites.create(drafts.Draft(ttl=timedelta(hours=1), makes_admin=makes_admin), drafts.SHELL)
     with house.reading() as unit:
         read = unit.connection.execute(select(Invite.__table__)).one()
         row = ALL.first(id=read.id)
@@ -63,7 +63,7 @@ def test_a_row_is_written_as_sqlalchemy_writes_it(house):
 
 def test_what_the_session_has_to_write_is_written_before(house):
     with house.writing():
-        invite = invites.create(invites.Draft(), invites.SHELL)
+        invite = invites.create(drafts.Draft(), drafts.SHELL)
         assert ALL.first(id=invite.id)
 
 

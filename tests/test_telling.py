@@ -11,15 +11,19 @@ from sqlalchemy import select
 
 import clock
 from conftest import HASH, MAILS, make_settings
-from models import Event, Invite, Member, User
+from database import session
+from models import Event, Invite, Member, Redemption, User
 from rules import (
     accounts,
     addresses,
     changing,
+    drafts,
     events,
     expiry,
     first_admin,
+    holds,
     invites,
+    joining,
     keys,
     legacy,
     outbox,
@@ -29,9 +33,13 @@ from rules import (
     redemption,
     registration,
     resets,
+    uses,
+    usual,
+    waiting,
 )
 from rules.accounts import Attempt, Names
 from rules.events import Actor
+from rules.holds import Wanted
 from rules.projects import Plan
 from settings import HOME, in_force
 
@@ -57,14 +65,25 @@ class Place:
             accounts.set_admin(anne, True)
             accounts.set_admin(accounts.create(Names("root"), HASH), True)
             garden = projects.create(anne, Plan("Tea Garden"))
-            into = invites.read({"project": "tea-garden", "uses": 9})
+            into = drafts.read({"project": "tea-garden", "uses": 9})
             self.into = invites.token(invites.create(into, accounts.as_maker(anne)))
             redemption.accept(self.into, bob)
-            self.open = invites.token(invites.create(invites.read({}), accounts.as_maker(bob)))
-            self.short = invites.token(invites.create(invites.read({"ttl": "1m"}), invites.SHELL))
-            self.admins = invites.token(invites.create(invites.read({}, makes_admin=True), accounts.as_maker(anne)))
-            self.mailed = invites.token(invites.create(invites.read({"email": NEW}), invites.SHELL, mailed=True))
-            self.code = legacy.create(invites.SHELL)
+            self.open = invites.token(invites.create(drafts.read({}), accounts.as_maker(bob)))
+            self.short = invites.token(invites.create(drafts.read({"ttl": "1m"}), drafts.SHELL))
+            self.admins = invites.token(invites.create(drafts.read({}, makes_admin=True), accounts.as_maker(anne)))
+            self.mailed = invites.token(invites.create(drafts.read({"email": NEW}), drafts.SHELL, mailed=True))
+            self.code = legacy.create(drafts.SHELL)
+            asking = drafts.read({"approve": True, "uses": 9, "email": "@example.org"})
+            self.asking = invites.token(invites.create(asking, drafts.SHELL))
+            redemption.accept(self.asking, accounts.named("unproven@example.org"))
+            self.yes = invites.token(invites.create(drafts.read({"approve": True}), drafts.SHELL))
+            redemption.accept(self.yes, accounts.named("dora"))
+            self.waits = waiting.of_invite(invites.find(self.yes))[0].id
+            self.shared = invites.token(invites.create(drafts.read({"uses": 2}), drafts.SHELL))
+            self.hold = holds.take(invites.find(self.shared), "shop", Wanted("erin")).id  # it has lapsed by now
+            longer = Wanted("finn", lease=2 * clock.HOUR)
+            holds.take(invites.find(self.shared), "shop", longer)
+            self.yes_to_all = invites.token(invites.create(drafts.read({"approve": True, "uses": 9}), drafts.SHELL))
             self.key, _, self.password = keys.create("a key").partition("/")
             self.sent = invites.mail_token(invites.find(self.mailed))
             self.garden = garden.id
@@ -90,6 +109,19 @@ def owner(place: Place) -> Member:
     return projects.of_manager("tea-garden", user("anne"))
 
 
+def use(of: str) -> Redemption:
+    """The first use of the invite with this token that waits, or has lapsed, of which nobody has said so yet."""
+    waits = select(Redemption).where(Redemption.invite_id == invite(of).id, uses.WAITS)
+    return session().scalars(waits.order_by(Redemption.until)).first()
+
+
+def ended(place: Place) -> str:
+    """The id of a membership whose access has ended."""
+    session().get_one(Member, place.member).ends_at = clock.now()
+    session().flush()
+    return place.member
+
+
 def confirmed(name: str) -> Attempt:
     return Attempt("", user(name).id, HASH, verified=True)
 
@@ -104,8 +136,8 @@ def proven(place: Place) -> None:
 
 
 def prepared(place: Place) -> None:
-    drafts = [invites.read({}), invites.read({"email": "erin@example.org"})]
-    invites.add([invites.prepare(each, invites.SHELL, mailed=bool(each.email)) for each in drafts])
+    wanted = [drafts.read({}), drafts.read({"email": "erin@example.org"})]
+    invites.add([invites.prepare(each, drafts.SHELL, mailed=bool(each.email)) for each in wanted])
 
 
 Call = Callable[[Place], object]
@@ -161,12 +193,21 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["user.disabled"],
     ),
     "changing.change": (
-        lambda place: changing.change(invite(place.open), {"ttl": "2d", "note": "new"}, invites.SHELL),
+        lambda place: changing.change(invite(place.open), {"ttl": "2d", "note": "new"}, drafts.SHELL),
         ["invite.extended", "invite.changed"],
     ),
     "changing.change, to what it is": (
-        lambda place: changing.change(invite(place.open), {"name": None, "max_uses": 1}, invites.SHELL),
+        lambda place: changing.change(invite(place.open), {"name": None, "max_uses": 1}, drafts.SHELL),
         [],
+    ),
+    "changing.decline": (lambda place: changing.decline(invite(place.open)), ["invite.declined"]),
+    "changing.revoke, while uses wait": (
+        lambda place: changing.revoke(invite(place.shared)),
+        ["invite.released", "invite.released", "invite.revoked"],
+    ),
+    "changing.change, once a use has lapsed": (
+        lambda place: changing.change(invite(place.shared), {"max_uses": 3}, drafts.SHELL),
+        ["invite.released", "invite.changed"],
     ),
     "changing.extend": (lambda place: changing.extend(invite(place.open), clock.DAY), ["invite.extended"]),
     "changing.resend": (lambda place: changing.resend(invite(place.mailed)), ["invite.extended", "invite.mailed"]),
@@ -192,13 +233,26 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "changing.revoke_admins_by": (lambda _: changing.revoke_admins_by(user("anne")), ["invite.revoked"]),
     "changing.revoke_all_to": (lambda _: changing.revoke_all_to(projects.find("tea-garden")), ["invite.revoked"]),
     "expiry.tell": (twice(lambda place: expiry.tell([invite(place.short).id])), ["invite.expired"]),
+    "expiry.give_back": (
+        twice(lambda place: expiry.give_back([use(place.shared).id])),
+        ["invite.released"],
+    ),
+    "expiry.end": (lambda place: expiry.end([ended(place)]), ["member.expired"]),
     "first_admin.link": (twice(lambda _: first_admin.link()), ["invite.created"]),
-    "invites.create": (lambda _: invites.create(invites.read({}), invites.SHELL), ["invite.created"]),
+    "holds.take": (twice(lambda place: holds.take(invite(place.open), "shop", Wanted("gina"))), ["invite.held"]),
+    "holds.take, and complete": (
+        lambda place: holds.take(invite(place.open), "shop", Wanted("gina", complete=True)),
+        ["invite.used"],
+    ),
+    "holds.complete": (twice(lambda place: holds.complete(place.hold, "shop")), ["invite.used"]),
+    "holds.release": (twice(lambda place: holds.release(place.hold, "shop")), ["invite.released"]),
+    "holds.end_all_of": (twice(lambda _: holds.end_all_of("shop")), ["invite.released", "invite.released"]),
+    "invites.create": (lambda _: invites.create(drafts.read({}), drafts.SHELL), ["invite.created"]),
     "invites.create, mailed": (
-        lambda _: invites.create(invites.read({"email": NEW}), invites.SHELL, mailed=True),
+        lambda _: invites.create(drafts.read({"email": NEW}), drafts.SHELL, mailed=True),
         ["invite.created", "invite.mailed"],
     ),
-    "invites.create_token": (lambda _: invites.create_token(invites.Draft(), invites.SHELL), ["invite.created"]),
+    "invites.create_token": (lambda _: invites.create_token(drafts.Draft(), drafts.SHELL), ["invite.created"]),
     "invites.add": (prepared, ["invite.created", "invite.created", "invite.mailed"]),
     "invites.mail": (lambda place: invites.mail(invite(place.mailed)), ["invite.mailed"]),
     "keys.create": (lambda _: keys.create("new"), ["key.created"]),
@@ -207,7 +261,14 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["key.created"],
     ),
     "keys.delete": (lambda place: keys.delete(place.key), ["key.deleted"]),
-    "legacy.create": (lambda _: legacy.create(invites.SHELL), ["invite.created"]),
+    "joining.give": (lambda place: joining.give(uses.take(place.open), user("dora"), clock.new_id()), ["invite.used"]),
+    "joining.leave_all": (lambda _: joining.leave_all(user("bob")), ["member.removed"]),
+    "joining.leave_all, of one whose access has ended": (
+        lambda place: (ended(place), joining.leave_all(user("bob"))),
+        ["member.expired"],
+    ),
+    "joining.end": (lambda place: joining.end(ended(place)), ["member.expired"]),
+    "legacy.create": (lambda _: legacy.create(drafts.SHELL), ["invite.created"]),
     "legacy.use": (lambda place: legacy.use(place.code), ["invite.used"]),
     "own_account.delete": (
         lambda place: own_account.delete(confirmed("bob"), [place.ids["anne"]]),
@@ -224,7 +285,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["project.created"],
     ),
     "projects.invite": (
-        lambda place: projects.invite(owner(place), invites.read({"project": "tea-garden", "email": NEW})),
+        lambda place: projects.invite(owner(place), drafts.read({"project": "tea-garden", "email": NEW})),
         ["invite.created", "invite.mailed"],
     ),
     "projects.revoke_invite": (
@@ -232,6 +293,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.revoked"],
     ),
     "projects.remove": (lambda place: projects.remove(owner(place), place.member), ["member.removed"]),
+    "projects.extend": (
+        lambda place: projects.extend(session().get_one(Member, place.member), clock.DAY),
+        ["member.extended"],
+    ),
     "projects.hand_over": (lambda _: projects.hand_over("tea-garden", user("bob")), ["project.owner"]),
     "projects.hand_over, to a stranger": (
         lambda _: projects.hand_over("tea-garden", user("dora")),
@@ -244,10 +309,64 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         lambda place: redemption.accept(place.admins, user("dora")),
         ["invite.used", "user.admin"],
     ),
-    "redemption.settle": (lambda place: redemption.settle(redemption.take(place.open), user("dora")), ["invite.used"]),
+    "redemption.accept, twice, of one that needs a yes": (
+        twice(lambda place: redemption.accept(place.yes_to_all, user("bob"))),
+        ["invite.waiting"],
+    ),
+    "redemption.wait_for_proof": (
+        lambda place: redemption.wait_for_proof(uses.hold(invite(place.open)), user("unproven@example.org")),
+        ["invite.waiting"],
+    ),
+    "redemption.settle": (lambda place: redemption.settle(uses.take(place.open), user("dora")), ["invite.used"]),
+    "registration.prove, of what waits": (
+        lambda _: registration.prove(
+            user("unproven@example.org"),
+            registration.create_code("verify", "unproven@example.org", user("unproven@example.org")),
+        ),
+        ["invite.waiting"],  # for a yes
+    ),
     "registration.complete": (completed, ["user.created"]),
     "registration.prove": (proven, ["user.disabled"]),
     "resets.use": (lambda _: resets.use(resets.link(user("bob")).partition("?")[2], HASH), []),
+    "uses.take": (lambda place: uses.take(place.shared), ["invite.released"]),
+    "uses.take_one": (lambda place: uses.take_one(Invite.id == invite(place.shared).id), ["invite.released"]),
+    "uses.lapse": (twice(lambda place: uses.lapse(uses.hold(invite(place.shared)))), ["invite.released"]),
+    "uses.wait": (
+        lambda place: uses.wait(uses.hold(invite(place.open)), "approval", None, user_id=place.ids["bob"]),
+        ["invite.waiting"],
+    ),
+    "uses.redeem": (
+        lambda place: uses.redeem(uses.hold(invite(place.shared)), user_id=place.ids["bob"]),
+        ["invite.released"],
+    ),
+    "uses.go_on": (
+        lambda place: uses.go_on(uses.hold(invite(place.shared)), use(place.shared), "approval", None),
+        ["invite.waiting"],
+    ),
+    "uses.complete": (lambda place: uses.complete(uses.hold(invite(place.yes)), use(place.yes)), []),
+    "uses.give_back": (
+        twice(lambda place: uses.give_back(invite(place.yes), session().get_one(Redemption, place.waits), "released")),
+        ["invite.released"],
+    ),
+    "uses.give_back_all": (
+        twice(lambda place: uses.give_back_all(Redemption.invite_id == invite(place.shared).id, "lapsed")),
+        ["invite.released", "invite.released"],
+    ),
+    "uses.end_all": (lambda place: uses.end_all(Invite.id == invite(place.yes).id), ["invite.released"]),
+    "usual.take": (
+        twice(lambda place: usual.take(place.open, "shop", Wanted("gina"))),
+        ["invite.held"],
+    ),
+    "usual.complete": (
+        lambda place: usual.complete(usual.take(place.open, "shop", Wanted("gina")).id, "shop"),
+        ["invite.held", "invite.used"],
+    ),
+    "waiting.approve": (lambda place: waiting.approve(place.waits), ["invite.approved", "invite.used"]),
+    "waiting.deny": (lambda place: waiting.deny(place.waits), ["invite.denied"]),
+    "waiting.proved": (
+        twice(lambda _: waiting.proved(user("unproven@example.org"), "unproven@example.org")),
+        ["invite.waiting"],
+    ),
 }
 
 
@@ -312,6 +431,8 @@ def test_nothing_that_is_told_opens_a_door_or_names_anybody(house):
                 facts = json.loads(each.facts or "{}")
                 facts.pop("preset", None)  # what the operator calls one, on every command line
                 assert {*facts.pop("fields", ())} <= {*changing.CHANGES}
+                assert {facts.pop("for", None)} <= {None, "proof", "approval"}
+                assert {facts.pop("why", None)} <= {None, *uses.RELEASED}
                 values = [*facts.values()]
                 assert not secret & {*values}
                 assert all(isinstance(value, (int, type(None))) or ID.fullmatch(value) for value in values)

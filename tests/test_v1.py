@@ -10,7 +10,7 @@ import clock
 from app import create_app
 from conftest import PASSWORD, make_settings
 from models import Event, Letter
-from rules import accounts, batches, invites, keys, presets, projects
+from rules import accounts, batches, drafts, invites, keys, presets, projects
 from rules.events import TYPES
 
 NOBODY = "5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"
@@ -75,6 +75,7 @@ def refused(answer, status, code, *fields):
 def test_an_invite_has_what_was_asked_for_its_link_and_its_token(shop, garden):
     asked = {"name": "Anne", "email": "anne@example.org", "project": garden, "role": "member", "plan": "gold"}
     asked |= {"redirect_url": "https://app.example.org/x", "note": "Summer", "max_uses": 5}
+    asked |= {"access": "30d", "data": {"seat": 12, "tags": ["é", None]}, "approve": True}
     made = shop.create(**asked, ttl="3d")
     assert {name: made[name] for name in asked} == asked
     assert (made["state"], made["uses"], made["held"], made["waiting"]) == ("active", 0, 0, [])
@@ -86,6 +87,7 @@ def test_an_invite_has_what_was_asked_for_its_link_and_its_token(shop, garden):
 def test_without_a_body_an_invite_has_the_defaults(shop):
     made = shop.post("/v1/invites").json["invite"]
     assert (made["name"], made["project"], made["plan"], made["max_uses"]) == (None, None, "solo", 1)
+    assert (made["access"], made["data"], made["approve"]) == (None, None, False)
     assert shop.create(name=None, ttl=None)["name"] is None
 
 
@@ -134,6 +136,12 @@ def test_an_admin_alone_may_create_what_makes_an_admin(client, root, shop, facts
         Program(client, root.bearer).post("/v1/invites", {"makes_admin": True, "max_uses": 2, "ttl": "2d"}),
         *(400, "INVALID", "max_uses", "ttl"),
     )
+    refused(
+        Program(client, root.bearer).post(
+            "/v1/invites", {"makes_admin": True, "approve": True, "email": "@example.org"}
+        ),
+        *(400, "INVALID", "approve", "email"),
+    )
     assert facts() == before
 
 
@@ -178,6 +186,21 @@ WRONG = [
     ({"project": "no-such"}, "INVALID", "project"),
     ({"role": "owner"}, "INVALID", "role"),
     ({"plan": {}}, "INVALID", "plan"),
+    ({"access": "30d"}, "INVALID", "access"),
+    ({"access": "soon"}, "INVALID", "access"),
+    ({"access": "0d"}, "INVALID", "access"),
+    ({"access": "3651d"}, "INVALID", "access"),
+    ({"access": ""}, "INVALID", "access"),
+    ({"data": "{}"}, "INVALID", "data"),
+    ({"data": ""}, "INVALID", "data"),
+    ({"data": ["seat", 12]}, "INVALID", "data"),
+    ({"data": {"seat": "é" * 1024}}, "INVALID", "data"),
+    ({"data": {"seat": "\ud800"}}, "INVALID", "data"),
+    ({"approve": "yes"}, "INVALID", "approve"),
+    ({"approve": 1}, "INVALID", "approve"),
+    ({"approve": ""}, "INVALID", "approve"),
+    ({"email": "@"}, "INVALID", "email"),
+    ({"email": "@example.org", "mail": True}, "INVALID", "email"),
     ({"redirect_url": "javascript:alert(1)"}, "INVALID", "redirect_url"),
     ({"note": "x" * 1001}, "INVALID", "note"),
     ({"makes_admin": "yes"}, "INVALID", "makes_admin"),
@@ -405,7 +428,7 @@ def test_a_list_is_filtered_as_that_of_the_command(client, shop, house, garden, 
     used = shop.create(note="Summer")
     use(used["token"])
     with house.writing():
-        invites.create(invites.Draft(), invites.SHELL)
+        invites.create(drafts.Draft(), drafts.SHELL)
     shop.post(f"/v1/invites/{shop.create()['id']}/revoke")
 
     def found(query):
@@ -507,9 +530,12 @@ def told(shop, made):
 def test_what_is_changed_is_changed_and_told(shop, stored):
     made = shop.create(name="Anne", note="Old", max_uses=2)
     path = f"/v1/invites/{made['id']}"
+    assert shop.patch(path, {"data": {"seat": 12}}).json["invite"]["data"] == {"seat": 12}
+    assert told(shop, made) == (["invite.created", "invite.changed"], {"fields": ["data"]})
+    assert shop.patch(path, {"data": None}).json["invite"]["data"] is None
     changed = shop.patch(path, {"name": "Anne-Marie", "note": None, "max_uses": 2}).json["invite"]
     assert (changed["name"], changed["note"], changed["max_uses"]) == ("Anne-Marie", None, 2)
-    assert told(shop, made) == (["invite.created", "invite.changed"], {"fields": ["name", "note"]})
+    assert told(shop, made) == (["invite.created", *["invite.changed"] * 3], {"fields": ["name", "note"]})
     before = clock.now()
     longer = shop.patch(path, {"ttl": "30d"}).json["invite"]
     assert clock.iso(before + 30 * clock.DAY) <= longer["expires_at"] <= clock.iso(clock.now() + 30 * clock.DAY)
@@ -552,6 +578,9 @@ def test_an_admin_alone_lets_an_invite_live_for_ever(client, root, shop, facts):
         ({"name": ""}, "INVALID", "name"),
         ({"name": 5}, "INVALID", "name"),
         ({"note": "x" * 1001}, "INVALID", "note"),
+        ({"data": "{}"}, "INVALID", "data"),
+        ({"data": 5}, "INVALID", "data"),
+        ({"approve": True}, "UNKNOWN_FIELD", "approve"),
         ({"plan": "gold"}, "UNKNOWN_FIELD", "plan"),
         ({"maxuses": 5}, "UNKNOWN_FIELD", "maxuses"),
     ],

@@ -3,7 +3,7 @@
 Each is what happens inside of the unit, with the locks that its guard takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import clock
@@ -11,27 +11,33 @@ from conftest import HASH, PASSWORD
 from database import session
 from delivery import mail
 from delivery import outbox as postman
-from models import AccessToken, Code, Counter, Invite, Letter, Session, User
+from models import AccessToken, Code, Counter, Invite, Letter, Member, Redemption, Session, User
 from rules import (
     accounts,
     batches,
     changing,
+    drafts,
+    expiry,
     forgetting,
+    holds,
     invites,
     keys,
     legacy,
     outbox,
     own_account,
     presets,
+    programs,
     projects,
     redemption,
     registration,
     resets,
     sessions,
     tokens,
+    usual,
+    waiting,
 )
 from rules.accounts import Names
-from rules.invites import Draft
+from rules.drafts import Draft
 
 Unit = Callable[[], object]
 
@@ -42,7 +48,8 @@ class Place:
     """A database with a few rows that all are about.
 
     Anne has created the invites and is an admin of the project, which is Bob's. Carol accepts; Dora claims the address
-    that this proves. Root and Rita are admins of the site.
+    that this proves. Root and Rita are admins of the site. Frank was a member of the project until an hour ago, and
+    waits to be one again.
     """
 
     def __init__(self, house) -> None:
@@ -53,9 +60,11 @@ class Place:
             for name in ("root", "rita"):
                 accounts.set_admin(people[name], True)
             self.project = projects.create(people["bob"], projects.Plan("Orchard")).id
-            joining = invites.create(invites.read({"project": "orchard", "role": "admin"}), invites.SHELL)
+            joining = invites.create(drafts.read({"project": "orchard", "role": "admin"}), drafts.SHELL)
             redemption.accept(invites.token(joining), people["anne"])
-            self.member = projects.find_member(projects.find("orchard"), people["anne"]).id
+            ending = projects.find_member(projects.find("orchard"), people["anne"])
+            ending.joined_at, ending.ends_at = clock.now() - 30 * clock.DAY, clock.now() + clock.DAY
+            self.member = ending.id
             self.ids = {name: each.id for name, each in people.items()}
             self.signed_in = {name: sessions.start(each) for name, each in people.items()}
             self.cookie = sessions.start_in_browser(people["anne"])
@@ -63,8 +72,14 @@ class Place:
             sessions.refresh(self.replayed)
             unit.session.query(Session).update({"rotated_at": None})
             self._invite(people)
-            self._codes(people["dora"])
             self.key, self.other_key = keys.create("one"), keys.create("two")
+            held = invites.find(self.open)
+            self.held = holds.take(held, self.key.partition("/")[0], holds.Wanted("a guest of a program")).id
+            approving = invites.find(invites.create_token(Draft(approve=True, uses=9), drafts.SHELL))
+            asking = holds.Wanted("a guest of a program", complete=True)
+            self.asking = holds.take(approving, self.key.partition("/")[0], asking).id
+            self._wait(people)
+            self._codes(people["dora"])
             presets.create("family", {"plan": "gold", "project": "orchard"})
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
@@ -82,8 +97,42 @@ class Place:
         for number, maker in enumerate((anne, dora, anne, dora, anne, dora)):
             invites.create(Draft(project="orchard"), maker, id_=f"{number * 3}")
         self.by_dora = invites.token(invites.create(Draft(), dora))
-        invites.create(invites.read({}, makes_admin=True), root)
+        invites.create(drafts.read({}, makes_admin=True), root)
         self.short = legacy.create(anne)
+
+    def _wait(self, people) -> None:
+        """Uses that wait for a yes, for a proof and for a program, some of whose leases have ended."""
+        anne, frank = (accounts.as_maker(people[name]) for name in ("anne", "frank"))
+        brief = invites.create(Draft(project="orchard", access=clock.DAY), anne)
+        redemption.accept(invites.token(brief), people["frank"])
+        invites.create(Draft(project="orchard", uses=9), frank, id_="05")
+        ended = session().query(Member).filter_by(user_id=people["frank"].id)
+        ended.update({"ends_at": clock.now() - clock.HOUR})
+        asking, proving = (
+            [invites.create(draft, anne, id_=id_) for id_ in ids]
+            for draft, ids in (
+                (Draft(project="orchard", approve=True, uses=9), ("1", "30")),
+                (Draft(project="orchard", email="@example.org", uses=9), ("2", "31")),
+            )
+        )
+        self.to_ask, self.to_prove = (invites.token(each[1]) for each in (asking, proving))
+        for name in ("frank", "carol"):
+            redemption.accept(invites.token(asking[0]), people[name])
+        redemption.accept(invites.token(proving[0]), people["dora"])
+        session().query(Counter).delete()  # a code may be mailed at once
+        held = [invites.create(Draft(), anne, id_=f"4{number}") for number in range(3)]
+        self.holds = [self._hold(each) for each in (*held, asking[0])]
+        self._lapse(held[:2])
+        self.lapsed = invites.token(held[0])
+        self.asked = session().query(Redemption.id).filter_by(user_id=people["frank"].id, state="approval").scalar()
+
+    def _hold(self, invite: Invite) -> str:
+        return holds.take(invite, self.key.partition("/")[0], holds.Wanted(f"guest of {invite.id}")).id
+
+    def _lapse(self, held: Sequence[Invite]) -> None:
+        past, of = clock.now() - clock.SECOND, [each.id for each in held]
+        session().query(Redemption).filter(Redemption.invite_id.in_(of)).update({"until": past})
+        session().query(Invite).filter(Invite.id.in_(of)).update({"lapses_at": past})
 
     def _codes(self, dora) -> None:
         right = registration.create_code("register", "dora@example.org", None)
@@ -120,17 +169,17 @@ class Place:
         return accounts.Attempt(PASSWORD, self.ids[name], HASH, verified=True)
 
 
-_PEOPLE = ("anne", "bob", "carol", "root", "rita")
+_PEOPLE = ("anne", "bob", "carol", "frank", "root", "rita")
 
 
 def by_calls(place: Place) -> dict[str, Unit]:
     """What calls and visitors' pages do."""
 
-    def by_key() -> invites.Maker:
-        return invites.by_key(keys.authenticate(place.key))
+    def by_key() -> drafts.Maker:
+        return keys.authenticate(place.key).maker
 
     def by_preset() -> str:
-        maker = invites.by_key(keys.authenticate(place.bound_key))
+        maker = keys.authenticate(place.bound_key).maker
         return invites.create_token(presets.draft({}, maker), maker)
 
     def accept(token: str) -> None:
@@ -151,6 +200,11 @@ def by_calls(place: Place) -> dict[str, Unit]:
         maker = by_key()
         changing.change(invites.held(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, maker)
 
+    def hold() -> None:
+        caller = programs.by_key(keys.authenticate(place.key))
+        caller.keep()
+        usual.take(place.open, caller.holder, holds.Wanted("a guest"))
+
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
 
@@ -165,6 +219,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "accept a mailed link": lambda: accept(place.mailed),
         "accept a link": lambda: accept(place.open),
         "accept a mailed link of who claims the address": lambda: accept(place.mailed_by_dora),
+        "decline": lambda: changing.decline(invites.find(place.by_dora)),
         "register": lambda: register(place.mailed, "erin"),
         "register by a link of who claims the address": lambda: register(place.mailed_by_dora, "erin"),
         "try to sign in": lambda: accounts.begin_login("anne", PASSWORD),
@@ -186,12 +241,19 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "revoke, by a program": lambda: (by_key(), changing.revoke(invites.held(place.bound))),
         "rotate, by a program": lambda: (by_key(), changing.rotate(invites.held(place.bound))),
         "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound))),
+        "hold, by a program": hold,
+        "complete a hold, by a program": lambda: usual.complete(place.held, str(by_key().key_id)),
+        "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
+        "approve, by a program": lambda: (by_key(), waiting.approve(place.asking)),
+        "deny, by a program": lambda: (by_key(), waiting.deny(place.asking)),
         "create a project": lambda: projects.create(place.caller("anne").user, projects.Plan("Orchard")),
         "remove a member": lambda: projects.remove(managed("bob"), place.member),
         "invite to a project": lambda: projects.invite(
             managed("anne"), Draft(email="f@example.org", project="orchard")
         ),
         "revoke in a project": lambda: projects.revoke_invite(managed("bob"), place.bound),
+        "approve in a project": lambda: (managed("bob"), waiting.approve(place.asked)),
+        "deny in a project": lambda: (managed("bob"), waiting.deny(place.asked)),
         "rename": lambda: own_account.rename(place.caller("anne").user, "Anne"),
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
         "confirm the own password": lambda: own_account.confirm(place.attempt("anne")),
@@ -200,6 +262,49 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "end other sessions": lambda: sessions.end_others(place.caller("anne")),
         "delete the own account": lambda: own_account.delete(place.attempt("anne"), []),
         "delete an admin's own account": lambda: own_account.delete(place.attempt("root"), [place.ids["rita"]]),
+    }
+
+
+def that_wait(place: Place) -> dict[str, Unit]:
+    """What is done to uses that wait, and to accesses that end."""
+
+    def key() -> str:
+        return keys.authenticate(place.key).id
+
+    def take(token: str, subject: str, complete: bool = False) -> None:
+        key_id = key()
+        holds.take(invites.find(token), key_id, holds.Wanted(subject, complete=complete))
+
+    def accept(token: str, name: str) -> None:
+        redemption.accept(token, place.caller(name).account)
+
+    def register(token: str, *names: str) -> None:
+        sessions.start(accounts.register(token, Names(*names), HASH)[0])
+
+    def extend() -> None:
+        project = projects.held("orchard")
+        projects.extend(projects.find_member(project, place.user("anne")), clock.DAY)
+
+    return {
+        "hold again": lambda: take(invites.token(invites.find_by_id("42")), "guest of 42"),
+        "hold what has lapsed": lambda: take(place.lapsed, "another guest"),
+        "hold and complete": lambda: take(place.open, "a guest", complete=True),
+        "hold and complete, for a yes": lambda: take(place.to_ask, "a guest", complete=True),
+        "complete a hold late": lambda: holds.complete(place.holds[1], key()),
+        "complete a hold, for a yes": lambda: holds.complete(place.holds[3], key()),
+        "release a hold that has lapsed": lambda: holds.release(place.holds[0], key()),
+        "accept what has lapsed": lambda: accept(place.lapsed, "carol"),
+        "accept, and wait for a yes": lambda: accept(place.to_ask, "carol"),
+        "accept, and wait for a proof": lambda: accept(place.to_prove, "dora"),
+        "register, and wait for a yes": lambda: register(place.to_ask, "erin"),
+        "register, and wait for a proof": lambda: register(place.to_prove, "erin", "erin@example.org"),
+        "approve": lambda: waiting.approve(place.asked),
+        "deny": lambda: waiting.deny(place.asked),
+        "decline": lambda: changing.decline(invites.find(place.by_dora)),
+        "revoke what waits": lambda: changing.revoke(invites.find_by_id("1")),
+        "give back what has lapsed": lambda: expiry.give_back(expiry.lapsed()),
+        "end an access": lambda: expiry.end(expiry.ended()),
+        "extend an access": extend,
     }
 
 
@@ -225,14 +330,16 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "own": lambda: projects.create(place.user("anne"), projects.Plan("Orchard")),
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
+        "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
         "delete a project": lambda: projects.delete("orchard"),
     }
-    for name in ("anne", "bob", "carol", "dora"):
+    for name in ("anne", "bob", "carol", "dora", "frank"):
         acts[f"disable {name}"] = lambda name=name: accounts.disable(place.user(name))
-    for name in ("anne", "carol", "dora"):
+    for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
-    about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne", "revoke")
-    on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts}
+    about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
+    others = ("revoke", "extend a member")
+    on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 
 
@@ -246,7 +353,7 @@ def by_others(place: Place) -> dict[str, Unit]:
     def add() -> None:
         project = SimpleNamespace(id=place.project)
         draft = Draft(email="h@example.org", project="orchard")
-        invites.add([invites.prepare(draft, invites.SHELL, mailed=True, project_of=lambda _: project)])
+        invites.add([invites.prepare(draft, drafts.SHELL, mailed=True, project_of=lambda _: project)])
 
     def deliver() -> None:
         if letter := postman.claim():
@@ -259,10 +366,13 @@ def by_others(place: Place) -> dict[str, Unit]:
 
     return {
         "create on a page": create_for_address,
+        "approve, on a page": lambda: (place.admin(), waiting.approve(place.asked)),
+        "deny, on a page": lambda: (place.admin(), waiting.deny(place.asked)),
         "add a list of guests": add,
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
         "retry all mail": outbox.retry,
+        "warn a member": lambda: expiry.warn(expiry.ending()),
         "deliver": deliver,
         "forget": forget,
     }
@@ -284,4 +394,4 @@ def refused(place: Place) -> dict[str, Unit]:
 
 def all_of(place: Place) -> dict[str, Unit]:
     """All of them, by name."""
-    return {**by_calls(place), **by_admins(place), **by_others(place), **refused(place)}
+    return {**by_calls(place), **that_wait(place), **by_admins(place), **by_others(place), **refused(place)}

@@ -1,4 +1,4 @@
-"""Tells that invites expired, and deletes what is over, a few rows at a time, while the server runs."""
+"""Tells that invites expired, ends what is over and deletes it, a few rows at a time, while the server runs."""
 
 from database import Database, session
 from database.background import BackgroundThread
@@ -21,20 +21,30 @@ class Caretaker(BackgroundThread):
     def work(self) -> bool:
         """Do some of what there is to do; returns whether there was any."""
         with in_force(self._settings):
-            return tell_some(self._database) or forget_some(self._database)
+            return end_some(self._database) or forget_some(self._database)
 
 
-def tell_some(database: Database) -> bool:
-    """Tell of some invites that they expired; returns whether there were any.
+def end_some(database: Database) -> bool:
+    """Tell of some invites that they expired, give back uses that lapsed, end memberships, warn members before theirs.
+
+    Returns whether there was anything to do.
 
     They are searched for in a unit that only reads, so that writers do not wait for the search.
     """
-    with database.reading():
-        found = expiry.untold()
-    if found:
-        with database.writing():
-            expiry.tell(found)
-    return bool(found)
+    did = False
+    for search, act in (
+        (expiry.untold, expiry.tell),
+        (expiry.lapsed, expiry.give_back),
+        (expiry.ended, expiry.end),
+        (expiry.ending, expiry.warn),
+    ):
+        with database.reading():
+            found = search()
+        if found:
+            did = True
+            with database.writing():
+                act(found)
+    return did
 
 
 def forget_some(database: Database) -> bool:

@@ -35,7 +35,7 @@ _KNOWN = (
     "'{\"key\":\"' || replace(replace(id, '\\', '\\\\'), '\"', '\\\"') || '\"}', "
     "id FROM api_keys",
     "SELECT created_at, 'invite.created', maker, made_by_id, id, project_id, NULL, NULL, id FROM made",
-    "SELECT outbox.created_at, 'invite.mailed', maker, made_by_id, made.id, project_id, NULL, "
+    "SELECT outbox.created_at, 'invite.mailed', maker, made_by_id, made.id, made.project_id, NULL, "
     "'{\"letter\":\"' || outbox.id || '\"}', outbox.id FROM outbox JOIN made ON made.id = invite_id "
     "WHERE kind = 'invite'",
     "SELECT redeemed_at, 'invite.used', coalesce(called, 'a guest'), user_id, invite_id, project_id, user_id, "

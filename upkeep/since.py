@@ -1,9 +1,9 @@
 """What happened since a backup was made, found by comparing the backup with the present database.
 
-What was closed since is carried over into the backup, so that a restore does not open it again: uses of
-invites, revoked invites, links that were replaced, passwords that were changed, accounts that were
-disabled, admins and members who are none any more, deleted projects; and the record of what happened. What
-cannot be carried over is listed.
+What was closed since is carried over into the backup, so that a restore does not open it again: uses of invites,
+whether they are done, wait or were given back, revoked invites, links that were replaced, passwords that were changed,
+accounts that were disabled, admins and members who are none any more, access that was shortened, deleted projects; and
+the record of what happened. What cannot be carried over is listed.
 """
 
 import sqlite3
@@ -39,6 +39,13 @@ _LOST = (
         "AND user_id NOT IN (SELECT user_id FROM members WHERE role = 'owner' AND project_id = now.project_id)",
     ),
     (
+        "members got more time since the backup, and will have what they had; invite-api member extend prolongs it",
+        "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN members AS before USING (id) "
+        "JOIN users ON users.id = now.user_id "
+        "WHERE now.role <> 'owner' AND before.ends_at IS NOT NULL "
+        "AND (now.ends_at IS NULL OR now.ends_at > before.ends_at)",
+    ),
+    (
         "accounts became admins of the site since the backup, and will be none",
         "SELECT now.id, coalesce(now.email, now.username) FROM present.users AS now JOIN users ON users.id = now.id "
         "WHERE now.admin_at IS NOT NULL AND users.admin_at IS NULL",
@@ -53,6 +60,13 @@ _SHUT = (
         "invites were withdrawn since the backup, and stay so",
         "UPDATE invites SET revoked_at = (SELECT revoked_at FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE revoked_at IS NULL AND id IN (SELECT id FROM present.invites WHERE revoked_at IS NOT NULL) "
+        "RETURNING id, coalesce(email, name)",
+    ),
+    (
+        "invites got less time since the backup, and have that",
+        "UPDATE invites SET expires_at = (SELECT expires_at FROM present.invites AS now WHERE now.id = invites.id) "
+        "WHERE EXISTS (SELECT 1 FROM present.invites AS now WHERE now.id = invites.id "
+        "AND (invites.expires_at IS NULL AND now.expires_at IS NOT NULL OR now.expires_at < invites.expires_at)) "
         "RETURNING id, coalesce(email, name)",
     ),
     (
@@ -101,10 +115,64 @@ _SHUT = (
         "AND id IN (SELECT id FROM present.members WHERE role = 'member') "
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
     ),
+    (
+        "members got less time since the backup, and have that",
+        "UPDATE members SET ends_at = (SELECT ends_at FROM present.members AS now WHERE now.id = members.id) "
+        "WHERE role <> 'owner' AND EXISTS (SELECT 1 FROM present.members AS now WHERE now.id = members.id "
+        "AND (members.ends_at IS NULL AND now.ends_at IS NOT NULL OR now.ends_at < members.ends_at)) "
+        "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
+    ),
 )
-_USES = (
-    "SELECT id, invite_id, user_id, redeemed_at FROM present.redemptions AS now "
-    "WHERE id NOT IN (SELECT id FROM redemptions) AND invite_id IN (SELECT id FROM invites) ORDER BY redeemed_at, rowid"
+# The uses that are not in the backup, or have gone on since, and what it says of them. What waits for a program or
+# a person that the backup does not know is left out: nobody could complete it.
+_USES = """
+SELECT now.id, now.invite_id, (SELECT id FROM users WHERE id = now.user_id) AS user_id, now.state, now.redeemed_at,
+    now.released_at, now.since, now.until, now.key_id, now.subject, before.state AS before
+FROM present.redemptions AS now LEFT JOIN redemptions AS before USING (id)
+WHERE now.invite_id IN (SELECT id FROM invites)
+AND (before.id IS NULL OR before.state IN ('held', 'proof', 'approval', 'lapsed')
+    AND (before.state, before.until) IS NOT (now.state, now.until))
+AND (now.redeemed_at IS NOT NULL OR now.released_at IS NOT NULL OR (
+    (now.user_id IS NULL OR now.user_id IN (SELECT id FROM users))
+    AND (now.state <> 'held' OR now.key_id IN (SELECT id FROM api_keys))))
+ORDER BY now.released_at IS NULL, before.state IS NULL OR before.state = 'lapsed', now.redeemed_at IS NULL,
+    coalesce(now.redeemed_at, now.since), now.rowid
+"""
+_TAKE = """
+UPDATE invites SET uses = uses + :uses, waiting = waiting + :waiting WHERE id = :invite_id
+AND uses + :uses <= max_uses AND NOT EXISTS (
+    SELECT 1 FROM redemptions AS other WHERE other.invite_id = invites.id AND other.id <> :id AND (
+        other.released_at IS NULL AND :released_at IS NULL AND other.user_id = :user_id
+        OR (other.key_id, other.subject) = (:key_id, :subject)
+        AND other.state NOT IN ('released', 'denied', 'revoked') AND :state NOT IN ('released', 'denied', 'revoked')))
+RETURNING id, coalesce(email, name)
+"""
+_USE = """
+INSERT INTO redemptions (id, invite_id, user_id, state, redeemed_at, released_at, since, until, key_id, subject)
+VALUES (:id, :invite_id, :user_id, :state, :redeemed_at, :released_at, :since, :until, :key_id, :subject)
+ON CONFLICT (id) DO UPDATE SET (state, redeemed_at, released_at, since, until)
+    = (excluded.state, excluded.redeemed_at, excluded.released_at, excluded.since, excluded.until)
+"""
+_LAPSES = """
+UPDATE invites SET lapses_at = (SELECT min(until) FROM redemptions
+    WHERE invite_id = invites.id AND redeemed_at IS NULL AND released_at IS NULL) WHERE id = ?
+"""
+# What waits of an invite that is revoked, as the present database did not know it.
+_ENDED = (
+    "UPDATE redemptions SET state = 'revoked', released_at = "
+    "(SELECT revoked_at FROM invites WHERE invites.id = invite_id) WHERE redeemed_at IS NULL AND released_at IS NULL "
+    "AND invite_id IN (SELECT id FROM invites WHERE revoked_at IS NOT NULL AND waiting > 0)",
+    "UPDATE invites SET uses = uses - waiting, waiting = 0, lapses_at = NULL "
+    "WHERE revoked_at IS NOT NULL AND waiting > 0",
+)
+_DONE = "invites were used since the backup, and stay so"
+_WAITING = "invites are held, or a use of them waits, since the backup, and that goes on"
+_GIVEN_BACK = "uses of invites were given back since the backup, and stay so"
+# So that whoever was mailed that an access ends is not mailed again.
+_WARNED = (
+    "UPDATE members SET warned_at = (SELECT warned_at FROM present.members AS now WHERE now.id = members.id) "
+    "WHERE warned_at IS NULL AND EXISTS (SELECT 1 FROM present.members AS now "
+    "WHERE now.id = members.id AND now.warned_at IS NOT NULL AND now.ends_at = members.ends_at)"
 )
 # So that mail which was sent since the backup is not sent again.
 _SENT = (
@@ -145,8 +213,10 @@ def carry_over(connection: sqlite3.Connection, present: Path, reopen: bool) -> l
         if not is_new(connection):
             found.append(finding(connection, *_BACK))
         if not reopen:
-            found += [carry_uses_over(connection), *(finding(connection, *each) for each in _SHUT)]
-        for each in (_SENT, *_TOLD):
+            found += [*carry_uses_over(connection), *(finding(connection, *each) for each in _SHUT)]
+            for each in _ENDED:
+                connection.execute(each)
+        for each in (_WARNED, _SENT, *_TOLD):
             connection.execute(each)
         connection.execute("COMMIT")
     finally:
@@ -167,24 +237,29 @@ def is_new(connection: sqlite3.Connection) -> bool:
     return not any(connection.execute(any_of.format(table)).fetchone()[0] for table in ("invites", "users", "api_keys"))
 
 
-def carry_uses_over(connection: sqlite3.Connection) -> Finding:
-    """Carry over each use since the backup, as far as its invite has one left; returns the invites.
+def carry_uses_over(connection: sqlite3.Connection) -> list[Finding]:
+    """Carry over what became of each use since the backup, as far as its invite has one left; returns the invites.
 
     The account that used it is kept if it is in the backup.
     """
-    used: dict[str, str | None] = {}
-    for use in connection.execute(_USES).fetchall():
-        taken = connection.execute(
-            "UPDATE invites SET uses = uses + 1 WHERE id = ? AND uses < max_uses "
-            "AND NOT EXISTS (SELECT 1 FROM redemptions WHERE invite_id = invites.id AND user_id = ?) "
-            "RETURNING id, coalesce(email, name)",
-            use[1:3],
-        ).fetchone()
+    found: dict[str, dict[str, str | None]] = {each: {} for each in (_DONE, _WAITING, _GIVEN_BACK)}
+    cursor = connection.execute(_USES)
+    names = [each[0] for each in cursor.description]
+    for row in cursor.fetchall():
+        use = dict(zip(names, row, strict=True))
+        took, waited = _counted(use["before"])
+        takes, waits = _counted(use["state"])
+        taken = connection.execute(_TAKE, {**use, "uses": takes - took, "waiting": waits - waited}).fetchone()
         if taken:
-            connection.execute(
-                "INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) "
-                "VALUES (?, ?, (SELECT id FROM users WHERE id = ?), ?)",
-                use,
-            )
-            used[taken[0]] = taken[1]
-    return Finding("invites were used since the backup, and stay so", list(used.items()))
+            connection.execute(_USE, use)
+            heading = _WAITING if waits else _DONE if takes else _GIVEN_BACK
+            if takes or took:
+                found[heading][taken[0]] = taken[1]
+            connection.execute(_LAPSES, taken[:1])
+    return [Finding(heading, list(invites.items())) for heading, invites in found.items()]
+
+
+def _counted(state: str | None) -> tuple[int, int]:
+    """How often a use in this state, or none, stands in the count of its invite, and of what waits of it."""
+    waits = state in ("held", "proof", "approval")
+    return int(waits or state == "done"), int(waits)

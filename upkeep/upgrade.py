@@ -5,7 +5,7 @@ from pathlib import Path
 
 from database import ExclusiveDatabase, Unavailable, schema
 from settings import HOME
-from upkeep import folding, retelling
+from upkeep import folding, naming, retelling
 
 FOLDER = HOME / "migrations"
 
@@ -13,6 +13,7 @@ FOLDER = HOME / "migrations"
 AFTERWARDS: Mapping[str, Callable[[ExclusiveDatabase], None]] = {
     "0002_search_in_any_script": folding.fold,
     "0004_events_and_presets": retelling.retell,
+    "0005_uses_that_wait": naming.name,
 }
 
 

@@ -30,6 +30,8 @@ WHO: Mapping[Callable[[], Any], Who] = {
     guards.api_key: Who("a program with an API key", (KEY, KEY_IN_QUERY), (refusals.KeyRefused, refusals.ScopeMissing)),
     guards.creator: Who("a program with an API key that may create, or an admin of the site", _PROGRAM, _NO_PROGRAM),
     guards.reader: Who("a program with an API key that may read, or an admin of the site", _PROGRAM, _NO_PROGRAM),
+    guards.redeemer: Who("a program with an API key that may redeem, or an admin of the site", _PROGRAM, _NO_PROGRAM),
+    guards.manager: Who("a program with an API key that may manage, or an admin of the site", _PROGRAM, _NO_PROGRAM),
     guards.changer: Who(
         "a program with an API key that may create, for its own invites, or manage, or an admin of the site",
         _PROGRAM,

@@ -96,11 +96,12 @@ def fed(view: View, is_strict: bool = False) -> View:
     sources = {name: SOURCES[name](shape) for name, shape in taken.items()}
     takes_caller = "caller" in get_annotations(view)
     is_once = creates_once(view)
-    members, parameters = ([*getattr(taken.get(name), "__annotations__", ())] for name in ("given", "query"))
+    body, given, parameters = (getattr(taken.get(name), "__annotations__", {}) for name in ("body", "given", "query"))
+    members = [*body, *given]
 
     def called(caller: Any, **path: str) -> Any:
         if is_strict:
-            requests.refuse_unknown(members, parameters)
+            requests.refuse_unknown(members, [*parameters])
         given = {name: read() for name, read in sources.items()}
         if is_once:
             given["once"] = requests.once(caller.identity, {**given, **path})

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from flask import g, request
 
-from rules import accounts, events, invites, keys, programs, sessions
-from rules.invites import Maker
+from rules import accounts, events, keys, programs, sessions
+from rules.drafts import Maker
 from rules.keys import VerifiedKey
 from rules.programs import Program
 from rules.refusals import CrossSite, Forbidden, KeyRefused, NotSignedIn, ScopeMissing, UserNotFound
@@ -45,7 +45,7 @@ def api_key() -> Maker:
     """
     key = _shown_key()
     key.refuse_without("create")
-    return invites.by_key(key)
+    return key.maker
 
 
 def _shown_key() -> VerifiedKey:
@@ -104,7 +104,7 @@ def key_or_admin() -> Maker:
 
 def any_key_or_admin() -> Maker:
     """A program with an API key, whatever it may do, or an admin of the site."""
-    return _key_or_admin(lambda: invites.by_key(_shown_key()))
+    return _key_or_admin(lambda: _shown_key().maker)
 
 
 def _key_or_admin(by_key: Callable[[], Maker]) -> Maker:
@@ -125,6 +125,16 @@ def creator() -> Program:
 def reader() -> Program:
     """A program with an API key that may read, or an admin of the site; by the Authorization header alone."""
     return _program("read")
+
+
+def redeemer() -> Program:
+    """A program with an API key that may redeem, or an admin of the site; by the Authorization header alone."""
+    return _program("redeem")
+
+
+def manager() -> Program:
+    """A program with an API key that may manage, or an admin of the site; by the Authorization header alone."""
+    return _program("manage")
 
 
 def changer() -> Program:

@@ -34,6 +34,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 TITLES = {
     "v1": "v1",
+    "holds": "Holds",
     "prosody": "Prosody",
     "agentbot": "Agentbot",
     "hitkey": "HitKey",
@@ -54,6 +55,7 @@ _SHOWN = {"key": "ID/SECRET", "token": "ACCESS_TOKEN"}
 # Refusals that carry facts, as they may look.
 _SAMPLES: Mapping[type[Refusal], Refusal] = {
     refusals.InviteExpired: refusals.InviteExpired(datetime(2026, 3, 25, 21, tzinfo=UTC)),
+    refusals.InviteHeld: refusals.InviteHeld(datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.RateLimited: refusals.RateLimited(30),
 }
 _AGAIN = {"Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "string"}}}
@@ -224,7 +226,7 @@ class Operation:
         noted = contract.refused_by(self.row.view).values()
         shape = next((each.shape for each in noted if each.shape), errors.ErrorBody)
         valid = {"valid": False} if "valid" in shape.__annotations__ else {}
-        header = _HEADERS.get(status, {})
+        header = _AGAIN if refusals.InviteHeld.code in by_code else _HEADERS.get(status, {})
         examples = {code: {"value": {**valid, **errors.body(error)}} for code, error in by_code.items()}
         content = {JSON: {"schema": self.schemas.of(shape), "examples": examples}}
         return {"description": _phrase(status), **({"headers": header} if header else {}), "content": content}

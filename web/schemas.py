@@ -40,7 +40,7 @@ class Schemas:
         return members
 
     def example(self, schema: Object, sparse: bool = False) -> Any:
-        """What it may look like; if `sparse`, with no more members than are needed, but one."""
+        """What it may look like; if `sparse`, with no more members than are needed, and the first."""
         schema = self.whole(schema)
         if "examples" in schema:
             return schema["examples"][0]
@@ -52,7 +52,7 @@ class Schemas:
             return [] if schema.get("maxItems") == 0 else [self.example(schema["items"])]
         if schema.get("type") == "object":
             members = schema.get("properties", {})
-            names = (schema.get("required") or list(members)[:1]) if sparse else members
+            names = {*schema.get("required", ()), *list(members)[:1]} if sparse else members
             return {name: self.example(members[name]) for name in members if name in names}
         return {"boolean": True, "integer": 1, "null": None}.get(schema.get("type", ""), "…")
 

@@ -104,6 +104,7 @@ class ListedInvite(TypedDict):
     usedAt: NotRequired[Moment]
     revokedAt: NotRequired[Moment]
     userId: NotRequired[Id]
+    held: NotRequired[Annotated[int, Meta(examples=[1], description="How many of its uses programs hold, if any.")]]
     legacyCode: NotRequired[AnyCode]
 
 

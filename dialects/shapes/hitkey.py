@@ -11,6 +11,7 @@ from dialects.shapes.values import (
     DisplayName,
     Email,
     Id,
+    Invited,
     InviteRole,
     Link,
     Message,
@@ -115,7 +116,7 @@ class Invitation(TypedDict):
     """What anyone with the link may know."""
 
     id: Id
-    email: Email | None
+    email: Invited | None
     role: InviteRole
     project: InProject | None
     invitedBy: Inviter
@@ -128,6 +129,22 @@ class Joined(TypedDict):
 
     project_slug: Slug | None
     redirect_url: RedirectUrl | None
+
+
+WaitingFor = Annotated[
+    str,
+    one_of("approval", "proof"),
+    Meta(description="`approval`: somebody has to say yes. `proof`: the address of the account has to be proved."),
+]
+
+
+class Waits(TypedDict):
+    """A use that waits: until then the account has nothing of what the invite gives."""
+
+    project_slug: Annotated[str | None, Meta(description="Null while the use waits.")]
+    redirect_url: Annotated[str | None, Meta(description="Null while the use waits.")]
+    state: Literal["waiting"]
+    waiting_for: WaitingFor
 
 
 class Person(TypedDict):
@@ -154,7 +171,10 @@ class SignIn(TokenPair):
 
 
 class JoinedSignIn(SignIn, Joined):
-    """The tokens of a user who has signed in, and where the invite has led to."""
+    """The tokens of a user who has signed in, and where the invite has led to; the last two only if the use waits."""
+
+    state: NotRequired[Literal["waiting"]]
+    waiting_for: NotRequired[WaitingFor]
 
 
 class FirstSignIn(SignIn):
@@ -233,13 +253,14 @@ class ProjectMember(TypedDict):
     user: MemberAccount
     permissions: Annotated[list[str], Meta(max_length=0, description="Always empty.")]
     created_at: Moment
+    ends_at: Annotated[Moment | None, Meta(description="When the access to the project ends.")]
 
 
 class OpenInvite(TypedDict):
     """An invite to a project."""
 
     id: Id
-    email: Email | None
+    email: Invited | None
     role: InviteRole
     redirect_url: RedirectUrl | None
     expiresAt: Moment | None
@@ -252,7 +273,23 @@ class SentInvite(OpenInvite):
     inviteUrl: NotRequired[Link]
 
 
+class Waiting(TypedDict):
+    """A guest who waits: for `approval`, or for the `proof` of their own address."""
+
+    redemption: Id
+    who: Annotated[str, Meta(examples=["Bob"])]
+    waiting_for: Annotated[str, one_of("approval", "proof")]
+    since: Moment
+
+
 class StatedInvite(OpenInvite):
-    """An invite to a project, with its state."""
+    """An invite to a project, with its state and the guests who wait."""
 
     status: Annotated[str, one_of("active", "used", "expired", "revoked")]
+    waiting: list[Waiting]
+
+
+class Decided(TypedDict):
+    """Who is meant, of those who wait."""
+
+    redemption: Id

@@ -1,6 +1,6 @@
 """The forms that programs send as well, as types."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from msgspec import Meta
 
@@ -12,4 +12,7 @@ class RegistrationForm(TypedDict):
 
     user: Annotated[str, Meta(examples=["anne"], description="The user name.")]
     password: Annotated[str, Meta(examples=["correct horse battery"])]
+    email: NotRequired[
+        Annotated[str, Meta(examples=["anne@example.org"], description="Needed where the invite is for a domain.")]
+    ]
     token: Annotated[str, Meta(examples=[TOKEN], description="The invite's. It may be the query instead.")]

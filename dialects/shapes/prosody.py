@@ -4,8 +4,8 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import Email, InviteRole, Name, Plan, Preset, RedirectUrl
-from rules.invites import MOST_USES
+from dialects.shapes.values import Approve, Invited, InviteRole, Name, Plan, Preset, RedirectUrl, Stay
+from rules.drafts import MOST_USES
 
 
 class Redirecting(TypedDict):
@@ -18,11 +18,17 @@ class InviteParameters(TypedDict, total=False):
     """What an invite is to be. Everything has a default."""
 
     name: Name
-    email: Annotated[Email, Meta(description="Only who has this address may use the invite.")]
+    email: Annotated[Invited, Meta(description="Only who has this address, or one at `@example.org`, may use it.")]
     uses: Annotated[int, Meta(examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")]
     ttl: Annotated[str, Meta(examples=["3d"], description="How long it is valid: 3d, 12h, or seconds.")]
     project: Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project that one joins.")]
     role: InviteRole
+    access: Stay
+    approve: Approve
+    data: Annotated[
+        str,
+        Meta(examples=['{"seat": 12}'], description="A JSON object for the operator's programs, as text or as JSON."),
+    ]
     plan: Plan
     preset: Preset
     redirect_url: RedirectUrl

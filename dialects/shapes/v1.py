@@ -5,8 +5,10 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from dialects.shapes.values import (
-    Email,
+    Approve,
+    Data,
     Id,
+    Invited,
     InviteRole,
     Link,
     Moment,
@@ -15,12 +17,13 @@ from dialects.shapes.values import (
     Preset,
     RedirectUrl,
     Slug,
+    Stay,
     Token,
     one_of,
 )
 from rules.batches import MOST
+from rules.drafts import MOST_USES
 from rules.events import TYPES
-from rules.invites import MOST_USES
 
 State = Annotated[
     str,
@@ -45,10 +48,13 @@ class InviteDraft(TypedDict, total=False):
     """What an invite is to be. Everything has a default."""
 
     name: Name
-    email: Annotated[Email, Meta(description="Only who has this address may use the invite.")]
+    email: Annotated[Invited, Meta(description="Only who has this address, or one at `@example.org`, may use it.")]
     project: Slug
     role: InviteRole
+    access: Stay
     plan: Plan
+    data: Data
+    approve: Approve
     redirect_url: RedirectUrl
     note: Note
     makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
@@ -68,20 +74,28 @@ class InviteDrafts(InviteDraft, total=False):
 
 
 class Changes(TypedDict, total=False):
-    """What is to change; what is left out stays. Null takes a name or a note away."""
+    """What is to change; what is left out stays. Null takes a name, a note or the data away."""
 
     ttl: Ttl
     name: Name | None
     note: Note | None
+    data: Data | None
     max_uses: Annotated[MaxUses, Meta(description="How many people may use it; no fewer than have.")]
 
 
 class Waiting(TypedDict):
-    """A use that waits."""
+    """A use that waits for an admin's approval, or for the proof of an address."""
 
     redemption: Id
-    who: str
+    who: Annotated[str, Meta(examples=["anne"], description="The account, or what a program calls its guest.")]
     since: Moment
+    waiting_for: Annotated[str, one_of("approval", "proof")]
+
+
+class WhichUse(TypedDict):
+    """Which of the uses that wait is meant."""
+
+    redemption: Id
 
 
 class Invite(TypedDict):
@@ -89,18 +103,23 @@ class Invite(TypedDict):
 
     id: Id
     state: State
-    held: Annotated[int, Meta(examples=[0], description="How many of its uses are held.")]
-    waiting: Annotated[list[Waiting], Meta(max_length=0)]
+    held: Annotated[int, Meta(examples=[0], description="How many of its uses programs hold.")]
+    waiting: Annotated[list[Waiting], Meta(description="Its uses that wait for a yes or a proof, the oldest first.")]
     name: Name | None
-    email: Email | None
+    email: Invited | None
     project: Slug | None
     role: InviteRole
+    access: Stay | None
     plan: Plan
+    data: Data | None
+    approve: Approve
     redirect_url: RedirectUrl | None
     note: Note | None
     makes_admin: bool
     max_uses: MaxUses
-    uses: Annotated[int, Meta(examples=[0], description="How many have used it.")]
+    uses: Annotated[
+        int, Meta(examples=[0], description="How many have used it, with those that wait and those that are held.")
+    ]
     created_at: Moment
     made_by: Annotated[str, Meta(examples=["API key shop"])]
     expires_at: Moment | None

@@ -1,7 +1,7 @@
 """What a value in a body may be: a type, with the function that reads it, what it means, and an example."""
 
 from functools import partial
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
@@ -32,6 +32,15 @@ Email = Annotated[
         examples=["anne@example.org"],
         description="An e-mail address.",
         extra_json_schema={"format": "email"},
+    ),
+]
+Invited = Annotated[
+    str,
+    fields.invited_email,
+    Meta(
+        max_length=fields.LONGEST_ADDRESS,
+        examples=["anne@example.org"],
+        description="An e-mail address, or a domain such as `@example.org` for anyone with an address there.",
     ),
 ]
 Name = Annotated[
@@ -84,6 +93,16 @@ Preset = Annotated[
         examples=["family"],
         description="The name of a preset, whose fields apply where none is given.",
     ),
+]
+Stay = Annotated[
+    str,
+    fields.access,
+    Meta(examples=["30d"], description="How long a guest stays in the project: `30d`, `12 weeks`; `never` ends."),
+]
+Approve = Annotated[bool, Meta(description="Whether each use waits until an admin says yes.")]
+Data = Annotated[
+    dict[str, Any],
+    Meta(examples=[{"seat": 12}], description="For the operator's programs, at most 2 KiB; guests never see it."),
 ]
 Slug = Annotated[str, Meta(examples=["tea-garden"], description="What a project is called in addresses.")]
 Access = Annotated[

@@ -1,8 +1,11 @@
 """Invites and their use: what may be refused."""
 
+import math
+from collections.abc import Sequence
 from datetime import datetime
 
-from rules.refusals.base import N_, Refusal
+import clock
+from rules.refusals.base import N_, Problem, Refusal
 
 
 class InviteNotFound(Refusal):
@@ -18,6 +21,55 @@ class InviteUsed(Refusal):
 
     code = "INVITE_USED"
     sentence = N_("This invitation has already been used. Ask whoever sent it for a new one.")
+
+
+class InviteHeld(Refusal):
+    """What is left of the invite waits, for a program or a proof, until its first lease ends (`until`)."""
+
+    code = "INVITE_HELD"
+    sentence = N_(
+        "Someone else is using the last place of this invitation. Try again after %(until)s, "
+        "or ask for another invitation."
+    )
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(until=until)
+        self.retry_after = max(1, math.ceil((until - clock.now()).total_seconds()))
+
+
+class HoldNotFound(Refusal):
+    """This caller has no hold with this id."""
+
+    code = "HOLD_NOT_FOUND"
+    sentence = N_("This API key has no hold with this id.")
+
+
+class HoldReleased(Refusal):
+    """A hold cannot be completed that was given back, or was denied."""
+
+    code = "HOLD_RELEASED"
+    sentence = N_("This hold was released or denied. Remove the account you created, or take a new hold.")
+
+
+class HoldLost(Refusal):
+    """A hold cannot be completed: its lease has ended and no use is left, or its invite was revoked."""
+
+    code = "HOLD_LOST"
+    sentence = N_("This hold has ended, and the invitation has no use left. Remove the account you created.")
+
+
+class HoldDone(Refusal):
+    """A hold cannot be given back that was completed."""
+
+    code = "HOLD_DONE"
+    sentence = N_("This hold is complete and cannot be released.")
+
+
+class NotWaiting(Refusal):
+    """No use of an invite waits for a yes under this id, or not any more."""
+
+    code = "NOT_WAITING"
+    sentence = N_("Nothing is waiting for approval here.")
 
 
 class InviteExpired(Refusal):
@@ -53,7 +105,7 @@ class AlreadyMember(Refusal):
 class EmailMismatch(Refusal):
     """The invite is for another address, or for one that this account has not verified.
 
-    Of an account that is only being created, `bound_to` is the address that it must have.
+    Of an account that is only being created, `bound_to` is the address that it must have, or its domain.
     """
 
     code = "EMAIL_MISMATCH"
@@ -66,11 +118,20 @@ class EmailMismatch(Refusal):
         "This invitation is only for %(email)s, and a new account gets that address. "
         "If yours is another one, ask for an invitation of your own."
     )
+    sentence_of_domain = N_("This invitation is only for people with an e-mail address that ends in %(email)s.")
 
     def __init__(self, bound_to: str | None = None) -> None:
         super().__init__(email=bound_to)
-        if bound_to:
+        if bound_to and bound_to.startswith("@"):
+            self.sentence = self.sentence_of_domain
+        elif bound_to:
             self.sentence = self.sentence_if_new
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong: with the address where that is asked for by itself."""
+        field = "email" if self.sentence is self.sentence_of_domain else self.field
+        return (Problem(field, self.code.lower(), self.sentence, self.facts),)
 
 
 class IdempotencyKeyReused(Refusal):

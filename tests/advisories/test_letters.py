@@ -12,7 +12,7 @@ from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, make_settings
 from delivery.outbox import deliver_one
 from models import Letter, User
-from rules import accounts, addresses, invites, keys, projects, registration
+from rules import accounts, addresses, drafts, invites, keys, projects, registration
 from settings import in_force
 
 VICTIM = "kim@example.org"
@@ -199,7 +199,7 @@ def test_a_mail_has_our_link_in_it_and_nobody_elses(house, mailing, alice, mailb
         user.display_name, user.email_verified_at = words, user.created_at
         if kind == "invite":
             project = projects.create(user, projects.Plan(words))
-            draft = invites.read({"email": "dora@example.org", "project": project.slug})
+            draft = drafts.read({"email": "dora@example.org", "project": project.slug})
             projects.invite(projects.of_manager(project.slug, user), draft)
         elif kind == "reset":
             registration.send_reset("alice@example.org")
@@ -246,7 +246,7 @@ def test_links_lead_to_us_whatever_host_a_request_names(tmp_path, house, smtp, m
         client = create_app(mailing).test_client(use_cookies=False)
         with house.writing():
             projects.create(accounts.named("root"), projects.Plan("Tea"))
-            token = invites.token(invites.create(invites.read({"email": "root@example.org"}), invites.SHELL))
+            token = invites.token(invites.create(drafts.read({"email": "root@example.org"}), drafts.SHELL))
             key = keys.create("x")
             cookie = f"{mailing.cookie_name}={accounts.sessions.start_in_browser(accounts.named('root'))}"
             facts = {"<token>": token, "<slug>": "tea", "<invite_id>": invites.find(token).id, "<key_id>": key[:8]}

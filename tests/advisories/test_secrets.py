@@ -17,7 +17,7 @@ from app import create_app
 from conftest import HASH, PASSWORD, Browser, make_settings
 from delivery.outbox import deliver_one
 from models import Code
-from rules import accounts, changing, invites, keys, legacy, passwords, registration, resets, sessions, tokens
+from rules import accounts, changing, drafts, invites, keys, legacy, passwords, registration, resets, sessions, tokens
 from rules.refusals import InviteNotFound, NoCode, NotSignedIn
 from settings import in_force
 from test_durability import race
@@ -110,7 +110,7 @@ def test_what_is_signed_for_one_purpose_is_no_good_for_another(doors, signed, ki
 def test_what_is_not_signed_is_known_to_the_last_bit_too(doors, house, alice, key, make_invite):
     """CVE-2026-1529: likewise for what is looked up."""
     with house.writing():
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
     pair = alice.pair
     for kind, good in {
         "token": make_invite(),
@@ -126,7 +126,7 @@ def test_what_is_not_signed_is_known_to_the_last_bit_too(doors, house, alice, ke
 def test_what_is_renewed_differs_and_the_old_is_dead(client, house, alice, doors, mailbox):
     """CVE-2026-4273, CVE-2025-13324: a refreshed token equal to the old one; a token that went on working."""
     with house.writing():
-        invite = invites.create(invites.read({"email": "dora@example.org"}), invites.SHELL, mailed=True)
+        invite = invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
         code = registration.create_code("register", NEW, None)
         old = [invites.token(invite), invites.mail_token(invite)]
         digits = [tokens.mail_code(code.nonce)]

@@ -8,7 +8,7 @@ import time_machine
 import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
-from rules import accounts, changing, invites, keys, legacy, registration, resets, sessions, tokens
+from rules import accounts, changing, drafts, invites, keys, legacy, registration, resets, sessions, tokens
 from test_durability import race
 from web.map import Work
 
@@ -20,7 +20,7 @@ LOOKS = ["/invite?{}", "/invite?token={}", "/register?t={}", "/qr?{}", "/invites
 def test_of_64_who_come_through_different_doors_at_once_one_is_in(house, ways, uses):
     """CVE-2026-32602: an invite was checked, an account made, and the invite deleted, one after the other."""
     with house.writing():
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
         token = invites.token(legacy.find_active(code))
     doors = [ways.form, ways.own_form, ways.registration, ways.accept, ways.page]
     attempts = [door(token) for door in doors for _ in range(RACERS // 6)]
@@ -82,7 +82,7 @@ def test_nothing_shows_an_invite_as_good_after_its_last_second(client, house, lo
     """CVE-2025-64708: likewise for everything that only looks."""
     end = clock.now().replace(microsecond=0) + clock.HOUR
     with time_machine.travel(end - clock.HOUR, tick=False), house.writing():
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
         invite = legacy.find_active(code)
         invite.expires_at = end
         token = invites.token(invite)
@@ -102,7 +102,7 @@ def wrong_kinds(house, token, person):
     with house.writing():
         user = accounts.named(person.name)
         invite = invites.find(token)
-        code = legacy.create(invites.SHELL)
+        code = legacy.create(drafts.SHELL)
         return {
             "an access token": person.pair.access,
             "a refresh token": person.pair.refresh,
@@ -202,7 +202,7 @@ def dora(house) -> None:
     with house.writing():
         accounts.set_admin(accounts.named("dora"), True)
         for name, ttl in (("expired", "1h"), ("open", "9d")):
-            invites.create(invites.read({"email": "dora@example.org", "name": name, "ttl": ttl}), invites.SHELL)
+            invites.create(drafts.read({"email": "dora@example.org", "name": name, "ttl": ttl}), drafts.SHELL)
 
 
 def test_no_flow_that_is_not_about_invites_changes_one(tmp_path, house, rows, dora):
@@ -273,7 +273,7 @@ def test_every_invite_ends_unless_an_admin_says_otherwise(client, house, key, al
     ]
     assert [each.status_code for each in made] == [201, 201, 201, 201, 200, 201, 303]
     with house.writing():
-        invites.create(invites.read({}), invites.SHELL)
+        invites.create(drafts.read({}), drafts.SHELL)
     with house.reading() as unit:
         ends = [invite.expires_at for invite in unit.session.query(invites.Invite)]
     assert len(ends) == 8
@@ -305,9 +305,9 @@ def test_a_secret_is_good_once_whatever_its_kind(tmp_path, house, alice, ways):
     with house.writing():
         user = accounts.named("alice")
         links = [resets.link(user), resets.mailed_link(user, clock.HOUR)]
-        short = legacy.create(invites.SHELL)
+        short = legacy.create(drafts.SHELL)
         digits = tokens.mail_code(registration.create_code("register", "new@example.org", None).nonce)
-        token = invites.token(invites.create(invites.Draft(), invites.SHELL))
+        token = invites.token(invites.create(drafts.Draft(), drafts.SHELL))
     assert [reset(link.partition("?")[2]) for link in (*links, *links)] == [True, False, False, False]
     assert [ways.code(short)() for _ in range(2)] == [True, False]
     assert [getattr(ways, way)(token)() for way in WAYS] == [True, False, False, False, False]

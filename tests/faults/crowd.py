@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -24,8 +24,17 @@ CLIENTS = 8
 WRONG = {
     "used more often than written down": """
         SELECT id FROM invites WHERE uses > max_uses
-        OR uses <> (SELECT count(*) FROM redemptions WHERE invite_id = invites.id)""",
-    "registered without an invite": "SELECT id FROM users WHERE id NOT IN (SELECT user_id FROM redemptions)",
+        OR uses <> (SELECT count(*) FROM redemptions WHERE invite_id = invites.id AND released_at IS NULL)
+        OR waiting <> (SELECT count(*) FROM redemptions
+            WHERE invite_id = invites.id AND released_at IS NULL AND redeemed_at IS NULL)""",
+    "registered without an invite": """
+        SELECT id FROM users WHERE NOT EXISTS (SELECT 1 FROM redemptions WHERE user_id = users.id)""",
+    "given back more often than once": """
+        SELECT facts FROM events WHERE type = 'invite.released' GROUP BY facts HAVING count(*) > 1""",
+    "used, and not told once": """
+        SELECT id FROM redemptions WHERE state = 'done'
+        AND 1 <> (SELECT count(*) FROM events WHERE invite_id = redemptions.invite_id AND type = 'invite.used'
+            AND facts LIKE '%' || redemptions.id || '%')""",
     "invited without a letter": """
         SELECT id FROM invites WHERE email IS NOT NULL
         AND id NOT IN (SELECT invite_id FROM outbox WHERE invite_id IS NOT NULL)""",
@@ -38,8 +47,8 @@ JSON = {"Content-Type": "application/json"}
 class Fact(NamedTuple):
     """What a client was told is done: to which invite, and by whom. ``at`` is when, as time.time() has it."""
 
-    what: str  # made, accepted, registered, cancelled, mailed
-    invite: str  # a token; of an invite to a project, its id
+    what: str  # made, accepted, registered, cancelled, mailed; held, completed, released
+    invite: str  # a token; of an invite to a project, its id; of a use that a program holds, the use's id
     by: str = ""
     at: float = 0
 
@@ -66,6 +75,7 @@ class Place:
     key: str
     slug: str
     bearers: list[tuple[str, str]]  # a user's id, and the header that says it is them
+    held: deque[str] = field(default_factory=deque)  # uses that programs hold, and of which they know no end
 
     @classmethod
     def furnish(cls, served: Served) -> "Place":
@@ -74,7 +84,8 @@ class Place:
         bearers = [_account(served, token, number) for number in range(CLIENTS)]
         body = json.dumps({"name": "Tea Garden"}).encode()
         project = served.get("/projects/", "POST", body, Authorization=bearers[0][1], **JSON)
-        return cls(served.run("create", "test"), json.loads(project.body)["slug"], bearers)
+        key = served.run("create", "test", "--may", "create,redeem")
+        return cls(key, json.loads(project.body)["slug"], bearers)
 
 
 def _account(served: Served, token: str, number: int) -> tuple[str, str]:
@@ -84,7 +95,10 @@ def _account(served: Served, token: str, number: int) -> tuple[str, str]:
 
 
 class Client:
-    """One of the crowd: it makes invites, uses its own and others', registers with them, and withdraws some."""
+    """One of the crowd: it makes invites, uses its own and others', registers with them, and withdraws some.
+
+    As a program it holds uses, and completes or releases its own and those that were left when a server died.
+    """
 
     def __init__(self, number: int, port: int, place: Place, books: Books) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
@@ -94,7 +108,11 @@ class Client:
 
     def work(self, over: threading.Event) -> None:
         """Go on until it is over, or the server is."""
-        wants = [self._make] * 4 + [self._accept] * 3 + [self._register, self._invite, self._cancel]
+        wants = (
+            [self._make] * 4
+            + [self._accept] * 3
+            + [self._register, self._invite, self._cancel, self._hold, self._end_hold]
+        )
         with closing(self._connection):
             while not over.is_set():
                 try:
@@ -141,6 +159,28 @@ class Client:
         answer, _ = self._ask("DELETE", path, bearer=self._place.bearers[0][1])
         if answer.status == 200:
             self._note("cancelled", invite)
+
+    def _hold(self) -> None:
+        if not self._shared:
+            return
+        body = {"token": random.choice(self._shared), "subject": f"{random.getrandbits(64):x}", "lease": "1h"}
+        answer, made = self._ask("POST", "/v1/holds", body, f"Bearer {self._place.key}")
+        if answer.status == 201:
+            self._note("held", made["id"])
+            self._place.held.append(made["id"])
+
+    def _end_hold(self) -> None:
+        if not self._place.held:
+            return
+        hold = random.choice(self._place.held)  # two may choose the same: the first decides
+        ends = random.choice(("complete", "release"))
+        way = ("POST", f"/v1/holds/{hold}/complete") if ends == "complete" else ("DELETE", f"/v1/holds/{hold}")
+        answer, _ = self._ask(*way, bearer=f"Bearer {self._place.key}")
+        if answer.status < 300:
+            self._note("completed" if ends == "complete" else "released", hold)
+        if answer.status < 500:  # it is known what has become of it
+            with suppress(ValueError):
+                self._place.held.remove(hold)
 
     def _ask(
         self, method: str, path: str, body: dict[str, str] | None = None, bearer: str | None = None
@@ -198,6 +238,10 @@ def kept(execute: Execute, told: set[Fact]) -> set[Fact]:
         "made": {(each, "") for each in ids.values()},
     }
     written["accepted"] = written["registered"] = set(execute("SELECT invite_id, user_id FROM redemptions"))
+    uses = list(execute("SELECT id, state FROM redemptions"))
+    written["held"] = {(each, "") for each, _ in uses}
+    written["completed"] = {(each, "") for each, state in uses if state == "done"}
+    written["released"] = {(each, "") for each, state in uses if state == "released"}
 
     def is_written(fact: Fact) -> bool:
         invite = ids.get(sha256(fact.invite.encode()).hexdigest(), fact.invite)

@@ -13,7 +13,7 @@ from conftest import HASH, PASSWORD, make_settings
 from database import open_database
 from faults.mutations import seeds
 from models import Base, User
-from rules import accounts, addresses, invites, keys, legacy, projects, registration, resets, sessions
+from rules import accounts, addresses, drafts, invites, keys, legacy, projects, registration, resets, sessions
 from settings import Settings, in_force, settings
 
 Facts = dict[str, list[Any]]  # what there is, by the name under which it is sent
@@ -100,8 +100,8 @@ def _people() -> list[User]:
 def _things(people: Sequence[User], key: str) -> Facts:
     """A project, invites and codes."""
     garden = projects.create(people[0], projects.Plan("Tea Garden"))
-    made = [invites.create(invites.read(each), invites.SHELL, mailed="email" in each) for each in INVITED]
-    code = legacy.create(invites.by_key(keys.authenticate(key)))
+    made = [invites.create(drafts.read(each), drafts.SHELL, mailed="email" in each) for each in INVITED]
+    code = legacy.create(keys.authenticate(key).maker)
     registration.start("dora@example.org")
     reset = resets.link(people[2]).rpartition("?")[2]
     tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]

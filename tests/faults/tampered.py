@@ -26,8 +26,8 @@ from database.abstract import Database
 from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import outbox
-from models import Invite, Letter
-from rules import invites, redemption
+from models import Invite, Letter, Redemption
+from rules import holds, invites, uses, usual
 from web import requests
 
 
@@ -55,7 +55,22 @@ def kill_after_begin(times: str) -> None:
 
 def kill_after_update(times: str) -> None:
     """One use of an invite is taken, and nobody has got it."""
-    redemption.take = _dying(redemption.take, times, before=False)
+    uses.take = _dying(uses.take, times, before=False)
+
+
+def kill_after_hold(times: str) -> None:
+    """A use is taken and waits for its program."""
+    usual.take = _dying(usual.take, times, before=False)
+
+
+def kill_after_complete(times: str) -> None:
+    """A use that waited is done, and nobody is told that it was."""
+    usual.complete = _dying(usual.complete, times, before=False)
+
+
+def kill_after_release(times: str) -> None:
+    """A use that waited is given back."""
+    uses.give_back = _dying(uses.give_back, times, before=False)
 
 
 def kill_before_commit(times: str) -> None:
@@ -101,6 +116,17 @@ def answer_first(seconds: str) -> None:
         raise database.Unavailable("nobody waits for others")
 
     Database.writing, Database.group_commit = writing, group_commit  # type: ignore[method-assign]
+
+
+def give_back_blindly(_: str) -> None:
+    """A held use is given back without a look whether it waits."""
+
+    def release(hold_id: str, _: str) -> None:
+        use = database.session().get_one(Redemption, hold_id)
+        use.state, use.released_at, use.redeemed_at = "released", clock.now(), None
+        uses.count(use.invite, -1, -1)
+
+    holds.release = release
 
 
 def lose_together(_: str) -> None:
@@ -161,12 +187,12 @@ def slow_to_mint(seconds: str) -> None:
 def look_first(_: str) -> None:
     """An invite is looked at, and then used, as if nobody else were there."""
 
-    def take(token: str) -> redemption.Taken:
+    def take(token: str) -> uses.Taken:
         invite = invites.find_active(token)
         database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
-        return redemption.Taken(*(getattr(invite, each.name) for each in fields(redemption.Taken)))
+        return uses.Taken(*(getattr(invite, each.name) for each in fields(uses.Taken)))
 
-    redemption.take = take
+    uses.take = take
 
 
 def shrug(_: str) -> None:

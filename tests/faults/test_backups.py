@@ -17,7 +17,7 @@ from conftest import make_settings, wait_for
 from database import Unavailable
 from faults import scripts
 from faults.crowd import CLIENTS, Fact, Place, crowd, lost
-from rules import invites
+from rules import drafts, invites
 from settings import in_force
 from test_upgrade import NEXT, NOW, RELEASED, STEPS, dump
 from upkeep import backup, restore, upgrade
@@ -167,7 +167,7 @@ def house_of(tmp_path) -> Callable[[str], Path]:
 def add(house: database.Database) -> None:
     """One invite more."""
     with house.writing():
-        invites.create(invites.Draft(), invites.SHELL)
+        invites.create(drafts.Draft(), drafts.SHELL)
 
 
 def restores(instance: Path, file: Path, tampered: str = "") -> list[set[str] | None]:

@@ -7,9 +7,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,6 +27,7 @@ pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql,
 PROCESSES = 4
 RESTART = "PostgreSQL restarts, a server dies"
 FAULT = f"invite, {RACERS} threads at once, PostgreSQL"
+HOLDS, USES = f"uses that wait, {RACERS} threads at once, PostgreSQL", 5
 
 
 def racers(servers: list[Served]) -> list[str]:
@@ -86,6 +89,73 @@ def test_servers_that_look_before_they_act_are_caught(fleet, figures):
     found = over(race(fleet(PROCESSES, sys.executable, tampered.__file__, "look_first"), 10))
     figures(FAULT).catches(f"looks, then acts: {found} over in 10 invites")
     assert found > 0
+
+
+def hold_all(servers: list[Served], count: int) -> list[int]:
+    """Have all hold, release and complete uses of an invite at once, each through its server, again and again.
+
+    How many guests of each invite were let in, with those who take what is left afterwards.
+    """
+    key = servers[0].run("create", "--may", "redeem")
+    links = servers[0].run("invite", "create", "--uses", str(USES), "--count", str(count)).split()
+    ports = [each.port for each in servers]
+    with ExitStack() as stack:
+        doors = [HTTPConnection("127.0.0.1", ports[number % len(ports)], timeout=60) for number in range(RACERS)]
+        programs = [_Program(stack.enter_context(closing(each)), key) for each in doors]
+        wanted = [each.partition("?")[2] for each in links]
+        outcomes = heats(lambda heat, number: programs[number].visit(wanted[heat], number), count)
+        assert [set(each) - {"done", "refused"} for each in outcomes] == [set()] * count
+        return [each["done"] + programs[0].take_rest(token) for each, token in zip(outcomes, wanted, strict=True)]
+
+
+class _Program:
+    """A program that holds uses, over one connection."""
+
+    def __init__(self, door: HTTPConnection, key: str) -> None:
+        self._door, self._headers = door, JSON | {"Authorization": f"Bearer {key}"}
+
+    def visit(self, token: str, guest: int) -> str:
+        """Hold a use for a guest, and release it twice, as who got no answer does, or complete it."""
+        for turn in range(3):
+            status, hold = self._ask("POST", "", token=token, subject=f"{guest}")
+            if status == 201 and (guest + turn) % 3:
+                assert [self._ask("DELETE", f"/{hold['id']}")[0] for _ in range(2)] == [204, 204]
+            elif status == 201:
+                assert self._ask("POST", f"/{hold['id']}/complete")[1]["state"] == "done"
+                return "done"
+        return "refused"
+
+    def take_rest(self, token: str) -> int:
+        """Let in as many guests as can be; how many."""
+        guests = (f"late {number}" for number in range(RACERS))
+        return len(list(takewhile(lambda each: self._takes(token, each), guests)))
+
+    def _takes(self, token: str, guest: str) -> bool:
+        return self._ask("POST", "", token=token, subject=guest, complete=True)[0] == 201
+
+    def _ask(self, method: str, path: str, **body: object) -> tuple[int, dict[str, Any]]:
+        self._door.request(method, f"/v1/holds{path}", json.dumps(body) if body else None, self._headers)
+        answer = self._door.getresponse()
+        return answer.status, json.loads(answer.read() or "{}")
+
+
+def test_of_64_at_once_at_four_servers_five_are_let_in_by_holds(fleet, url, profile, figures):
+    row, count = figures(HOLDS), profile(2, 200)
+    found = hold_all(fleet(PROCESSES), count)
+    over, under = (sum(max(0, sign * (each - USES)) for each in found) for sign in (1, -1))
+    row.shows(
+        f"{count:,} invites × {USES} uses × {RACERS} threads, through {PROCESSES} servers",
+        f"{over} over, {under} under",
+    )
+    assert found == [USES] * count
+    assert gone(url, set()) == set()
+
+
+def test_servers_that_give_uses_back_blindly_are_caught(fleet, figures):
+    servers = fleet(PROCESSES, sys.executable, tampered.__file__, "give_back_blindly=1")
+    with pytest.raises(AssertionError):  # an answer 500, or too many are let in
+        assert hold_all(servers, 3) == [USES] * 3
+    figures(HOLDS).catches("gives back without its guard: others are let in, or none")
 
 
 @contextmanager

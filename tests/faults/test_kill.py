@@ -43,6 +43,9 @@ def within(call: str, name: str, latest: int) -> Command:
 PLACES = {
     "after BEGIN": at("kill_after_begin", 200),
     "after the UPDATE that takes a use": at("kill_after_update", 60),
+    "after a use is held": at("kill_after_hold", 20),
+    "after a held use is completed": at("kill_after_complete", 8),
+    "after a held use is given back": at("kill_after_release", 8),
     "before COMMIT": at("kill_before_commit", 200),
     "after COMMIT, before the answer": at("kill_after_commit", 200),
     "while a commit is written": within("pwrite64", "invites.db-wal", 400),

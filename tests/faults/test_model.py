@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -26,9 +27,22 @@ from conftest import HASH, PASSWORD, make_settings
 from database import open_database
 from database.statements import Statement
 from faults.furnished import Kept
-from faults.model import ADDRESSES, GOOD, VERIFIED, Invite, Model
+from faults.model import ADDRESSES, DOMAIN, GOOD, LEASE, VERIFIED, Invite, Model, Use
 from models import Invite as Row
-from rules import accounts, addresses, changing, invites, keys, projects, redemption, sessions
+from rules import (
+    accounts,
+    addresses,
+    changing,
+    drafts,
+    invites,
+    keys,
+    projects,
+    redemption,
+    sessions,
+    uses,
+    usual,
+    waiting,
+)
 from rules.refusals import Refusal
 from settings import Settings, in_force
 
@@ -39,7 +53,7 @@ START = "2026-03-25T21:00:00Z"
 SECRET = {"SECRET_KEY": "model" * 8}
 WHO = st.sampled_from([*ADDRESSES])
 TTL = st.sampled_from(["1h", "1d"])
-MOVES = st.sampled_from([timedelta(milliseconds=1), clock.MINUTE, clock.HOUR, clock.DAY])
+MOVES = st.sampled_from([timedelta(milliseconds=1), clock.MINUTE, LEASE, clock.HOUR, clock.DAY])
 NEW = st.sampled_from(["zoe@example.org", "yann@example.org", *ADDRESSES.values()])
 # What each dialect makes of an invite: the call that uses it, one that views it, one that verifies it, its page.
 ACCEPT = {GOOD: 200, "UNAUTHORIZED": 401, "INVITE_NOT_FOUND": 404} | dict.fromkeys(
@@ -48,6 +62,11 @@ ACCEPT = {GOOD: 200, "UNAUTHORIZED": 401, "INVITE_NOT_FOUND": 404} | dict.fromke
 VIEW = {GOOD: 200, "INVITE_USED": 404, "INVITE_EXPIRED": 404, "INVITE_NOT_FOUND": 404}
 VERIFY = VIEW | {"INVITE_USED": 410}
 OWN = {GOOD: 200, "KEY_REFUSED": 401, "INVALID": 400} | dict.fromkeys(["INVITE_USED", "INVITE_EXPIRED"], 409)
+HOLDS = {GOOD: 200, "INVITE_HELD": 409, "HOLD_LOST": 409, "HOLD_RELEASED": 409, "HOLD_DONE": 409} | {
+    "INVITE_USED": 410,
+    "INVITE_EXPIRED": 410,
+    "EMAIL_MISMATCH": 403,
+}
 
 
 def of_invites(event) -> bool:
@@ -82,6 +101,9 @@ class Life(RuleBasedStateMachine):
 
     def pick(self, data) -> Invite:
         return data.draw(st.sampled_from(self.model.invites))
+
+    def pick_plain(self, data) -> Invite:
+        return data.draw(st.sampled_from([each for each in self.model.invites if each.is_plain]))
 
     @precondition(lambda self: not self.restarted)  # once: it takes as long as twenty other steps
     @rule()
@@ -141,7 +163,7 @@ class Life(RuleBasedStateMachine):
         invite = self.pick(data)
         shown = self.client.get(f"/v1/invites/{invite.id}", headers=self.bearer(self.follower)).json
         assert shown["invite"]["state"] == invite.state(clock.now())
-        assert (shown["invite"]["name"], shown["invite"]["uses"]) == (invite.name, len(invite.redeemed))
+        assert (shown["invite"]["name"], shown["invite"]["uses"]) == (invite.name, invite.taken(clock.now()))
         assert [each["type"] for each in shown["events"] if of_invites(each)] == [
             f"invite.{each}" for each in invite.told
         ]
@@ -207,15 +229,99 @@ class Life(RuleBasedStateMachine):
                 known = {each.token for each in self.model.invites}
                 (invite.token,) = {invites.token(each) for each in unit.session.query(Row)} - known
 
+    @rule(n_uses=st.integers(1, 3), of_domain=st.booleans(), ttl=TTL)
+    def make_one_that_waits(self, n_uses, of_domain, ttl):
+        email, length = DOMAIN if of_domain else None, clock.duration(ttl)
+        draft = drafts.Draft(uses=n_uses, ttl=length, email=email, approve=not of_domain)
+        with self.house.writing():
+            token = invites.create_token(draft, drafts.SHELL)
+        self.made(Invite(token, n_uses, clock.now() + length, email, approve=not of_domain))
+
+    @precondition(lambda self: any(not each.is_plain for each in self.model.invites))
+    @rule(data=st.data(), who=WHO)
+    def accept_and_wait(self, data, who):
+        invite = data.draw(st.sampled_from([each for each in self.model.invites if not each.is_plain]))
+        if who not in self.model.gone:
+            accept = lambda found: redemption.accept(invite.token, accounts.named(who))  # noqa: E731
+            assert self.do(accept, invite) == self.model.accept_later(invite, who, clock.now())
+
+    @precondition(lambda self: self.asked())
+    @rule(data=st.data(), yes=st.booleans())
+    def answer(self, data, yes):
+        invite, use = data.draw(st.sampled_from(self.asked()))
+        with self.house.reading() as unit:
+            rows = {each.user_id or each.subject: each.id for each in self.row(unit, invite).redemptions if each.since}
+            use_id = use.id or rows[accounts.named(use.who).id]
+        said = self.do(lambda _: (waiting.approve if yes else waiting.deny)(use_id), invite)
+        assert said == self.model.answer(invite, use, yes)
+
+    def asked(self) -> list[tuple[Invite, Use]]:
+        return [(invite, use) for invite in self.model.invites for use in invite.uses if use.state == "approval"]
+
+    @rule()
+    def prove(self):
+        if "nora" not in self.model.gone:
+            with self.house.writing():
+                addresses.prove(accounts.named("nora"), ADDRESSES["nora"])
+            self.model.prove("nora", clock.now())
+
+    @rule(data=st.data(), guest=st.sampled_from(["erin", "finn"]), at_once=st.booleans())
+    def hold(self, data, guest, at_once):
+        invite = self.pick(data)
+        email = "erin@example.org" if invite.email == DOMAIN else invite.email
+        body = {"token": invite.token, "subject": guest, "email": email, "complete": at_once}
+        answer = self.client.post("/v1/holds", json=body, headers=self.bearer(self.key))
+        if not self.model.has_key:
+            assert answer.status_code == 401
+            return
+        code, use = self.model.hold(invite, guest, at_once, clock.now())
+        if use is None:
+            assert (answer.status_code, answer.json["code"]) == (HOLDS[code], code)
+            return
+        expected = 202 if use.state == "approval" else 201 if use.id == "new" else 200
+        assert answer.status_code == expected
+        use.id = answer.json["id"]
+        self.assert_shows(answer, use)
+
+    @precondition(lambda self: self.holds())
+    @rule(data=st.data(), completes=st.booleans())
+    def end_hold(self, data, completes):
+        invite, use = data.draw(st.sampled_from(self.holds()))
+        way = ("POST", f"/{use.id}/complete") if completes else ("DELETE", f"/{use.id}")
+        answer = self.client.open(f"/v1/holds{way[1]}", method=way[0], headers=self.bearer(self.key))
+        if not self.model.has_key:
+            assert answer.status_code == 401
+            return
+        now = clock.now()
+        code = self.model.complete(invite, use, now) if completes else self.model.give_back(invite, use)
+        if code != GOOD:
+            assert (answer.status_code, answer.json["code"]) == (HOLDS[code], code)
+        elif completes:
+            assert answer.status_code == (202 if use.state == "approval" else 200)
+            self.assert_shows(answer, use)
+        else:
+            assert answer.status_code == 204
+
+    def holds(self) -> list[tuple[Invite, Use]]:
+        return [(invite, use) for invite in self.model.invites for use in invite.uses if use.id]
+
+    def assert_shows(self, answer, use: Use) -> None:
+        state = "waiting" if use.state == "approval" else use.state
+        assert answer.json["state"] == state
+        if state == "done":
+            assert answer.json["late"] == use.late
+
+    @precondition(lambda self: any(each.is_plain for each in self.model.invites))
     @rule(data=st.data(), who=WHO)
     def accept(self, data, who):
-        invite = self.pick(data)
+        invite = self.pick_plain(data)
         answer = self.client.post(f"/invites/{invite.token}/accept", headers=self.session(who))
         self.assert_says(answer, self.model.accept(invite, who, clock.now()))
 
+    @precondition(lambda self: any(each.is_plain for each in self.model.invites))
     @rule(data=st.data(), email=NEW)
     def register(self, data, email):
-        invite = self.pick(data)
+        invite = self.pick_plain(data)
         body = {"invite_token": invite.token, "email": email, "password": PASSWORD}
         answer = self.client.post("/auth/register/with-invite", json=body)
         self.assert_says(answer, self.model.register(invite, email, clock.now()))
@@ -257,7 +363,7 @@ class Life(RuleBasedStateMachine):
         if self.model.has_key and len(self.model.invites) > 3:
             with self.house.writing():
                 keys.delete(self.key.partition("/")[0])
-            self.model.has_key = False
+            self.model.delete_key()
 
     @invariant()
     def everything_is_as_the_model_says(self):
@@ -276,12 +382,20 @@ class Life(RuleBasedStateMachine):
         assert self.told == {each.id: each.told for each in self.model.invites}
 
     def seen(self, row: Row) -> tuple[object, ...]:
-        return row.state(clock.now()), row.uses, row.max_uses, len(row.redemptions), row.expires_at
+        now, unreleased = clock.now(), [each for each in row.redemptions if each.released_at is None]
+        done = [each for each in unreleased if each.redeemed_at]
+        waiting = len(unreleased) - len(done)
+        assert (row.uses, row.waiting) == (len(unreleased), waiting)
+        taken = len(done) + sum(each.is_waiting(now) for each in unreleased)
+        return row.state(now), taken, row.max_uses, len(done), row.expires_at
 
     def expected(self, invite: Invite) -> tuple[object, ...]:
-        uses = len(invite.redeemed)
-        assert uses <= invite.max_uses
-        return invite.state(clock.now()), uses, invite.max_uses, uses, invite.expires_at
+        taken = invite.taken(clock.now())
+        assert taken <= invite.max_uses
+        return invite.state(clock.now()), taken, invite.max_uses, len(invite.redeemed), invite.expires_at
+
+    def row(self, unit, invite: Invite) -> Row:
+        return unit.session.query(Row).filter_by(id=invite.id).one()
 
     def do(self, what, invite: Invite, *given: object) -> str:
         """Do this to an invite as the command does; the code of its refusal, or that it went well."""
@@ -350,10 +464,10 @@ def test_every_answer_is_the_models(life, profile, figures):
 
 def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
     forgetful = update(Row).where(invites.WITH_TOKEN, Row.uses < Row.max_uses, Row.revoked_at.is_(None))
-    taken = [getattr(Row, each.name) for each in redemption.fields(redemption.Taken)]
+    taken = [getattr(Row, each.name) for each in fields(uses.Taken)]
     unconcerned = or_(bindparam("now").is_not(None), Row.uses == 0)
     take = forgetful.where(unconcerned).values(uses=Row.uses + 1).returning(*taken)
-    monkeypatch.setattr(redemption, "_TAKE", Statement(take))
+    monkeypatch.setattr(uses, "_TAKE", Statement(take))
     with pytest.raises(AssertionError, match="INVITE_EXPIRED"):
         live(life, 200, 30)
     figures(FAULT).catches("accepting does not look at the clock: an expired invite is used")
@@ -364,3 +478,11 @@ def test_an_event_that_is_not_told_is_caught(life, figures, monkeypatch):
     with pytest.raises(AssertionError):
         live(life, 50, 30)
     figures(FAULT).catches("what is changed is not told")
+
+
+def test_a_use_that_waits_and_is_not_told_is_caught(life, figures, monkeypatch):
+    monkeypatch.setattr(uses, "_tell", lambda *_: None)
+    monkeypatch.setattr(usual, "take", lambda *_: None)
+    with pytest.raises(AssertionError):
+        live(life, 50, 30)
+    figures(FAULT).catches("a use waits, and that is not told")

@@ -24,8 +24,9 @@ from app import create_app
 from conftest import Person, make_settings
 from database import open_database
 from dialects import hitkey
+from dialects import projects as project_calls
 from faults.furnished import Kept, in_memory
-from rules import invites, keys, projects, sessions
+from rules import drafts, invites, keys, projects, sessions
 from rules.accounts import named
 from settings import in_force
 
@@ -58,7 +59,7 @@ class Service:
             with self.house.writing():
                 self.key = keys.create("fuzz")
                 projects.create(named("root"), projects.Plan("Tea Garden"))
-                self.token = invites.token(invites.create(invites.Draft(uses=1000), invites.SHELL))
+                self.token = invites.token(invites.create(drafts.Draft(uses=1000), drafts.SHELL))
         self.kept = Kept(self.settings)
         self.app = create_app(self.settings)
         self.schema = schemathesis.openapi.from_wsgi("/openapi.json", self.app)
@@ -142,14 +143,14 @@ def test_a_status_that_is_not_described_is_noticed(service, monkeypatch, figures
 
 
 def test_a_body_that_is_not_described_is_noticed(service, monkeypatch, figures):
-    monkeypatch.setattr(hitkey, "_project", lambda project: {"id": project.id})
+    monkeypatch.setattr(project_calls, "_project", lambda project: {"id": project.id})
     with pytest.raises(FailureGroup, match="violates schema"):
         fuzz(service, "post", "/projects/", 40)
     figures(FAULT).catches(CAUGHT)
 
 
 def test_an_error_nobody_foresaw_is_noticed(service, monkeypatch, figures):
-    monkeypatch.setattr(hitkey, "_project", lambda project: 1 / 0)
+    monkeypatch.setattr(project_calls, "_project", lambda project: 1 / 0)
     with pytest.raises(FailureGroup, match="Server error"):
         fuzz(service, "post", "/projects/", 40)
     figures(FAULT).catches(CAUGHT)

@@ -16,7 +16,7 @@ import database
 from conftest import HASH, Served, ask, make_settings, servers, wait_for
 from faults import tampered
 from faults.mailserver import REFUSED, Moody, moody
-from rules import accounts, changing, invites
+from rules import accounts, changing, drafts, invites
 from settings import in_force
 
 pytestmark = pytest.mark.long
@@ -69,7 +69,7 @@ def _mail(house, name, count, end=lambda token: None) -> set[str]:
     for first in range(0, count, BATCH):
         with suppress(Undone), house.writing():
             for each in addresses[first : first + BATCH]:
-                made = invites.create(invites.read({"email": each}), invites.SHELL, mailed=True)
+                made = invites.create(drafts.read({"email": each}), drafts.SHELL, mailed=True)
                 end(made)
     return set(addresses)
 

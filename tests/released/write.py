@@ -20,6 +20,7 @@ from rules import (
     accounts,
     changing,
     counters,
+    drafts,
     invites,
     keys,
     legacy,
@@ -42,11 +43,11 @@ def fill() -> dict[str, str]:
     alice = accounts.create(accounts.Names("alice", "alice@example.org"), hashed, proven=True)
     bob, charlie, dora = (accounts.create(accounts.Names(name), hashed) for name in ("bob", "charlie", "dora"))
     garden = projects.create(alice, projects.Plan("Tea Garden"))
-    to_garden = invites.Draft(project=garden.slug, uses=2)
+    to_garden = drafts.Draft(project=garden.slug, uses=2)
     joined = invites.create(to_garden, accounts.as_maker(alice))
     redemption.accept(invites.token(joined), bob)
-    mailed = invites.create(invites.Draft(email="erin@example.org"), invites.SHELL, mailed=True)
-    withdrawn, spent = (invites.create(invites.Draft(name=name), invites.SHELL) for name in ("Anne", "José"))
+    mailed = invites.create(drafts.Draft(email="erin@example.org"), drafts.SHELL, mailed=True)
+    withdrawn, spent = (invites.create(drafts.Draft(name=name), drafts.SHELL) for name in ("Anne", "José"))
     changing.revoke(withdrawn)
     redemption.accept(invites.token(spent), charlie)
     accounts.disable(charlie)
@@ -62,8 +63,8 @@ def fill() -> dict[str, str]:
         "mailed as a letter": invites.mail_token(mailed),
         "withdrawn": invites.token(withdrawn),
         "spent": invites.token(spent),
-        "forever": invites.token(invites.create(invites.Draft(ttl=None, name="李小龙"), invites.SHELL)),
-        "short code": legacy.create(invites.SHELL),
+        "forever": invites.token(invites.create(drafts.Draft(ttl=None, name="李小龙"), drafts.SHELL)),
+        "short code": legacy.create(drafts.SHELL),
         "access": pair.access,
         "refresh": pair.refresh,
         "password": PASSWORD,

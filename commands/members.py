@@ -1,0 +1,41 @@
+"""`invite-api member`: the members of a project, and until when they are."""
+
+from collections.abc import Iterable
+
+import click
+
+from commands import terminal
+from commands.base import Group, expiry_note, json_option, reads, writes
+from commands.projects import MEMBERS, slug_argument
+from commands.users import who_argument
+from rules import accounts, fields, projects
+
+
+@click.group(cls=Group)
+def member() -> None:
+    """List the members of a project, and say until when they are. One is named as an account is."""
+
+
+@member.command(name="list", example="invite-api member list tea-garden")
+@slug_argument
+@json_option
+@reads
+def list_members(slug: str, as_json: bool) -> Iterable[str]:
+    """List the members of a project. The columns: account's id, role, user name, address, since when, until when."""
+    return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
+
+
+@member.command(name="extend", example="invite-api member extend tea-garden bob 60d")
+@slug_argument
+@who_argument
+@click.argument("access")
+@writes
+def extend(slug: str, who: str, access: str) -> list[str]:
+    """Let the access of a member end so long from now.
+
+    ACCESS is 60d, 12 weeks, or never. It may be less than it was.
+    """
+    length = fields.access(access)
+    found = projects.member(slug, accounts.named(who))
+    projects.extend(found, length)
+    return expiry_note(found.ends_at)

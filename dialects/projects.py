@@ -1,0 +1,150 @@
+"""HitKey's projects: their members, the invites to them, and who waits for approval.
+
+Its promises are those of dialects/hitkey.py, to whose rows of the map these views belong.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from clock import iso, now
+from dialects.shapes import hitkey as shapes
+from dialects.shapes.values import Id, Slug
+from rules import accounts, invites, presets, projects, waiting
+from rules.idempotency import Once
+from rules.refusals import (
+    AlreadyMember,
+    InviteAlreadyExists,
+    InviteNotFound,
+    MemberNotFound,
+    NotAllowed,
+    NotProjectMember,
+    NotWaiting,
+    ProjectNotFound,
+)
+from rules.sessions import SignedIn
+from rules.waiting import Waiting
+from settings import settings
+from web.contract import Created, refuses
+
+
+def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
+    """Create a project, as its owner."""
+    return _project(projects.create(caller.user, projects.Plan(**body))), 201
+
+
+def list_projects(caller: SignedIn) -> list[shapes.Project]:
+    """The projects of which the caller is a member."""
+    return [_project(each) for each in projects.of_user(caller.user)]
+
+
+@refuses(ProjectNotFound, NotProjectMember)
+def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
+    """A project of which the caller is a member, or a public one."""
+    return _project(projects.visible(slug, caller.user))
+
+
+@refuses(ProjectNotFound, NotProjectMember)
+def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
+    """The members of a project, for its members."""
+    project = projects.of_member(slug, caller.user).project
+    return [_member(each) for each in projects.members(project)]
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
+def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
+    """Remove a member; the open invites that it created there are revoked."""
+    projects.remove(projects.of_manager(slug, caller.user), member_id)
+    return {"message": "Member removed."}
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists)
+def invite_to_project(
+    caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
+) -> Created[shapes.SentInvite]:
+    """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
+    manager = projects.of_manager(slug, caller.user)
+    draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
+    made = projects.invite(manager, draft, once)
+    sent = cast(shapes.SentInvite, _invite(made))
+    if not settings().smtp_url:
+        sent["inviteUrl"] = invites.link(invites.token(made))
+    return sent, 201
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed)
+def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvite]:
+    """All invites to a project, and who waits by each, for its owner and admins; without their links."""
+    project = projects.of_manager(slug, caller.user).project
+    found = projects.invites_of(project)
+    waits = waiting.of_invites(each.id for each in found if each.waiting)
+    return [
+        {**_invite(each), "status": each.state(now()), "waiting": _asking(waits.get(each.id, ()))} for each in found
+    ]
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
+def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
+    """Revoke an invite to a project."""
+    projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
+    return {"message": "Invite cancelled."}
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)
+def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decided) -> shapes.Said:
+    """Let a guest into a project who waits for approval; for a member it changes nothing but to free the use."""
+    manager = projects.of_manager(slug, caller.user)
+    use = waiting.approve(projects.asked(manager, invite_id, body["redemption"]))
+    return {"message": "Guest approved." if use.state == "done" else "This guest is a member already."}
+
+
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)
+def deny_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decided) -> shapes.Said:
+    """Refuse a guest who waits for approval; the use is given back."""
+    manager = projects.of_manager(slug, caller.user)
+    waiting.deny(projects.asked(manager, invite_id, body["redemption"]))
+    return {"message": "Guest denied."}
+
+
+def _project(project: Any) -> shapes.Project:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "slug": project.slug,
+        "description": project.description,
+        "is_public": project.is_public,
+        "owner_id": project.owner.id if project.owner else None,
+        "created_at": iso(project.created_at),
+    }
+
+
+def _member(member: Any) -> shapes.ProjectMember:
+    user = member.user
+    return {
+        "id": member.id,
+        "user_id": user.id,
+        "role": member.role,
+        "user": {"id": user.id, "email": user.email, "display_name": user.called},
+        "permissions": [],
+        "created_at": iso(member.joined_at),
+        "ends_at": iso(member.ends_at) if member.ends_at else None,
+    }
+
+
+def _invite(invite: Any) -> shapes.OpenInvite:
+    return {
+        "id": invite.id,
+        "email": invite.email,
+        "role": invite.role,
+        "redirect_url": invite.redirect_url,
+        "expiresAt": iso(invite.expires_at) if invite.expires_at else None,
+        "created_at": iso(invite.created_at),
+    }
+
+
+def _asking(found: Sequence[Waiting]) -> list[shapes.Waiting]:
+    """The guests who wait for approval or a proof; what a program holds is not for people to decide."""
+    return [
+        {"redemption": each.id, "who": each.who, "waiting_for": each.state, "since": iso(each.since)}
+        for each in found
+        if each.state != "held"
+    ]

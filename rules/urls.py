@@ -1,0 +1,44 @@
+"""URLs that the operator gives: which are plain, which are on this machine, and where guests of a project go."""
+
+import re
+
+from rules.refusals import Invalid
+from settings import origin
+
+_PLAIN = re.compile(r"[!-~]{1,2000}", re.ASCII)
+_UNSAFE = '\\"<>`{}|^'
+_LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
+_TOKEN = "0" * 64
+
+
+def is_plain(url: str) -> bool:
+    """Whether a text has at most 2,000 characters, all of which stand for themselves in every program."""
+    return _PLAIN.fullmatch(url) is not None and not any(each in url for each in _UNSAFE)
+
+
+def is_local(target: str) -> bool:
+    """Whether an origin is plain http on this machine."""
+    return target in _LOCAL or target.rsplit(":", 1)[0] in _LOCAL
+
+
+def join_url(written: str) -> str:
+    """Where guests of a project go: https, or http on this machine, with ``{token}`` in its path or behind it, once.
+
+    Raises Invalid for all else.
+    """
+    filled = written.replace("{token}", _TOKEN)
+    if written.count("{token}") != 1:
+        raise Invalid.at("url", "url", "must have {token} in it once, such as https://app.example.org/join?i={token}")
+    if not is_plain(filled):
+        raise Invalid.at("url", "url", "must be a URL of at most 2000 plain characters")
+    try:
+        target = origin(filled)
+    except ValueError:
+        target = _TOKEN
+    if _TOKEN in target:
+        raise Invalid.at(
+            "url", "url", "must be a whole URL such as https://app.example.org/join?i={token}, without a password"
+        )
+    if not (target.startswith("https://") or is_local(target)):
+        raise Invalid.at("url", "url", "must start with https://")
+    return written
