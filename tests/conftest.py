@@ -5,6 +5,7 @@ import html
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Gather what a full run shows, in the process that sees all of it; what is named is run, however long it takes."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background, as all it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.args_source is config.ArgsSource.ARGS or config.getoption("keyword") or config.getoption("full"):
         config.option.long = True
     if config.getoption("full") and not hasattr(config, "workerinput"):
