@@ -33,9 +33,10 @@ Round = dict[str, float]  # microseconds of one request, by the name of the call
 
 
 def environs(call: Call) -> Iterator[dict[str, Any]]:
-    """The requests of all rounds."""
-    for path in islice(cycle(call.paths), CALLS * ROUNDS):
-        yield EnvironBuilder(path, method=call.method, headers=call.headers, data=call.body).get_environ()
+    """The requests of all rounds; where a guest is named in their bodies (%s), each is about another one."""
+    for number, path in enumerate(islice(cycle(call.paths), CALLS * ROUNDS)):
+        body = call.body and call.body.replace("%s", f"guest {number}")
+        yield EnvironBuilder(path, method=call.method, headers=call.headers, data=body).get_environ()
 
 
 def cost(app: Flask, call: Call, requests: Iterator[dict[str, Any]]) -> float:

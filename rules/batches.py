@@ -36,7 +36,7 @@ def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
         raise Invalid.at("invites", "maxItems", "must have 1 to %(most)s invites in it", most=MOST)
     prepared, wrong = list[Prepared](), list[Problem]()
     refusal: type[Invalid] = Invalid
-    project_of, find = cache(invites.find_project), cache(presets.find)
+    project_of, find = cache(invites.find_project), cache(presets.stored)
     for index, each in enumerate(asked):
         try:
             prepared.append(prepare_one(each, maker, project_of, find))
@@ -52,7 +52,7 @@ def prepare_one(
     asked: object,
     maker: Maker,
     project_of: Callable[[str], Project] | None = None,
-    find: presets.Find = presets.find,
+    find: presets.Find = presets.stored,
 ) -> Prepared:
     """An invite of the members that an object has, by the names in MEMBERS; raises Invalid or UnknownField.
 

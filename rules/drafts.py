@@ -94,8 +94,13 @@ READERS: Mapping[str, Callable[[object], Any]] = {
 
 def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
     """A Draft from the fields that were given, by the names in READERS; raises Invalid with all that is wrong."""
+    return of(fields.read(READERS, given), makes_admin)
+
+
+def of(values: Mapping[str, Any], makes_admin: bool = False) -> Draft:
+    """A Draft with values that were read, by the names of its fields."""
     defaults: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
-    return Draft(**defaults | fields.read(READERS, given))
+    return Draft(**{**defaults, **values})
 
 
 def refuse_privileges(draft: Draft, maker: Maker) -> None:

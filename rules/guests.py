@@ -61,7 +61,7 @@ class Batch:
 
     def prepare(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Invite | None, Sequence[Problem]]]:
         """Yields for each row its invite, ready for `invites.add`, or None and what is wrong with the row."""
-        project_of, fields_of = cache(invites.find_project), cache(presets.find)
+        project_of, fields_of = cache(invites.find_project), cache(presets.stored)
         for row in rows:
             try:
                 yield row, self._prepared(row, project_of, fields_of), ()

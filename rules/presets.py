@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -21,9 +22,9 @@ from rules import drafts, events, fields, invites, joining, keys
 from rules.drafts import READERS, Draft, Maker
 from rules.idempotency import Once
 from rules.refusals import Invalid, Problem, problem, together
-from settings import texts
+from settings import Settings, settings, texts
 
-Find = Callable[[str], Mapping[str, Any] | None]
+Find = Callable[[str], str | None]
 
 LONGEST_NAME = 50
 MOST_NAMED = 20  # presets that a refusal names, where one is not there
@@ -57,6 +58,11 @@ def read_name(value: object) -> str:
 
     Raises Invalid for anything else. Capitals and small letters are not the same.
     """
+    return _checked(fields.plain(value, "preset"))
+
+
+@lru_cache  # here and below: programs create by the same preset again and again
+def _checked(value: str) -> str:
     kept = fields.text(value, "preset", LONGEST_NAME)
     if odd := [each for each in kept if not (texts.is_letter(each) or each.isdecimal() or each in "._-")]:
         raise Invalid.at(
@@ -90,8 +96,14 @@ def by_name() -> Sequence[Preset]:
 
 def find(name: str) -> Mapping[str, Any] | None:
     """The fields of the preset with this name, as they were given; None if there is none."""
-    stored = _FIND.value(name=name)
-    return None if stored is None else _read(stored)
+    kept = stored(name)
+    return None if kept is None else _read(kept)
+
+
+def stored(name: str) -> str | None:
+    """The fields of the preset with this name, as JSON; None if there is none."""
+    kept: str | None = _FIND.value(name=name)
+    return kept
 
 
 def named(name: str) -> Preset:
@@ -108,9 +120,15 @@ def fields_of(preset: Preset) -> Mapping[str, Any]:
     return _read(preset.fields)
 
 
-def _read(stored: str) -> Mapping[str, Any]:
-    kept: Mapping[str, Any] = json.loads(stored)
+def _read(text: str) -> Mapping[str, Any]:
+    kept: Mapping[str, Any] = json.loads(text)
     return kept
+
+
+@lru_cache
+def _values(kept: str, but: frozenset[str], _: Settings) -> Mapping[str, Any]:
+    """The fields of a preset as the settings in force read them, but for some; raises Invalid for what is wrong now."""
+    return fields.read(READERS, {name: value for name, value in _read(kept).items() if name not in but})
 
 
 def delete(name: str) -> Sequence[ApiKey]:
@@ -128,7 +146,7 @@ def draft(
     given: Mapping[str, object],
     maker: Maker,
     makes_admin: bool = False,
-    find: Find = find,
+    find: Find = stored,
     once: Once | None = None,
 ) -> Draft:
     """A Draft from what was given for an invite: fields by the names in READERS, and by `preset` the name of one.
@@ -147,13 +165,16 @@ def draft(
     if kept is None:
         raise _missing(called, maker)
     besides = {name: given[name] for name in READERS if given.get(name) not in (None, "")}
-    wanted = drafts.read({**kept, **besides}, makes_admin)
+    said, asked = together(
+        partial(_values, kept, frozenset(besides), settings()), partial(fields.read, READERS, besides)
+    )
     if maker.preset:
-        _refuse_changes(kept, besides, called)
-    if wanted.project and "project" not in besides and (until := _managed_until(wanted.project, maker)):
+        _refuse_changes(kept, asked, called)
+    wanted = drafts.of({**said, **asked, "preset": called}, makes_admin)
+    if wanted.project and "project" not in asked and (until := _managed_until(wanted.project, maker)):
         left = until - clock.now()
         wanted = replace(wanted, ttl=min(wanted.ttl or left, left))
-    return replace(wanted, preset=called)
+    return wanted
 
 
 def refuse_changes(maker: Maker, changed: Mapping[str, str]) -> None:
@@ -206,9 +227,9 @@ def _unknown(called: str) -> Invalid:
     return Invalid.at("preset", "exists", "is unknown: %(preset)s; there are %(there)s", preset=called, there=listed)
 
 
-def _refuse_changes(kept: Mapping[str, object], besides: Mapping[str, object], called: str) -> None:
-    """Raise Invalid for every field of a preset that was given with another value."""
-    said, asked = fields.read(READERS, kept), fields.read(READERS, besides)
+def _refuse_changes(kept: str, asked: Mapping[str, object], called: str) -> None:
+    """Raise Invalid for every field of a preset that was asked for with another value."""
+    said = _values(kept, frozenset(), settings())
     changed = [_said_by(called, name) for name, value in said.items() if asked.get(name, value) != value]
     if changed:
         raise Invalid(*changed)
