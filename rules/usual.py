@@ -38,7 +38,6 @@ def complete(hold_id: str, key_id: str) -> Hold | None:
     invite = _HELD.first(hold_id=hold_id, key_id=key_id, now=now)
     if not invite or invite.approve:
         return None
-    _LOCK.run(invite_id=invite.id)  # whatever waits is changed while this is locked
     if not _DONE.run(hold_id=hold_id, now=now):
         return None
     _COUNT.run(invite_id=invite.id)
@@ -82,8 +81,8 @@ _HELD = Statement(
     .join(Redemption, Redemption.invite_id == Invite.id)
     .outerjoin(Project, Project.id == Invite.project_id)
     .where(Redemption.id == bindparam("hold_id"), Redemption.key_id == bindparam("key_id"), *_WAITS)
+    .with_for_update(of=Invite)  # whatever waits is changed while its invite is locked
 )
-_LOCK = Statement(select(Invite.id).where(Invite.id == bindparam("invite_id")).with_for_update())
 _DONE = Statement(
     update(Redemption)
     .where(Redemption.id == bindparam("hold_id"), *_WAITS)
