@@ -42,3 +42,9 @@ def test_what_takes_long_is_counted_at_the_end_and_runs_when_it_is_asked_for_or_
     assert done.returncode == 0
     for asked in (["-m", "own_postgresql", "--long"], ["tests/faults/test_race.py"]):
         assert "they take long" not in run("--setup-plan", *asked).stdout
+
+
+@pytest.mark.xdist_group("one worker")
+def test_what_one_worker_is_to_run_is_marked_for_xdist(request):
+    is_shared_out = "PYTEST_XDIST_WORKER" in os.environ
+    assert request.node.nodeid.endswith("@one worker") == is_shared_out
