@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import flask
 import pytest
@@ -415,7 +415,7 @@ class Answer:
 class Served:
     """A server of ours in a process of its own."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | forked.Process"
     url: str
     port: int
     log: Path
@@ -547,7 +547,7 @@ def servers(folder: Path) -> Iterator[Callable[..., Served]]:
         full = _environ(instance, {"PUBLIC_URL": url, **environ})
         log = folder / f"server-{port}.log"
         with log.open("wb") as stderr:
-            process = subprocess.Popen([*command, "serve", "--port", str(port)], stderr=stderr, env=full)
+            process = _begun(command, ["serve", "--port", str(port)], full, stderr)
         served = Served(process, url, port, log, instance, full)
         running.append(served)
         _wait_until_it_listens(served)
@@ -559,6 +559,19 @@ def servers(folder: Path) -> Iterator[Callable[..., Served]]:
         for served in running:
             served.process.kill()
             served.process.wait()
+
+
+def _begun(
+    command: Sequence[str | Path], arguments: Sequence[str], environ: dict[str, str], stderr: IO[bytes]
+) -> "subprocess.Popen[bytes] | forked.Process":
+    """A process of the command; forked where it is our own, or run by a script of Python."""
+    first, *rest = command
+    if first == COMMAND:
+        return forked.Process(arguments, environ, Path.cwd(), stderr, stderr)
+    if first == sys.executable:
+        script, *options = rest
+        return forked.Process([*options, *arguments], environ, Path.cwd(), stderr, stderr, script)
+    return subprocess.Popen([*command, *arguments], stderr=stderr, env=environ)
 
 
 @pytest.fixture

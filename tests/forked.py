@@ -9,18 +9,32 @@ import atexit
 import gc
 import json
 import os
+import runpy
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 HOME = Path(__file__).parent.parent
-LOADED = ("argon2", "email_validator", "psycopg", "segno", "slugify", "wcwidth", "zxcvbn")  # when they are needed
+WIDE = 20  # bytes that say a process's id, or its exit status
+LOADED = (
+    "uvloop",
+    "web.server",
+    "argon2",
+    "email_validator",
+    "psycopg",
+    "segno",
+    "slugify",
+    "wcwidth",
+    "zxcvbn",
+)  # when they are needed
 PATIENCE = 300  # seconds that a command may take
 
 
@@ -28,9 +42,8 @@ def run(
     arguments: Sequence[str], environ: Mapping[str, str], folder: Path, check: bool = False
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end, as `subprocess.run` does; its output is text."""
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors, open(os.devnull) as nothing:
-        call = {"arguments": arguments, "environ": dict(environ), "folder": str(folder)}
-        status = _ask(call, [each.fileno() for each in (nothing, output, errors)])
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        status = Process(arguments, environ, folder, output, errors).wait(PATIENCE)
         said = [each.seek(0) or each.read() for each in (output, errors)]
     done = subprocess.CompletedProcess(["invite-api", *arguments], status, *said)
     if check:
@@ -38,16 +51,61 @@ def run(
     return done
 
 
-def _ask(call: dict[str, Any], files: Sequence[int]) -> int:
-    """Have a process make this call, with these files for stdin, stdout and stderr; its exit status."""
-    ours, theirs = socket.socketpair()
-    with ours:
-        ours.settimeout(PATIENCE)
-        with theirs:
-            socket.send_fds(_loaded(), [b"!"], [theirs.fileno(), *files])
-        ours.sendall(json.dumps(call).encode())
-        ours.shutdown(socket.SHUT_WR)
-        return int(ours.recv(100))
+class Process:
+    """The command in a process that goes on meanwhile, with what subprocess.Popen has of its methods.
+
+    With `script` it is that file of Python, which runs the command itself.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        environ: Mapping[str, str],
+        folder: Path,
+        output: IO[Any],
+        errors: IO[Any],
+        script: str | Path = "",
+    ) -> None:
+        self.returncode: int | None = None
+        self._said, theirs = socket.socketpair()
+        with theirs, open(os.devnull) as nothing:
+            files = [theirs, nothing, output, errors]
+            socket.send_fds(_loaded(), [b"!"], [each.fileno() for each in files])
+        call = {"arguments": list(map(str, arguments)), "environ": dict(environ), "folder": str(folder)}
+        self._said.sendall(json.dumps(call | {"script": str(script)}).encode())
+        self._said.shutdown(socket.SHUT_WR)
+        self.pid = int(self._said.recv(WIDE))
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended; raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self._said.settimeout(timeout)
+            try:
+                self.returncode = int(self._said.recv(WIDE))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired("invite-api", timeout or 0) from None
+            self._said.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
 
 
 @cache
@@ -73,7 +131,7 @@ def _serve(control: socket.socket) -> None:
         else:
             control.close()
             with socket.socket(fileno=files[0]) as caller:
-                caller.sendall(str(_called(caller, files[1:])).encode())
+                _say(caller, _called(caller, files[1:]))
             os._exit(0)
         for each in files:
             os.close(each)
@@ -86,7 +144,12 @@ def _called(caller: socket.socket, files: Sequence[int]) -> int:
     if not process:
         caller.close()
         _become(call, files)
+    _say(caller, process)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _say(caller: socket.socket, number: int) -> None:
+    caller.sendall(str(number).rjust(WIDE).encode())
 
 
 def _become(call: dict[str, Any], files: Sequence[int]) -> None:
@@ -97,17 +160,20 @@ def _become(call: dict[str, Any], files: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(call["environ"])
     os.chdir(call["folder"])
-    sys.argv = ["invite-api", *call["arguments"]]
-    os._exit(_status())
+    sys.argv = [call["script"] or "invite-api", *call["arguments"]]
+    os._exit(_status(call["script"]))
 
 
-def _status() -> int:
+def _status(script: str) -> int:
     """Run it, and end as Python does."""
     import cli
 
     status = 0
     try:
-        cli.main()
+        if script:
+            runpy.run_path(script, run_name="__main__")
+        else:
+            cli.main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:

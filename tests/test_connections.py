@@ -38,6 +38,8 @@ from test_server import (
 )
 from web import reader
 
+pytestmark = pytest.mark.any_database
+
 EXPECTING = {"Expect": "100-continue"}
 CHUNKED = b"4\r\nname\r\n0\r\n\r\n"
 # Says how long it is at /, in parts without end at /endless, in three at /parts; and notes when nobody listens.

@@ -16,6 +16,8 @@ from programs import require
 from reader import Reader, steps
 from test_side_by_side import CASES, DIFFERENCES
 
+pytestmark = pytest.mark.any_database
+
 DIALECTS = {"API": [v1, holds], "PROSODY": [prosody], "AGENTBOT": [agentbot], "HITKEY": [hitkey]}
 SERVED = {"HITKEY": {"REGISTRATION": "open"}}  # what a page says it is served with
 OWN = {"OPERATING"}  # is typed in a checkout of its own, by a test of its own
@@ -74,13 +76,11 @@ def test_a_call_that_was_refused_is_none_that_a_page_shows(serve):
     assert well_called(served) == {("GET", "/health")}
 
 
-@pytest.mark.any_database
 @pytest.mark.parametrize("path", by_name(documents.PAGES))
 def test_what_a_page_names_is_there(path):
     assert documents.complaints(documents.read(path)) == []
 
 
-@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -114,7 +114,6 @@ def test_what_is_not_there_is_complained_of(text, complaint):
     assert documents.complaints(page) == [complaint]
 
 
-@pytest.mark.any_database
 @pytest.mark.parametrize(
     "text",
     [

@@ -26,6 +26,8 @@ from test_server import (
     stop,
 )
 
+pytestmark = pytest.mark.any_database
+
 TOKEN = "0" * 64
 ALIVE = {"Connection": "keep-alive"}
 LARGEST = "/openapi.json"

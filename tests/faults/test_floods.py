@@ -20,7 +20,7 @@ from conftest import Served, at_last, free_port, wait_for
 from faults import tampered
 from programs import require
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.any_database]
 
 HALF = 1000
 FAT = b"POST /invites_api HTTP/1.1\r\nHost: here\r\nContent-Length: 600000\r\n\r\n" + b"x" * 515_000

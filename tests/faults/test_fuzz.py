@@ -27,7 +27,7 @@ from web.map import Work
 from web.reader import CONSTANT, Reader, Request
 from web.server import READ
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.any_database]
 
 IN_PROCESS, ON_THE_SOCKET = "mutated requests, in process", "mutated requests, on the socket"
 SEED = 9
