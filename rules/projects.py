@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
@@ -271,16 +271,19 @@ def remove(manager: Member, member_id: str) -> None:
 
 
 def extend(member: Member, length: timedelta | None) -> None:
-    """Let the access of a member end so long from now, or never if it is None; raises Invalid for the owner.
+    """Let the access of a member end so long from now, or never if it is None.
 
-    The open invites to the project that this member created end with it at the latest.
+    The open invites to the project that this member created end with it at the latest. Raises Invalid for the owner, or
+    MemberNotFound if the account was deleted meanwhile.
     """
     if member.role == "owner":
         raise Invalid.at("who", "owner", "is the owner, whose access never ends: name another owner first")
     until = None if length is None else clock.now() + length
     if until:
         changing.cap_all_by(member.user, member.project_id, until)  # first, in the order in which `held` says
-    member.ends_at, member.warned_at = until, None
+    extended = update(Member).where(Member.id == member.id).values(ends_at=until, warned_at=None)
+    if session().scalar(extended.returning(Member.id)) is None:
+        raise MemberNotFound
     seconds = None if length is None else int(length.total_seconds())
     about = About(project_id=member.project_id, user_id=member.user_id)
     events.tell("member.extended", **about, facts={"access": seconds})

@@ -10,7 +10,9 @@ from contextlib import suppress
 
 import pytest
 
+import clock
 from conftest import HASH, Browser, Person
+from database import session
 from models import Invite, Member, Project, User
 from rules import accounts, changing, drafts, invites, projects, resets
 from rules.refusals import Refusal
@@ -204,6 +206,18 @@ def test_who_is_deleted_owns_nothing(house, at_once, ask, in_a_unit, charlie):
     with house.reading() as unit:
         owners = unit.session.query(User).join(Member, Member.user_id == User.id)
         assert owners.filter(User.deleted_at.is_not(None)).count() == 0
+
+
+def test_who_is_deleted_meanwhile_has_no_access_to_be_extended(house, alice, charlie, ask, before_its_end):
+    with house.writing():
+        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        token = invites.token(invites.create(drafts.read({"project": slug}), drafts.SHELL))
+    assert ask(charlie, f"/invites/{token}/accept")() == 200
+
+    def extend():
+        projects.extend(projects.member(slug, accounts.named("charlie")), clock.DAY)
+
+    before_its_end(lambda: (remove("charlie"), session().flush()), extend)
 
 
 def test_who_is_deleted_is_made_owner_of_nothing(house, at_once, in_a_unit):
