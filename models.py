@@ -194,6 +194,33 @@ class Member(Base):
     user: Mapped[User] = relationship()
 
 
+class Origin(Base):
+    """An origin at which the app of a project answers; people are led to the one whose `place` is 0."""
+
+    __tablename__ = "origins"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    origin: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int]
+
+
+class Pass(Base):
+    """A pass with which a program gets to a project's app as an account; the secret itself is not stored."""
+
+    __tablename__ = "passes"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    hash: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship()
+    project: Mapped[Project] = relationship()
+
+
 class Invite(Base):
     """An invite. Its token is not stored: it is derived from `nonce` and the master secret (rules/tokens.py)."""
 

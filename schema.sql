@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (5);
+INSERT INTO schema_version (version) VALUES (6);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -98,6 +98,30 @@ CREATE TABLE members (
 CREATE UNIQUE INDEX members_one_owner ON members (project_id) WHERE role = 'owner';
 CREATE INDEX members_of_user ON members (user_id);
 CREATE INDEX members_ending ON members (ends_at) WHERE ends_at IS NOT NULL;
+
+-- Where the app of a project answers that only its members may use; people are led to the first (`place`). An origin may
+-- be that of several projects, under paths of their own.
+CREATE TABLE origins (
+    project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    origin     TEXT NOT NULL,
+    place      INTEGER NOT NULL,
+    PRIMARY KEY (project_id, origin)
+);
+
+-- With a pass a program of a member gets to the project's app. Browsers have passes too, which are signed and stored
+-- nowhere.
+CREATE TABLE passes (
+    id         TEXT PRIMARY KEY NOT NULL,
+    hash       TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),
+    user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+    name       TEXT CHECK (length(name) <= 100),
+    created_at TIMESTAMP NOT NULL,
+    expires_at TIMESTAMP
+);
+CREATE INDEX passes_of_user ON passes (user_id);
+CREATE INDEX passes_of_project ON passes (project_id);
+CREATE INDEX passes_to_forget ON passes (expires_at) WHERE expires_at IS NOT NULL;
 
 -- key_id is no foreign key: deleting a key leaves what it made as it is. `asked` is a fingerprint of the request that
 -- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`. `email` may
