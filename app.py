@@ -18,6 +18,8 @@ from dialects import (
     admin_keys,
     admin_people,
     agentbot,
+    gate,
+    gate_pages,
     hitkey,
     holds,
     manual,
@@ -146,6 +148,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/verify/send",                         account.send_code,            own_form,             "10/minute",  WRITES),
         Route("GET",      "/login",                               account.show_login,           visitor,              "120/minute", LOOKS),
         Route("POST",     "/login",                               account.login,                own_form,             "10/minute",  OWN),
+        Route("GET",      "/logout",                              account.show_logout,          visitor,              "120/minute", LOOKS),
         Route("POST",     "/logout",                              account.logout,               own_form,             "120/minute", WRITES),
         Route("GET",      "/password/forgot",                     account.show_forgotten,       visitor,              "120/minute", LOOKS),
         Route("POST",     "/password/forgot",                     account.send_reset,           own_form,             "10/minute",  WRITES),
@@ -201,6 +204,15 @@ ROUTES: dict[Dialect, list[Route]] = {
     admin_activity: [
         Route("GET",      "/admin/activity",                      admin_activity.list_events,   admin_visitor,        "120/minute", READS),
     ],
+    gate: [
+        Route("GET",      "/gate/<slug>",                         gate.ask,                     anyone,               None,         LOOKS, None),
+    ],
+    gate_pages: [
+        Route("GET",      "/.invite/<slug>/enter",                gate_pages.enter,             anyone,               None,         LOOKS),
+        Route("GET",      "/.invite/<slug>/done",                 gate_pages.done,              anyone,               None,         LOOKS),
+        Route("GET",      "/.invite/<slug>/leave",                gate_pages.leave,             anyone,               None,         ALONE),
+        Route("GET",      "/pass/<slug>",                         gate_pages.show_pass,         visitor,              "600/minute", LOOKS),
+    ],
     ops: [
         Route("GET",      "/openapi.json",                        manual.document,              anyone,               "120/minute", OWN),
         Route("GET",      "/swagger.json",                        manual.document,              anyone,               "120/minute", OWN),
@@ -252,13 +264,14 @@ def _draw(app: Flask, service: Service) -> None:
     headers = {dialect: cors.Headers(dialect, service.settings) for dialect in ROUTES}
     for dialect, routes in ROUTES.items():
         for row in routes:
-            respond, methods = answer.answer(service, dialect, headers[dialect], row), row.methods.split()
-            app.add_url_rule(row.path, row.endpoint, respond, methods=methods, provide_automatic_options=False)
+            methods = None if row.largest is None else row.methods.split()
+            app.url_map.add(app.url_rule_class(row.path, methods=methods, endpoint=row.endpoint))
+            app.view_functions[row.endpoint] = answer.answer(service, dialect, headers[dialect], row)
             rows[row.endpoint] = dialect, row
 
     def stray(error: Exception) -> Response:
         """What goes wrong before a row of the map is found: the dialect it was meant for says it."""
-        dialect, row = rows.get(_meant(app, error), (pages if _is_browser() else ops, None))
+        dialect, row = rows.get(_meant(app, error), (_of_address(), None))
         requests.context().row = row
         asked = headers[dialect]
         if isinstance(error, MethodNotAllowed) and (told := asked.preflight(set(error.valid_methods or ()))):
@@ -282,8 +295,11 @@ def _meant(app: Flask, error: Exception) -> str:
     return ""
 
 
-def _is_browser() -> bool:
-    return "text/html" in request.headers.get("Accept", "")
+def _of_address() -> Dialect:
+    """Who says that there is nothing at this address."""
+    if request.path.startswith(gate_pages.AT_APP):
+        return gate_pages
+    return pages if "text/html" in request.headers.get("Accept", "") else ops
 
 
 def _engine(app: Flask) -> sqlalchemy.Engine:

@@ -24,13 +24,15 @@ from load import HOLDS, Call, Result, commits, load
 from prosody import missing, prosody
 
 import database
-from rules import accounts, drafts, invites, keys, presets, sessions, tokens
+from models import Pass, User
+from rules import accounts, drafts, gate, invites, keys, presets, projects, sessions, tokens
 from rules.drafts import MOST_USES
 from settings import Settings
 
 HERE = Path(__file__).resolve().parent
 JSON = {"Content-Type": "application/json"}
 WRONG_KEY = "unknown0/" + "x" * 32
+AT_APP = {"X-Forwarded-Host": "photos.example.org", "X-Forwarded-Uri": "/album?a=1", "X-Forwarded-Method": "GET"}
 ACCEPTS = 80_000  # invites that one run may spend
 
 
@@ -67,6 +69,8 @@ CONTESTS = [
     Contest("create by key", "Prosody's default storage: create", 25),
     Contest("create by key", "commit", 0.25),
     Contest("verify", "hello", 0.5),
+    Contest("the gate", "verify", 0.9),
+    Contest("the gate, for a program", "verify", 0.9),
     Contest("view", "hello", 0.4),
     Contest("accept", "commit", 0.2),
     Contest("hold, complete", "commit", 0.4),
@@ -98,6 +102,7 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5"})
         token, many = (invites.token(invites.create(drafts.Draft(uses=each), drafts.SHELL)) for each in (1, MOST_USES))
         guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
+        passes = gated(accounts.named("guest"))
     by_key = {**JSON, "Authorization": f"Bearer {key}"}
     with house.writing():
         spent = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(accepts)]
@@ -107,12 +112,26 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
         "create by a preset": Call([f"/invites_api?key={key}&preset=family"]),
         "hold, complete": Call(["/v1/holds"], "POST", by_key, f'{{"token": "{many}", "subject": "%s"}}', script=HOLDS),
         "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
+        "the gate": Call(["/gate/photos"], headers={**AT_APP, "Cookie": passes[0]}),
+        "the gate, for a program": Call(["/gate/photos"], headers={**AT_APP, "Authorization": f"Bearer {passes[1]}"}),
         "view": Call([f"/invites/{token}"]),
         "accept": Call([f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent], "POST", guest),
         "the invitation's page": Call([f"/invite?{token}"], headers={"Sec-Fetch-Site": "none"}),
         "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
         "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
     }
+
+
+def gated(owner: User) -> tuple[str, str]:
+    """Put an app behind the gate; the cookie and the program's pass with which its owner is let in."""
+    project = projects.create(owner, projects.Plan("Photos"))
+    gate.set_origins("photos", ["https://photos.example.org"])
+    session_id = sessions.of_cookie(sessions.start_in_browser(owner)).session_id
+    name = gate.cookie_name("pass", "photos", "https://photos.example.org")
+    given = Pass(id="pass", hash=tokens.digest("pass_bench"), user_id=owner.id, project_id=project.id)
+    given.created_at = project.created_at
+    database.session().add(given)
+    return f"{name}={gate.browsers(session_id, gate.app('photos'))}", "pass_bench"
 
 
 @contextmanager

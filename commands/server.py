@@ -17,12 +17,17 @@ from settings import LOCAL_URL, Settings, in_force, load_settings, settings
 
 
 def _row(route: Any) -> list[Cell]:
-    return [route.methods, route.path, route.guard.__name__, route.limit or "no limit"]
+    return [
+        "any" if route.largest is None else route.methods,
+        route.path,
+        route.guard.__name__,
+        route.limit or "no limit",
+    ]
 
 
 def _facts(route: Any) -> Facts:
     return {
-        "methods": route.methods.split(),
+        "methods": ["any"] if route.largest is None else route.methods.split(),
         "path": route.path,
         "who": route.guard.__name__,
         "limit": route.limit or None,
@@ -141,8 +146,8 @@ def _large_bodies() -> Any:
     from web.map import matching
     from web.reader import MOST_KEPT, LargeBodies
 
-    large = [row for rows in ROUTES.values() for row in rows if row.largest > MOST_KEPT]
-    return LargeBodies(matching(large), max(row.largest for row in large))
+    large = [row for rows in ROUTES.values() for row in rows if (row.largest or 0) > MOST_KEPT]
+    return LargeBodies(matching(large), max(row.largest or 0 for row in large))
 
 
 def _keep_what_is_loaded() -> None:

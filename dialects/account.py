@@ -13,18 +13,16 @@ from urllib.parse import urlencode
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, fields, invites, passwords, registration, resets, sessions, tokens
+from rules import accounts, fields, gate, invites, passwords, registration, resets, sessions, tokens
 from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
-from web import cookies, errors, html, requests
+from web import cookies, errors, html, leading, requests
 from web.answer import committed, forgive, read_only
 from web.contract import refuses
 from web.html import Shown, page, see_other, to_invitation, token_in_link
 
 HEADERS: Mapping[str, str] = html.HEADERS
-
-_OURS = re.compile(r"/(account|admin|verify)(/[a-z0-9-]+)*", re.ASCII)  # where signing in may lead
 
 
 def _begin_form(_: SignedIn | None) -> Shown:
@@ -115,28 +113,26 @@ def choose_password() -> Response:
     return cookies.sign_in(see_other("/?welcome"), committed(complete))
 
 
+def _login_page(token: str) -> Shown:
+    way = leading.way()
+    app = gate.app(way.slug, way.origin) if way else None
+    return partial(page, "login.html", token=token if tokens.is_token(token) else "", app=app)
+
+
 def show_login() -> str:
     """The form that signs in."""
-    token = token_in_link()
-    return page(
-        "login.html",
-        token=token if tokens.is_token(token) else "",
-        then=_then(request.args.get("then", "")),
-        done="done" in request.args,
-    )
+    return _login_page(token_in_link())(done="done" in request.args)
 
 
 def _login_form(_: SignedIn | None) -> Shown:
-    token, then = request.form.get("token", ""), _then(request.form.get("then", ""))
-    shown = token if tokens.is_token(token) else ""
-    return partial(page, "login.html", token=shown, then=then, user=request.form.get("user", ""))
+    return partial(_login_page(request.form.get("token", "")), user=request.form.get("user", ""))
 
 
 @html.form(_login_form)
 @refuses(AccountDisabled, at=401)
 def login(caller: SignedIn | None) -> Response:
     """Sign this browser in, and go back to where it came from; a session that it had before ends."""
-    token, then, user = requests.form_field("token"), _then(requests.form_field("then")), requests.typed("user")
+    token, user = requests.form_field("token"), requests.typed("user")
     with passwords.room():  # first: a visitor who is sent away has not tried
         attempt = committed(accounts.begin_login, user, requests.form_field("password"))
         checked = accounts.check_password(attempt)
@@ -149,16 +145,22 @@ def login(caller: SignedIn | None) -> Response:
 
     user_id, cookie = committed(sign_in)
     forgive(user_id)
-    back = to_invitation(token) if tokens.is_token(token) else see_other(then or "/")
+    back = to_invitation(token) if tokens.is_token(token) else see_other(leading.then() or "/")
     return cookies.sign_in(back, cookie)
 
 
+def show_logout() -> str:
+    """The form that signs out; an app behind the gate leads here."""
+    return page("logout.html")
+
+
 def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session; from an invitation one comes back to it."""
+    """End this browser's session; from an invitation, and on the way to an app, one comes back there."""
     if caller:
         sessions.end(caller.session_id)
     token = requests.form_field("token")
-    return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other("/"))
+    back = leading.then() if leading.way() else "/"
+    return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
 
 
 def show_forgotten() -> str:
@@ -221,7 +223,3 @@ def _typed_digits() -> str:
     if not re.fullmatch("[0-9]{6}", digits, re.ASCII):
         raise Invalid.at("code", "format", "must be the six digits that were mailed")
     return digits
-
-
-def _then(path: str) -> str:
-    return path if _OURS.fullmatch(path) else ""

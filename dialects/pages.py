@@ -24,6 +24,7 @@ from rules import (
     accounts,
     changing,
     fields,
+    gate,
     invitations,
     invites,
     legacy,
@@ -37,7 +38,7 @@ from rules.accounts import Names
 from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings, texts
-from web import cookies, errors, html, requests
+from web import cookies, errors, html, leading, requests
 from web.answer import committed, read_only
 from web.contract import Picture, Style
 from web.guards import SentForm
@@ -133,9 +134,17 @@ def accept(caller: SignedIn | None) -> Response:
     """Use the invite, as the account that is signed in; sent again, it does no harm."""
     token = requests.form_field("token")
     if caller is None:
-        return see_other(f"/login?t={token}" if tokens.is_token(token) else "/login")
+        return see_other(leading.onward(f"/login?t={token}" if tokens.is_token(token) else "/login"))
     if not redemption.has_used(invites.find(token), caller.account):
         redemption.accept(token, caller.account)
+    return _welcomed(token, caller.account)
+
+
+def _welcomed(token: str, account: Any) -> Response:
+    """To the app that has sent a guest here, if they are a member now; else to the page that welcomes them."""
+    way = leading.way()
+    if way and gate.is_member(way.slug, account):
+        return see_other(leading.then())
     return see_other(f"/welcome?{token}")
 
 
@@ -227,15 +236,17 @@ def _register(token: str, form: shapes.RegistrationForm, sent: SentForm) -> Resp
     names, password = together(read_names, check)
     password_hash = passwords.hash(password)
 
-    def register() -> tuple[Any, str | None, str]:
+    def register() -> tuple[Any, str | None, Response | None]:
         user, used = accounts.register(token, names, password_hash)
-        if sent.is_ours and sent.visitor:
+        if not sent.is_ours:
+            return user, used.waiting_for, None
+        if sent.visitor:
             sessions.end(sent.visitor.session_id)
-        return user, used.waiting_for, sessions.start_in_browser(user) if sent.is_ours else ""
+        return user, used.waiting_for, cookies.sign_in(_welcomed(token, user), sessions.start_in_browser(user))
 
-    user, waits, cookie = committed(register)
-    if sent.is_ours:
-        return cookies.sign_in(see_other(f"/welcome?{token}"), cookie)
+    user, waits, signed_in = committed(register)
+    if signed_in:
+        return signed_in
     names_ = {"called": user.called, "username": user.username, "email": user.email}
     return page("welcome.html", invitation=told, waits=waits, **names_)
 

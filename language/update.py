@@ -20,6 +20,7 @@ SOURCES = [
     ("dialects/pages.py", "python"),
     ("dialects/account.py", "python"),
     ("dialects/own.py", "python"),
+    ("dialects/gate*.py", "python"),
     ("dialects/admin*.py", "python"),
     ("delivery/**.py", "python"),
     ("templates/**.*", "jinja2"),

@@ -46,6 +46,7 @@ _SENTENCES: Mapping[str, str] = {
     "member.expired": N_("the access of %(user)s to the project %(project)s ended"),
     "project.created": N_("%(who)s created the project %(project)s"),
     "project.owner": N_("%(who)s made %(user)s the owner of the project %(project)s"),
+    "project.gate": N_("%(who)s changed the gate of the project %(project)s"),
     "project.deleted": N_("%(who)s deleted the project %(project)s"),
     "key.created": N_("%(who)s created the API key %(key)s"),
     "key.deleted": N_("%(who)s deleted the API key %(key)s"),
@@ -73,6 +74,7 @@ _RELEASED: Mapping[str, str] = {
 _PROVES = N_("%(user)s has to prove an address to use %(invite)s")
 _NEVER_ENDS = N_("%(who)s extended the access of %(user)s to the project %(project)s: it never ends")
 _NEVER_EXPIRES = N_("%(who)s extended %(invite)s: it never expires")
+_NO_GATE = N_("%(who)s removed the gate of the project %(project)s")
 _CHANGED = N_("%(who)s changed %(invite)s: %(fields)s")
 _NO_ADMIN = N_("%(who)s took the admin role of this site from %(user)s")
 _OTHER = N_("%(who)s: %(type)s")
@@ -149,6 +151,7 @@ def _by_facts(event: Happened) -> str | None:
         "invite.waiting": _PROVES if facts.get("for") == "proof" else None,
         "invite.released": _RELEASED.get(str(facts.get("why"))),
         "member.extended": None if facts.get("access") is not None else _NEVER_ENDS,
+        "project.gate": None if facts.get("origins") else _NO_GATE,
         "user.admin": None if facts.get("admin") else _NO_ADMIN,
     }.get(event.type)
 

@@ -25,7 +25,7 @@ TYPES = (
     *("invite.denied", "invite.declined"),
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
     *("member.joined", "member.removed", "member.extended", "member.expired"),
-    *("project.created", "project.owner", "project.deleted"),
+    *("project.created", "project.owner", "project.gate", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted"),
 )
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 
 import clock
 from database import may_write, session
-from models import Invite, Member, Project, User
+from models import Invite, Member, Origin, Project, User
 from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, states, waiting
 from rules.events import About
 from rules.idempotency import Once
@@ -328,7 +328,8 @@ def delete(slug: str) -> int:
     project = held(slug)
     revoked = changing.revoke_all_to(project)  # first: who accepts one locks that, and refers to the project after it
     project.deleted_at, project.slug = clock.now(), None
-    session().execute(sqlalchemy.delete(Member).where(Member.project_id == project.id))
+    for each in (Member, Origin):
+        session().execute(sqlalchemy.delete(each).where(each.project_id == project.id))
     events.tell("project.deleted", project_id=project.id)
     return revoked
 

@@ -6,7 +6,7 @@ things are, and whose.
 """
 
 from settings.home import HOME, LANGUAGES, LOCAL_URL, PREFIX, TRANSLATIONS, as_owner
-from settings.readers import Network, database_url, origin
+from settings.readers import Network, database_url, exact_origin, origin
 from settings.secret import ConfigError, make_private, sync
 from settings.table import Settings, in_force, load_settings, settings, table
 
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "as_owner",
     "database_url",
+    "exact_origin",
     "in_force",
     "load_settings",
     "make_private",

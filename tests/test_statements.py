@@ -9,13 +9,13 @@ import clock
 import database
 from database.statements import Statement
 from models import ApiKey, Invite, Moment
-from rules import drafts, invites, keys, redemption, sessions
+from rules import drafts, gate, invites, keys, redemption, sessions
 
 ALL = Statement(select(Invite.__table__).where(Invite.id == bindparam("id")))
 
 OURS = {
     f"{module.__name__}.{name}": each
-    for module in (invites, keys, redemption, sessions)
+    for module in (gate, invites, keys, redemption, sessions)
     for name, each in vars(module).items()
     if isinstance(each, Statement)
 }

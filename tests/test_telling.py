@@ -21,6 +21,7 @@ from rules import (
     events,
     expiry,
     first_admin,
+    gate,
     holds,
     invites,
     joining,
@@ -239,6 +240,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     ),
     "expiry.end": (lambda place: expiry.end([ended(place)]), ["member.expired"]),
     "first_admin.link": (twice(lambda _: first_admin.link()), ["invite.created"]),
+    "gate.set_origins": (
+        twice(lambda _: gate.set_origins("tea-garden", ["https://tea.example.org"])),
+        ["project.gate"],
+    ),
+    "gate.set_origins, of none": (lambda _: gate.set_origins("tea-garden", []), []),
     "holds.take": (twice(lambda place: holds.take(invite(place.open), "shop", Wanted("gina"))), ["invite.held"]),
     "holds.take, and complete": (
         lambda place: holds.take(invite(place.open), "shop", Wanted("gina", complete=True)),

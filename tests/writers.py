@@ -19,6 +19,7 @@ from rules import (
     drafts,
     expiry,
     forgetting,
+    gate,
     holds,
     invites,
     keys,
@@ -60,6 +61,7 @@ class Place:
             for name in ("root", "rita"):
                 accounts.set_admin(people[name], True)
             self.project = projects.create(people["bob"], projects.Plan("Orchard")).id
+            gate.set_origins("orchard", ["https://orchard.example.org", "https://orchard.example.com"])
             joining = invites.create(drafts.read({"project": "orchard", "role": "admin"}), drafts.SHELL)
             redemption.accept(invites.token(joining), people["anne"])
             ending = projects.find_member(projects.find("orchard"), people["anne"])
@@ -331,6 +333,8 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
         "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
+        "set up a gate": lambda: gate.set_origins("orchard", ["https://orchard.example.org", "http://orchard.lan"]),
+        "take a gate away": lambda: gate.set_origins("orchard", []),
         "delete a project": lambda: projects.delete("orchard"),
     }
     for name in ("anne", "bob", "carol", "dora", "frank"):

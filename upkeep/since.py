@@ -46,6 +46,17 @@ _LOST = (
         "AND (now.ends_at IS NULL OR now.ends_at > before.ends_at)",
     ),
     (
+        "passes were created since the backup; they will open nothing",
+        "SELECT now.id, coalesce(email, username) FROM present.passes AS now JOIN users ON users.id = now.user_id "
+        "WHERE now.id NOT IN (SELECT id FROM passes) ORDER BY now.created_at, now.rowid",
+    ),
+    (
+        "apps were put behind the gate since the backup, and will not be there; invite-api project gate sets it",
+        "SELECT project_id, origin FROM present.origins AS now WHERE project_id IN (SELECT id FROM projects "
+        "WHERE deleted_at IS NULL) AND (project_id, origin) NOT IN (SELECT project_id, origin FROM origins) "
+        "ORDER BY project_id, place",
+    ),
+    (
         "accounts became admins of the site since the backup, and will be none",
         "SELECT now.id, coalesce(now.email, now.username) FROM present.users AS now JOIN users ON users.id = now.id "
         "WHERE now.admin_at IS NOT NULL AND users.admin_at IS NULL",
@@ -108,6 +119,17 @@ _SHUT = (
         "AND project_id IN (SELECT id FROM present.projects) AND user_id IN (SELECT id FROM present.users) "
         "AND (role <> 'owner' OR project_id IN (SELECT id FROM projects WHERE deleted_at IS NOT NULL)) "
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
+    ),
+    (
+        "passes were deleted since the backup, and stay so",
+        "DELETE FROM passes WHERE id NOT IN (SELECT id FROM present.passes) AND project_id IN "
+        "(SELECT id FROM present.projects) AND user_id IN (SELECT id FROM present.users) "
+        "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
+    ),
+    (
+        "apps were taken from behind the gate since the backup, and stay so",
+        "DELETE FROM origins WHERE (project_id, origin) NOT IN (SELECT project_id, origin FROM present.origins) "
+        "AND project_id IN (SELECT id FROM present.projects) RETURNING project_id, origin",
     ),
     (
         "members stopped being admins of their project since the backup, and stay so",

@@ -1,5 +1,6 @@
-"""The browser's cookies: the one that says who is signed in, and one to know a visitor's forms by."""
+"""The browser's cookies: the one that says who is signed in, one to know a visitor's forms by, those of apps."""
 
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, g, request
@@ -67,6 +68,16 @@ def sign_out(response: Response) -> Response:
     return response
 
 
+def keep(response: Response, origin: str, name: str, value: str, lifetime: timedelta) -> None:
+    """Have the browser keep a cookie at the origin of an app, to whose host alone it belongs."""
+    response.set_cookie(name, value, max_age=int(lifetime.total_seconds()), **_attributes(origin))
+
+
+def drop(response: Response, origin: str, name: str) -> None:
+    """Have the browser forget a cookie at the origin of an app."""
+    response.delete_cookie(name, **_attributes(origin))
+
+
 def _since() -> str:
     if FLAG.encode() not in request.query_string:  # to parse it takes as long as a look-up
         return ""
@@ -76,5 +87,6 @@ def _since() -> str:
         return ""
 
 
-def _attributes() -> dict[str, Any]:
-    return {"path": "/", "secure": settings().origin.startswith("https:"), "httponly": True, "samesite": "Lax"}
+def _attributes(origin: str | None = None) -> dict[str, Any]:
+    is_safe = (origin or settings().origin).startswith("https:")
+    return {"path": "/", "secure": is_safe, "httponly": True, "samesite": "Lax"}

@@ -60,6 +60,8 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.MemberNotFound: 404,
     refusals.NotProjectMember: 403,
     refusals.NotAllowed: 403,
+    refusals.PassNeeded: 401,
+    refusals.AppNotFound: 403,
     refusals.OwnAccount: 409,
     refusals.LastAdmin: 409,
     refusals.OwnsProjects: 409,

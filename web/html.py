@@ -23,7 +23,7 @@ import language
 from rules import refusals, tokens
 from rules.refusals import N_, CrossSite, Forbidden, Invalid, NotSignedIn, Refusal
 from settings import HOME, LANGUAGES, Settings, settings
-from web import cookies, errors, requests
+from web import cookies, errors, leading, requests
 from web.answer import read_only
 
 View = Callable[..., Any]
@@ -33,10 +33,7 @@ HEADERS: Mapping[str, str] = {
     **errors.HEADERS,
     "Vary": "Authorization, Cookie, Accept-Language",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": leading.POLICY,
 }
 
 # Refusals of a form that is shown again: 422, whatever programs are told.
@@ -131,8 +128,11 @@ def token_in_link() -> str:
 
 
 def to_invitation(token: str) -> Response:
-    """To the page that says what is wrong with a token; one that cannot be a token is not repeated."""
-    return see_other(f"/invite?{token}" if tokens.is_token(token) else "/invite")
+    """To the page that says what is wrong with a token; one that cannot be a token is not repeated.
+
+    From there a visit goes on to the app that has sent it here.
+    """
+    return see_other(leading.onward(f"/invite?{token}" if tokens.is_token(token) else "/invite"))
 
 
 def qr(link: str) -> str:
@@ -191,6 +191,7 @@ def _icon(accent: str) -> str:
 
 
 def _rendered(code: str, template: str, facts: Mapping[str, Any]) -> str:
+    leading.note_form()
     with language.using(code):
         spoken = cast(Templates, current_app.jinja_env).in_language(code)
         return render_template(
@@ -235,12 +236,15 @@ def _unshown(error: Refusal, name: str, text: str) -> str:
     return f"{name}: {text} {language.named(reads()).text(advice)}"
 
 
-def _error_page(error: Refusal | HTTPException) -> str:
+def said(error: Refusal | HTTPException) -> str:
+    """What went wrong, in sentences for a page without a form."""
     if isinstance(error, Invalid):
-        said = " ".join(_unshown(error, name, text) for name, text in problems(error).items())
-    elif isinstance(error, Refusal):
-        said = " ".join(problems(error).values())
-    else:
-        said = language.named(reads()).text(errors.sentence(error))
+        return " ".join(_unshown(error, name, text) for name, text in problems(error).items())
+    if isinstance(error, Refusal):
+        return " ".join(problems(error).values())
+    return language.named(reads()).text(errors.sentence(error))
+
+
+def _error_page(error: Refusal | HTTPException) -> str:
     bare = request.path if isinstance(error, Invalid) and request.method == "GET" else None
-    return page("error.html", sentence=said, bare=bare, token=requests.invite_token())
+    return page("error.html", sentence=said(error), bare=bare, token=requests.invite_token())

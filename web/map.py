@@ -37,7 +37,7 @@ class Route(NamedTuple):
 
     `limit` is how often one caller may call: ``10/minute``, or ``10/minute 120/invite`` where an active invite may be
     shown. Beyond the first, calls that show one are counted by it, so that a crowd behind one address can use it.
-    `largest` is how many bytes the body may have.
+    `largest` is how many bytes the body may have; None for requests of any method, whose body nobody looks at.
     """
 
     methods: str
@@ -46,7 +46,7 @@ class Route(NamedTuple):
     guard: Callable[[], Any]
     limit: str | None
     work: Work
-    largest: int = LARGEST_BODY
+    largest: int | None = LARGEST_BODY
 
     @property
     def refuses_head(self) -> bool:
@@ -75,6 +75,7 @@ def matching(rows: Iterable[Route]) -> re.Pattern[str]:
 
     def written(row: Route) -> str:
         path = row.path.rstrip("/") or "/"
-        return f"(?:{row.methods.replace(' ', '|')}) {re.sub('<[a-z_]+>', '[^/]+', re.escape(path))}"
+        methods = "[^ ]+" if row.largest is None else row.methods.replace(" ", "|")
+        return f"(?:{methods}) {re.sub('<[a-z_]+>', '[^/]+', re.escape(path))}"
 
     return re.compile("|".join(map(written, rows)))

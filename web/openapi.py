@@ -45,6 +45,8 @@ TITLES = {
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
     "admin_activity": "Administration: activity",
+    "gate": "Gate",
+    "gate_pages": "Gate: pages",
     "ops": "Operations",
 }
 
@@ -77,7 +79,11 @@ _IDEMPOTENCY_KEY = {
         "examples": ["5b0e0c6e-1-anne"],
     },
 }
-_FORMATS = {"Location": {"type": "string", "format": "uri-reference"}, "Retry-After": {"type": "string"}}
+_FORMATS = {
+    "Location": {"type": "string", "format": "uri-reference"},
+    "Retry-After": {"type": "string"},
+    "Remote-User": {"type": "string"},
+}
 
 
 def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:

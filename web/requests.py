@@ -192,22 +192,23 @@ def invite_token() -> str:
     return next((each for each in shown if isinstance(each, str) and tokens.is_token(each)), "")
 
 
-def look_over(largest: int = LARGEST_BODY, is_strict: bool = False) -> None:
+def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> None:
     """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside.
 
     And a body of more than `largest` bytes, or one for which the server has no room now; and a NUL in a path, which
     nothing of ours has: PostgreSQL refuses to look for one. Where a call `is_strict`, its body is read once its
-    caller is known: unknown members are refused then, and a long body of strangers is never parsed.
+    caller is known: unknown members are refused then, and a long body of strangers is never parsed. With None for
+    `largest` nobody looks at the body at all.
     """
     sent = asked()
-    if (sent.content_length or 0) > LARGEST_BODY:
+    if largest is not None and (sent.content_length or 0) > LARGEST_BODY:
         if (sent.content_length or 0) > largest:
             raise RequestEntityTooLarge if largest == LARGEST_BODY else TooMuch(largest)
         if NO_ROOM in sent.environ:
             raise ServiceUnavailable(retry_after=RETRY_AFTER)
     if "\0" in sent.path:
         raise BadRequest("There is a NUL in this address.")
-    if sent.content_length and not is_strict:
+    if sent.content_length and not is_strict and largest is not None:
         _refuse_privileged(_json_body() if is_json() else sent.form)
 
 

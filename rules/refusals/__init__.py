@@ -23,6 +23,7 @@ from rules.refusals.accounts import (
     WrongPassword,
 )
 from rules.refusals.base import N_, Facts, Invalid, Problem, Refusal, UnknownField, ended, filled, problem, together
+from rules.refusals.gate import AppNotFound, PassNeeded
 from rules.refusals.invites import (
     AlreadyMember,
     EmailMismatch,
@@ -57,6 +58,7 @@ __all__ = [
     "N_",
     "AccountDisabled",
     "AlreadyMember",
+    "AppNotFound",
     "CodeExpired",
     "CrossSite",
     "EmailAlreadyVerified",
@@ -94,6 +96,7 @@ __all__ = [
     "Overloaded",
     "OwnAccount",
     "OwnsProjects",
+    "PassNeeded",
     "Problem",
     "ProjectNotFound",
     "RateLimited",

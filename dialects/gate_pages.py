@@ -1,0 +1,119 @@
+"""The way of a browser into an app behind the gate: from the app to a page of ours, and back with a pass.
+
+What stands under ``/.invite/`` is at the app's own host, whose proxy hands it to us: a page there loads nothing from
+that host, since the app may be anything, and says nothing of who reads it.
+"""
+
+from collections.abc import Mapping
+
+from flask import Response, make_response, request
+from werkzeug.exceptions import HTTPException
+
+from dialects.shapes.values import Slug
+from rules import gate, sessions, way_in
+from rules.gate import App
+from rules.refusals import NotProjectMember, PassNeeded, Refusal
+from rules.sessions import SignedIn
+from settings import settings
+from web import cookies, errors, html, leading
+from web.html import page
+
+HEADERS: Mapping[str, str] = html.HEADERS
+
+AT_APP = "/.invite/"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+def enter(slug: Slug) -> Response:
+    """Where the gate leads a browser without a pass: on to us, and what it asked for is kept in a cookie.
+
+    With a good pass it goes on to what it asked for. If it comes back at once, the gate does not get its cookies.
+    """
+    app, path = _app(slug), way_in.path(request.query_string)
+    mark = gate.cookie_name("mark", slug, app.origin)
+    if _has_pass(slug):
+        if way_in.is_marked(slug, app.origin, request.cookies.get(mark, "")):
+            return _at_app("kept")
+        response = _led(303, f"{app.origin}{path}")
+        cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin), way_in.OF_MARK)
+        return response
+    way = way_in.begin(slug, app.origin)
+    response = _led(302, f"{settings().public_url}/pass/{slug}?{way_in.state(way)}")
+    for each in way_in.surplus(slug, app.origin, request.cookies):
+        cookies.drop(response, app.origin, each)
+    cookies.keep(response, app.origin, way.cookie, way_in.kept(way, path), way_in.LIFETIME)
+    return response
+
+
+def done(slug: Slug) -> Response:
+    """Give the browser that comes back its pass, and lead it on to what it asked for.
+
+    A browser that has not kept the state gets a page, and is never led anywhere: it could go round in circles.
+    """
+    app = _app(slug)
+    arrived = way_in.finish(slug, app, _query(), request.cookies)
+    if arrived is None:
+        return _at_app("lost")
+    response = _led(303, f"{app.origin}{arrived.path}")
+    cookies.drop(response, app.origin, arrived.way.cookie)
+    name = gate.cookie_name("pass", slug, app.origin)
+    cookies.keep(response, app.origin, name, arrived.browsers_pass, sessions.LIFETIME)
+    return response
+
+
+def leave(slug: Slug) -> Response:  # noqa: ARG001
+    """Lead to the page on which one signs out; nothing is changed by coming here."""
+    return _led(303, f"{settings().public_url}/logout")
+
+
+def show_pass(caller: SignedIn | None, slug: Slug) -> Response | str:
+    """Lead a member back to the app with a ticket. Others can sign in, or enter a code, and go on to the app then."""
+    state = _query().partition("&")[0]
+    way = way_in.of_state(state)
+    app = gate.app(slug, way.origin if way else None)
+    if way is None or (way.slug, way.origin) != (slug, app.origin):
+        return page("gate/over.html", app=app)
+    if caller and gate.is_member(slug, caller.account):
+        return _led(303, f"{app.origin}{AT_APP}{slug}/done?{way_in.ticket(way, app, caller.session_id)}")
+    leading.begin(f"/pass/{slug}?{state}")
+    if caller is None:
+        return page("login.html", token="", app=app)
+    return errors.with_status(make_response(page("gate/stranger.html", app=app)), NotProjectMember(), html.STATUS)
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """What went wrong: at the app's host on a page that stands alone, at ours as on every page."""
+    if not request.path.startswith(AT_APP):
+        return html.refusal(error)
+    return errors.with_status(_at_app("refused", html.said(error)), error, html.STATUS)
+
+
+def _app(slug: str) -> App:
+    return gate.find(slug, request.headers.get("X-Forwarded-Host", ""))
+
+
+def _query() -> str:
+    return request.query_string.decode("ascii", "replace")
+
+
+def _has_pass(slug: str) -> bool:
+    """Whether this browser shows a pass with which the gate would let it in."""
+    try:
+        gate.admit(slug, request.headers.get("X-Forwarded-Host", ""), request.cookies.getlist)
+    except (PassNeeded, NotProjectMember):
+        return False
+    return True
+
+
+def _led(status: int, where: str) -> Response:
+    return Response(status=status, headers={"Location": where})
+
+
+def _at_app(kind: str, sentence: str = "") -> Response:
+    """A page at the app's own host."""
+    response = make_response(page("gate/at_app.html", kind=kind, sentence=sentence), 400)
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response

@@ -1,0 +1,132 @@
+"""The way in: how a browser that the gate has refused gets a pass, and then what it asked for.
+
+It goes from the app to us and back. A state, kept in a cookie at the app, remembers what was asked for, and is named in
+the address that leads to us. Whoever is a member is led back with a ticket, for which that browser alone gets a pass:
+it has the state. Neither state nor ticket says what was asked for, and both are of use to nobody else.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+from urllib.parse import quote
+
+import clock
+from rules import gate, tokens
+from rules.gate import App
+
+LIFETIME = clock.HOUR
+OF_TICKET = clock.MINUTE
+OF_MARK = 10 * clock.SECOND
+LONGEST_PATH = 2000
+MOST_KEPT = 3000  # characters of states in the cookies of one app: a request with long cookies is refused
+_ID = 24  # hex digits of a state's id
+_PLAIN = bytes(range(0x21, 0x7F)).decode()  # characters that stand for themselves, as % does
+
+
+class Way(NamedTuple):
+    """A visit on its way in: the app's slug, the visit's own id, the origin to which it goes back, when it is over."""
+
+    slug: str
+    id: str
+    origin: str
+    until: int
+
+    @property
+    def cookie(self) -> str:
+        """What the cookie with its state is called."""
+        return f"{gate.cookie_name('state', self.slug, self.origin)}-{self.id}"
+
+
+class Arrived(NamedTuple):
+    """A visit that has come back: the pass that it gets, and where it goes on."""
+
+    way: Way
+    browsers_pass: str
+    path: str
+
+
+def path(raw: bytes) -> str:
+    """What was asked for, as it was, to be put after an origin; ``/`` for what could lead elsewhere or is too long.
+
+    Characters that are not ASCII are percent-encoded; what is encoded already is not decoded.
+    """
+    kept = quote(raw, safe=_PLAIN)
+    unsafe = any(each < 0x20 or each == 0x7F for each in raw)
+    is_good = raw[:1] == b"/" and raw[1:2] not in (b"/", b"\\") and not unsafe and len(kept) <= LONGEST_PATH
+    return kept if is_good else "/"
+
+
+def begin(slug: str, origin: str) -> Way:
+    """A visit that begins."""
+    return Way(slug, clock.random_hex(_ID // 2), origin, _in(LIFETIME))
+
+
+def state(way: Way) -> str:
+    """What names a visit in the address that leads to us."""
+    return tokens.sign("gate state", way)
+
+
+def of_state(text: str) -> Way | None:
+    """The visit that a state names; None if it is over, or for any other text."""
+    way = tokens.unsign("gate state", text)
+    return Way(*way) if way and not _is_over(way[3]) else None
+
+
+def kept(way: Way, path: str) -> str:
+    """What the browser keeps of a visit at the app: where it goes on."""
+    return tokens.sign("gate visit", [*way, path])
+
+
+def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]:
+    """The names of cookies with states that are over, and of the oldest ones that are too much to keep."""
+    start = f"{gate.cookie_name('state', slug, origin)}-"
+    found = {}
+    for name, text in cookies.items():
+        if name.startswith(start) and len(name) == len(start) + _ID:
+            visit = tokens.unsign("gate visit", text)
+            found[name] = visit[3] if visit and not _is_over(visit[3]) else 0
+    room, left_out = MOST_KEPT, list[str]()
+    for name in sorted(found, key=lambda each: found[each], reverse=True):
+        room -= len(name) + len(cookies[name])
+        if room < 0 or not found[name]:
+            left_out.append(name)
+    return left_out
+
+
+def ticket(way: Way, app: App, session_id: str) -> str:
+    """For what the browser with this visit's state gets a pass, within a minute."""
+    until = _in(OF_TICKET)
+    return tokens.sign("gate ticket", [way.slug, way.id, way.origin, until, app.project_id, session_id])
+
+
+def finish(slug: str, app: App, text: str, cookies: Mapping[str, str]) -> Arrived | None:
+    """What a browser with these cookies gets for a ticket at this app; None if it is not its own, or over."""
+    signed = tokens.unsign("gate ticket", text)
+    if signed is None:
+        return None
+    *shown, project_id, session_id = signed
+    way = Way(*shown)
+    visit = tokens.unsign("gate visit", cookies.get(way.cookie, ""))
+    is_good = visit and visit[:3] == shown[:3] and not _is_over(way.until) and not _is_over(visit[3])
+    if not is_good or (way.slug, way.origin, project_id) != (slug, app.origin, app.project_id):
+        return None
+    return Arrived(way, gate.browsers(session_id, app), visit[4])
+
+
+def mark(slug: str, origin: str) -> str:
+    """What a browser with a good pass gets when it is led on: within 10 s it does not come again, if all is well."""
+    return tokens.sign("gate mark", [slug, origin, _in(OF_MARK)])
+
+
+def is_marked(slug: str, origin: str, text: str) -> bool:
+    """Whether a browser was led on just now."""
+    marked = tokens.unsign("gate mark", text)
+    return bool(marked) and marked[:2] == [slug, origin] and not _is_over(marked[2])
+
+
+def _in(length: timedelta) -> int:
+    return int((clock.now() + length).timestamp())
+
+
+def _is_over(until: int) -> bool:
+    return clock.now().timestamp() >= until

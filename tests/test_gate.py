@@ -1,0 +1,547 @@
+"""The gate, as a proxy asks it: who is let in, who is not, and how each is told."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import text
+
+import clock
+from app import ROUTES, create_app
+from conftest import make_settings
+from database import session
+from dialects import gate as dialect
+from gated import PHOTOS
+from models import Event, Member, Pass
+from rules import accounts, addresses, gate, projects, sessions, tokens
+from rules.refusals import Invalid, ProjectNotFound
+from settings import in_force
+from web.map import Work
+from web.reader import CONSTANT, Reader
+
+HOST = {"X-Forwarded-Host": "photos.example.org"}
+NAMES = ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
+SECRET = "pass_so-it-is-shown-once"
+
+
+@pytest.fixture
+def client(settings, house):
+    """A client that shows the cookies that it is given, and keeps none."""
+    return create_app(settings).test_client(use_cookies=False)
+
+
+@pytest.fixture
+def photos(house, root):
+    """A project with an app at an https and an http origin."""
+    with house.writing():
+        projects.create(accounts.named("root"), projects.Plan("Photos"))
+        gate.set_origins("photos", [PHOTOS, "http://photos.lan"])
+
+
+@pytest.fixture
+def join(house, photos):
+    """Make somebody a member of the project."""
+
+    def joined(name, role="member", ends_at=None):
+        with house.writing() as unit:
+            project, user = projects.find("photos"), accounts.named(name)
+            row = {"project": project, "user": user, "joined_at": clock.now(), "ends_at": ends_at}
+            unit.session.add(Member(id=clock.new_id(), role=role, **row))
+
+    return joined
+
+
+@pytest.fixture
+def signed_in(house):
+    """Sign somebody in, in a browser; the session's id."""
+
+    def begin(name):
+        with house.writing():
+            return sessions.of_cookie(sessions.start_in_browser(accounts.named(name))).session_id
+
+    return begin
+
+
+@pytest.fixture
+def cookie(house, photos, signed_in):
+    """The header with the pass of somebody's browser, at one of the origins."""
+
+    def made(name, origin=PHOTOS):
+        with house.reading():
+            app = gate.app("photos", origin)
+        return f"{gate.cookie_name('pass', 'photos', origin)}={gate.browsers(signed_in(name), app)}"
+
+    return made
+
+
+@pytest.fixture
+def ask(client):
+    """Ask at the gate; a name with _ stands for a header, and None takes one away."""
+
+    def asked(path="/gate/photos", method="GET", **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in {**HOST, **named}.items() if value is not None}
+        return client.open(path, method=method, headers=sent)
+
+    return asked
+
+
+@pytest.fixture
+def program(house, photos):
+    """Give somebody's program a pass for the app."""
+
+    def give(name, secret=SECRET, lifetime=None):
+        now = clock.now()
+        with house.writing() as unit:
+            project, user = projects.find("photos"), accounts.named(name)
+            made = Pass(id=clock.new_id(), hash=tokens.digest(secret), user_id=user.id, project_id=project.id)
+            made.created_at, made.expires_at = now, now + lifetime if lifetime else None
+            unit.session.add(made)
+
+    return give
+
+
+def test_a_member_with_a_pass_is_let_in_and_named(ask, cookie, join, charlie):
+    join("charlie", "admin")
+    answer = ask(Cookie=cookie("charlie"))
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert [answer.headers[each] for each in NAMES] == ["charlie", "charlie", "charlie@example.org", "admin"]
+
+
+def test_all_four_headers_are_there_and_say_only_what_is_proved(ask, cookie, join, alice):
+    join("alice")
+    answer = ask(Cookie=cookie("alice"))
+    assert [answer.headers.get(each) for each in NAMES] == ["alice", "alice", "", "member"]
+
+
+@pytest.mark.parametrize(
+    ("called", "said"),
+    [
+        ("Zoë O'Neil", "Zo%C3%AB O'Neil"),
+        ("100% Bob", "100%25 Bob"),
+        ("マリー", "%E3%83%9E%E3%83%AA%E3%83%BC"),
+        ("a\r\nRemote-Groups: owner", "a%0D%0ARemote-Groups: owner"),
+    ],
+)
+def test_a_name_is_said_in_ascii(ask, cookie, join, house, alice, called, said):
+    join("alice")
+    with house.writing():
+        accounts.named("alice").display_name = called
+    assert ask(Cookie=cookie("alice")).headers["Remote-Name"] == said
+
+
+def test_who_has_no_user_name_is_named_by_an_id_that_stays(ask, join, house, photos, signed_in):
+    with house.writing():
+        user = accounts.create(accounts.Names(email="nora@example.org"), "x")
+        addresses.prove(user, "nora@example.org")
+        app, known = gate.app("photos"), user.id
+    join("nora@example.org")
+    shown = gate.browsers(signed_in("nora@example.org"), app)
+    answer = ask(Cookie=f"__Host-invite-pass-photos={shown}")
+    assert [answer.headers[each] for each in NAMES] == [known, "nora", "nora@example.org", "member"]
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "MKCALENDAR", "BREW"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_method_is_answered_alike(ask, cookie, join, alice, method):
+    join("alice")
+    assert ask(method=method, Cookie=cookie("alice")).status_code == 200
+    assert ask(method=method).status_code == 401
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", ["/gate", "/gate/", "/gate/photos/x", "/gate/photos/x/", "/gate//photos"])
+def test_nothing_else_is_at_the_gate(ask, cookie, join, alice, method, path):
+    join("alice")
+    assert ask(path, method=method, Cookie=cookie("alice")).status_code == 404
+
+
+def test_a_body_is_not_looked_at(client, cookie, join, alice):
+    join("alice")
+    shown = {**HOST, "Cookie": cookie("alice")}
+    for body in (b"x" * 10_000_000, b'{"is_admin": true}', b"not JSON"):
+        sent = {"headers": shown, "data": body, "content_type": "application/json"}
+        assert client.post("/gate/photos", **sent).status_code == 200
+        assert client.post("/gate/photos", **{**sent, "headers": HOST}).status_code == 401
+
+
+# What the proxy says of the host, and what comes of it with a good pass, and without one.
+HOSTS = {
+    "photos.example.org": (200, 401),
+    "PHOTOS.example.org": (200, 401),
+    "photos.example.org:443": (200, 401),
+    "photos.example.org:8443": (403, 403),
+    "photos.lan": (401, 401),  # the app is there, too, and the pass is not for it
+    "photos.example.com": (403, 403),
+    "photos.example.org, photos.example.org": (403, 403),
+    "photos.example.org.": (403, 403),
+    "user@photos.example.org": (403, 403),
+    "photos.example.org/": (403, 403),
+    "photos.example.org/..": (403, 403),
+    "https://photos.example.org": (403, 403),
+    "photos.example.org:99999": (403, 403),
+    "[::1": (403, 403),
+    "": (403, 403),
+    "x" * 5000: (403, 403),
+    None: (403, 403),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_only_the_host_for_which_a_pass_is_lets_in(ask, cookie, join, program, alice, host):
+    join("alice")
+    by_pass, by_none = HOSTS[host]
+    assert ask(X_Forwarded_Host=host, Cookie=cookie("alice")).status_code == by_pass
+    assert ask(X_Forwarded_Host=host).status_code == by_none
+    program("alice")
+    wanted = 200 if by_none == 401 else 403  # a program's pass is good at all origins of the project
+    assert ask(X_Forwarded_Host=host, Authorization=f"Bearer {SECRET}").status_code == wanted
+
+
+def test_the_own_host_of_the_request_is_no_host(client, cookie, join, alice):
+    join("alice")
+    sent = {"Cookie": cookie("alice"), "Host": "photos.example.org", "Forwarded": "host=photos.example.org"}
+    assert client.get("/gate/photos", headers=sent).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_Host", "X.Forwarded.Host", "X-Forwarded_Host"])
+def test_a_header_that_only_looks_like_one_counts_nothing(name):
+    read = []
+    reader = Reader(CONSTANT, read.append)
+    reader.feed(f"GET /gate/photos HTTP/1.1\r\n{name}: photos.example.org\r\nCookie: a=1\r\n\r\n".encode())
+    assert "HTTP_COOKIE" in read[0].environ()
+    assert "HTTP_X_FORWARDED_HOST" not in read[0].environ()
+
+
+def test_a_slug_that_no_gated_project_has_is_refused(ask, cookie, join, house, alice):
+    join("alice")
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+    for path in ("/gate/tea", "/gate/nothing", "/gate/%2e%2e", "/gate/photos%20", "/gate/ph%C3%B6tos"):
+        answer = ask(path, Cookie=cookie("alice"))
+        assert (answer.status_code, answer.json["code"]) == (403, "APP_NOT_FOUND")
+
+
+def test_a_pass_is_for_one_project(ask, cookie, join, house, alice):
+    join("alice")
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        gate.set_origins("wiki", [PHOTOS])
+    _, _, value = cookie("alice").partition("=")
+    assert ask("/gate/wiki", Cookie=f"__Host-invite-pass-wiki={value}").status_code == 401
+    assert ask("/gate/photos", Cookie=f"__Host-invite-pass-photos={value}").status_code == 200
+
+
+def test_who_is_no_member_is_refused_though_the_pass_is_good(ask, cookie, alice):
+    answer = ask(Cookie=cookie("alice"))
+    assert (answer.status_code, answer.json["code"]) == (403, "NOT_PROJECT_MEMBER")
+    assert "WWW-Authenticate" not in answer.headers
+
+
+def test_an_admin_of_the_site_is_no_member_for_that(ask, cookie, house, root, alice):
+    with house.writing():
+        accounts.set_admin(accounts.named("alice"), True)
+    assert ask(Cookie=cookie("alice")).status_code == 403
+    assert ask(Cookie=cookie("root")).headers["Remote-Groups"] == "owner"
+
+
+def test_a_cookie_of_http_counts_nothing_at_an_https_origin(ask, cookie, join, alice):
+    join("alice")
+    held, plain = cookie("alice"), cookie("alice", "http://photos.lan")
+    assert ask(X_Forwarded_Host="photos.lan", Cookie=plain).status_code == 200
+    assert ask(Cookie=held.removeprefix("__Host-")).status_code == 401
+    assert ask(Cookie=plain).status_code == 401
+    assert ask(X_Forwarded_Host="photos.lan", Cookie=f"__Host-{plain}").status_code == 401
+    assert ask(X_Forwarded_Host="photos.lan", Cookie=held).status_code == 401
+
+
+def test_of_several_cookies_of_one_name_the_good_one_counts(ask, cookie, join, alice, root):
+    join("alice")
+    bad = "invite-pass-photos=x; invite-pass-photos=WyJhIl0.x"
+    good = cookie("alice", "http://photos.lan")
+    assert ask(X_Forwarded_Host="photos.lan", Cookie=f"{bad}; {good}").headers["Remote-User"] == "alice"
+
+
+# What ends a pass of a browser, whose session is `session_id`: the next request is refused.
+ENDS = {
+    "signing out": (sessions.end, 401),
+    "ending all sessions": (lambda _: sessions.end_all(accounts.named("alice")), 401),
+    "disabling the account": (lambda _: accounts.disable(accounts.named("alice")), 401),
+    "deleting the account": (lambda _: accounts.remove(accounts.named("alice")), 401),
+    "removal": (lambda _: projects.remove(*_removal()), 403),
+    "another origin": (lambda _: gate.set_origins("photos", ["https://elsewhere.example.org"]), 403),
+    "taking the gate away": (lambda _: gate.set_origins("photos", []), 403),
+    "deleting the project": (lambda _: projects.delete("photos"), 403),
+}
+
+
+def _removal():
+    manager = projects.of_manager("photos", accounts.named("root"))
+    return manager, projects.find_member(manager.project, accounts.named("alice")).id
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_what_ends_the_session_or_the_membership_ends_the_pass_at_once(ask, join, house, alice, root, signed_in, what):
+    join("alice")
+    session_id = signed_in("alice")
+    with house.reading():
+        shown = f"__Host-invite-pass-photos={gate.browsers(session_id, gate.app('photos'))}"
+    assert ask(Cookie=shown).status_code == 200
+    end, status = ENDS[what]
+    with house.writing():
+        end(session_id)
+    assert ask(Cookie=shown).status_code == status
+
+
+def test_access_that_ends_and_a_session_that_expires_end_the_pass(ask, cookie, join, alice, charlie):
+    join("alice", ends_at=clock.now() + clock.DAY)
+    join("charlie")
+    alices, charlies = cookie("alice"), cookie("charlie")
+    with time_machine.travel(clock.now() + clock.DAY - clock.SECOND, tick=False):
+        assert ask(Cookie=alices).status_code == 200
+    with time_machine.travel(clock.now() + clock.DAY, tick=False):
+        assert ask(Cookie=alices).status_code == 403
+        assert ask(Cookie=charlies).status_code == 200
+    with time_machine.travel(clock.now() + sessions.LIFETIME, tick=False):
+        assert ask(Cookie=charlies).status_code == 401
+
+
+def test_each_bit_of_a_pass_counts(ask, cookie, join, alice):
+    join("alice")
+    name, _, value = cookie("alice").partition("=")
+    answers = set()
+    for place, each in enumerate(value):
+        for bit in range(7):
+            other = chr(ord(each) ^ 1 << bit)
+            if other.isprintable() and other not in ';," \\':
+                answers.add(ask(Cookie=f"{name}={value[:place]}{other}{value[place + 1 :]}").status_code)
+    assert answers == {401}
+    for other in ("", value[:-1], f"{value}A", value.partition(".")[0], f"{value}.{value}"):
+        assert ask(Cookie=f"{name}={other}").status_code == 401
+
+
+def test_what_is_signed_for_something_else_is_no_pass(ask, cookie, join, house, alice, signed_in):
+    join("alice")
+    with house.reading():
+        app = gate.app("photos")
+    payload = [signed_in("alice"), app.project_id, PHOTOS]
+    for purpose in ("cookie", "form", "gate state", "gate visit", "gate ticket", "gate mark"):
+        assert ask(Cookie=f"__Host-invite-pass-photos={tokens.sign(purpose, payload)}").status_code == 401
+    assert ask(Cookie=f"__Host-invite-pass-photos={tokens.sign('gate pass', payload)}").status_code == 200
+
+
+# Programs.
+
+
+def basic(secret, name="anyone"):
+    return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Proxy-Authorization"])
+@pytest.mark.parametrize("shown", [f"Bearer {SECRET}", f"bearer {SECRET}", basic(SECRET), basic(SECRET, "")])
+def test_a_program_shows_its_pass_in_any_of_four_ways(ask, join, program, alice, header, shown):
+    join("alice")
+    program("alice")
+    answer = ask(**{header: shown})
+    assert (answer.status_code, answer.headers.get("Remote-User")) == (200, "alice")
+
+
+def test_a_good_pass_of_a_program_wins_over_the_cookie_and_any_other_is_the_apps_own(
+    ask, cookie, join, program, alice, charlie
+):
+    join("alice")
+    join("charlie")
+    program("alice")
+    browser = cookie("charlie")
+    assert ask(Cookie=browser, Authorization=f"Bearer {SECRET}").headers["Remote-User"] == "alice"
+    for others in ("Bearer pass_x", "Bearer x", basic("x"), "Basic !", "Digest username=x", "Basic /w==", "Bearer", ""):
+        assert ask(Cookie=browser, Authorization=others).headers["Remote-User"] == "charlie"
+        both = ask(Authorization=others, Proxy_Authorization=f"Bearer {SECRET}")
+        assert both.headers["Remote-User"] == "alice"
+        assert ask(Authorization=others).status_code == 401
+
+
+def test_a_pass_of_a_program_outlives_signing_out_and_ends_with_its_time_and_the_membership(
+    ask, join, house, program, alice, root
+):
+    join("alice")
+    program("alice", lifetime=timedelta(days=1))
+    shown = {"Authorization": f"Bearer {SECRET}"}
+    with house.writing():
+        sessions.end_all(accounts.named("alice"))
+    assert ask(**shown).status_code == 200
+    with time_machine.travel(clock.now() + clock.DAY, tick=False):
+        assert ask(**shown).status_code == 401
+    with house.writing():
+        accounts.disable(accounts.named("alice"))
+    assert ask(**shown).status_code == 401
+    with house.writing():
+        accounts.enable(accounts.named("alice"))
+        projects.remove(*_removal())
+    assert ask(**shown).status_code in (401, 403)
+
+
+def test_a_pass_of_a_program_is_for_one_project(ask, join, house, program, alice):
+    join("alice")
+    program("alice")
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        gate.set_origins("wiki", [PHOTOS])
+    assert ask("/gate/wiki", Authorization=f"Bearer {SECRET}").status_code == 401
+
+
+# How those are answered who are not let in.
+
+PAGE = {"Sec-Fetch-Mode": "navigate"}
+OLD_PAGE = {"Accept": "text/html,application/xhtml+xml"}
+NAVIGATIONS = [
+    ("GET", PAGE, True),
+    ("HEAD", PAGE, True),
+    ("GET", OLD_PAGE, True),
+    ("GET", {**PAGE, "X-Forwarded-Method": "HEAD"}, True),
+    ("POST", {**PAGE, "X-Forwarded-Method": "GET"}, True),
+    ("GET", {**PAGE, "X-Forwarded-Method": "POST"}, False),
+    ("GET", {**PAGE, "X-Forwarded-Method": "GET, POST"}, False),
+    ("POST", PAGE, False),
+    ("PUT", OLD_PAGE, False),
+    ("GET", {"Sec-Fetch-Mode": "cors", **OLD_PAGE}, False),
+    ("GET", {"Sec-Fetch-Mode": "no-cors"}, False),
+    ("GET", {**OLD_PAGE, "X-Requested-With": "XMLHttpRequest"}, False),
+    ("GET", {"Accept": "*/*"}, False),
+    ("GET", {}, False),
+]
+
+
+@pytest.mark.parametrize(("method", "headers", "is_led"), NAVIGATIONS)
+def test_only_a_browser_that_opens_a_page_is_led_to_where_it_gets_a_pass(
+    client, cookie, alice, method, headers, is_led
+):
+    sent = {**HOST, "X-Forwarded-Uri": "/a?b=1&c=%2F", **headers}
+    for shown, status in (({}, 401), ({"Cookie": cookie("alice")}, 403)):
+        answer = client.open("/gate/photos?redirect", method=method, headers={**sent, **shown})
+        assert answer.status_code == (302 if is_led else status)
+        if is_led:
+            assert answer.location == f"{PHOTOS}/.invite/photos/enter?/a?b=1&c=%2F"
+        unasked = client.open("/gate/photos", method=method, headers={**sent, **shown})
+        assert unasked.status_code == status
+
+
+def test_nobody_is_led_where_there_is_no_app_or_from_the_way_in_itself(ask, alice, cookie):
+    assert ask("/gate/nothing?redirect", **{"Sec-Fetch-Mode": "navigate"}).status_code == 403
+    assert ask("/gate/photos?redirect", X_Forwarded_Host="evil.example", **PAGE).status_code == 403
+    assert ask("/gate/photos?redirect", X_Forwarded_Host=None, **PAGE).status_code == 403
+    again = ask("/gate/photos?redirect", X_Forwarded_Uri="/.invite/photos/enter?/", **PAGE)
+    assert again.status_code == 401
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "REPORT", "OPTIONS", "MKCALENDAR"])
+def test_only_programs_of_the_webdav_kind_are_told_that_a_password_will_do(ask, photos, method):
+    asked = [
+        ask(method=method),
+        ask(X_Forwarded_Method=method),
+        ask(method=method, Origin="https://photos.example.org"),
+        ask(method=method, Sec_Fetch_Mode="cors"),
+        ask(),
+        ask(method="PUT"),
+    ]
+    told = [each.headers.getlist("WWW-Authenticate") for each in asked]
+    both = ["Bearer", 'Basic realm="photos", charset="UTF-8"']
+    assert told == [both, both, ["Bearer"], ["Bearer"], ["Bearer"], ["Bearer"]]
+
+
+def test_no_answer_is_kept_or_half_an_answer(ask, cookie, join, alice):
+    join("alice")
+    asked = {"If_None_Match": "*", "If_Modified_Since": "Sat, 29 Oct 2050 19:43:31 GMT", "Range": "bytes=0-0"}
+    for headers in ({}, {"Cookie": cookie("alice")}):
+        answer = ask(**asked, **headers)
+        assert answer.status_code == (200 if headers else 401)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert not {"ETag", "Last-Modified", "Accept-Ranges", "Set-Cookie"} & {*answer.headers.keys()}
+
+
+def test_while_the_database_cannot_answer_nobody_is_let_in(ask, cookie, join, program, alice, house):
+    join("alice")
+    program("alice")
+    shown = cookie("alice")
+    with house.writing() as unit:
+        unit.session.execute(text("ALTER TABLE origins RENAME TO gone"))
+    for headers in ({"Cookie": shown}, {"Authorization": f"Bearer {SECRET}"}, {}, {"X_Forwarded_Uri": "/", **PAGE}):
+        answer = ask("/gate/photos?redirect", **headers)
+        assert (answer.status_code, answer.json["code"]) == (503, "SERVICE_UNAVAILABLE")
+
+
+def test_the_gate_neither_counts_nor_writes(client, settings, tmp_path, cookie, join, alice):
+    (row,) = ROUTES[dialect]
+    assert (row.limit, row.work) == (None, Work.LOOKS)
+    join("alice")
+    limited = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client(use_cookies=False)
+    sent = {**HOST, "Cookie": cookie("alice")}
+    assert {limited.get("/gate/photos", headers=sent).status_code for _ in range(700)} == {200}
+
+
+# The origins of a project.
+
+WRONG = [
+    *("", "photos", "photos.example.org", "ftp://photos.example.org", "https://", "https://*.example.org"),
+    *("https://photos.example.org:443", "https://photos.example.org/album", "https://photos.example.org?x"),
+    *("https://me@photos.example.org", "https://photos.example.org:0", "https://photos.example.org:99999"),
+    *("https://phötos.example.org", "https://photos.example.org, https://b.example.org", "https://*"),
+    *("https://photos.example.org\\", "https://photos.example.org#x", "https://pho tos.example.org"),
+]
+
+
+@pytest.mark.parametrize("written", WRONG)
+def test_what_is_no_origin_is_refused_and_changes_nothing(house, photos, written):
+    with pytest.raises(Invalid) as refused, house.writing():
+        gate.set_origins("photos", ["https://good.example.org", written])
+    assert [each.field for each in refused.value.problems] == ["origin"]
+    with house.reading():
+        assert gate.origins(projects.find("photos")) == [PHOTOS, "http://photos.lan"]
+
+
+def test_all_wrong_origins_are_named_at_once(house, photos):
+    with pytest.raises(Invalid, match=r"ftp://a.*https://b/c"), house.writing():
+        gate.set_origins("photos", ["ftp://a", PHOTOS, "https://b/c"])
+
+
+def test_the_own_host_is_no_origin_but_on_loopback(tmp_path, house, photos):
+    with in_force(make_settings(tmp_path / "instance", PUBLIC_URL="https://invite.example.org")), house.writing():
+        for written in ("https://invite.example.org", "https://invite.example.org:8443", "http://INVITE.example.org"):
+            with pytest.raises(Invalid, match="host of this service"):
+                gate.set_origins("photos", [written])
+        assert gate.set_origins("photos", ["https://photos.invite.example.org"])
+    with house.writing():
+        assert gate.set_origins("photos", ["http://127.0.0.1:9000"]) == ["http://127.0.0.1:9000"]
+
+
+def test_a_host_is_http_or_https_and_there_are_not_too_many(house, photos):
+    with pytest.raises(Invalid, match="not both"), house.writing():
+        gate.set_origins("photos", [PHOTOS, "http://photos.example.org"])
+    with pytest.raises(Invalid, match="at most 20"), house.writing():
+        gate.set_origins("photos", [f"https://{number}.example.org" for number in range(21)])
+
+
+def test_origins_are_kept_in_their_order_and_each_change_is_told_once(house, photos):
+    wanted = ["https://b.example.org", "https://A.example.org/", "https://b.example.org"]
+    kept = ["https://b.example.org", "https://a.example.org"]
+    with house.writing():
+        for _ in range(2):
+            assert gate.set_origins("photos", wanted) == kept
+        gate.set_origins("photos", [])
+    with house.reading():
+        told = session().query(Event).filter(Event.type == "project.gate").order_by(Event.number)
+        assert [each.facts for each in told] == ['{"origins":2}', '{"origins":2}', '{"origins":0}']
+    with pytest.raises(ProjectNotFound), house.writing():
+        gate.set_origins("nothing", [PHOTOS])
+
+
+def test_an_origin_may_be_that_of_two_projects(ask, cookie, join, house, alice):
+    join("alice")
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        gate.set_origins("wiki", [PHOTOS])
+    assert ask(Cookie=cookie("alice")).status_code == 200
+    assert ask("/gate/wiki").status_code == 401

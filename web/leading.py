@@ -1,0 +1,73 @@
+"""Where a visit goes on after its forms: to a page of ours, or back to the app behind the gate that has sent it here.
+
+It is the `then` of an address or a form, and stands in every form of the pages between. A browser forbids a form to
+lead to another origin, be it after several redirects, unless its page names that in its Content-Security-Policy.
+"""
+
+import re
+from urllib.parse import urlencode
+
+from flask import Response, g
+from werkzeug.exceptions import HTTPException
+
+from rules import way_in
+from rules.way_in import Way
+from web import requests
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_PAGE = re.compile(r"/(account|admin|verify)(/[a-z0-9-]+)*", re.ASCII)
+_TO_APP = re.compile(r"/pass/([^/?]+)\?([\w.-]+)", re.ASCII)
+
+
+def then() -> str:
+    """Where this visit goes on, as a path of ours; "" if it does not say so, or names something else."""
+    if "then" not in g:
+        said = _said()
+        g.then = said if _PAGE.fullmatch(said) or _way(said) else ""
+    return str(g.then)
+
+
+def begin(path: str) -> None:
+    """Have the forms of this page lead to this path."""
+    g.then = path
+
+
+def way() -> Way | None:
+    """The app behind the gate to which this visit goes back; None for all other visits."""
+    return _way(then())
+
+
+def onward(path: str) -> str:
+    """A path of ours, with what leads on from its page to the app to which this visit goes back, if to any."""
+    return f"{path}{'&' if '?' in path else '?'}{urlencode({'then': then()}, safe='/')}" if way() else path
+
+
+def note_form() -> None:
+    """Note that the answer is a page with forms, which may lead back to the app."""
+    if found := way():
+        requests.context().leads_to = found.origin
+
+
+def allow(response: Response) -> None:
+    """Have the answer, which is such a page, permit its forms to lead to the app."""
+    policy = POLICY.replace("form-action 'self'", f"form-action 'self' {requests.context().leads_to}")
+    response.headers.setdefault("Content-Security-Policy", policy)
+
+
+def _said() -> str:
+    sent = requests.asked()
+    if sent.method != "POST" and b"then=" not in sent.query_string:  # to parse it takes as long as a look-up
+        return ""
+    try:
+        return str((sent.form if sent.method == "POST" else sent.args).get("then", ""))
+    except (HTTPException, UnicodeDecodeError):  # what cannot be read is refused elsewhere
+        return ""
+
+
+def _way(path: str) -> Way | None:
+    found = _TO_APP.fullmatch(path)
+    named = way_in.of_state(found[2]) if found else None
+    return named if named and found and named.slug == found[1] else None
