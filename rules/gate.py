@@ -110,6 +110,14 @@ def app(slug: str, wanted: str | None = None) -> App:
     return next((App(*each) for each in rows if each.origin == wanted), App(*rows[0]))
 
 
+def of_member(user: User) -> Sequence[Project]:
+    """The projects with an app of which an account is a member, by name."""
+    mine = select(Project).join(Member, Member.project_id == Project.id).where(Member.user_id == user.id)
+    gated = select(Origin.origin).where(Origin.project_id == Project.id).exists()
+    mine = mine.where(gated, joining.is_current(clock.now()))
+    return session().scalars(mine.order_by(Project.name, Project.id)).all()
+
+
 def is_member(slug: str, account: Any) -> bool:
     """Whether an account may use the app of the project with this slug."""
     rows = _OF_PROJECT.run(slug=slug)

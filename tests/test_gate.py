@@ -371,7 +371,8 @@ def test_a_pass_of_a_program_outlives_signing_out_and_ends_with_its_time_and_the
     program("alice", lifetime=timedelta(days=1))
     shown = {"Authorization": f"Bearer {SECRET}"}
     with house.writing():
-        sessions.end_all(accounts.named("alice"))
+        for each in sessions.of_account(accounts.named("alice").id):
+            sessions.end(each.id)
     assert ask(**shown).status_code == 200
     with time_machine.travel(clock.now() + clock.DAY, tick=False):
         assert ask(**shown).status_code == 401
@@ -536,6 +537,16 @@ def test_origins_are_kept_in_their_order_and_each_change_is_told_once(house, pho
         assert [each.facts for each in told] == ['{"origins":2}', '{"origins":2}', '{"origins":0}']
     with pytest.raises(ProjectNotFound), house.writing():
         gate.set_origins("nothing", [PHOTOS])
+
+
+def test_the_apps_of_a_member_are_named(house, join, alice):
+    join("alice")
+    with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+        assert [each.slug for each in gate.of_member(accounts.named("alice"))] == ["photos"]
+        accounts.disable(accounts.named("alice"))
+        gate.set_origins("photos", [])
+        assert gate.of_member(accounts.named("alice")) == []
 
 
 def test_an_origin_may_be_that_of_two_projects(ask, cookie, join, house, alice):

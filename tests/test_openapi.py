@@ -29,6 +29,7 @@ OPERATIONS = {
 SOME_ID = "5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"
 # What the examples cannot do: there is no such code, token, id, password or open registration.
 IN_VAIN = {
+    "GET /gate/{slug}": 403,
     "POST /api/invite/validate": 400,
     "POST /auth/token/refresh": 401,
     "POST /auth/login": 401,

@@ -21,6 +21,7 @@ from rules import (
     changing,
     drafts,
     expiry,
+    gate,
     holds,
     invites,
     keys,
@@ -654,6 +655,24 @@ def test_a_member_who_was_removed_stays_out(copy, put_back, house, garden, reope
     said = put_back()
     assert [whose for _, whose in said["members were removed from projects"]] == ["charlie@example.org"]
     assert reopened(lambda: projects.find_member(projects.find(garden), accounts.named("charlie"))) is None
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_an_app_that_was_taken_from_behind_the_gate_stays_so_and_one_that_was_put_there_is_named(
+    copy, put_back, house, garden, reopened, reopen
+):
+    kept, gone, new = (f"https://{name}.example.org" for name in ("garden", "former", "new"))
+    with house.writing():
+        gate.set_origins(garden, [kept, gone])
+    copy()
+    with house.writing():
+        gate.set_origins(garden, [new, kept])
+    said = put_back(reopen)
+    assert [origin for _, origin in said["apps were put behind the gate"]] == [new]
+    taken = [origin for _, origin in said.get("apps were taken from behind the gate", [])]
+    assert taken == ([] if reopen else [gone])
+    there = reopened(lambda: gate.origins(projects.find(garden)))
+    assert there == ([kept, gone] if reopen else [kept])
 
 
 def test_access_that_was_shortened_stays_so_and_what_was_added_to_it_is_named(

@@ -46,11 +46,6 @@ _LOST = (
         "AND (now.ends_at IS NULL OR now.ends_at > before.ends_at)",
     ),
     (
-        "passes were created since the backup; they will open nothing",
-        "SELECT now.id, coalesce(email, username) FROM present.passes AS now JOIN users ON users.id = now.user_id "
-        "WHERE now.id NOT IN (SELECT id FROM passes) ORDER BY now.created_at, now.rowid",
-    ),
-    (
         "apps were put behind the gate since the backup, and will not be there; invite-api project gate sets it",
         "SELECT project_id, origin FROM present.origins AS now WHERE project_id IN (SELECT id FROM projects "
         "WHERE deleted_at IS NULL) AND (project_id, origin) NOT IN (SELECT project_id, origin FROM origins) "
@@ -118,12 +113,6 @@ _SHUT = (
         "DELETE FROM members WHERE id NOT IN (SELECT id FROM present.members) "
         "AND project_id IN (SELECT id FROM present.projects) AND user_id IN (SELECT id FROM present.users) "
         "AND (role <> 'owner' OR project_id IN (SELECT id FROM projects WHERE deleted_at IS NOT NULL)) "
-        "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
-    ),
-    (
-        "passes were deleted since the backup, and stay so",
-        "DELETE FROM passes WHERE id NOT IN (SELECT id FROM present.passes) AND project_id IN "
-        "(SELECT id FROM present.projects) AND user_id IN (SELECT id FROM present.users) "
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
     ),
     (

@@ -15,12 +15,13 @@ sys.path.insert(0, str(FOLDER.parent.parent))
 
 import clock
 import database
-from models import Preset
+from models import Pass, Preset
 from rules import (
     accounts,
     changing,
     counters,
     drafts,
+    gate,
     invites,
     keys,
     legacy,
@@ -29,6 +30,7 @@ from rules import (
     redemption,
     registration,
     sessions,
+    tokens,
 )
 from settings import VERSION, in_force, load_settings
 
@@ -43,6 +45,9 @@ def fill() -> dict[str, str]:
     alice = accounts.create(accounts.Names("alice", "alice@example.org"), hashed, proven=True)
     bob, charlie, dora = (accounts.create(accounts.Names(name), hashed) for name in ("bob", "charlie", "dora"))
     garden = projects.create(alice, projects.Plan("Tea Garden"))
+    gate.set_origins(garden.slug, ["https://garden.example.org"])
+    given = {"id": clock.new_id(), "hash": tokens.digest("pass_calendar"), "user_id": alice.id}
+    database.session().add(Pass(**given, project_id=garden.id, created_at=clock.now()))
     to_garden = drafts.Draft(project=garden.slug, uses=2)
     joined = invites.create(to_garden, accounts.as_maker(alice))
     redemption.accept(invites.token(joined), bob)
