@@ -69,7 +69,8 @@ def query(names: Iterable[str]) -> dict[str, str]:
 
 def flags(names: Iterable[str]) -> dict[str, bool]:
     """Which of the named parameters are in the query, whatever their values."""
-    given = asked().args
+    sent = asked()
+    given = sent.args if sent.query_string else ()
     return {name: name in given for name in names}
 
 
