@@ -110,7 +110,7 @@ def choose_password() -> Response:
         user = registration.complete(email, password_hash, requests.neighbourhood(), ticket)
         return sessions.start_in_browser(user)
 
-    return cookies.sign_in(see_other("/?welcome"), committed(complete))
+    return cookies.sign_in(see_other(leading.then() if leading.way() else "/?welcome"), committed(complete))
 
 
 def _login_page(token: str) -> Shown:

@@ -10,7 +10,7 @@ from flask import Response, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from dialects.shapes.values import Slug
-from rules import gate, sessions, way_in
+from rules import gate, sessions, waiting, way_in
 from rules.gate import App
 from rules.refusals import NotProjectMember, PassNeeded, Refusal
 from rules.sessions import SignedIn
@@ -81,7 +81,10 @@ def show_pass(caller: SignedIn | None, slug: Slug) -> Response | str:
     leading.begin(f"/pass/{slug}?{state}")
     if caller is None:
         return page("login.html", token="", app=app)
-    return errors.with_status(make_response(page("gate/stranger.html", app=app)), NotProjectMember(), html.STATUS)
+    awaited = [each for each in waiting.of_account(caller.account.id) if each.invitation.project == slug]
+    facts = {"app": app, "awaited": awaited[:1], "email": caller.account.email}
+    made = make_response(page("gate/stranger.html", **facts))
+    return errors.with_status(made, NotProjectMember(), html.STATUS)
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

@@ -179,7 +179,7 @@ def welcome(caller: SignedIn | None) -> Response | str:
 def show_registration() -> Response | str:
     """The form that creates an account; a dead token leads to the invitation's page."""
     token = token_in_link()
-    if not token and settings().open_registration:
+    if settings().open_registration and not (tokens.is_token(token) if leading.way() else token):
         return page("begin.html", email="")
     try:
         told = invitations.find(token)

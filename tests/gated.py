@@ -58,7 +58,7 @@ class Visitor:
     def send(self, page, action, **typed):
         """Send the form of a page that stood at the last address, with what was typed, and go wherever one is led."""
         form = [each for each in re.findall("<form.*?</form>", page.text, re.S) if f'action="{action}"' in each][-1]
-        hidden = dict(re.findall('<input type="hidden" name="([^"]*)" value="([^"]*)"', form))
+        hidden = dict(re.findall('<input (?:type="hidden"|hidden readonly) name="([^"]*)" value="([^"]*)"', form))
         url = urljoin(self.hops[-1], action)
         assert self.may_lead(page, urlsplit(url)), "the page forbids it"
         answer = self.once(url, "POST", {**hidden, **typed}, **{"Sec-Fetch-Site": "same-origin"})

@@ -7,7 +7,8 @@ import pytest
 import time_machine
 
 import clock
-from conftest import PASSWORD
+from app import create_app
+from conftest import MAILS, PASSWORD, make_settings
 from gated import OPENED, OURS, PHOTOS, Visitor
 from models import Member
 from rules import accounts, changing, drafts, gate, invites, projects, sessions, tokens, way_in
@@ -167,6 +168,28 @@ def test_who_may_not_use_the_app_yet_is_not_led_back_to_it(visitor, sign_in, inv
     page = visitor.send(visitor.open(DEEP), "/code", code=token)
     visitor.send(page, "/accept")
     assert visitor.hops[-1] == f"{OURS}/welcome?{token}"
+
+
+def test_who_waits_for_a_yes_is_told_so_on_the_way_in(visitor, sign_in, invite):
+    token = invite(approve=True)
+    sign_in(visitor)
+    visitor.send(visitor.open(f"{OURS}/invite?{token}"), "/accept")
+    page = visitor.open(DEEP)
+    assert page.status_code == 403
+    assert "approval" in page.text
+    assert 'action="/code"' not in page.text
+
+
+def test_where_anyone_may_register_that_leads_back_too(tmp_path, house, apps, digits):
+    settings = make_settings(tmp_path / "instance", REGISTRATION="open", SMTP_URL=MAILS)
+    visitor = Visitor(create_app(settings), SLUGS)
+    (link,) = re.findall('href="(/register[^"]*)"', visitor.open(DEEP).text)
+    page = visitor.open(f"{OURS}{link.replace('&amp;', '&')}")
+    page = visitor.send(page, "/register/start", email="nora@example.org")
+    page = visitor.send(page, "/verify", code=digits())
+    page = visitor.send(page, "/register/password", password=PASSWORD)
+    assert urlsplit(visitor.hops[-1]).path == "/pass/photos"
+    assert "You are not a member of" in page.text
 
 
 def test_an_invite_to_an_app_ends_with_the_way_into_it(visitor, invite):
