@@ -20,6 +20,7 @@ from rules import (
     addresses,
     changing,
     drafts,
+    gate,
     holds,
     invites,
     keys,
@@ -28,6 +29,7 @@ from rules import (
     redemption,
     resets,
     sessions,
+    way_in,
 )
 from rules.holds import Wanted
 from settings import in_force
@@ -122,6 +124,7 @@ def _people(house: database.Database) -> dict[str, str]:
             ("Seed Library", "Take some, bring some"),
         ):
             projects.create(accounts.named("alice"), projects.Plan(name, said))
+        gate.set_origins("seed-library", ["https://seeds.example.org"])
         keys.create("newsletter")
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5", "project": "tea-garden"})
         keys.create("sign-up", may=("create", "read"), preset="family")
@@ -159,7 +162,11 @@ def _invitations(house: database.Database) -> dict[str, str]:
             "asking": _make(name="Bob", approve=True, uses=9),
             "domain": _make(email="@example.org", uses=9, approve=True),
             "elsewhere": _make(email="@garden.example.org", uses=9),
+            "seeds": _make(project="seed-library", uses=9),
+            "asking for seeds": _make(project="seed-library", uses=9, approve=True),
         }
+        redemption.accept(made["seeds"], accounts.named("nora"))
+        redemption.accept(made["asking for seeds"], accounts.named("charlie"))
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
         redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
@@ -172,7 +179,8 @@ def _invitations(house: database.Database) -> dict[str, str]:
             database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
-    return made | ids | {"reset": reset, "unknown": "0" * 64}
+    state = way_in.state(way_in.begin("seed-library", "https://seeds.example.org"))
+    return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state}
 
 
 def _that_wait() -> dict[str, str]:
@@ -273,6 +281,16 @@ PAGES = {
     "login": Page("/login?t={named}"),
     "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
     "login-done": Page("/login?done", plain=True),
+    "logout": Page("/logout", "bob"),
+    "logout-done": Page("/logout"),
+    "pass": Page("/pass/seed-library?{state}"),
+    "pass-plain": Page("/pass/seed-library?{state}", plain=True),
+    "pass-refused": Page("/pass/seed-library?{state}", then=_filled("Sign in", user="bob", password="not that one")),
+    "pass-stranger": Page("/pass/seed-library?{state}", "bob"),
+    "pass-stranger-waits": Page("/pass/seed-library?{state}", "charlie"),
+    "pass-over": Page("/pass/seed-library", "bob"),
+    "welcome-app": Page("/welcome?{seeds}", "nora"),
+    "at-an-app": Page("/.invite/seed-library/done?nonsense"),
     "forgotten": Page("/password/forgot"),
     "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email=".bob@example.org")),
     "forgotten-sent": Page("/password/forgot?sent"),

@@ -12,8 +12,21 @@ from sqlalchemy import bindparam, text
 import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
-from models import Code, Moment
-from rules import accounts, drafts, invites, keys, presets, projects, redemption, resets, tokens, waiting
+from models import Code, Moment, Pass
+from rules import (
+    accounts,
+    drafts,
+    gate,
+    invites,
+    keys,
+    presets,
+    projects,
+    redemption,
+    resets,
+    sessions,
+    tokens,
+    waiting,
+)
 from settings import in_force
 from web.map import Work
 
@@ -31,6 +44,10 @@ INSERT INTO projects (id, name, slug, is_public, created_at)
     SELECT 'p' || n, 'Tea Garden', 'tea-garden-' || n, FALSE, :now FROM numbers;
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'm' || n, 'p' || n, :alice, 'owner', :now FROM numbers;
+INSERT INTO origins (project_id, origin, place)
+    SELECT 'p' || n, 'https://orchard.example.org', 0 FROM numbers;
+INSERT INTO passes (id, hash, user_id, project_id, created_at)
+    SELECT 'q' || n, printf('%064d', n), :walter, :project, :now FROM numbers;
 INSERT INTO users (id, username, created_at) SELECT 'u' || n, 'guest' || n, :now FROM numbers;
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
@@ -456,6 +473,28 @@ def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowde
     assert done < [STATEMENTS, 0], done
     looks = 10 if "busy" in path or path.endswith("invite.created") else 1
     assert done[1] <= looks * STEPS  # what no index has is looked for among 10,000
+
+
+@pytest.mark.sqlite
+def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
+    at = "https://orchard.example.org"
+    with crowded.house.writing() as unit:
+        gate.set_origins("orchard", [at])
+        alice, project = accounts.named("alice"), projects.find("orchard")
+        given = Pass(id="q", hash=tokens.digest("pass_x"), user_id=alice.id, project_id=project.id)
+        given.created_at = clock.now()
+        unit.session.add(given)
+        session_id = sessions.of_cookie(sessions.start_in_browser(alice)).session_id
+        shown = f"{gate.cookie_name('pass', 'orchard', at)}={gate.browsers(session_id, gate.app('orchard'))}"
+    client = crowded.client.application.test_client(use_cookies=False)
+    for headers, status in (({"Cookie": shown}, 200), ({"Authorization": "Bearer pass_x"}, 200), ({}, 401)):
+        with crowded.counted() as done:
+            answer = client.get("/gate/orchard", headers={"X-Forwarded-Host": "orchard.example.org", **headers})
+        assert answer.status_code == status
+        assert done[0] <= 3  # with BEGIN and ROLLBACK
+        assert done[1] <= 1
+    with crowded.house.writing():
+        gate.set_origins("orchard", [])
 
 
 @pytest.mark.sqlite
