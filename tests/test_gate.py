@@ -17,6 +17,7 @@ from models import Event, Member, Pass
 from rules import accounts, addresses, gate, projects, sessions, tokens
 from rules.refusals import Invalid, ProjectNotFound
 from settings import in_force
+from test_server import converse
 from web.map import Work
 from web.reader import CONSTANT, Reader
 
@@ -481,6 +482,31 @@ def test_the_gate_neither_counts_nor_writes(client, settings, tmp_path, cookie, 
     limited = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client(use_cookies=False)
     sent = {**HOST, "Cookie": cookie("alice")}
     assert {limited.get("/gate/photos", headers=sent).status_code for _ in range(700)} == {200}
+
+
+@pytest.mark.long
+def test_a_real_server_answers_whatever_a_proxy_makes_of_a_request(house, join, program, served, alice):
+    """What proxies send along of an upload, of a web socket or of a request to a proxy; each answered once, at once."""
+    join("alice")
+    program("alice")
+    good = f"X-Forwarded-Host: photos.example.org\r\nAuthorization: Bearer {SECRET}\r\nConnection: close\r\n"
+    asked = {
+        "GET /gate/photos HTTP/1.1": "",
+        "PROPFIND /gate/photos HTTP/1.1": "Depth: 1\r\n",
+        "GET /gate/photos/ HTTP/1.1": "",
+        "GET http://evil.example/gate/photos HTTP/1.1": "Host: evil.example\r\n",
+        "PUT /gate/photos HTTP/1.1": "Expect: 100-continue\r\n",
+        "POST /gate/photos?redirect HTTP/1.1": "Expect: 100-continue\r\nContent-Length: 10000000\r\n",
+        "GET /gate/photos?x HTTP/1.1": "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+    }
+    for line, more in asked.items():
+        for shown, status in ((good, 200), (good.replace("X-Forwarded-Host", "X_Forwarded_Host"), 403)):
+            answer = converse(served, f"{line}\r\n{more}{shown}\r\n".encode())
+            assert answer.status == status, (line, shown)
+            assert answer.headers.get("Remote-User") == ("alice" if status == 200 else None)
+            assert answer.headers["Cache-Control"] == "no-store"
+    unknown = converse(served, f"BREW /gate/photos HTTP/1.1\r\n{good}\r\n".encode())
+    assert unknown.status == 400  # what is no method of HTTP is none to our server, whatever is asked
 
 
 # The origins of a project.
