@@ -11,15 +11,15 @@ MOST_LED = 10
 
 
 class Visitor:
-    """A browser with cookies of its own; `slugs` says which project's app stands at which origin.
+    """A browser with cookies of its own; `slugs` says which project's app stands at which origin, `root` our own path.
 
     It keeps cookies by their host, as browsers do, and refuses those that a name forbids. What an app answers is the
     gate's own 200, with what it says of the visitor.
     """
 
-    def __init__(self, application, slugs, keeps=True):
+    def __init__(self, application, slugs, keeps=True, root=""):
         self.client = application.test_client(use_cookies=False)
-        self.slugs, self.keeps = slugs, keeps
+        self.slugs, self.keeps, self.root = slugs, keeps, root
         self.jars: dict[str, dict[str, str]] = {}
         self.hops: list[str] = []
 
@@ -50,7 +50,8 @@ class Visitor:
             path = asked if asked.startswith("/.invite/") else f"/gate/{self.slugs[origin]}?redirect"
             answer = self.client.get(path, headers={**headers, **told})
         else:
-            assert origin == OURS, url
+            assert url.startswith(f"{OURS}{self.root}/"), url
+            asked = asked.removeprefix(self.root)
             answer = self.client.open(asked, method=method, data=data, headers=headers)
         self._keep(url, answer)
         return answer

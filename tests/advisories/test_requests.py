@@ -18,6 +18,8 @@ from dialects import (
     admin_keys,
     admin_people,
     agentbot,
+    gate,
+    gate_pages,
     hitkey,
     holds,
     ops,
@@ -192,6 +194,8 @@ SNAPSHOT = {
     agentbot: SHARED,
     hitkey: SHARED,
     ops: SHARED,
+    gate: {**SHARED, "Vary": "*"},
+    gate_pages: ON_PAGES,
     pages: ON_PAGES,
     account: ON_PAGES,
     own: ON_PAGES,
@@ -209,6 +213,13 @@ KEPT = {  # what is the same for everybody
     "/style.css": "public, max-age=31536000, immutable",
     "/openapi.json": "public, max-age=300",
     "/swagger.json": "public, max-age=300",
+}
+AT_APPS = {  # loads nothing from the app's own host
+    f"/.invite/<slug>/{step}": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    for step in ("enter", "done")
 }
 DEPRECATED = {"/api/invite/generate", "/api/invite/validate"}
 OF_THE_ANSWER = {"Content-Type", "Content-Length", "Location", "Allow", "WWW-Authenticate", "Retry-After"}
@@ -228,6 +239,7 @@ def test_every_answer_has_the_headers_of_its_dialect_and_no_others(client, key, 
     """CVE-2023-30861, CVE-2024-6221: a missing Vary had caches share sessions; a private network was opened to all."""
     expected = dict(SNAPSHOT[dialect])
     expected["Cache-Control"] = KEPT.get(row.path, "no-store")
+    expected["Content-Security-Policy"] = AT_APPS.get(row.path, expected["Content-Security-Policy"])
     if row.path == "/invite":  # Prosody's call leads scripts of other sites there, and a browser sends no cookie along
         expected["Access-Control-Allow-Origin"] = "*"
     for headers in ({}, ASKED, credentials(row, root, key) | ASKED, {"Authorization": "Basic x"}):
