@@ -98,6 +98,8 @@ def beside(others: Sequence[Path]) -> None:
     for name in rounds[0][0]:
         print(f"{name:28} {median(ours[name] for ours, *_ in rounds):7.1f} us")
         for place, other in enumerate(others, 1):
+            if name not in rounds[0][place]:  # it has no such call yet
+                continue
             ratios = [each[place][name] / each[0][name] for each in rounds]
             low, middle, high = quantiles(ratios, n=4)
             print(f"    {middle:5.3f} ({low:.3f} to {high:.3f})  {other}")

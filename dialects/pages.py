@@ -140,14 +140,6 @@ def accept(caller: SignedIn | None) -> Response:
     return _welcomed(token, caller.account)
 
 
-def _welcomed(token: str, account: Any) -> Response:
-    """To the app that has sent a guest here, if they are a member now; else to the page that welcomes them."""
-    way = leading.way()
-    if way and gate.is_member(way.slug, account):
-        return see_other(leading.then())
-    return see_other(f"/welcome?{token}")
-
-
 @html.form(_accept_form)
 def decline() -> Response:
     """Decline an invitation for one person, signed in or not: nobody can use it any more."""
@@ -162,13 +154,12 @@ def welcome(caller: SignedIn | None) -> Response | str:
     token = token_in_link()
     invite = invites.find(token)
     if caller is None and cookies.was_refused():  # just now they created their account
-        return page("welcome.html", invitation=invitations.of(invite), waits=redemption.waits_first(invite))
+        return _welcome_page(invitations.of(invite), waits=redemption.waits_first(invite))
     use = redemption.use_of(invite, caller.account) if caller else None
     if caller is None or use is None:
         return to_invitation(token)
-    return page(
-        "welcome.html",
-        invitation=invitations.of(invite),
+    return _welcome_page(
+        invitations.of(invite),
         called=caller.account.called,
         unproven=_unproven(caller),
         waits=_waits(use),
@@ -248,7 +239,7 @@ def _register(token: str, form: shapes.RegistrationForm, sent: SentForm) -> Resp
     if signed_in:
         return signed_in
     names_ = {"called": user.called, "username": user.username, "email": user.email}
-    return page("welcome.html", invitation=told, waits=waits, **names_)
+    return read_only(_welcome_page, told, waits=waits, **names_)
 
 
 def _names(told: invitations.Invitation, typed: str, email: str, is_ours: bool) -> Names:
@@ -274,11 +265,25 @@ def _invitation_page(told: invitations.Invitation, token: str, caller: SignedIn 
     hindrance = _hindered(redemption.refusal_of(invite, caller.account, token), told.email, caller)
     unproven = told.domain and not hindrance and not caller.account.email_verified_at
     is_denied = told.approve and waiting.outcome(told.id, caller.user) == "denied"
-    return partial(shown, hindrance=hindrance, email=caller.account.email, unproven=unproven, denied=is_denied)
+    app = gate.of(told.project) if hindrance == "again" else None
+    facts = {"email": caller.account.email, "unproven": unproven, "denied": is_denied, "app": app}
+    return partial(shown, hindrance=hindrance, **facts)
 
 
 def _registration_page(told: invitations.Invitation, token: str, user: str = "", email: str = "") -> Shown:
     return partial(page, "register.html", invitation=told, token=token, user=user, email=email)
+
+
+def _welcomed(token: str, account: Any) -> Response:
+    """To the app that has sent a guest here, if they are a member now; else to the page that welcomes them."""
+    way = leading.way()
+    if way and gate.is_member(way.slug, account):
+        return see_other(leading.then())
+    return see_other(f"/welcome?{token}")
+
+
+def _welcome_page(told: invitations.Invitation, **facts: Any) -> str:
+    return page("welcome.html", invitation=told, app=gate.of(told.project), **facts)
 
 
 def _waits(use: Any) -> str | None:

@@ -114,6 +114,12 @@ def app(slug: str, wanted: str | None = None) -> App:
     return next((App(*each) for each in rows if each.origin == wanted), App(*rows[0]))
 
 
+def of(slug: str | None) -> App | None:
+    """The app of the project with this slug, at the origin to which people are led; None if it has none."""
+    rows = _OF_PROJECT.run(slug=slug) if slug else ()
+    return App(*rows[0]) if rows else None
+
+
 def of_member(user: User) -> Sequence[Project]:
     """The projects with an app of which an account is a member, by name."""
     mine = select(Project).join(Member, Member.project_id == Project.id).where(Member.user_id == user.id)

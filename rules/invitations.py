@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from database.statements import Statement
-from models import Invite, Origin, Project, User, called
+from models import Invite, Project, User, called
 from rules import fields, invites, states, tokens
 from rules.refusals import Invalid, InviteNotFound
 from settings import settings
@@ -20,8 +20,7 @@ class Invitation:
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
     account that created the invite, or of the site where an API key or the command did. With `approve` a guest joins
     once somebody has said yes; `is_shared` says that several may use it. `join_url` is where a program of the
-    operator's own lets the guests of the project in, with ``{token}`` in it; `app` is the origin of the app that only
-    members of the project use.
+    operator's own lets the guests of the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -37,7 +36,6 @@ class Invitation:
     approve: bool
     is_shared: bool
     join_url: str | None = None
-    app: str | None = None
 
     @property
     def domain(self) -> str | None:
@@ -84,12 +82,10 @@ def _read(row: Any) -> Invitation:
         approve=row.approve,
         is_shared=row.max_uses > 1,
         join_url=None if row.makes_admin else row.join_url,  # no program may hold one that makes an admin
-        app=row.app,
     )
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.
-_APPS = select(Origin.origin).where(Origin.project_id == Invite.project_id).order_by(Origin.place).limit(1)
 _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
@@ -98,7 +94,6 @@ _WITH_NAMES = (
         Project.join_url,
         Project.name.label("project_name"),
         Project.slug,
-        _APPS.scalar_subquery().label("app"),
         User.display_name,
         User.username,
         User.email.label("address"),
