@@ -35,10 +35,10 @@ def enter(slug: Slug) -> Response:
     app, path = _app(slug), way_in.path(request.query_string)
     mark = gate.cookie_name("mark", slug, app.origin)
     if _has_pass(slug):
-        if way_in.is_marked(slug, app.origin, request.cookies.get(mark, "")):
+        if way_in.is_marked(slug, app.origin, path, request.cookies.get(mark, "")):
             return _at_app("kept")
         response = _led(303, f"{app.origin}{path}")
-        cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin), way_in.OF_MARK)
+        cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin, path), way_in.OF_MARK)
         return response
     way = way_in.begin(slug, app.origin)
     response = _led(302, f"{settings().public_url}/pass/{slug}?{way_in.state(way)}")

@@ -74,7 +74,7 @@ def of_state(text: str) -> Way | None:
 
 def kept(way: Way, path: str) -> str:
     """What the browser keeps of a visit at the app: where it goes on."""
-    return tokens.sign("gate visit", [*way, path])
+    return tokens.sign(_purpose(way.cookie, way.origin), [way.until, path])
 
 
 def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]:
@@ -83,8 +83,8 @@ def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]
     found = {}
     for name, text in cookies.items():
         if name.startswith(start) and len(name) == len(start) + _ID:
-            visit = tokens.unsign("gate visit", text)
-            found[name] = visit[3] if visit and not _is_over(visit[3]) else 0
+            visit = tokens.unsign(_purpose(name, origin), text)
+            found[name] = visit[0] if visit and not _is_over(visit[0]) else 0
     room, left_out = MOST_KEPT, list[str]()
     for name in sorted(found, key=lambda each: found[each], reverse=True):
         room -= len(name) + len(cookies[name])
@@ -106,22 +106,30 @@ def finish(slug: str, app: App, text: str, cookies: Mapping[str, str]) -> Arrive
         return None
     *shown, project_id, session_id = signed
     way = Way(*shown)
-    visit = tokens.unsign("gate visit", cookies.get(way.cookie, ""))
-    is_good = visit and visit[:3] == shown[:3] and not _is_over(way.until) and not _is_over(visit[3])
-    if not is_good or (way.slug, way.origin, project_id) != (slug, app.origin, app.project_id):
+    visit = tokens.unsign(_purpose(way.cookie, way.origin), cookies.get(way.cookie, ""))
+    is_here = (way.slug, way.origin, project_id) == (slug, app.origin, app.project_id)
+    if visit is None or not is_here or _is_over(way.until) or _is_over(visit[0]):
         return None
-    return Arrived(way, gate.browsers(session_id, app), visit[4])
+    return Arrived(way, gate.browsers(session_id, app), visit[1])
 
 
-def mark(slug: str, origin: str) -> str:
-    """What a browser with a good pass gets when it is led on: within 10 s it does not come again, if all is well."""
-    return tokens.sign("gate mark", [slug, origin, _in(OF_MARK)])
+def mark(slug: str, origin: str, path: str) -> str:
+    """What a browser with a good pass gets when it is led on: within 10 s it does not come again for the same page.
+
+    It may come for others: those that it asked for before it had the pass.
+    """
+    return tokens.sign("gate mark", [slug, origin, tokens.digest(path), _in(OF_MARK)])
 
 
-def is_marked(slug: str, origin: str, text: str) -> bool:
-    """Whether a browser was led on just now."""
+def is_marked(slug: str, origin: str, path: str, text: str) -> bool:
+    """Whether a browser was led on to this page just now."""
     marked = tokens.unsign("gate mark", text)
-    return bool(marked) and marked[:2] == [slug, origin] and not _is_over(marked[2])
+    return bool(marked) and marked[:3] == [slug, origin, tokens.digest(path)] and not _is_over(marked[3])
+
+
+def _purpose(cookie: str, origin: str) -> str:
+    """What a state is signed for: one cookie of one visit at one origin, so that it is good in no other place."""
+    return f"gate visit {cookie} {origin}"
 
 
 def _in(length: timedelta) -> int:

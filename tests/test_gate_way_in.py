@@ -312,6 +312,16 @@ def test_a_proxy_that_keeps_the_pass_from_the_gate_is_named(visitor, sign_in, jo
         assert visitor.once(enter, **OPENED).status_code == 303
 
 
+def test_tabs_that_come_after_the_pass_was_set_arrive_as_well(visitor, sign_in, join):
+    join("alice")
+    sign_in(visitor)
+    enters = [visitor.once(f"{PHOTOS}/{number}", **OPENED).location for number in range(5)]
+    assert visitor.open(f"{PHOTOS}/first").status_code == 200
+    for number, each in enumerate(enters):  # they were refused before it was there
+        assert visitor.open(each).status_code == 200
+        assert visitor.hops == [each, f"{PHOTOS}/{number}"]
+
+
 def test_the_way_in_is_only_at_the_apps_own_host(client, apps):
     for host in (None, "evil.example", "photos.example.org:8443"):
         headers = {"X-Forwarded-Host": host, **OPENED} if host else OPENED
@@ -460,16 +470,26 @@ def test_neither_state_nor_ticket_says_what_was_asked_for(visitor, sign_in, join
         assert "private" not in f"{address}{shown}"
 
 
-def test_a_browser_keeps_few_states(visitor):
+def test_a_browser_keeps_few_states(visitor, sign_in, join):
+    join("alice")
     for number in range(40):
-        on_the_way(visitor, f"{PHOTOS}/{number}/{'x' * (number * 40)}")
+        last = on_the_way(visitor, f"{PHOTOS}/{number}/{clock.random_hex(number * 20)}")
         kept = state_of(visitor)
         assert len("; ".join(f"{name}={value}" for name, value in kept.items())) < 7000
-    last = [tokens.unsign("gate visit", each)[4] for each in kept.values()]
-    assert any(each.startswith("/39/") for each in last)
+    sign_in(visitor)
+    assert visitor.open(last).status_code == 200
+    assert visitor.hops[-1].startswith(f"{PHOTOS}/39/")
     with time_machine.travel(clock.now() + way_in.LIFETIME, tick=False):
+        visitor.jar(PHOTOS).pop("__Host-invite-pass-photos")
         on_the_way(visitor)
     assert len(state_of(visitor)) == 1
+
+
+def test_twenty_tabs_are_not_too_many(visitor, sign_in, join):
+    join("alice")
+    standing = [on_the_way(visitor, f"{PHOTOS}/albums/{number}") for number in range(20)]
+    sign_in(visitor)
+    assert [visitor.open(each).status_code for each in standing] == [200] * 20
 
 
 # What others could make of it.
