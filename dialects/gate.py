@@ -30,6 +30,7 @@ STATUS = errors.STATUS
 Decided = Annotated[Response, Answer(200, header="Remote-User"), Answer(302, header="Location")]
 
 _SECRET = re.compile(r"(bearer|basic)[ ]+(\S+)", re.IGNORECASE)
+_OURS = re.compile(r"\s*(__Host-)?invite[-.]")
 _PRINTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _PLAIN = re.compile("[ -$&-~]*")  # the same, for what needs no encoding, as most do not
 # Programs that speak WebDAV ask for a password only when they are told that one will do; a browser would show a window.
@@ -43,16 +44,20 @@ def ask(slug: Slug, flags: shapes.Asked) -> Decided:
     """Whether whoever sends a request may use the app of a project, by any method.
 
     200 with Remote-User, Remote-Name, Remote-Email and Remote-Groups, or 401 or 403; with `redirect` 302 in place of
-    these for a browser that opens a page, to where it gets a pass.
+    these for a browser that opens a page, to where it gets a pass. With `cookies` 200 has the request's own cookies,
+    but none of ours: for a proxy that cannot take these out itself.
     """
     sent = requests.asked()
     host = sent.headers.get("X-Forwarded-Host", "")
     try:
-        return _admitted(gate.admit(slug, host, partial(_cookies, sent), list(_secrets(sent))))
+        response = _admitted(gate.admit(slug, host, partial(_cookies, sent), list(_secrets(sent))))
     except (PassNeeded, NotProjectMember):
         if flags["redirect"] and (where := _way_in(sent, slug, host)):
             return Response(status=302, headers={"Location": where})
         raise
+    if flags["cookies"] and (others := _others(sent.headers.get("Cookie", ""))):
+        response.headers["Cookie"] = others
+    return response
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
@@ -83,6 +88,11 @@ def _cookies(sent: Request, name: str) -> list[str]:
     start = f"{name}="
     pairs = (each.strip() for each in sent.headers.get("Cookie", "").split(";"))
     return [each[len(start) :] for each in pairs if each.startswith(start)]
+
+
+def _others(cookies: str) -> str:
+    """A Cookie header without what is ours."""
+    return "; ".join(each.strip() for each in cookies.split(";") if not _OURS.match(each))
 
 
 def _secrets(sent: Request) -> Iterator[str]:

@@ -132,6 +132,14 @@ def test_a_name_is_said_in_ascii(ask, cookie, join, house, alice, called, said):
     assert ask(Cookie=cookie("alice")).headers["Remote-Name"] == said
 
 
+def test_a_proxy_may_have_the_apps_own_cookies_without_ours(ask, cookie, join, alice):
+    join("alice")
+    shown, path = f"a=1; {cookie('alice')}; invited=2;invite-mark-photos=x; b=3", "/gate/photos?redirect"
+    assert ask(f"{path}&cookies", Cookie=shown).headers["Cookie"] == "a=1; invited=2; b=3"
+    assert "Cookie" not in ask(f"{path}&cookies", Cookie=cookie("alice")).headers
+    assert "Cookie" not in ask(path, Cookie=shown).headers
+
+
 def test_who_has_no_user_name_is_named_by_an_id_that_stays(ask, join, house, photos, signed_in):
     with house.writing():
         user = accounts.create(accounts.Names(email="nora@example.org"), "x")
