@@ -1,17 +1,19 @@
 """`invite-api project`: projects and who belongs to them."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 
 from commands import terminal
-from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, writes
 from commands.terminal import Cell, Facts, Kind
 from commands.users import any_user
 from commands.users import facts as account_facts
 from models import Member, Project
-from rules import accounts, fields, projects, urls
+from rules import accounts, fields, gate, projects, proxies, urls
 from rules.projects import Plan
+from rules.proxies import App
 
 
 def row(project: Project) -> list[Cell]:
@@ -121,6 +123,46 @@ def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
         raise click.UsageError("Give a URL or --off.")
     projects.join_url(projects.held(slug), None if url is None else urls.join_url(url))
     return []
+
+
+@project.command(
+    name="gate",
+    example="invite-api project gate tea-garden https://photos.example.org\n"
+    "invite-api project gate tea-garden --print nginx --app 127.0.0.1:2342",
+)
+@slug_argument
+@click.argument("origin", nargs=-1)
+@click.option("--off", is_flag=True, help="Have no gate any more: a proxy that still asks is refused.")
+@click.option(
+    "--print", "proxy", type=click.Choice([*proxies.FILES]), help="Print the whole configuration of a reverse proxy."
+)
+@click.option("--app", "address", default=App.address, show_default=True, help="Where the app listens, for --print.")
+@click.option("--public", multiple=True, metavar="PATH", help="A path that everyone reaches, such as /share/.")
+@click.option("--user-header", "header", metavar="NAME", help="Where the app reads the user's name beside Remote-User.")
+@writes
+def set_gate(slug: str, origin: tuple[str, ...], off: bool, proxy: str | None, **app: Any) -> list[str]:
+    """Let only the members of a project use an app. Without ORIGIN print where the app is.
+
+    ORIGIN is where people reach the app, such as https://photos.example.org. The origins of before are replaced. A
+    reverse proxy asks the gate before each request to the app.
+    """
+    if off and (origin or proxy):
+        raise click.UsageError("Give an ORIGIN, --print or --off.")
+    if origin or off:
+        gate.set_origins(slug, origin)
+    found = gate.origins(projects.find(slug))
+    if proxy:
+        printed = proxies.configuration(proxy, slug, found, proxies.app(**app))
+        return [*plain_note(found), printed.rstrip("\n")]
+    return plain_note(found) if origin or off else [*found]
+
+
+def plain_note(origins: Iterable[str]) -> list[str]:
+    """A note for each origin at which passes travel unencrypted; none for one on this machine."""
+    plain = (each for each in origins if each.startswith("http:") and not urls.is_local(each))
+    return [
+        StderrLine(f"Note: {each} is not encrypted, so anyone on the way can read a pass and use it") for each in plain
+    ]
 
 
 @project.command(name="delete", example="invite-api project delete tea-garden")

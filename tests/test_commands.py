@@ -45,6 +45,7 @@ REFUSED = {
     "member list": "nowhere",
     "member extend": "tea-garden anne soon",
     "project join-url": "tea-garden https://app.example.org/",
+    "project gate": "tea-garden https://photos.example.org/albums",
     "project owner": "nowhere anne",
     "project delete": "nowhere",
     "events": "--type zebra",
