@@ -88,7 +88,7 @@ def configuration(proxy: str, slug: str, origins: Sequence[str], app: App = App(
         raise Invalid.at("header", "proxy", "is nothing that Traefik can set: it hands on Remote-User alone")
     folder = FileSystemLoader(HOME / "templates" / "proxies")
     plain = Environment(loader=folder, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
-    more = [] if app.header in (None, *HEADERS) else [app.header, *_spellings(app.header or "")]
+    more = [app.header] if app.header and app.header not in HEADERS else []
     return plain.get_template(FILES[proxy]).render(
         slug=slug,
         name=_name(slug),
@@ -97,9 +97,9 @@ def configuration(proxy: str, slug: str, origins: Sequence[str], app: App = App(
         address=app.address,
         public=app.public,
         pattern="|".join(f"^{re.escape(each)}{'' if each.endswith('/') else '$'}" for each in app.public),
-        header=more[0] if more else "",
-        spellings=[each for header in HEADERS for each in _spellings(header)] + more[1:],
-        others=more,
+        header="".join(more),
+        spellings=[each for header in (*HEADERS, *more) for each in _spellings(header)],
+        others=[each for header in more for each in (header, *_spellings(header))],
     )
 
 
