@@ -536,6 +536,17 @@ def axe_source() -> str:
     return axe.source(lambda: require("npm", "npm"))
 
 
+@pytest.fixture(scope="session")
+def town(tmp_path_factory):
+    """Apps behind the gate and three proxies; all tests of it run in one worker."""
+    import proxied
+
+    with proxied.opened(tmp_path_factory.mktemp("town")) as town:
+        town.person("bob", *proxied.ORIGINS, shown="Zoë 李")
+        town.person("charlie")
+        yield town
+
+
 class DiedAtItsStart(AssertionError):
     """A server ended before it listened; what it had logged."""
 

@@ -25,7 +25,7 @@ FOLDERS = (
 )
 FOLDERS += "|upkeep|web"
 # Where paths begin that are not those of the API: files' on some machine, and those that a proxy takes away.
-ELSEWHERE = ("data", "dev", "etc", "home", "join", "opt", "path", "proc", "run", "srv", "tmp", "usr", "var")
+ELSEWHERE = ("data", "dev", "etc", "home", "join", "opt", "path", "proc", "run", "share", "srv", "tmp", "usr", "var")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 _SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

@@ -63,11 +63,11 @@ class Reply:
         return re.search(r'name="csrf" value="([^"]+)"', self.text)[1]
 
 
-def certify(folder: Path) -> None:
-    """A certificate for every host that deploy/ names, and who vouches for it."""
+def certify(folder: Path, *more: str) -> None:
+    """A certificate for every host that deploy/ names, and for more, and who vouches for it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    made = authority.issue_cert("invites.example.org", "example.org")
+    made = authority.issue_cert("invites.example.org", "example.org", *more)
     made.private_key_pem.write_to_path(folder / "key.pem")
     made.cert_chain_pems[0].write_to_path(folder / "cert.pem")
 
