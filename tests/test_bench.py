@@ -34,6 +34,16 @@ def test_a_glance_at_one_process_and_several():
     assert "| accept | 8 |" in done.stdout
 
 
+def test_a_glance_at_the_gate_before_an_app():
+    require("wrk", "wrk")
+    require("nginx", "nginx-light")
+    done = subprocess.run(
+        [sys.executable, BENCH / "gate.py", "--smoke"], check=False, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| nginx as an app, no gate | 1,000 | 32 |" in done.stdout
+
+
 def test_an_answer_that_is_an_error_ends_the_run(serve):
     require("wrk", "wrk")
     wrong = f"from load import Call, load; load({serve().port}, Call(['/nothing/here']), 1, 1)"
