@@ -101,7 +101,8 @@ def test_every_library_is_pinned():
 
 
 def test_each_advisory_has_its_test():
-    sources = "".join(path.read_text() for path in (HOME / "tests").rglob("test_*.py"))
+    ours = (path for path in (HOME / "tests").rglob("test_*.py") if ".cache" not in path.parts)
+    sources = "".join(path.read_text() for path in ours)
     ids = set(re.findall(r"(?:CVE-\d{4}-\d{4,}|GHSA(?:-\w{4}){3}|GitLab \d+)", sources))
     count = re.search(r"<!-- advisories -->(\d+) of them<!-- /advisories -->", PAGE)
     assert int(count[1]) == len(ids)
