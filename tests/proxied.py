@@ -439,7 +439,7 @@ def _nginx(town: Town, folder: Path, ports: Mapping[int, int]) -> list[str]:
 
 
 # What an operator may have told nginx for other reasons; and a cache that cares for nobody's cookies or wishes.
-CARELESS = "underscores_in_headers on; ignore_invalid_headers off;"
+CARELESS = "underscores_in_headers on; ignore_invalid_headers off; proxy_intercept_errors on;"
 CACHE = """    proxy_cache all;
     proxy_cache_key $host$request_uri;
     proxy_cache_valid any 10m;
