@@ -87,7 +87,7 @@ def configuration(proxy: str, slug: str, origins: Sequence[str], app: App = App(
     if proxy == "traefik" and app.header:
         raise Invalid.at("header", "proxy", "is nothing that Traefik can set: it hands on Remote-User alone")
     folder = FileSystemLoader(HOME / "templates" / "proxies")
-    plain = Environment(loader=folder, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    plain = Environment(loader=folder, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701 (it is no HTML)
     more = [app.header] if app.header and app.header not in HEADERS else []
     return plain.get_template(FILES[proxy]).render(
         slug=slug,
