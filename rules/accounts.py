@@ -296,10 +296,10 @@ def set_admin(user: User, admin: bool) -> None:
 
 
 def disable(user: User) -> int:
-    """Disable an account: end its sessions and revoke the invites it created. Returns how many were revoked."""
+    """Disable an account: end its sessions and passes, revoke the invites it created; returns how many were revoked."""
     hold(user)
-    sessions.end_all(user)
     revoked = changing.revoke_all_by(user)
+    sessions.end_all(user)
     if user.disabled_at is None:
         user.disabled_at = clock.now()
         events.tell("user.disabled", user_id=user.id)
@@ -307,7 +307,7 @@ def disable(user: User) -> int:
 
 
 def enable(user: User) -> None:
-    """Enable a disabled account again; its sessions and invites do not come back."""
+    """Enable a disabled account again; its sessions, passes and invites do not come back."""
     if user.disabled_at:
         user.disabled_at = None
         events.tell("user.enabled", user_id=user.id)

@@ -52,6 +52,8 @@ _SENTENCES: Mapping[str, str] = {
     "key.deleted": N_("%(who)s deleted the API key %(key)s"),
     "preset.created": N_("%(who)s created the preset %(preset)s"),
     "preset.deleted": N_("%(who)s deleted the preset %(preset)s"),
+    "pass.created": N_("%(who)s created a pass of %(user)s for %(project)s"),
+    "pass.deleted": N_("%(who)s deleted a pass of %(user)s for %(project)s"),
 }
 _BY_THEMSELVES: Mapping[str, str] = {
     "user.created": N_("%(who)s created an account"),
@@ -59,6 +61,8 @@ _BY_THEMSELVES: Mapping[str, str] = {
     "user.admin": N_("%(who)s became an admin of this site"),
     "member.joined": N_("%(who)s joined the project %(project)s"),
     "member.removed": N_("%(who)s left the project %(project)s"),
+    "pass.created": N_("%(who)s created a pass for %(project)s"),
+    "pass.deleted": N_("%(who)s deleted a pass for %(project)s"),
 }
 # Of a use that an account waits for; a program's guest has none here.
 _OF_ACCOUNT: Mapping[str, str] = {

@@ -1,7 +1,7 @@
 """To which account an e-mail address belongs: the one that has proved it.
 
 An unverified address reserves nothing. Another account that proves it takes it; the account that only claimed it
-loses the address and its sessions, and is disabled if it has no user name to sign in with.
+loses the address, its sessions and passes, and is disabled if it has no user name to sign in with.
 """
 
 from collections.abc import Sequence
@@ -76,10 +76,10 @@ def release(email: str, heir: User | None = None) -> None:
         raise EmailInUse
     if claimed_by.email != email:  # it has lost it just now
         return
-    sessions.end_all(claimed_by)
     if claimed_by.username is None and claimed_by.disabled_at is None:
         changing.revoke_all_by(claimed_by)
         claimed_by.disabled_at = clock.now()
         events.tell("user.disabled", user_id=claimed_by.id)
+    sessions.end_all(claimed_by)
     claimed_by.email = None  # last, as `accounts.hold` says
     session().flush()

@@ -26,7 +26,7 @@ TYPES = (
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
     *("member.joined", "member.removed", "member.extended", "member.expired"),
     *("project.created", "project.owner", "project.gate", "project.deleted"),
-    *("key.created", "key.deleted", "preset.created", "preset.deleted"),
+    *("key.created", "key.deleted", "preset.created", "preset.deleted", "pass.created", "pass.deleted"),
 )
 
 Facts = Mapping[str, Any]

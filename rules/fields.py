@@ -245,14 +245,17 @@ def flag(value: object, field: str) -> bool:
     return boolean(value, field)
 
 
-def access(value: object) -> timedelta | None:
-    """How long a guest stays in the project, from text such as ``30d``; None for ``never`` or ``forever``: no end."""
-    written = _digits(value, "access")
+def access(value: object, field: str = "access") -> timedelta | None:
+    """How long a guest stays in the project, or a pass is valid, from text such as ``30d``; None if it never ends.
+
+    That is said by ``never`` or ``forever``.
+    """
+    written = _digits(value, field)
     if written.strip().lower() in ("never", "forever"):
         return None
-    length = duration(written, "access", N_("must be a number and a unit, such as 30d or 12 weeks"))
+    length = duration(written, field, N_("must be a number and a unit, such as 30d or 12 weeks"))
     if not clock.MINUTE <= length <= LONGEST_ACCESS:
-        _refuse("access", "range", "must be between 1m and %(longest)s", longest=clock.spell(LONGEST_ACCESS))
+        _refuse(field, "range", "must be between 1m and %(longest)s", longest=clock.spell(LONGEST_ACCESS))
     return length
 
 

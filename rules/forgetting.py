@@ -11,12 +11,13 @@ from sqlalchemy import Delete, delete, func, select
 
 import clock
 from database import session
-from models import AccessToken, Code, Counter, Event, Letter, Session
+from models import AccessToken, Code, Counter, Event, Letter, Pass, Session
 from rules import counters
 from settings import settings
 
 LETTERS_KEPT = 30 * clock.DAY
 TRIES_KEPT = 2 * clock.DAY
+PASSES_KEPT = 30 * clock.DAY  # so that people see why a program of theirs is refused
 CODES_KEPT = clock.DAY  # so that an expired code is refused as expired, and not as unknown
 LOOKED_AT = 10_000  # of the oldest events: they are not in the order of time where the clock was set
 AT_ONCE = 500  # rows of a table in one unit of work, since other writers wait for it
@@ -28,6 +29,7 @@ def deletions() -> Iterator[Delete]:
     done = Letter.invite_id.is_(None), Letter.due_at.is_(None), Letter.created_at <= now - LETTERS_KEPT
     yield from _some(AccessToken.hash, AccessToken.expires_at <= now)
     yield from _some(Session.id, Session.expires_at <= now)
+    yield from _some(Pass.id, Pass.expires_at <= now - PASSES_KEPT)
     yield from _some(Code.id, Code.expires_at <= now - CODES_KEPT)
     yield from _some(Letter.id, *done)
     old = Counter.purpose.not_in(counters.WITHOUT_WINDOW), Counter.since <= now - TRIES_KEPT

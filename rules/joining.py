@@ -9,7 +9,7 @@ import clock
 from database import session
 from database.statements import Statement
 from models import Member, User
-from rules import events
+from rules import events, passes
 from rules.events import About, Told
 from rules.refusals import AlreadyMember
 from rules.uses import Taken
@@ -76,21 +76,23 @@ def give(invite: Taken, user: Any, use_id: str, former: str | None = None) -> No
 
 
 def end(member_id: str) -> None:
-    """Delete a membership whose access has ended, and tell it, as of the moment at which it ended."""
+    """Delete a membership whose access has ended, with its passes, and tell it as of the moment at which it ended."""
     ended = delete(Member).where(Member.id == member_id, Member.ends_at <= clock.now())
     row = session().execute(ended.returning(Member.project_id, Member.user_id, Member.ends_at)).first()
     if row:
         about = About(project_id=row.project_id, user_id=row.user_id)
         events.tell("member.expired", by=events.SERVICE, at=row.ends_at, **about)
+        passes.end_for(row.project_id, row.user_id, by=events.SERVICE, at=row.ends_at)
 
 
 def leave_all(user: User) -> None:
-    """Delete all memberships of an account, and tell it; those whose access has ended are told to have ended."""
+    """Delete all memberships and passes of an account, and tell it; an access that has ended is told to have ended."""
     mine = Member.user_id == user.id
     for ended in session().scalars(select(Member.id).where(mine, Member.ends_at <= clock.now())).all():
         end(ended)
     left = session().scalars(delete(Member).where(mine).returning(Member.project_id))
     events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
+    passes.end_all(user.id)
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import accounts, invitations, places, projects, searching, sessions, timeline
+from rules import accounts, invitations, passes, places, projects, searching, sessions, timeline
 from rules.accounts import Attempt
 from rules.places import Place
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
@@ -57,9 +57,9 @@ def confirm(attempt: Attempt) -> User:
 
 
 def change_password(attempt: Attempt, password_hash: str) -> str:
-    """Set a new password and end all sessions of the account; returns the cookie of a new one, for this browser.
+    """Set a new password; ends all sessions and passes, and returns the cookie of a new session, for this browser.
 
-    This browser gets another session, since whoever has copied its cookie must not stay either. Raises WrongPassword
+    This browser gets another one, since whoever has copied its cookie must not stay either. Raises WrongPassword
     or AccountDisabled.
     """
     user = confirm(attempt)
@@ -102,7 +102,7 @@ def delete(attempt: Attempt, others: Sequence[str]) -> int:
 
 
 def account_data(user: User) -> Facts:
-    """What is stored about an account: itself, its sessions, its memberships, and the invites that it used."""
+    """What is stored about an account: itself, its sessions, memberships and passes, and the invites that it used."""
     names = ("id", "username", "email", "email_verified_at", "display_name", "created_at")
     return {
         "account": {**{name: getattr(user, name) for name in names}, "admin_since": user.admin_at},
@@ -110,6 +110,7 @@ def account_data(user: User) -> Facts:
             {"since": each.created_at, "expires_at": each.expires_at} for each in sessions.of_account(user.id)
         ],
         "memberships": _memberships(user),
+        "passes": _passes(user),
         "invites_used": _uses(user),
     }
 
@@ -166,6 +167,12 @@ def _memberships(user: User) -> Sequence[Facts]:
         | {"joined_at": each.joined_at, "ends_at": each.ends_at}
         for each in projects.memberships(user)
     ]
+
+
+def _passes(user: User) -> Sequence[Facts]:
+    names = ("id", "name", "created_at", "expires_at")
+    found = passes.of_user(user.id)
+    return [{**{name: getattr(each, name) for name in names}, "project": each.project.slug} for each in found]
 
 
 def _uses(user: User) -> Sequence[Facts]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload
 import clock
 from database import may_write, session
 from models import Invite, Member, Origin, Project, User
-from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, states, waiting
+from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, passes, states, waiting
 from rules.events import About
 from rules.idempotency import Once
 from rules.refusals import (
@@ -255,7 +255,7 @@ def revoke_invite(member: Member, invite_id: str) -> None:
 
 
 def remove(manager: Member, member_id: str) -> None:
-    """Remove a member from a project, and revoke the invites to it that this member created.
+    """Remove a member from a project with their passes, and revoke the invites to it that this member created.
 
     Raises MemberNotFound, or NotAllowed: nobody removes the owner, and only the owner removes an admin.
     """
@@ -268,6 +268,7 @@ def remove(manager: Member, member_id: str) -> None:
     changing.revoke_all_by(gone.user, gone.project_id)
     events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
     session().delete(gone)
+    passes.end_for(gone.project_id, gone.user_id)
 
 
 def extend(member: Member, length: timedelta | None) -> None:
@@ -330,6 +331,7 @@ def delete(slug: str) -> int:
     project.deleted_at, project.slug = clock.now(), None
     for each in (Member, Origin):
         session().execute(sqlalchemy.delete(each).where(each.project_id == project.id))
+    passes.end_project(project.id)
     events.tell("project.deleted", project_id=project.id)
     return revoked
 

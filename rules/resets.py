@@ -39,8 +39,8 @@ def find(token: str) -> User:
 def use(token: str, password_hash: str) -> Sequence[Invite]:
     """Set a new password with a reset link; raises ResetInvalid, ResetExpired or AccountDisabled.
 
-    All sessions of the account end, and its failed tries to sign in are forgotten. Returns the invites whose uses
-    waited for the proof of the address to which the link was mailed, and go on.
+    All sessions and passes of the account end, and its failed tries to sign in are forgotten. Returns the invites whose
+    uses waited for the proof of the address to which the link was mailed, and go on.
     """
     user, proven = _read(token)
     went_on = addresses.prove(user, proven) if proven else []

@@ -18,7 +18,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import AccessToken, Person, Session, User
-from rules import events, tokens
+from rules import events, passes, tokens
 from rules.refusals import NotSignedIn
 from settings import settings
 
@@ -162,8 +162,12 @@ def end(session_id: str) -> None:
 
 
 def end_all(user: User) -> None:
-    """End all sessions of an account."""
+    """End all sessions of an account, and delete the passes of its programs: whoever has them may be someone else.
+
+    Last in its unit, since others who delete passes have locked invites and members before.
+    """
     _end(Session.user_id == user.id)
+    passes.end_all(user.id)
 
 
 def end_one(user: User, session_id: str) -> None:

@@ -42,6 +42,7 @@ from rules.refusals.invites import (
     NotWaiting,
 )
 from rules.refusals.keys import KeyMade, KeyRefused, NoSuchKey, ScopeMissing
+from rules.refusals.passes import PassCreated, PassNotFound, ProjectNotGated, TooManyPasses
 from rules.refusals.projects import MemberNotFound, NotAllowed, NotProjectMember, ProjectNotFound
 from rules.refusals.registration import (
     CodeExpired,
@@ -96,9 +97,12 @@ __all__ = [
     "Overloaded",
     "OwnAccount",
     "OwnsProjects",
+    "PassCreated",
     "PassNeeded",
+    "PassNotFound",
     "Problem",
     "ProjectNotFound",
+    "ProjectNotGated",
     "RateLimited",
     "Refusal",
     "RegistrationClosed",
@@ -106,6 +110,7 @@ __all__ = [
     "ResetInvalid",
     "ScopeMissing",
     "TooManyAttempts",
+    "TooManyPasses",
     "UnknownField",
     "UserNotFound",
     "UsernameInvalid",
