@@ -22,6 +22,7 @@ COMMANDS = {
     "user": "users:user",
     "project": "projects:project",
     "member": "members:member",
+    "pass": "passes:pass_",
     "events": "events:events",
     "preset": "presets:preset",
     "outbox": "outbox:outbox",

@@ -23,7 +23,9 @@ from rules.refusals import (
     InviteNotFound,
     InviteUsed,
     MemberNotFound,
+    PassNotFound,
     ProjectNotFound,
+    ProjectNotGated,
     Refusal,
     UserNotFound,
 )
@@ -38,6 +40,8 @@ _MESSAGES: Mapping[type[Exception], str] = {
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
     MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
+    ProjectNotGated: "this project has no app behind the gate; invite-api project gate SLUG ORIGIN puts one there",
+    PassNotFound: "no such pass: name one by its id; see invite-api pass list",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",

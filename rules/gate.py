@@ -18,7 +18,7 @@ import clock
 from database import session
 from database.statements import Statement
 from models import Member, Origin, Pass, Project, Session, User
-from rules import events, joining, projects, tokens
+from rules import events, joining, passes, projects, tokens
 from rules.refusals import AppNotFound, Invalid, NotProjectMember, PassNeeded, ProjectNotFound, together
 from rules.sessions import Account
 from settings import exact_origin, origin, settings
@@ -26,7 +26,6 @@ from settings import exact_origin, origin, settings
 MOST = 20  # origins of one project
 _HOST = re.compile(r"[a-z0-9.:\[\]-]{1,300}", re.IGNORECASE | re.ASCII)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_PROGRAM = "pass_"  # what the secret of a program's pass begins with
 
 
 class Admitted(NamedTuple):
@@ -150,7 +149,7 @@ def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str
         return
     now = clock.now()
     for secret in secrets:
-        if secret.startswith(_PROGRAM):
+        if secret.startswith(passes.PREFIX):
             yield from _OF_PROGRAM.run(hash=tokens.digest(secret), slug=slug, safe=here[0], plain=here[1], now=now)
     for held in _held(slug, here, cookies):
         yield from _OF_BROWSER.run(**held._asdict(), slug=slug, now=now)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import joinedload
 
 import clock
@@ -63,14 +63,6 @@ def named(text: str) -> Pass:
     return found
 
 
-def is_good(hash_: Any, now: Any) -> ColumnElement[bool]:
-    """Return the SQL condition for the pass with this hash, if it has not expired; both may be bound parameters.
-
-    Whether its owner is a member who can sign in is another question.
-    """
-    return and_(Pass.hash == hash_, or_(Pass.expires_at.is_(None), Pass.expires_at > now))
-
-
 def newest(limit: int, user: User | None = None) -> Sequence[Pass]:
     """At most `limit` passes, of one account or of all, the newest first."""
     return _listed(Pass.user_id == user.id if user else sqlalchemy.true(), limit)
@@ -113,8 +105,8 @@ def end_for(project_id: str, user_id: str, by: Actor | None = None, at: datetime
 
 
 def end_project(project_id: str) -> None:
-    """Delete all passes for a project."""
-    _end(Pass.project_id == project_id)
+    """Delete all passes for a project, which is told of that itself: there may be many."""
+    _delete(select(Pass.id).where(Pass.project_id == project_id).order_by(Pass.id).with_for_update())
 
 
 def _listed(which: ColumnElement[bool], limit: int | None = None) -> Sequence[Pass]:
@@ -126,9 +118,15 @@ def _end(which: ColumnElement[bool], by: Actor | None = None, at: datetime | Non
     """Delete passes, and tell it of each; returns how many. They are locked in the order of their ids."""
     found = select(Pass.id, Pass.user_id, Pass.project_id).where(which).order_by(Pass.id).with_for_update()
     rows = session().execute(found).all()
-    gone = sqlalchemy.delete(Pass).where(Pass.id.in_([each.id for each in rows]))
-    if rows:
-        session().execute(gone.execution_options(synchronize_session=False))
+    if not rows:
+        return 0
+    _delete([each.id for each in rows])
     about = [(About(project_id=each.project_id, user_id=each.user_id), {"pass": each.id}) for each in rows]
-    events.tell_all("pass.deleted", [Told(ids, by, at, facts) for ids, facts in about])
+    events.tell_all("pass.deleted", [Told(each, by, at, facts) for each, facts in about])
     return len(rows)
+
+
+def _delete(wanted: Any) -> None:
+    """Delete the passes with these ids, or with those that a query finds, by one statement."""
+    gone = sqlalchemy.delete(Pass).where(Pass.id.in_(wanted))
+    session().execute(gone.execution_options(synchronize_session=False))

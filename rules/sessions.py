@@ -156,6 +156,15 @@ def is_visitors_form_token(text: str) -> bool:
     return isinstance(owner, str) and owner.startswith((_ANYONE, _VISIT))
 
 
+def keep(caller: SignedIn) -> None:
+    """Have a session not end before this unit does; raises NotSignedIn if it has ended since its caller was looked up.
+
+    For what outlives the session: who waited for a change of the password creates nothing that opens a door.
+    """
+    if session().get(Session, caller.session_id, with_for_update={"read": True, "key_share": True}) is None:
+        raise NotSignedIn
+
+
 def end(session_id: str) -> None:
     """End one session, if it has not ended yet: its tokens stop working at once."""
     _end(Session.id == session_id)

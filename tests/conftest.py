@@ -43,7 +43,20 @@ from chromium import Window, started
 from faults import figures
 from models import ApiKey, Code, Invite, Member
 from programs import require
-from rules import accounts, drafts, invites, keys, passwords, presets, projects, redemption, sessions, tokens
+from rules import (
+    accounts,
+    drafts,
+    gate,
+    invites,
+    keys,
+    passes,
+    passwords,
+    presets,
+    projects,
+    redemption,
+    sessions,
+    tokens,
+)
 from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
@@ -382,6 +395,8 @@ def seeded(house, settings, tmp_path):
         garden = projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
         joined = {"project": garden, "user": accounts.named("bob"), "joined_at": clock.now()}
         unit.session.add(Member(id=clock.new_id(), role="member", **joined))
+        gate.set_origins("tea-garden", ["https://garden.example.org"])
+        passes.create(projects.member("tea-garden", accounts.named("bob")), "calendar", id_=SOME_ID)
         presets.create("family", {"plan": "gold", "uses": "5"})
         unit.session.add(ApiKey(id="HTwALnKL", name="x", secret_hash=tokens.digest("x"), created_at=clock.now()))
         made = invites.prepare(drafts.Draft(email="dora@example.org"), drafts.SHELL, mailed=True)

@@ -46,6 +46,8 @@ REFUSED = {
     "member extend": "tea-garden anne soon",
     "project join-url": "tea-garden https://app.example.org/",
     "project gate": "tea-garden https://photos.example.org/albums",
+    "pass create": "anne tea-garden",
+    "pass delete": "unknown",
     "project owner": "nowhere anne",
     "project delete": "nowhere",
     "events": "--type zebra",
@@ -59,7 +61,7 @@ REFUSED = {
     "db restore": "guests.csv --yes",
     "serve": "--host 192.0.2.1",
 }
-LISTING = {"list", "user list", "project list", "preset list", "outbox list", "db check", "db migrate"}
+LISTING = {"list", "user list", "project list", "pass list", "preset list", "outbox list", "db check", "db migrate"}
 ABOUT_THE_FILE = {("db", "backup"), ("db", "restore")}
 ELSEWHERE = "postgresql://invites@db.example.org/invites"
 WITHOUT_DATABASE = {"routes", "completion", "man", "db path"}

@@ -6,13 +6,25 @@ from sqlalchemy import func, select
 
 import clock
 from conftest import make_settings, wait_for
-from models import AccessToken, Code, Counter, Invite, Letter, Redemption, Session, User
-from rules import counters, drafts, forgetting, invites, outbox, registration, sessions
+from models import AccessToken, Code, Counter, Invite, Letter, Pass, Redemption, Session, User
+from rules import (
+    accounts,
+    counters,
+    drafts,
+    forgetting,
+    gate,
+    invites,
+    outbox,
+    passes,
+    projects,
+    registration,
+    sessions,
+)
 from rules.refusals import RateLimited
 from upkeep import caretaker
 from upkeep.caretaker import Caretaker, forget_some
 
-TABLES = (AccessToken, Session, Code, Letter, Counter, Invite, Redemption, User)
+TABLES = (AccessToken, Session, Code, Letter, Counter, Invite, Pass, Redemption, User)
 
 
 @pytest.fixture
@@ -39,9 +51,13 @@ def left(house):
 
 @pytest.fixture
 def lived_in(house, alice, make_invite, use):
-    """A house with two sessions, a code, three letters, and a failed password."""
+    """A house with two sessions, a code, three letters, two passes, one of them for a day, and a failed password."""
     use(make_invite())
     with house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        gate.set_origins("tea-garden", ["https://garden.example.org"])
+        for lifetime in (clock.DAY, None):
+            passes.create(projects.member("tea-garden", accounts.named("alice")), lifetime=lifetime)
         registration.start("new@example.org")
         registration.send_reset("alice@example.org")
         invites.create(drafts.read({"email": "dora@example.org"}), drafts.SHELL, mailed=True)
@@ -64,10 +80,12 @@ def test_what_opens_nothing_any_more_is_deleted_and_history_stays(lived_in, left
     assert (before[AccessToken], day[AccessToken]) == (1, 0)
     assert (before[Code], day[Code]) == (1, 0)
     assert (day[Session], day[Letter]) == (1, 3)
+    assert (left(31 * clock.DAY - clock.HOUR)[Pass], left(31 * clock.DAY)[Pass]) == (2, 1)
     year = left(400 * clock.DAY)
     assert (year[Session], year[Letter]) == (0, 1)
     for each in (Invite, Redemption, User):
         assert year[each] == before[each] > 0
+    assert year[Pass] == 1
 
 
 def test_a_failed_password_is_never_forgotten(lived_in, left, house):

@@ -15,7 +15,7 @@ import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
 from database import Unavailable, lock, session
-from models import Code, Invite, Letter, Member, Redemption, User
+from models import Code, Invite, Letter, Member, Pass, Redemption, User
 from rules import (
     accounts,
     changing,
@@ -25,6 +25,7 @@ from rules import (
     holds,
     invites,
     keys,
+    passes,
     passwords,
     projects,
     redemption,
@@ -673,6 +674,27 @@ def test_an_app_that_was_taken_from_behind_the_gate_stays_so_and_one_that_was_pu
     assert taken == ([] if reopen else [gone])
     there = reopened(lambda: gate.origins(projects.find(garden)))
     assert there == ([kept, gone] if reopen else [kept])
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_a_pass_that_was_deleted_stays_so_and_one_that_was_created_is_named(
+    copy, put_back, house, garden, reopened, reopen
+):
+    def created(name):
+        return passes.create(projects.member(garden, accounts.named("charlie")), name)[0].id
+
+    with house.writing():
+        gate.set_origins(garden, ["https://garden.example.org"])
+        kept, deleted = created("calendar"), created("lost")
+    copy()
+    with house.writing():
+        passes.delete(deleted)
+        since = created("backup")
+    said = put_back(reopen)
+    assert said["passes of programs were created"] == [(since, "backup")]
+    assert said.get("passes of programs were deleted", []) == ([] if reopen else [(deleted, "lost")])
+    there = reopened(lambda: {each.id for each in session().query(Pass)})
+    assert there == ({kept, deleted} if reopen else {kept})
 
 
 def test_access_that_was_shortened_stays_so_and_what_was_added_to_it_is_named(

@@ -29,11 +29,13 @@ from rules import (
     legacy,
     outbox,
     own_account,
+    passes,
     presets,
     projects,
     redemption,
     registration,
     resets,
+    sessions,
     uses,
     usual,
     waiting,
@@ -86,6 +88,8 @@ class Place:
             holds.take(invites.find(self.shared), "shop", longer)
             self.yes_to_all = invites.token(invites.create(drafts.read({"approve": True, "uses": 9}), drafts.SHELL))
             self.key, _, self.password = keys.create("a key").partition("/")
+            gate.set_origins("tea-garden", ["https://garden.example.org"])
+            self.passes = [passes.create(projects.member("tea-garden", anne))[0].id for _ in "12"]
             self.sent = invites.mail_token(invites.find(self.mailed))
             self.garden = garden.id
             self.member = unit.session.scalars(select(Member.id).where(Member.user_id == bob.id)).one()
@@ -244,7 +248,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         twice(lambda _: gate.set_origins("tea-garden", ["https://tea.example.org"])),
         ["project.gate"],
     ),
-    "gate.set_origins, of none": (lambda _: gate.set_origins("tea-garden", []), []),
+    "gate.set_origins, to none": (lambda _: gate.set_origins("tea-garden", []), ["project.gate"]),
+    "gate.set_origins, to what they are": (
+        lambda _: gate.set_origins("tea-garden", ["https://garden.example.org"]),
+        [],
+    ),
     "holds.take": (twice(lambda place: holds.take(invite(place.open), "shop", Wanted("gina"))), ["invite.held"]),
     "holds.take, and complete": (
         lambda place: holds.take(invite(place.open), "shop", Wanted("gina", complete=True)),
@@ -279,6 +287,22 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "own_account.delete": (
         lambda place: own_account.delete(confirmed("bob"), [place.ids["anne"]]),
         ["member.removed", "user.deleted", "invite.revoked"],
+    ),
+    "own_account.change_password": (
+        lambda _: own_account.change_password(confirmed("anne"), HASH),
+        ["pass.deleted", "pass.deleted"],
+    ),
+    "passes.create": (lambda place: passes.create(owner(place), "calendar"), ["pass.created"]),
+    "passes.delete": (lambda place: passes.delete(place.passes[0]), ["pass.deleted"]),
+    "passes.delete_own": (
+        twice(lambda place: passes.delete_own(place.ids["anne"], place.passes[0])),
+        ["pass.deleted"],
+    ),
+    "passes.delete_own, of another": (lambda place: passes.delete_own(place.ids["bob"], place.passes[0]), []),
+    "passes.end_all": (twice(lambda place: passes.end_all(place.ids["anne"])), ["pass.deleted", "pass.deleted"]),
+    "passes.end_for": (
+        twice(lambda place: passes.end_for(place.garden, place.ids["anne"])),
+        ["pass.deleted", "pass.deleted"],
     ),
     "presets.create": (lambda _: presets.create("family", {"uses": "5"}), ["preset.created"]),
     "presets.delete": (
@@ -334,6 +358,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "registration.complete": (completed, ["user.created"]),
     "registration.prove": (proven, ["user.disabled"]),
     "resets.use": (lambda _: resets.use(resets.link(user("bob")).partition("?")[2], HASH), []),
+    "resets.use, of who has passes": (
+        lambda _: resets.use(resets.link(user("anne")).partition("?")[2], HASH),
+        ["pass.deleted", "pass.deleted"],
+    ),
+    "sessions.end_all": (lambda _: sessions.end_all(user("anne")), ["pass.deleted", "pass.deleted"]),
     "uses.take": (lambda place: uses.take(place.shared), ["invite.released"]),
     "uses.take_one": (lambda place: uses.take_one(Invite.id == invite(place.shared).id), ["invite.released"]),
     "uses.lapse": (twice(lambda place: uses.lapse(uses.hold(invite(place.shared)))), ["invite.released"]),

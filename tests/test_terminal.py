@@ -264,7 +264,7 @@ def hostile(seeded, meddle):
     for table, column in (
         *(("invites", each) for each in ("name", "note", "made_by", "plan")),
         *(("api_keys", "name"), ("projects", "name"), ("users", "display_name"), ("outbox", "last_error")),
-        *(("outbox", "recipient"), ("api_keys", "preset"), ("presets", "name")),
+        *(("outbox", "recipient"), ("api_keys", "preset"), ("presets", "name"), ("passes", "name")),
     ):
         meddle(f"UPDATE {table} SET {column} = :hostile", hostile=HOSTILE)
     meddle("UPDATE invites SET email = NULL")
@@ -282,7 +282,7 @@ def hostile(seeded, meddle):
         ),
         *(("user", "list"), ("user", "show", "anne"), ("user", "show", "anne", "--json")),
         *(("project", "list"), ("project", "members", "tea-garden"), ("outbox", "list"), ("outbox", "list", "--json")),
-        ("preset", "list"),
+        *(("preset", "list"), ("pass", "list"), ("pass", "list", "bob", "--json")),
     ],
     ids=" ".join,
 )

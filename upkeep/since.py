@@ -27,6 +27,10 @@ _LOST = (
         "SELECT id, name FROM present.api_keys WHERE id NOT IN (SELECT id FROM api_keys) ORDER BY created_at, rowid",
     ),
     (
+        "passes of programs were created since the backup; they will open nothing",
+        "SELECT id, name FROM present.passes WHERE id NOT IN (SELECT id FROM passes) ORDER BY created_at, rowid",
+    ),
+    (
         "accounts joined projects since the backup, and will not belong to them; invite them again",
         "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN users ON users.id = now.user_id "
         "WHERE project_id IN (SELECT id FROM projects WHERE deleted_at IS NULL) "
@@ -119,6 +123,11 @@ _SHUT = (
         "apps were taken from behind the gate since the backup, and stay so",
         "DELETE FROM origins WHERE (project_id, origin) NOT IN (SELECT project_id, origin FROM present.origins) "
         "AND project_id IN (SELECT id FROM present.projects) RETURNING project_id, origin",
+    ),
+    (
+        "passes of programs were deleted since the backup, and stay so",
+        "DELETE FROM passes WHERE id NOT IN (SELECT id FROM present.passes) "
+        "AND user_id IN (SELECT id FROM present.users) RETURNING id, name",
     ),
     (
         "members stopped being admins of their project since the backup, and stay so",
