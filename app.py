@@ -162,6 +162,8 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/account/password",                    own.change_password,          signed_in_form,       "10/minute",  OWN),
         Route("POST",     "/account/sessions/end",                own.end_session,              signed_in_form,       "120/minute", WRITES),
         Route("POST",     "/account/sessions/end-others",         own.end_other_sessions,       signed_in_form,       "120/minute", WRITES),
+        Route("POST",     "/account/passes",                      own.create_pass,              signed_in_form,       "120/minute", WRITES),
+        Route("POST",     "/account/passes/delete",               own.delete_pass,              signed_in_form,       "120/minute", WRITES),
         Route("GET",      "/account/data",                        own.download,                 signed_in_visitor,    "10/minute",  STREAMS),
         Route("GET",      "/account/delete",                      own.show_deletion,            signed_in_visitor,    "120/minute", READS),
         Route("POST",     "/account/delete",                      own.delete,                   signed_in_form,       "10/minute",  OWN),
@@ -199,6 +201,8 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/admin/projects/<slug>",               admin_people.show_project,    admin_visitor,        "120/minute", READS),
         Route("POST",     "/admin/projects/<slug>/owner",         admin_people.change_owner,    admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/extend",        admin_people.extend_member,   admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/projects/<slug>/gate",          admin_people.set_origins,     admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/projects/<slug>/passes/<pass_id>/delete", admin_people.delete_pass, admin_form,     "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/delete",        admin_people.delete_project,  admin_form,           "120/minute", WRITES),
     ],
     admin_activity: [

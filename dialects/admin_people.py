@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import accounts, activity, fields, listing, places, projects, resets, timeline
+from rules import accounts, activity, fields, gate, listing, passes, places, projects, resets, timeline
 from rules.projects import Plan
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
@@ -22,6 +22,7 @@ LATEST = 20  # events that the page of a person shows
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
 _OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
+_OF_PASS = ("id", "name", "created_at", "expires_at")
 _PROJECT: Mapping[str, Callable[[Any], Any]] = {
     "name": lambda value: fields.text(value, "name", 100),
     "description": lambda value: fields.text(value, "description", 1000),
@@ -132,6 +133,19 @@ def extend_member(slug: str) -> Response:
     return desk.done(f"/admin/projects/{slug}", "access")
 
 
+@html.form(lambda _: _project_page(desk.in_path("slug")))
+def set_origins(slug: str) -> Response:
+    """Put the app of the project at these origins behind the gate; none of them takes it away."""
+    gate.set_origins(slug, requests.typed("origin").split())
+    return desk.done(f"/admin/projects/{slug}", "gate")
+
+
+def delete_pass(slug: str, pass_id: str) -> Response:
+    """Delete a pass for the project: the program that has it is refused."""
+    passes.delete(pass_id)
+    return desk.done(f"/admin/projects/{slug}", "pass")
+
+
 def _member(slug: str, who: str) -> Any:
     try:
         return projects.member(slug, accounts.named(who))
@@ -173,8 +187,10 @@ def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
 def _project_page(slug: str) -> Callable[..., str]:
     project = projects.find(slug)
     members = [(_person(each.user), each.role, each.joined_at, each.ends_at) for each in projects.members(project)]
-    kept = desk.kept(project, *_OF_PROJECT)
-    return partial(page, "admin/project.html", project=kept, members=members, done=request.args.get("done"))
+    opened = [(desk.kept(each, *_OF_PASS), _person(each.user)) for each in passes.of_project(project.id)]
+    shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
+    origins = gate.origins(project)
+    return partial(page, "admin/project.html", **shown, origins=origins, done=request.args.get("done"))
 
 
 def _person(user: Any) -> SimpleNamespace:

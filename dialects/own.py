@@ -1,4 +1,4 @@
-"""Pages about one's own account: the name that is shown, the password, where one is signed in, one's data, its end.
+"""Pages about one's own account: name, password, where one is signed in, passes of programs, one's data, its end.
 
 What a form does ends in a redirect. A password is only changed, and an account only deleted, with the password that it
 has: a browser that was left open is not enough.
@@ -13,18 +13,22 @@ from urllib.parse import urlencode
 from flask import Response, after_this_request, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from clock import iso
-from rules import accounts, fields, own_account, passwords, projects, sessions, waiting
+import clock
+from rules import accounts, fields, gate, own_account, passes, passwords, projects, sessions, waiting
 from rules.accounts import Attempt
 from rules.refusals import NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
-from web import cookies, html, requests
+from web import cookies, desk, html, requests
 from web.answer import committed, read_only
 from web.contract import Answer
 from web.html import Shown, page, see_other
 from web.replies import dumps
 
 HEADERS: Mapping[str, str] = html.HEADERS
+
+_OF_PASS = ("project", "name", "ttl", "once")
+_SHOWN = ("id", "name", "created_at", "expires_at")
+_USUAL_TTL = "90d"
 
 Download = Annotated[Iterator[str], Answer(200, dict[str, Any])]
 
@@ -35,13 +39,21 @@ def lead_to_password() -> Response:
 
 
 def _account_page(caller: SignedIn) -> Shown:
+    given = desk.again(_OF_PASS, clock.new_id())
+    return _page_with(caller, given if request.form.get("project") else {**given, "ttl": _USUAL_TTL})
+
+
+def _page_with(caller: SignedIn, given: Mapping[str, str]) -> Shown:
     account = caller.account
     opened = [_opened(each, caller) for each in sessions.of_account(account.id)]
     opened.sort(key=lambda each: not each["is_this"])
     typed = request.form.get("display_name", account.display_name or "")
     joined = [(each.project.name, each.role, each.ends_at) for each in projects.memberships(caller.user)]
     shown = {"account": account, "sessions": opened, "memberships": joined, "awaited": waiting.of_account(account.id)}
-    return partial(page, "account.html", **shown, display_name=typed)
+    made = [(desk.kept(each, *_SHOWN), each.project.name) for each in passes.of_user(account.id)]
+    gated = [(str(each.slug), each.name) for each in gate.of_member(caller.user)]
+    opens = {"passes": made, "gated": gated, "given": given, "now": clock.now()}
+    return partial(page, "account.html", **shown, **opens, display_name=typed)
 
 
 def _opened(session: Any, caller: SignedIn) -> dict[str, Any]:
@@ -86,6 +98,29 @@ def end_other_sessions(caller: SignedIn) -> Response:
     return _done("sessions")
 
 
+@html.form(_account_page)
+def create_pass(caller: SignedIn) -> str:
+    """Create a pass for a program and show it, now and never again."""
+    given = desk.sent(*_OF_PASS)
+    _, lifetime, once = together(
+        lambda: requests.require(given, "project", "ttl"),
+        lambda: fields.access(given["ttl"], "ttl") if given["ttl"] else None,
+        lambda: desk.once(given["once"]),
+    )
+    sessions.keep(caller)
+    member = projects.of_member(given["project"], caller.user)
+    made, secret = passes.create(member, given["name"], lifetime, clock.id_for(once))
+    shown = {"made": secret, "app": gate.origins(made.project)[0], "of": made.project.name}
+    return _page_with(caller, {"once": clock.new_id(), "ttl": _USUAL_TTL})(**shown)  # the answer itself: said once
+
+
+@html.form(_account_page)
+def delete_pass(caller: SignedIn) -> Response:
+    """Delete a pass: the program that has it is refused."""
+    passes.delete_own(caller.account.id, requests.form_field("pass"))
+    return _done("pass")
+
+
 def download(caller: SignedIn) -> Download:
     """Everything that is stored about this account, as JSON; the invites that it created without their links."""
 
@@ -119,7 +154,7 @@ def _list(name: str, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[
 def _told(value: Any) -> Any:
     """The same, with moments written as everywhere."""
     if isinstance(value, datetime):
-        return iso(value)
+        return clock.iso(value)
     if isinstance(value, Mapping):
         return {name: _told(each) for name, each in value.items()}
     return [_told(each) for each in value] if isinstance(value, list) else value

@@ -24,6 +24,7 @@ from rules import (
     holds,
     invites,
     keys,
+    passes,
     presets,
     projects,
     redemption,
@@ -125,6 +126,7 @@ def _people(house: database.Database) -> dict[str, str]:
         ):
             projects.create(accounts.named("alice"), projects.Plan(name, said))
         gate.set_origins("seed-library", ["https://seeds.example.org"])
+        gate.set_origins("tea-garden", ["https://garden.example.org"])
         keys.create("newsletter")
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5", "project": "tea-garden"})
         keys.create("sign-up", may=("create", "read"), preset="family")
@@ -170,6 +172,8 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
         redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
+        for name, lifetime in (("calendar on my phone", 90 * clock.DAY), (None, None)):
+            passes.create(projects.member("tea-garden", accounts.named("bob")), name, lifetime)
         redemption.accept(made["asking"], accounts.named("bob"))
         redemption.accept(made["domain"], accounts.named("nora"))
         changing.decline(invites.find(declined := _make(name="Dora")))
@@ -313,6 +317,7 @@ PAGES = {
     "account-refused": Page(
         "/account", "bob", _filled("Change password", current_password="not that one", password="password1")
     ),
+    "account-pass-made": Page("/account", "bob", _filled("Create pass", name="backup")),
     "account-delete": Page("/account/delete", "bob"),
     "account-delete-refused": Page(
         "/account/delete", "bob", _filled("Delete account", current_password="not that one")
@@ -358,6 +363,9 @@ PAGES = {
     "admin-project": Page("/admin/projects/tea-garden", "root"),
     "admin-project-access-refused": Page(
         "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
+    ),
+    "admin-project-gate-refused": Page(
+        "/admin/projects/tea-garden", "root", _filled("Save gate", origin="https://garden.example.org/seeds")
     ),
     "admin-activity": Page("/admin/activity", "root"),
     "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),

@@ -13,8 +13,20 @@ import pytest
 import clock
 from conftest import HASH, Browser, Person
 from database import session
-from models import Invite, Member, Project, User
-from rules import accounts, changing, drafts, invites, projects, resets
+from models import Invite, Member, Pass, Project, User
+from rules import (
+    accounts,
+    changing,
+    drafts,
+    gate,
+    invites,
+    own_account,
+    passes,
+    projects,
+    redemption,
+    resets,
+    sessions,
+)
 from rules.refusals import Refusal
 from settings import in_force
 
@@ -93,6 +105,19 @@ def remove(name):
 
 def found(name):
     projects.create(accounts.named(name), projects.Plan("Tea Garden"))
+
+
+def change_password(name):
+    user = accounts.named(name)
+    attempt = accounts.Attempt("", user.id, HASH, verified=True)
+    own_account.change_password(attempt, HASH)
+
+
+def create_pass(access):
+    """As the form of the account page does, for who is signed in so."""
+    caller = sessions.of_access_token(access)
+    sessions.keep(caller)
+    passes.create(projects.of_member("tea-garden", caller.user))
 
 
 def mailed(house, **given):
@@ -258,6 +283,45 @@ def test_of_two_who_use_one_link_for_a_new_password_the_first_sets_it(house, ali
     before_its_end(lambda: resets.use(link, "of the first"), lambda: resets.use(link, "of the second"))
     with house.reading():
         assert accounts.named("alice").password_hash == "of the first"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("end", [change_password, disable, "remove a member", remove])
+def test_no_pass_is_created_at_the_moment_at_which_all_end(house, alice, charlie, before_its_end, end, first):
+    with house.writing():
+        found("alice")
+        gate.set_origins("tea-garden", ["https://garden.example.org"])
+        joining = invites.create(drafts.read({"project": "tea-garden"}), drafts.SHELL)
+        redemption.accept(invites.token(joining), accounts.named("charlie"))
+        member = projects.member("tea-garden", accounts.named("charlie")).id
+
+    def ended():
+        if callable(end):
+            end("charlie")
+        else:
+            projects.remove(projects.of_manager("tea-garden", accounts.named("alice")), member)
+
+    both = [ended, lambda: create_pass(charlie.pair.access)]
+    before_its_end(*(both if first == 0 else both[::-1]))
+    with house.reading() as unit:
+        assert unit.session.query(Pass).count() == 0
+
+
+def test_a_form_that_waits_for_a_new_password_creates_no_pass(house, client, alice):
+    browser = Browser(client.application.test_client())
+    browser.sign_in("alice")
+    with house.writing():
+        found("alice")
+        gate.set_origins("tea-garden", ["https://garden.example.org"])
+    form = {"project": "tea-garden", "ttl": "90d", "once": "only-once", "csrf": browser.csrf()}
+    with ThreadPoolExecutor(1) as pool:
+        with house.writing():
+            change_password("alice")
+            sent = pool.submit(lambda: browser.post("/account/passes", **form))
+            time.sleep(0.5)  # it has begun, and waits
+        assert sent.result().location == "/login?then=/account"
+    with house.reading() as unit:
+        assert unit.session.query(Pass).count() == 0
 
 
 def test_two_managers_at_once_make_one_open_invite_for_an_address(house, alice, charlie, ask, before_its_end, stored):

@@ -19,6 +19,7 @@ from rules import (
     gate,
     invites,
     keys,
+    passes,
     presets,
     projects,
     redemption,
@@ -46,8 +47,6 @@ INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'm' || n, 'p' || n, :alice, 'owner', :now FROM numbers;
 INSERT INTO origins (project_id, origin, place)
     SELECT 'p' || n, 'https://orchard.example.org', 0 FROM numbers;
-INSERT INTO passes (id, hash, user_id, project_id, created_at)
-    SELECT 'q' || n, printf('%064d', n), :walter, :project, :now FROM numbers;
 INSERT INTO users (id, username, created_at) SELECT 'u' || n, 'guest' || n, :now FROM numbers;
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
@@ -64,6 +63,8 @@ INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
 INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
     SELECT :now, 'invite.created', 'alice', CASE WHEN n % 2 THEN 'u' || n ELSE 'a-busy-admin' END, 'i' || n,
            NULL FROM numbers;
+INSERT INTO passes (id, hash, user_id, project_id, created_at)
+    SELECT 'q' || n, printf('%064d', n), 'u' || n, CASE WHEN n % 2 THEN :project ELSE 'p' || n END, :now FROM numbers;
 INSERT INTO counters (purpose, subject, spent, since)
     SELECT purpose, 'guest' || n || '@example.org', 1, :now FROM numbers JOIN (SELECT 'reset mail in 1d' AS purpose
     UNION SELECT 'reset mail in 1m' UNION SELECT 'register mail in 1m' UNION SELECT 'short code');
@@ -71,7 +72,7 @@ INSERT INTO counters (purpose, subject, spent, since)
 NUMBERS = f"WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY}) "
 
 
-PEOPLE = ("alice", "bob", "root", "walter", "frank", "gina", "henry", "ida", "jack")
+PEOPLE = ("alice", "bob", "root", "walter", "frank", "gina", "henry", "ida", "jack", "kate")
 
 
 class Crowded:
@@ -86,6 +87,9 @@ class Crowded:
             self.key = keys.create("test", may=keys.SCOPES)
             project = projects.create(accounts.named("alice"), projects.Plan("Orchard"))
             alice, walter = (accounts.named(name).id for name in ("alice", "walter"))
+            gate.set_origins("orchard", ["https://orchard.example.org"])
+            joining = invites.create(drafts.read({"project": "orchard"}), drafts.SHELL)
+            redemption.accept(invites.token(joining), accounts.named("kate"))
             values = {"alice": alice, "walter": walter, "project": project.id}
             values |= {"now": clock.now(), "later": clock.now() + clock.DAY}
             for each in NEIGHBOURS.split(";\n"):
@@ -359,6 +363,15 @@ def some_preset(crowded):
         return {"path": f"/admin/presets/{presets.create('family', {'plan': 'gold'}).name}/delete"}
 
 
+def new_pass(crowded):
+    return {"project": "orchard", "once": clock.new_id()}
+
+
+def some_pass(crowded):
+    with crowded.house.writing():
+        return passes.create(projects.member("orchard", accounts.named("kate")))[0].id
+
+
 FORMS = {
     "/code": form(None, "/code", enter_code),
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
@@ -376,6 +389,8 @@ FORMS = {
     "/account/password": form("gina", "/account/password", current_password=PASSWORD, password=PASSWORD),
     "/account/sessions/end": form("frank", "/account/sessions/end", session="s7"),
     "/account/sessions/end-others": form("frank", "/account/sessions/end-others"),
+    "/account/passes": form("kate", "/account/passes", new_pass, ttl="90d"),
+    "/account/passes/delete": form("kate", "/account/passes/delete", lambda crowded: {"pass": some_pass(crowded)}),
     "/account/delete": form("henry", "/account/delete", current_password=PASSWORD),
     "/admin/invites": form(
         "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
@@ -395,6 +410,10 @@ FORMS = {
     "/admin/people/<user_id>/delete": of_person("jack", "delete"),
     "/admin/people/<user_id>/reset": of_person("gina", "reset"),
     "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
+    "/admin/projects/<slug>/gate": form("root", "/admin/projects/orchard/gate", origin="https://orchard.example.org"),
+    "/admin/projects/<slug>/passes/<pass_id>/delete": form(
+        "root", "", lambda crowded: {"path": f"/admin/projects/orchard/passes/{some_pass(crowded)}/delete"}
+    ),
     "/admin/projects/<slug>/delete": form("root", "/admin/projects/tea-garden-5/delete"),
     "/admin/projects/<slug>/owner": form("root", "/admin/projects/orchard/owner", owner="frank"),
     "/admin/projects/<slug>/extend": form("root", "/admin/projects/orchard/extend", who="guest8", access="60d"),
@@ -479,7 +498,6 @@ def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowde
 def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
     at = "https://orchard.example.org"
     with crowded.house.writing() as unit:
-        gate.set_origins("orchard", [at])
         alice, project = accounts.named("alice"), projects.find("orchard")
         given = Pass(id="q", hash=tokens.digest("pass_x"), user_id=alice.id, project_id=project.id)
         given.created_at = clock.now()
@@ -493,8 +511,6 @@ def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
         assert answer.status_code == status
         assert done[0] <= 3  # with BEGIN and ROLLBACK
         assert done[1] <= 1
-    with crowded.house.writing():
-        gate.set_origins("orchard", [])
 
 
 @pytest.mark.sqlite

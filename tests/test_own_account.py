@@ -96,7 +96,7 @@ def test_who_is_not_signed_in_does_so_and_comes_to_the_account(browser, path):
     assert "Your account" in seen(browser.follow(done))
 
 
-FORMS = ["name", "password", "sessions/end", "sessions/end-others", "delete"]
+FORMS = ["name", "password", "sessions/end", "sessions/end-others", "passes", "passes/delete", "delete"]
 
 
 @pytest.mark.parametrize("path", FORMS)

@@ -7,8 +7,8 @@ import pytest
 import time_machine
 
 import clock
-from conftest import HASH, PASSWORD, SOME_ID, Person
-from models import Event, Pass
+from conftest import HASH, PASSWORD, SOME_ID, Browser, Person, seen
+from models import Event, Member, Pass
 from rules import (
     accounts,
     addresses,
@@ -340,3 +340,192 @@ def test_the_command_lists_and_deletes_passes(invite_api, make, left):
         1,
         "Error: no such pass: name one by its id; see invite-api pass list\n",
     )
+
+
+# The page of an account
+
+
+@pytest.fixture
+def mine(client, bob):
+    """Bob's browser."""
+    browser = Browser(client.application.test_client())
+    browser.sign_in("bob")
+    return browser
+
+
+def asked(browser, **given):
+    """What is sent by the form of the account page, as it stands there."""
+    page = browser.client.get("/account").text
+    typed = {"project": "tea-garden", "ttl": "90d", "once": re.search('name="once" value="([^"]+)"', page)[1]}
+    return browser.post("/account/passes", **{**typed, **given})
+
+
+def shown(page):
+    """The pass on a page, None if there is none."""
+    found = re.search('value="(pass_[^"]+)"', page.text)
+    return found and found[1]
+
+
+def test_a_member_creates_a_pass_and_sees_it_once(mine, house):
+    page = asked(mine, name="calendar")
+    assert page.status_code == 200
+    secret = shown(page)
+    assert GARDEN in seen(page)
+    assert "user name bob" in seen(page)
+    with house.reading() as unit:
+        (row,) = unit.session.query(Pass)
+        assert (row.hash, row.name, row.user.username) == (tokens.digest(secret), "calendar", "bob")
+        assert row.expires_at - row.created_at == 90 * clock.DAY
+    again = mine.client.get("/account")
+    assert "calendar" in seen(again)
+    assert secret not in again.text
+
+
+def test_a_form_of_the_account_page_that_is_sent_again_creates_nothing_more(mine, left):
+    number = clock.new_id()
+    first, again = (asked(mine, once=number) for _ in "12")
+    assert (first.status_code, again.status_code, left()) == (200, 409, ["bob"])
+    assert (shown(first) is None, shown(again)) == (False, None)
+    assert "created already" in seen(again)
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({"project": "shed"}, 403, "Only members of this project"),
+        ({"project": "nowhere"}, 404, "no such project"),
+        ({"project": ""}, 422, "Is missing."),
+        ({"ttl": "soon"}, 422, "Must be a number and a unit"),
+        ({"ttl": ""}, 422, "Is missing."),
+        ({"name": "x" * 101}, 422, "Is longer than 100 characters"),
+        ({"once": "x"}, 422, "Is not as it was on the page"),
+    ],
+    ids=lambda value: next(iter(value.items())) if isinstance(value, dict) else None,
+)
+def test_what_is_wrong_in_the_form_is_said_on_the_page_and_creates_nothing(mine, left, given, status, said):
+    page = asked(mine, **{"name": "calendar", **given})
+    assert (page.status_code, left()) == (status, [])
+    assert said.lower() in seen(page).lower()
+    assert 'name="project"' in page.text
+
+
+def test_a_member_of_no_gated_project_sees_no_form_and_creates_no_pass(mine, house, left):
+    with house.writing():
+        gate.set_origins("tea-garden", [])
+    page = mine.client.get("/account")
+    assert "Passes for programs" not in seen(page)
+    refused = mine.post("/account/passes", project="tea-garden", ttl="90d", once=clock.new_id())
+    assert (refused.status_code, left()) == (409, [])
+    assert "has no app" in seen(refused)
+
+
+def test_a_member_deletes_a_pass_of_their_own_and_of_nobody_else(mine, house, left):
+    with house.writing():
+        own, other = (created(name, id_=clock.new_id())[0].id for name in ("bob", "carol"))
+    for each in (other, "unknown", ""):
+        assert mine.post("/account/passes/delete", **{"pass": each}).status_code == 303
+    assert left() == ["bob", "carol"]
+    assert "created on" in mine.client.get("/account").text
+    done = mine.post("/account/passes/delete", **{"pass": own})
+    assert (done.location, left()) == ("/account?done=pass", ["carol"])
+    assert "Pass deleted." in seen(mine.follow(done))
+
+
+def test_whose_access_has_ended_creates_no_pass(mine, house, left):
+    with house.writing() as unit:
+        unit.session.query(Member).filter_by(user_id=accounts.named("bob").id).update({"ends_at": clock.now()})
+    refused = mine.post("/account/passes", project="tea-garden", ttl="90d", once=clock.new_id())
+    assert (refused.status_code, left()) == (403, [])
+
+
+def test_the_account_page_speaks_german_of_passes(mine):
+    german = {"Accept-Language": "de"}
+    page = seen(mine.client.get("/account", headers=german))
+    assert "Ausweise für Programme" in page
+    assert "Ausweis anlegen" in page
+
+
+def test_the_own_data_has_the_passes_without_what_opens_them(mine, make):
+    secret = make(name="calendar")
+    text = mine.client.get("/account/data").text
+    (row,) = json.loads(text)["passes"]
+    assert (row["name"], row["project"], row["expires_at"]) == ("calendar", "tea-garden", None)
+    assert secret not in text
+    assert tokens.digest(secret) not in text
+
+
+# The page of a project
+
+
+@pytest.fixture
+def admin(client, root):
+    """The browser of an admin of the site."""
+    browser = Browser(client.application.test_client())
+    browser.sign_in("root")
+    return browser
+
+
+def origins(house, slug="tea-garden"):
+    with house.reading():
+        return list(gate.origins(projects.find(slug)))
+
+
+def test_an_admin_sets_and_removes_the_origins_of_a_project(admin, house, bob):
+    path = "/admin/projects/tea-garden"
+    assert f'value="{GARDEN}"' in admin.client.get(path).text
+    both = ["https://photos.example.org", "https://www.example.org:8443"]
+    done = admin.post(f"{path}/gate", origin=f" {both[0]}  {both[1]} ")
+    assert (done.location, origins(house)) == (f"{path}?done=gate", both)
+    page = admin.follow(done)
+    assert "Gate changed." in seen(page)
+    assert f'value="{" ".join(both)}"' in page.text
+    assert admin.post(f"{path}/gate", origin="").status_code == 303
+    assert origins(house) == []
+
+
+@pytest.mark.parametrize("typed", ["photos", "https://photos.example.org/album", "https://*.example.org"])
+def test_what_is_no_origin_is_said_at_the_field_and_changes_nothing(admin, house, bob, typed):
+    page = admin.post("/admin/projects/tea-garden/gate", origin=f"{GARDEN} {typed}")
+    assert (page.status_code, origins(house)) == (422, [GARDEN])
+    assert 'id="origin-problem"' in page.text
+    assert f'value="{GARDEN} {typed}"' in page.text
+
+
+def test_an_admin_sees_and_deletes_the_passes_of_a_project(admin, house, bob, left):
+    with house.writing():
+        first = created(name="calendar")[0].id
+        created("carol")
+    page = admin.client.get("/admin/projects/tea-garden")
+    assert "calendar" in seen(page)
+    path = f"/admin/projects/tea-garden/passes/{first}/delete"
+    assert f'action="{path}"' in page.text
+    done = admin.post(path)
+    assert (done.location, left()) == ("/admin/projects/tea-garden?done=pass", ["carol"])
+    assert "Pass deleted." in seen(admin.follow(done))
+    assert admin.post(path).status_code == 404
+    assert "Passes of programs" not in seen(admin.client.get("/admin/projects/shed"))
+
+
+def test_only_admins_of_the_site_change_a_gate_or_delete_passes_of_others(client, house, bob, left):
+    with house.writing():
+        carols = created("carol")[0].id
+    for name in ("bob", "alice"):  # alice owns the project
+        browser = Browser(client.application.test_client())
+        browser.sign_in(name)
+        for path in ("gate", f"passes/{carols}/delete"):
+            assert browser.post(f"/admin/projects/tea-garden/{path}", origin="").status_code == 403
+    assert (left(), origins(house)) == (["carol"], [GARDEN])
+
+
+# What happened
+
+
+def test_events_say_who_created_and_deleted_a_pass(admin, mine, house, told):
+    asked(mine)
+    with house.reading() as unit:
+        (first,) = unit.session.query(Pass.id).one()
+    admin.post(f"/admin/projects/tea-garden/passes/{first}/delete")
+    assert told() == [("pass.created", "bob"), ("pass.deleted", "root")]
+    page = seen(admin.client.get("/admin/activity?type=pass"))
+    assert "bob created a pass for Tea Garden" in page
+    assert "root deleted a pass of bob for Tea Garden" in page

@@ -11,7 +11,7 @@ from conftest import HASH, PASSWORD
 from database import session
 from delivery import mail
 from delivery import outbox as postman
-from models import AccessToken, Code, Counter, Invite, Letter, Member, Redemption, Session, User
+from models import AccessToken, Code, Counter, Invite, Letter, Member, Pass, Redemption, Session, User
 from rules import (
     accounts,
     batches,
@@ -26,6 +26,7 @@ from rules import (
     legacy,
     outbox,
     own_account,
+    passes,
     presets,
     programs,
     projects,
@@ -83,6 +84,7 @@ class Place:
             self._wait(people)
             self._codes(people["dora"])
             presets.create("family", {"plan": "gold", "project": "orchard"})
+            self._give_passes(people)
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
             self._expire(unit.session, people["anne"])
@@ -143,6 +145,12 @@ class Place:
         proof = registration.create_code("verify", "dora@example.org", dora)
         self.code, self.digits = proof.id, tokens.mail_code(proof.nonce)
 
+    def _give_passes(self, people) -> None:
+        """The passes of those who were members: of anne some whose ids are before and after those of others."""
+        project = projects.find("orchard")
+        for name, id_ in (("anne", "5"), ("bob", "6"), ("anne", "7"), ("anne", "9"), ("frank", "8"), ("dora", "4")):
+            passes.create(Member(project_id=project.id, user_id=people[name].id), id_=id_)
+
     def _expire(self, written, anne) -> None:
         """Rows that have expired, of anne among others."""
         past = clock.now() - 60 * clock.DAY
@@ -151,6 +159,8 @@ class Place:
             written.add(AccessToken(hash=tokens.digest(each), session_id=each, expires_at=past))
             written.add(Code(id=each, purpose="register", email=each, nonce=each, created_at=past, expires_at=past))
             written.add(Counter(purpose="short code", subject=each, spent=1, since=past))
+            of_anne = {"user_id": anne.id, "project_id": self.project, "created_at": past, "expires_at": past}
+            written.add(Pass(id=each, hash=f"{each:>64}", **of_anne))
             written.add(Letter(id=each, kind="code", recipient=each, code_id=each, created_at=past, sent_at=past))
 
     def caller(self, name: str) -> sessions.SignedIn:
@@ -210,6 +220,11 @@ def by_calls(place: Place) -> dict[str, Unit]:
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
 
+    def create_pass() -> None:
+        caller = place.caller("anne")
+        sessions.keep(caller)
+        passes.create(projects.of_member("orchard", caller.user))
+
     return {
         "create by key": lambda: invites.create_token(Draft(project="orchard"), by_key()),
         "create by a preset": by_preset,
@@ -260,6 +275,8 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
         "confirm the own password": lambda: own_account.confirm(place.attempt("anne")),
         "change the password": lambda: own_account.change_password(place.attempt("anne"), HASH),
+        "create a pass": create_pass,
+        "delete the own pass": lambda: passes.delete_own(place.caller("anne").account.id, "7"),
         "end a session": lambda: sessions.end_one(place.caller("anne").user, "x1"),
         "end other sessions": lambda: sessions.end_others(place.caller("anne")),
         "delete the own account": lambda: own_account.delete(place.attempt("anne"), []),
@@ -316,6 +333,11 @@ def by_admins(place: Place) -> dict[str, Unit]:
     def found() -> Invite:
         return invites.find_by_id(place.bound)
 
+    def create_pass() -> None:
+        anne = place.user("anne")
+        accounts.hold(anne)
+        passes.create(projects.member("orchard", anne))
+
     acts: dict[str, Unit] = {
         "revoke": lambda: changing.revoke(found()),
         "extend": lambda: changing.extend(found(), clock.DAY),
@@ -336,13 +358,15 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "set up a gate": lambda: gate.set_origins("orchard", ["https://orchard.example.org", "http://orchard.lan"]),
         "take a gate away": lambda: gate.set_origins("orchard", []),
         "delete a project": lambda: projects.delete("orchard"),
+        "create a pass for a member": create_pass,
+        "delete a pass": lambda: passes.delete("7"),
     }
     for name in ("anne", "bob", "carol", "dora", "frank"):
         acts[f"disable {name}"] = lambda name=name: accounts.disable(place.user(name))
     for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
     about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
-    others = ("revoke", "extend a member")
+    others = ("revoke", "extend a member", "delete a pass")
     on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 
