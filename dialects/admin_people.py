@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import accounts, activity, fields, gate, listing, passes, places, projects, resets, timeline
+from rules import accounts, activity, fields, gate, listing, passes, places, projects, proxies, resets, timeline, urls
 from rules.projects import Plan
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
@@ -190,7 +190,10 @@ def _project_page(slug: str) -> Callable[..., str]:
     opened = [(desk.kept(each, *_OF_PASS), _person(each.user)) for each in passes.of_project(project.id)]
     shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
     origins = gate.origins(project)
-    return partial(page, "admin/project.html", **shown, origins=origins, done=request.args.get("done"))
+    printed = {each: proxies.configuration(each, slug, origins) for each in proxies.FILES} if origins else {}
+    plain = [each for each in origins if each.startswith("http:") and not urls.is_local(each)]
+    gated = {"origins": origins, "configurations": printed, "unencrypted": plain}
+    return partial(page, "admin/project.html", **shown, **gated, done=request.args.get("done"))
 
 
 def _person(user: Any) -> SimpleNamespace:

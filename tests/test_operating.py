@@ -80,3 +80,8 @@ def test_the_files_that_the_page_names_are_those_of_an_instance(reader):
     found = set(os.listdir(reader.checkout.folder / "instance"))
     rows = re.findall(r"^\| (`.*?`) \|", section("Where things are"), re.M)
     assert found <= {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def test_a_program_gets_a_pass_as_the_page_says(reader):
+    assert follow(reader, "Passes for programs") == 5
+    assert reader.type("echo $PASS")[0].startswith("pass_")

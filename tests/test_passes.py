@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 
 import pytest
 import time_machine
@@ -20,6 +21,7 @@ from rules import (
     passes,
     passwords,
     projects,
+    proxies,
     redemption,
     resets,
     sessions,
@@ -479,8 +481,20 @@ def test_an_admin_sets_and_removes_the_origins_of_a_project(admin, house, bob):
     page = admin.follow(done)
     assert "Gate changed." in seen(page)
     assert f'value="{" ".join(both)}"' in page.text
+    with house.reading():
+        for proxy in proxies.FILES:
+            assert proxies.configuration(proxy, "tea-garden", both) in unescape(page.text)
     assert admin.post(f"{path}/gate", origin="").status_code == 303
     assert origins(house) == []
+    assert "<details>" not in admin.client.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("origin", "noted"), [("http://photos.lan", True), ("http://127.0.0.1:3000", False), (GARDEN, False)]
+)
+def test_an_admin_is_told_of_an_app_that_is_not_encrypted(admin, house, bob, origin, noted):
+    page = admin.follow(admin.post("/admin/projects/tea-garden/gate", origin=origin))
+    assert (f"{origin} is not encrypted" in seen(page)) == noted
 
 
 @pytest.mark.parametrize("typed", ["photos", "https://photos.example.org/album", "https://*.example.org"])
