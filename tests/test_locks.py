@@ -285,6 +285,7 @@ def test_of_two_who_use_one_link_for_a_new_password_the_first_sets_it(house, ali
         assert accounts.named("alice").password_hash == "of the first"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("end", [change_password, disable, "remove a member", remove])
 def test_no_pass_is_created_at_the_moment_at_which_all_end(house, alice, charlie, before_its_end, end, first):

@@ -286,6 +286,7 @@ def test_the_command_prints_the_pass_alone_and_says_the_rest_elsewhere(invite_ap
         assert row.expires_at - row.created_at == 90 * clock.DAY
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -310,6 +311,7 @@ def test_what_the_command_refuses_is_named_and_creates_nothing(invite_api, house
     assert done.stderr.startswith(f"Error: {said}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("ttl", "seconds"), [("3600", 3600), ("2 weeks", 14 * 86_400), ("never", None)])
 def test_a_lifetime_is_seconds_or_a_length_of_time_or_never(invite_api, house, bob, ttl, seconds):
     assert invite_api("pass", "create", "bob", "tea-garden", "--ttl", ttl).returncode == 0
@@ -345,6 +347,14 @@ def test_the_command_lists_and_deletes_passes(invite_api, make, left):
 
 
 # The page of an account
+
+
+@pytest.fixture
+def admin(client, root):
+    """The browser of an admin of the site."""
+    browser = Browser(client.application.test_client())
+    browser.sign_in("root")
+    return browser
 
 
 @pytest.fixture
@@ -391,6 +401,7 @@ def test_a_form_of_the_account_page_that_is_sent_again_creates_nothing_more(mine
     assert "created already" in seen(again)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("given", "status", "said"),
     [
@@ -433,6 +444,14 @@ def test_a_member_deletes_a_pass_of_their_own_and_of_nobody_else(mine, house, le
     assert "Pass deleted." in seen(mine.follow(done))
 
 
+def test_a_name_with_markup_is_text_wherever_it_is_shown(mine, admin):
+    name = '"><x-evil onclick=1>{{7*7}}'
+    for page in (asked(mine, name=name), mine.client.get("/account"), admin.client.get("/admin/projects/tea-garden")):
+        assert "&lt;x-evil" in page.text
+        assert "<x-evil" not in page.text
+        assert "{{7*7}}" in page.text
+
+
 def test_whose_access_has_ended_creates_no_pass(mine, house, left):
     with house.writing() as unit:
         unit.session.query(Member).filter_by(user_id=accounts.named("bob").id).update({"ends_at": clock.now()})
@@ -459,14 +478,6 @@ def test_the_own_data_has_the_passes_without_what_opens_them(mine, make):
 # The page of a project
 
 
-@pytest.fixture
-def admin(client, root):
-    """The browser of an admin of the site."""
-    browser = Browser(client.application.test_client())
-    browser.sign_in("root")
-    return browser
-
-
 def origins(house, slug="tea-garden"):
     with house.reading():
         return list(gate.origins(projects.find(slug)))
@@ -489,6 +500,7 @@ def test_an_admin_sets_and_removes_the_origins_of_a_project(admin, house, bob):
     assert "<details>" not in admin.client.get(path).text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("origin", "noted"), [("http://photos.lan", True), ("http://127.0.0.1:3000", False), (GARDEN, False)]
 )
@@ -497,6 +509,7 @@ def test_an_admin_is_told_of_an_app_that_is_not_encrypted(admin, house, bob, ori
     assert (f"{origin} is not encrypted" in seen(page)) == noted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("typed", ["photos", "https://photos.example.org/album", "https://*.example.org"])
 def test_what_is_no_origin_is_said_at_the_field_and_changes_nothing(admin, house, bob, typed):
     page = admin.post("/admin/projects/tea-garden/gate", origin=f"{GARDEN} {typed}")

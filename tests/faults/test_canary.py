@@ -27,6 +27,7 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 POSTMARK = "postmark-secret-0815"  # the password for the mail server
 LINKS = ("/invite?{}", "/invite?token={}&name=x", "/register?t={}", "/qr?{}", "/invites/{}", "/login?t={}")
 ASTRAY = ("/nothing/{}", "/?x={}", "/invites/{}x", "/invites_api?key={}&ttl=x", "/invite/{}", "//{}")
+LISTED = ("invite", "user", "outbox", "pass")
 SHORT = 13  # what is not longer could be guessed from its plain hash
 
 
@@ -155,7 +156,24 @@ class Town:
         self.form("/accept", cookie, token=tokens[2])
         page = self.form("/admin/keys", cookie, name="shop", once=f"once-{number:04d}").body
         self.keep("key's secret", re.search(rf"once-{number:04d}/([\w-]{{32}})", page)[1])
+        self._passes(number, cookie)
         self.served.get("/admin", Cookie=cookie)
+
+    def _passes(self, number: int, cookie: str) -> None:
+        """Passes for an app behind the gate, made in both ways, and shown there, and by mistake in its address."""
+        self.served.run("project", "create", f"App {number}", "--owner", f"root{number}")
+        self.form(f"/admin/projects/app-{number}/gate", cookie, origin=f"https://app{number}.example.org")
+        given = {"project": f"app-{number}", "ttl": "90d", "once": f"once-{number:04d}"}
+        page = self.form("/account/passes", cookie, **given).body
+        made = [re.search('value="(pass_[^"]+)"', page)[1]]
+        made.append(self.served.run("pass", "create", f"root{number}", f"app-{number}"))
+        for each in made:
+            shown = base64.b64encode(f"me:{self.keep('pass', each)}".encode()).decode()
+            asked = {"X-Forwarded-Host": f"app{number}.example.org", "X-Forwarded-Uri": f"/?pass={each}"}
+            for credentials in (f"Basic {shown}", f"Bearer {each}"):
+                answer = self.served.get(f"/gate/app-{number}", Authorization=credentials, **asked)
+                assert answer.status == 200
+            self.served.get(f"/gate/app-{number}?{each}", **asked)
 
     def _mistakes(self, key: str) -> None:
         """What people send to the wrong place, or what comes at the wrong moment."""
@@ -188,7 +206,7 @@ def places(served: Served) -> Iterator[tuple[str, bytes]]:
     for path in [*served.instance.parent.glob("*.log"), *served.instance.rglob("*")]:
         if path.is_file() and path.name != "secret.key":
             yield path.name, path.read_bytes()
-    for listing in ("list --long", "invite export", "invite list --json", "user list --json", "outbox list --json"):
+    for listing in ("list --long", "invite export", *(f"{each} list --json" for each in LISTED)):
         yield listing, served.run(*listing.split()).encode()
     served.run("db", "backup", str(served.instance.parent / "backup.db"))
     yield from ((path.name, path.read_bytes()) for path in served.instance.parent.glob("backup*"))
