@@ -23,8 +23,8 @@ import test_proxies
 from conftest import HASH, Served, free_port, make_settings, servers, wait_for
 from database import session
 from forwarding import Forwarder
-from models import Member, Pass
-from rules import accounts, gate, projects, sessions, tokens
+from models import Member
+from rules import accounts, gate, passes, projects, sessions
 from settings import in_force
 
 SERVICE = "https://invites.example.org"
@@ -325,15 +325,7 @@ class Town:
 
     def program(self, name: str, slug: str) -> str:
         """The secret of a pass for a program of somebody's."""
-        secret = f"pass_{clock.random_text(24)}"
-
-        def add() -> None:
-            user, project = accounts.named(name), projects.find(slug)
-            row = {"id": clock.new_id(), "hash": tokens.digest(secret), "created_at": clock.now()}
-            session().add(Pass(user_id=user.id, project_id=project.id, **row))
-
-        self.change(add)
-        return secret
+        return str(self.change(lambda: passes.create(projects.member(slug, accounts.named(name)))[1]))
 
     def logs(self, proxy: str) -> str:
         """All that a proxy has written anywhere."""
