@@ -1,4 +1,4 @@
-"""What the pages for the admins of the site share: their forms, their lists, and who may not see them."""
+"""What the pages for the admins of the site, and that of one's account, share: forms, lists, who may not see them."""
 
 import re
 from collections.abc import Mapping, Sequence
