@@ -244,6 +244,7 @@ def test_settings_that_would_split_the_service_are_refused(name, nonsense):
         load_settings({f"INVITE_API_{name}": nonsense})
 
 
+@pytest.mark.long
 def test_escapes_in_json_cannot_command_the_terminal(house, settings, invite_api, meddle):
     with house.writing():
         keys.create("x")

@@ -74,6 +74,7 @@ def use_in(client, charlie, browser):
     return used
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize("user", USERS)
 def test_an_invite_made_anywhere_is_good_everywhere_and_spent_everywhere(
@@ -200,6 +201,7 @@ def test_what_is_for_a_domain_waits_for_the_proof_wherever_it_was_made_and_is_us
     assert (seen_as(token), counted(token)) == (SPENT, (1, ["proof"], False))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("maker", MAKERS)
 def test_what_was_declined_is_refused_everywhere_wherever_it_was_made(
     house, browser, charlie, make, use_in, seen_as, counted, maker

@@ -149,6 +149,7 @@ def test_a_key_belongs_to_its_caller(create, there):
     assert there()[0] == 2
 
 
+@pytest.mark.long
 @EVERY_WAY
 @pytest.mark.parametrize("meanwhile", ["used", "revoked", "rotated", "restarted"])
 def test_it_is_the_same_after_whatever_happened_to_the_invite(create, house, settings, there, way, meanwhile):
@@ -195,6 +196,7 @@ def test_a_refusal_is_not_remembered(client, callers, there):
     assert client.post("/invites_api", json={"uses": 1}, headers=headers).status_code == 201
 
 
+@pytest.mark.long
 @EVERY_WAY
 def test_fifty_at_once_create_one(serve, house, callers, there, way):
     served = serve()

@@ -133,11 +133,13 @@ def hostile(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_wheel_puts_one_name_into_an_environment(installed):
     assert {each.partition("-")[0] for each in installed.ours} == {"invite_api"}
     assert len(installed.ours) == 2  # the second describes it
 
 
+@pytest.mark.long
 def test_an_invite_is_found_again_after_a_restart_and_nothing_is_written_into_the_environment(
     installed, tmp_path, monkeypatch
 ):

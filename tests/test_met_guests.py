@@ -533,6 +533,7 @@ def test_one_link_is_tried_so_often_and_no_more(crowd, make_invite):
     assert client.post("/register", data={"token": other}).status_code == 422
 
 
+@pytest.mark.long
 def test_many_links_from_one_address_are_tried_so_often_and_no_more(crowd, make_invite):
     client, tokens_ = crowd().client, [make_invite() for _ in range(6)]
     tried = statuses(612, lambda number: client.post("/register", data={"token": tokens_[number % 6]}))
@@ -549,6 +550,7 @@ def test_a_good_link_buys_no_tries_to_sign_in(crowd, make_invite):
     assert statuses(11, lambda _: browser.client.post("/auth/login", json=body)) == [401] * 10 + [429]
 
 
+@pytest.mark.long
 def test_who_signs_in_keeps_nobody_behind_the_same_address_from_it(crowd, house):
     with house.writing():
         for number in range(30):

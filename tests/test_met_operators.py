@@ -365,6 +365,7 @@ def refusing(tmp_path):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_file_system_without_links_and_modes_can_hold_everything(refusing, tmp_path):
     instance = tmp_path / "instance"

@@ -473,6 +473,7 @@ def test_every_call_that_writes_is_counted_here():
     assert set(CALLS) == {row.path for row in writing}
 
 
+@pytest.mark.long
 @pytest.mark.sqlite  # counts the instructions of SQLite's machine
 @pytest.mark.parametrize("path", CALLS)
 def test_a_call_does_as_much_beside_a_hundred_thousand_rows(crowded, path):
@@ -483,6 +484,7 @@ def test_a_call_does_as_much_beside_a_hundred_thousand_rows(crowded, path):
     assert done[1] <= STEPS
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowded, path):
@@ -494,6 +496,7 @@ def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowde
     assert done[1] <= looks * STEPS  # what no index has is looked for among 10,000
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
     at = "https://orchard.example.org"
@@ -513,6 +516,7 @@ def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
         assert done[1] <= 1
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_scan_would_have_been_counted(crowded):
     with crowded.counted() as done, crowded.house.reading() as unit:
@@ -520,6 +524,7 @@ def test_a_scan_would_have_been_counted(crowded):
     assert done[1] > STEPS
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_what_ends_with_an_account_or_a_project_ends_at_once(crowded):
     """One by one, ending 28,800 sessions took 79 seconds, and all who wrote meanwhile were refused."""

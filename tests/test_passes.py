@@ -204,6 +204,7 @@ ENDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ENDS)
 def test_what_ends_a_pass_ends_it_for_good_and_no_pass_of_others(house, make, left, told, asked_by, how):
     secrets = [make(who) for who in ("bob", "bob", "carol")]

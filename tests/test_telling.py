@@ -415,6 +415,7 @@ def last(house) -> int:
         return unit.session.scalars(select(Event.number).order_by(Event.number.desc()).limit(1)).one()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TOLD)
 def test_a_rule_tells_what_it_does_and_tells_nothing_if_it_is_not_kept(house, name):
     place, (call, told) = Place(house), TOLD[name]

@@ -97,6 +97,7 @@ def strict(tmp_path, house):
     return create_app(make_settings(tmp_path / "instance", REDIRECT_ORIGINS=PERMITTED)).test_client()
 
 
+@pytest.mark.long
 def test_no_door_takes_a_url_that_leads_elsewhere(strict, house, key, alice, rows):
     """CVE-2026-25779: one of several ways in did not check where it sent people."""
     strict.post("/projects/", headers=alice.bearer, json={"name": "Tea"})

@@ -62,6 +62,7 @@ def test_ten_thousand_invented_addresses_share_one_limit(tmp_path, house, proxie
     assert statuses == [401] * 120 + [429] * 4880
 
 
+@pytest.mark.long
 def test_those_behind_a_proxy_that_is_trusted_have_limits_of_their_own(tmp_path, house):
     """CVE-2026-29794: the control of the test above."""
     client = create_app(make_settings(tmp_path / "instance", LIMITS="on", TRUSTED_PROXIES="127.0.0.0/8")).test_client()
@@ -269,6 +270,7 @@ def test_a_cookie_is_set_only_where_somebody_signs_in_and_is_never_cached(browse
 MARKUP = '"><x-evil onclick=1 style="x">\'</title></script><script>alert(1)</script>{{7*7}}'
 
 
+@pytest.mark.long
 def test_markup_in_names_is_text_on_every_page(house, browser, root, place):
     """CVE-2022-31127: likewise on pages: a name is shown as it was written, and makes no element."""
     browser.sign_in("root")

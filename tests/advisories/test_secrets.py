@@ -199,6 +199,7 @@ def at_once(app, racers, path, body):
     return race(call, racers)
 
 
+@pytest.mark.long
 def test_of_64_who_enter_the_right_code_at_once_one_is_let_on(client, house):
     """CVE-2026-33624, CVE-2026-43930: one code, sent twice at the same moment, was good twice."""
     with house.writing():

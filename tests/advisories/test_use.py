@@ -17,6 +17,7 @@ WAYS = ["form", "own_form", "registration", "accept", "page"]
 LOOKS = ["/invite?{}", "/invite?token={}", "/register?t={}", "/qr?{}", "/invites/{}"]
 
 
+@pytest.mark.long
 def test_of_64_who_come_through_different_doors_at_once_one_is_in(house, ways, uses):
     """CVE-2026-32602: an invite was checked, an account made, and the invite deleted, one after the other."""
     with house.writing():
