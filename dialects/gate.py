@@ -86,7 +86,7 @@ def _ascii(value: str) -> str:
 def _cookies(sent: Request, name: str) -> list[str]:
     """All values of a cookie. Werkzeug reads every cookie for that, and takes seven times as long."""
     start = f"{name}="
-    pairs = (each.strip() for each in sent.headers.get("Cookie", "").split(";"))
+    pairs = (each.strip(" \t") for each in sent.headers.get("Cookie", "").split(";"))
     return [each[len(start) :] for each in pairs if each.startswith(start)]
 
 

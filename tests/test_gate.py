@@ -269,6 +269,17 @@ def test_a_cookie_of_http_counts_nothing_at_an_https_origin(ask, cookie, join, a
     assert ask(X_Forwarded_Host="photos.lan", Cookie=held).status_code == 401
 
 
+@pytest.mark.parametrize("space", ["\xa0", "\x85", "\x1c", "\x1f", "\x0b", "\xc2\xa0"])
+def test_a_cookie_whose_name_only_looks_like_ours_counts_nothing(client, cookie, join, alice, space):
+    """Another host of the same domain may set one for the app's, which browsers forbid with the prefix alone."""
+    join("alice")
+    shown = cookie("alice")
+    for path, refused, led in (("/gate/photos", 401, 200), ("/.invite/photos/enter?/", 302, 303)):
+        for before in (space, f"a=1; {space}", f"a=1;{space}"):
+            assert client.get(path, headers={**HOST, "Cookie": f"{before}{shown}"}).status_code == refused
+        assert client.get(path, headers={**HOST, "Cookie": f"a=1;\t {shown}"}).status_code == led
+
+
 def test_of_several_cookies_of_one_name_the_good_one_counts(ask, cookie, join, alice, root):
     join("alice")
     bad = "invite-pass-photos=x; invite-pass-photos=WyJhIl0.x"
