@@ -87,7 +87,7 @@ def admit(slug: str, host: str, cookies: Callable[[str], Sequence[str]], secrets
         account = Account(*columns)
         if account.may_sign_in and role:
             proved = account.email if account.email_verified_at else None
-            return Admitted(account.username or account.id, account.called, proved or "", role)
+            return Admitted(_user(account), account.called, proved or "", role)
         is_good = is_good or account.may_sign_in
     find(slug, host)
     raise NotProjectMember if is_good else PassNeeded
@@ -141,6 +141,12 @@ def cookie_name(kind: str, slug: str, at: str) -> str:
 def browsers(session_id: str, app: App) -> str:
     """The pass of a browser for an app, to be kept in a cookie there, as long as this session lives."""
     return tokens.sign("gate pass", Browsers(session_id, app.project_id, app.origin))
+
+
+def _user(account: Account) -> str:
+    """The name by which an app knows an account, and after which it may call a folder: so it is never ``..``."""
+    name = account.username or ""
+    return name if any(each.isalnum() for each in name) else account.id
 
 
 def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]], secrets: Sequence[str]) -> Any:

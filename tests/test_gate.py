@@ -151,6 +151,14 @@ def test_who_has_no_user_name_is_named_by_an_id_that_stays(ask, join, house, pho
     assert [answer.headers[each] for each in NAMES] == [known, "nora", "nora@example.org", "member"]
 
 
+@pytest.mark.parametrize("name", ["..", "._", "--"])
+def test_a_name_after_which_no_folder_should_be_called_is_sent_to_no_app(ask, cookie, join, house, photos, name):
+    with house.writing():
+        known = accounts.create(accounts.Names(name), "x").id
+    join(name)
+    assert ask(Cookie=cookie(name)).headers["Remote-User"] == known
+
+
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "MKCALENDAR", "BREW"]
 
 
