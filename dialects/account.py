@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, fields, gate, invites, passwords, registration, resets, sessions, tokens
+from rules import accounts, fields, invites, passwords, registration, resets, sessions, tokens
 from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
@@ -114,9 +114,7 @@ def choose_password() -> Response:
 
 
 def _login_page(token: str) -> Shown:
-    way = leading.way()
-    app = gate.app(way.slug, way.origin) if way else None
-    return partial(page, "login.html", token=token if tokens.is_token(token) else "", app=app)
+    return partial(page, "login.html", token=token if tokens.is_token(token) else "", app=leading.app())
 
 
 def show_login() -> str:
@@ -141,6 +139,7 @@ def login(caller: SignedIn | None) -> Response:
         user = accounts.finish_login(checked)
         if caller:
             sessions.end(caller.session_id)
+        leading.app()  # one that has gone is forgotten
         return user.id, sessions.start_in_browser(user)
 
     user_id, cookie = committed(sign_in)
@@ -159,7 +158,7 @@ def logout(caller: SignedIn | None) -> Response:
     if caller:
         sessions.end(caller.session_id)
     token = requests.form_field("token")
-    back = leading.then() if leading.way() else "/"
+    back = leading.then() if leading.app() else "/"
     return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
 
 

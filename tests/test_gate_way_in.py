@@ -656,6 +656,31 @@ def test_signing_in_leads_nowhere_that_is_not_ours(visitor, sign_in):
         assert urlsplit(visitor.hops[-1]).path == "/", then
 
 
+def test_who_signs_in_for_an_app_that_has_gone_meanwhile_is_at_ours(visitor, house):
+    there = urlsplit(on_the_way(visitor))
+    address = f"{OURS}/login?then={there.path}?{there.query}"
+    page = visitor.open(address)
+    assert "Sign in to open" in page.text
+    with house.writing():
+        gate.set_origins("photos", [])
+    again = visitor.send(page, "/login", user="alice", password="not that one")
+    assert (again.status_code, "/pass/" in again.text) == (401, False)
+    assert PHOTOS not in again.headers["Content-Security-Policy"]
+    assert visitor.send(page, "/login", user="alice", password=PASSWORD).status_code == 200
+    assert urlsplit(visitor.hops[-1]).path == "/"
+    late = visitor.open(address)
+    assert (late.status_code, "/pass/" in late.text) == (200, False)
+
+
+def test_who_signs_out_for_an_app_that_has_gone_meanwhile_is_at_ours(visitor, house, sign_in):
+    sign_in(visitor)
+    page = visitor.open(DEEP)
+    with house.writing():
+        gate.set_origins("photos", [])
+    assert visitor.send(page, "/logout").status_code == 200
+    assert visitor.hops[-1] == f"{OURS}/"
+
+
 def test_an_app_that_has_gone_meanwhile_costs_no_use(visitor, house, sign_in, invite, stored):
     token = invite()
     sign_in(visitor)

@@ -10,7 +10,9 @@ from urllib.parse import urlencode
 from flask import Response, g
 from werkzeug.exceptions import HTTPException
 
-from rules import way_in
+from rules import gate, way_in
+from rules.gate import App
+from rules.refusals import ProjectNotFound
 from rules.way_in import Way
 from web import requests
 
@@ -38,6 +40,16 @@ def begin(path: str) -> None:
 def way() -> Way | None:
     """The app behind the gate to which this visit goes back; None for all other visits."""
     return _way(then())
+
+
+def app() -> App | None:
+    """The app of that way; if it is no longer there, this visit goes on as if it had never been named."""
+    found = way()
+    try:
+        return gate.app(found.slug, found.origin) if found else None
+    except ProjectNotFound:
+        begin("")
+        return None
 
 
 def onward(path: str) -> str:
