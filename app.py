@@ -269,7 +269,9 @@ def _draw(app: Flask, service: Service) -> None:
     for dialect, routes in ROUTES.items():
         for row in routes:
             methods = None if row.largest is None else row.methods.split()
-            app.url_map.add(app.url_rule_class(row.path, methods=methods, endpoint=row.endpoint))
+            to_the_letter = True if row.largest is None else None  # what only a proxy asks ends in no slash
+            rule = app.url_rule_class(row.path, methods=methods, endpoint=row.endpoint, strict_slashes=to_the_letter)
+            app.url_map.add(rule)
             app.view_functions[row.endpoint] = answer.answer(service, dialect, headers[dialect], row)
             rows[row.endpoint] = dialect, row
 
