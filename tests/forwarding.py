@@ -62,18 +62,41 @@ class Rules:
             self.middlewares |= each["middlewares"]
             for name, service in each["services"].items():
                 self.services[name] = urlsplit(service["loadBalancer"]["servers"][0]["url"]).netloc
-        self.routers.sort(key=lambda each: len(each["rule"]), reverse=True)  # the longest rule goes first
+        self.routers.sort(key=lambda each: each.get("priority", len(each["rule"])), reverse=True)
 
-    def router(self, host: str, path: str) -> Any:
+    def router(self, host: str, path: str, headers: Headers) -> Any:
         """The router of a request; None if there is none."""
-        return next((each for each in self.routers if matches(each["rule"], host, path)), None)
+        return next((each for each in self.routers if matches(each["rule"], host, path, headers)), None)
 
 
-def matches(rule: str, host: str, path: str) -> bool:
-    """Whether a rule, of Host, Path and PathPrefix with && between them, matches."""
+def matches(rule: str, host: str, path: str, headers: Headers) -> bool:
+    """Whether a rule, of these matchers with && between them, matches."""
     name = host.partition(":")[0]
-    does = {"Host": name.__eq__, "Path": path.__eq__, "PathPrefix": path.startswith}
-    return all(does[matcher](wanted) for matcher, wanted in re.findall(r"(\w+)\(`([^`]+)`\)", rule))
+    does = {
+        "Host": name.__eq__,
+        "PathPrefix": path.startswith,
+        "PathRegexp": lambda pattern: re.search(pattern, path),
+        "HeaderRegexp": lambda header, pattern: any(re.search(pattern, each) for each in headers.get(header, ())),
+    }
+    parts = [(each, re.findall("`([^`]+)`", wanted)) for each, wanted in re.findall(r"(\w+)\((`.*?`)\)", rule)]
+    return all(does[matcher](*wanted) for matcher, wanted in parts)
+
+
+def cleaned(path: str) -> str:
+    """A path as Traefik passes it on: without . and .., also encoded ones; what is reserved stays encoded."""
+    plain = re.sub("%[0-9A-Fa-f]{2}", lambda found: _plain(found[0], r"[\w.~-]"), path)
+    return f"/{posixpath.normpath(plain).strip('/')}" + "/" * (plain.endswith("/") and plain.strip("/") != "")
+
+
+def compared(path: str) -> str:
+    """Such a path as rules compare it: what is not reserved is decoded."""
+    return re.sub("%[0-9A-F]{2}", lambda found: _plain(found[0], r"[^][:/?#@!$&'()*+,;=%]"), path)
+
+
+def _plain(encoded: str, decoded: str) -> str:
+    """The character that is encoded if it matches `decoded`."""
+    character = unquote(encoded, "latin-1")
+    return character if re.fullmatch(decoded, character, re.ASCII) else encoded.upper()
 
 
 def canonical(name: str) -> str:
@@ -81,10 +104,20 @@ def canonical(name: str) -> str:
     return "-".join(each.capitalize() for each in name.split("-"))
 
 
+def named(headers: Headers) -> set[str]:
+    """What Connection names."""
+    return {canonical(each.strip()) for value in headers.get("Connection", []) for each in value.split(",")}
+
+
 def without_hops(headers: Headers) -> Headers:
     """Headers without those that are for the next machine alone, as Connection names them, too."""
-    named = {canonical(each.strip()) for value in headers.get("Connection", []) for each in value.split(",")}
-    return {name: values for name, values in headers.items() if name not in {*HOP_BY_HOP, *named}}
+    return {name: values for name, values in headers.items() if name not in {*HOP_BY_HOP, *named(headers)}}
+
+
+def upgrade(headers: Headers) -> Headers:
+    """What is put back of these: the protocol to which a request asks to change, if it does."""
+    asks = "Upgrade" in headers and "Upgrade" in named(headers)
+    return {"Connection": ["Upgrade"], "Upgrade": headers["Upgrade"][:1]} if asks else {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,14 +140,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         rules: Rules = self.server.rules
-        self.uri = self.path
-        host, path = self.headers["Host"], self.path.partition("?")[0]
+        host, (path, *query) = self.headers["Host"], self.path.partition("?")
+        path = cleaned(path)
+        self.uri = "".join((path, *query))
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         headers: Headers = {}
         for name, value in self.headers.items():
             headers.setdefault(canonical(name), []).append(value)
         headers.pop("Host", None)
-        router = rules.router(host, posixpath.normpath(unquote(path)) + "/" * (path.endswith("/") and path != "/"))
+        router = rules.router(host, compared(path), headers)
         if router is None:
             self._answer(404, {}, b"404 page not found\n")
             return
@@ -122,11 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
             ((kind, given),) = rules.middlewares[name].items()
             if kind == "headers":
                 for each, value in given["customRequestHeaders"].items():
-                    assert value == ""
                     headers.pop(canonical(each), None)
+                    headers |= {canonical(each): [value]} if value else {}
             elif not self._is_admitted(given, headers, host):
                 return
-        passed_on = without_hops(headers) | self._forwarded(host)
+        passed_on = without_hops(headers) | upgrade(headers) | self._forwarded(host)
         service = rules.services[router["service"]]
         self._answer(*ask(service, self.command, self.uri, passed_on | {"Host": [host]}, body))
 

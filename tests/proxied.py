@@ -455,22 +455,25 @@ def _caddy(town: Town, folder: Path, ports: Mapping[int, int]) -> list[str]:
     sites = {slug: re.split(r"^}\n", text, maxsplit=1, flags=re.M)[1] for slug, text in town.printed["caddy"].items()}
     wiki = re.search(r"^\S+ {\n(.*)^}$", sites.pop("wiki"), re.M | re.S)[1].replace("\thandle {", "\thandle /wiki/* {")
     sites["notes"] = sites["notes"].replace("\thandle {", "\thandle /notes/* {").replace("\n}\n", f"\n{wiki}}}\n")
-    text = "".join(sites.values())
-    text = re.sub(r"^(https://[\w.]+):8443 {", rf"\1:{ports[8443]} {{", text, flags=re.M)
-    text = re.sub(r"^(https://[\w.]+) {", rf"\1:{ports[443]} {{", text, flags=re.M)
-    text = re.sub(r"^(https://\S+ {)$", rf"\1\n\ttls {folder}/cert.pem {folder}/key.pem\n\tlog", text, flags=re.M)
-    text = re.sub(r"^(http://[\w.]+) {", rf"\1:{ports[80]} {{", text, flags=re.M)
     file = folder / "Caddyfile"
     quiet = f"auto_https off\n\thttp_port {ports[80]}\n\tservers {{\n\t\tprotocols h1 h2\n\t}}"  # h3 names our port
     own = file.read_text().replace("auto_https off", quiet, 1)
-    file.write_text(own + text)
+    file.write_text(own + caddy_sites("".join(sites.values()), folder, ports))
     return command
+
+
+def caddy_sites(text: str, folder: Path, ports: Mapping[int, int]) -> str:
+    """Sites of a Caddyfile brought to these ports and the certificate in this folder, each with a log."""
+    text = re.sub(r"^(https://[\w.]+):8443 {", rf"\1:{ports[8443]} {{", text, flags=re.M)
+    text = re.sub(r"^(https://[\w.]+) {", rf"\1:{ports[443]} {{", text, flags=re.M)
+    text = re.sub(r"^(https://\S+ {)$", rf"\1\n\ttls {folder}/cert.pem {folder}/key.pem\n\tlog", text, flags=re.M)
+    return re.sub(r"^(http://[\w.]+) {", rf"\1:{ports[80]} {{", text, flags=re.M)
 
 
 def _traefik(town: Town, folder: Path) -> Forwarder:
     """A proxy that obeys the printed files, of which those for two apps at one host have their paths in their rules."""
     for slug, text in town.printed["traefik"].items():
-        beneath = text.replace('Host(`apps.example.net`)"', f'Host(`apps.example.net`) && PathPrefix(`/{slug}/`)"')
+        beneath = re.sub(r'(Host\(`apps.example.net`\))("| && HeaderR)', rf"\1 && PathPrefix(`/{slug}/`)\2", text)
         (folder / f"{slug}.yml").write_text(beneath)
     (folder / "service.yml").write_text(
         "http: {routers: {invites: {rule: 'Host(`invites.example.org`)', service: invites}}, middlewares: {}, "

@@ -235,6 +235,14 @@ def test_a_header_that_only_looks_like_one_counts_nothing():
         assert "HTTP_X_FORWARDED_HOST" not in read[0].environ()
 
 
+@pytest.mark.parametrize(("path", "most"), [("/gate/photos", 16), ("/.invite/photos/enter?/", 16), ("/login", 8)])
+def test_where_an_apps_cookies_come_along_there_may_be_more_of_them(path, most):
+    for size, status in ((most * 1024, 0), (most * 1024 + 1, 431)):
+        read = []
+        Reader(CONSTANT, read.append).feed(f"GET {path} HTTP/1.1\r\nCookie: {'a' * size}\r\n\r\n".encode())
+        assert [each.refused for each in read] == [status]
+
+
 def test_a_slug_that_no_gated_project_has_is_refused(ask, cookie, join, house, alice):
     join("alice")
     with house.writing():

@@ -176,8 +176,9 @@ def test_traefik_is_told_of_services_and_middlewares_that_are_there(settled):
     for each in told["routers"].values():
         assert each["service"] in told["services"]
         assert set(each.get("middlewares", ())) <= set(told["middlewares"])
-    guarded = [each for each in told["routers"].values() if "photos-gate" in each.get("middlewares", ())]
-    assert len(guarded) == len(MANY)
+        assert len({"photos-no-upgrade", "photos-websocket"} & set(each["middlewares"])) == 1
+    guarded = [each for each in told["routers"].values() if "photos-gate" in each["middlewares"]]
+    assert len(guarded) == 2 * len(MANY)  # one for websockets
     assert {each["entryPoints"][0] for each in guarded} == {"websecure", "port8443", "port8081", "port9000"}
 
 

@@ -258,6 +258,46 @@ def test_what_everyone_reaches_tells_the_app_of_nobody(caller, app):
     assert len(app.seen) == before
 
 
+PRIVATE = (
+    *("/secret/../public/x", "/secret/..%2fpublic/x", "/secret%2f..%2Fpublic/x", "/secret/%2e%2e/public/x"),
+    *("/secret//../public/x", "/secret%3f/../public/x", "/secret%23/..%2fpublic/x", "/secret/..%2frobots.txt"),
+    *("/public/../secret", "/public/..%2fsecret", "/public/%2e%2e%2fsecret", "/public%2f..%2fsecret", "/public%2fx"),
+    *("/robots.txt%2f..%2fsecret", "/robots.txt%3f", "/robots.txt%00", "//public/../secret"),
+)
+READ_BY_SOME = ("/public/..;/secret", "/public/..%3bsecret", "/public/..%5csecret", "/public/..\\secret")
+
+
+def test_no_address_that_an_app_may_find_elsewhere_is_public(caller, app):
+    """The proxy decides by one form of an address and passes on another."""
+    more = READ_BY_SOME if caller.name == "traefik" else ()
+    before = len(app.seen)
+    for path in (*PRIVATE, *more):
+        caller.call("GET", PHOTOS, target=path)
+    reached = {each["path"] for each in app.seen[before:]}
+    assert reached <= ({"/public/x"} if caller.name == "traefik" else set())  # it passes on what it has decided by
+    assert caller.call("GET", PHOTOS, target="/public/%C3%BC%20(1).jpg?a=../%2f;").status == 200
+
+
+UPGRADES = (("h2c",), ("anything",), ("h2c", "websocket"), ("websocket", "h2c"), ("websocket, h2c",), ("WebSocket",))
+
+
+def test_only_a_websocket_takes_a_connection_past_the_gate(caller, town, app):
+    """By another protocol, such as h2c, all that follows would reach the app unasked."""
+    bob = town.admitted(caller.name, "bob", f"{PHOTOS}/")
+    for path, shown in (("/public/x", ()), ("/x", cookies(bob))):
+        for asked in UPGRADES:
+            named = [("Upgrade", each) for each in asked]
+            reply = caller.call(
+                "GET", f"{PHOTOS}{path}", ("Connection", "Upgrade, HTTP2-Settings"), *named, *shown, *SPOOFED
+            )
+            assert reply.status == 200, (path, asked)
+            assert app.seen[-1]["path"] == path
+            got = [each.lower() for each in proxied.values(app.seen[-1], "Upgrade") if each]
+            assert got in ([], ["websocket"]), (path, asked)
+            assert "root" not in proxied.values(app.seen[-1], "Remote-User")
+    assert got == ["websocket"]
+
+
 COOKIES = {
     "{pass}": "",
     "{pass}; a=1": "a=1",
@@ -316,7 +356,7 @@ def test_what_was_asked_for_is_what_comes_back(path, caller, town, app):
     """tinyauth 1060: what stood behind the question mark was lost."""
     visitor = town.signed_in(caller.name, "bob")
     assert visitor.visit(f"{PHOTOS}{path}").status == 200
-    assert app.seen[-1]["path"] == path
+    assert app.seen[-1]["path"] == (path.replace("/a%2Fb/%2e%2e", "") if caller.name == "traefik" else path)
     assert [each.status for each in visitor.trail] == [302, 302, 303, 303, 200]
     assert visitor.visit(f"{PHOTOS}{path}").status == 200
     assert len(visitor.trail) == 1
@@ -366,6 +406,18 @@ def test_tabs_that_were_opened_together_all_arrive(real, town, app):
     assert [visitor.visit(each.location).status for each in reversed(entered)] == [200] * 5
     assert {each["path"] for each in app.seen[before:]} == {f"/tab/{number}" for number in range(5)}
     assert not [name for name in visitor.jar["photos.example.org"] if "state" in name]
+
+
+def test_a_hundred_pages_opened_at_once_lock_no_browser_out(real, app):
+    """Each keeps a state of its own, and there is no telling which is the older of those that begin together."""
+    enter = f"{PHOTOS}/.invite/photos/enter?"
+    states = [real.call("GET", f"{enter}/{number}/picture.html") for number in range(100)]
+    shown = "Cookie", "; ".join(each.headers["Set-Cookie"].partition(";")[0] for each in states)
+    assert len(shown[1]) > 10_000
+    assert real.call("GET", f"{PHOTOS}/", shown, *NAVIGATION).status == 302
+    entered = real.call("GET", f"{enter}/", shown)
+    assert (entered.status, len(entered.headers.get_all("Set-Cookie")) > 70) == (302, True)
+    assert real.call("GET", f"{PHOTOS}/public/x", shown).status == 200
 
 
 def test_a_browser_that_keeps_no_cookie_of_the_app_is_led_in_no_circle(caller, town, app):
@@ -469,6 +521,16 @@ def test_ten_megabytes_arrive_whole_and_only_once(caller, town, app):
     before = len(app.seen)
     assert caller.call("POST", f"{PHOTOS}/upload", body=large).status == 401
     assert len(app.seen) == before
+
+
+@pytest.mark.parametrize(("path", "status"), [("/upload", 401), ("/.invite/photos/enter", 413)])
+def test_nginx_keeps_nothing_on_its_disk_of_what_strangers_upload(path, status, town):
+    """It answers before it has the body, and so has no file for it."""
+    head = f"POST {path} HTTP/1.1\r\nHost: photos.example.org\r\nContent-Length: {2 * MIB}\r\n\r\n"
+    with town.callers["nginx"].connect(PHOTOS) as connection:
+        connection.settimeout(20)
+        connection.sendall(head.encode() + bytes(4096))
+        assert connection.recv(65536).startswith(f"HTTP/1.1 {status}".encode())
 
 
 def test_a_form_whose_pass_has_lapsed_is_refused_and_sent_by_nobody(caller, town, app):
@@ -590,9 +652,34 @@ def test_what_caddy_is_told_to_log_has_no_ticket(town, tmp_path):
                 connection.request("GET", path)
                 assert connection.getresponse().status == 502
         log = tmp_path / "said.log"
-        wait_for(lambda: log.read_text().count("/page?of=the-app") == 2)
-    assert log.read_text().count('"/.invite/broken/done"') == 2
+        wait_for(lambda: log.read_text().count('"/page-"') == 2)
+    assert log.read_text().count('"/.invite/broken/done-"') == 2
     assert "a-ticket" not in log.read_text()
+
+
+def test_what_opens_an_app_is_in_no_log_of_the_printed_caddyfile_alone(town, tmp_path):
+    """Of the app's site and the service's, in one file, where the operator has asked for logs."""
+    ports = {each: free_port() for each in (80, 443, 8443)}
+    told = f"{{\n\tadmin off\n\tauto_https off\n\thttp_port {ports[80]}\n\tlog"
+    text = town.printed["caddy"]["photos"].replace("{\n\tlog", told, 1)
+    text += f"{SERVICE} {{\n\treverse_proxy 127.0.0.1:{town.served.port}\n}}\n"
+    (tmp_path / "Caddyfile").write_text(proxied.caddy_sites(text, town.folder / "nginx", ports))
+    command = [require("caddy", "caddy"), "run", "--config", str(tmp_path / "Caddyfile")]
+    caller = Caller("alone", ports, town.callers["caddy"].context)
+    with test_proxies.running(command, tmp_path), closing(caller):
+        wait_for(lambda: is_open(ports[443]))
+        visitor = Visitor(caller)
+        visitor.jar = town.signed_in("caddy", "bob").jar
+        assert visitor.visit(f"{PHOTOS}/logged").status == 200
+        opening = [urlsplit(each.url).query for each in visitor.trail if "/done?" in each.url or "/pass/" in each.url]
+        assert caller.call("GET", f"{PHOTOS}/seen").status == 401
+        log = tmp_path / "said.log"
+        wait_for(lambda: '"/seen"' in log.read_text())
+    secrets = [*opening, *(value for jar in visitor.jar.values() for value in jar.values())]
+    assert len(secrets) == 4
+    assert [each for each in secrets if each in log.read_text()] == []
+    assert '"/.invite/photos/done-"' in log.read_text()
+    assert '"/pass/photos-"' in log.read_text()
 
 
 def is_open(port: int) -> bool:

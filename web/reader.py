@@ -22,6 +22,7 @@ MOST_PARSED = {
         ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH", "HTTP_RANGE"), 1024
     ),
 }
+MOST_OF_APPS = 16 * 1024  # of cookies, where a proxy hands on those of an app behind the gate
 MOST_KEPT = 64 * 1024  # of a body: the application refuses a longer one without reading it
 REFUSED_UNREAD = 1024 * 1024  # a body that is longer than this is refused before it is sent
 MOST_LARGE = 16  # bodies beyond MOST_KEPT that a server keeps at once
@@ -169,8 +170,12 @@ class Reader:
             text = value.strip(b" \t").decode("latin-1")
             before = self._environ.get(key)
             self._environ[key] = text if before is None else f"{before}, {text}"
-            if key in MOST_PARSED and len(self._environ[key]) > MOST_PARSED[key]:
+            if key in MOST_PARSED and len(self._environ[key]) > self._most_parsed(key):
                 self._stop(431)
+
+    def _most_parsed(self, key: str) -> int:
+        is_of_app = key == "HTTP_COOKIE" and self._url.startswith((b"/gate/", b"/.invite/"))
+        return MOST_OF_APPS if is_of_app else MOST_PARSED[key]
 
     def on_headers_complete(self) -> None:
         """The header is whole; refuse the request if its body will not be read."""
