@@ -305,6 +305,7 @@ COOKIES = {
     "a=1; {pass}; b=2": "a=1; b=2",
     "{pass}; {state}; a=1; {mark}; b=2; {pass}": "a=1; b=2",
     "a=1;{pass};b=2": "a=1;b=2",
+    "a=1;  {pass};\t{mark}; b=2": "a=1; b=2",
     "invited=1; my-invite-pass-photos=2; {pass}": "invited=1; my-invite-pass-photos=2",
     "{pass}; a=1; {pass}; b=2; {pass}; c=3; {pass}; d=4": "",  # nginx gives up, and leaves all out
 }
