@@ -26,6 +26,7 @@ from rules.refusals import (
     ProjectNotFound,
     Refusal,
     UserNotFound,
+    WebhookDisabled,
 )
 from settings import ConfigError, in_force, load_settings, settings
 
@@ -40,6 +41,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",
+    WebhookDisabled: "this webhook is disabled, so nothing is sent to it; invite-api webhook enable WEBHOOK enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
 }
 

@@ -40,7 +40,7 @@ class Load(ABC, Generic[Item, Message, Outcome]):
         """Send it, while no unit is open; returns what came of it, and raises nothing for that."""
 
     @abstractmethod
-    def failed(self, error: Exception) -> Outcome:
+    def failed(self, item: Item, error: Exception) -> Outcome:
         """What came of an item that could not be composed."""
 
     @abstractmethod
@@ -81,7 +81,7 @@ def carry(database: Database, load: Load[Item, Message, Outcome], item: Item) ->
     except Unavailable:
         raise
     except Exception as error:  # one that cannot be composed must not delay the others
-        outcome = load.failed(error)
+        outcome = load.failed(item, error)
     with database.writing():
         load.mark(item, outcome)
     return outcome

@@ -69,7 +69,7 @@ class Letters(carrying.Load[Letter, EmailMessage, Failure | None]):
         """Hand a mail to the mail server."""
         return mail.send(message)
 
-    def failed(self, error: Exception) -> Failure:
+    def failed(self, letter: Letter, error: Exception) -> Failure:  # noqa: ARG002
         """Why a letter could not be composed."""
         return Failure(f"{type(error).__name__}: {error}")
 

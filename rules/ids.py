@@ -6,9 +6,9 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from database import session
-from models import Invite, Letter, User
+from models import Delivery, Invite, Letter, User, Webhook
 
-Row = TypeVar("Row", Invite, Letter, User)
+Row = TypeVar("Row", Delivery, Invite, Letter, User, Webhook)
 
 SHORTEST = 8  # characters of an id that a list at a terminal shows
 

@@ -26,7 +26,7 @@ from rules import drafts, invites
 from settings import in_force
 from web import readiness
 
-CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "writing")
+CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "webhooks", "writing")
 
 
 def wrong(answer):
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told_without_paths(client, settings):
     for each in path.parent.glob("invites.db*"):
         each.rename(each.with_name(f"away-{each.name}"))
     answer = client.get("/ready")
-    assert set(wrong(answer)) == {"database", "schema", "writing"}
+    assert set(wrong(answer)) == {"database", "schema", "webhooks", "writing"}
     assert "deleted or replaced" in answer.json["checks"]["database"]
     assert "restart invite-api" in answer.json["checks"]["database"]
     assert str(path.parent) not in answer.text

@@ -52,6 +52,7 @@ from rules.refusals.registration import (
     TooManyAttempts,
 )
 from rules.refusals.service import LetterNotFound, Overloaded, RateLimited
+from rules.refusals.webhooks import DeliveryNotFound, SecretLost, WebhookCreated, WebhookDisabled, WebhookNotFound
 
 __all__ = [
     "N_",
@@ -59,6 +60,7 @@ __all__ = [
     "AlreadyMember",
     "CodeExpired",
     "CrossSite",
+    "DeliveryNotFound",
     "EmailAlreadyVerified",
     "EmailInUse",
     "EmailMismatch",
@@ -102,11 +104,15 @@ __all__ = [
     "ResetExpired",
     "ResetInvalid",
     "ScopeMissing",
+    "SecretLost",
     "TooManyAttempts",
     "UnknownField",
     "UserNotFound",
     "UsernameInvalid",
     "UsernameTaken",
+    "WebhookCreated",
+    "WebhookDisabled",
+    "WebhookNotFound",
     "WrongPassword",
     "ended",
     "filled",

@@ -17,6 +17,7 @@ from dialects import (
     admin_activity,
     admin_keys,
     admin_people,
+    admin_webhooks,
     agentbot,
     hitkey,
     holds,
@@ -195,7 +196,7 @@ SNAPSHOT = {
     pages: ON_PAGES,
     account: ON_PAGES,
     own: ON_PAGES,
-    **dict.fromkeys((admin, admin_activity, admin_keys, admin_people), ON_PAGES),
+    **dict.fromkeys((admin, admin_activity, admin_keys, admin_people, admin_webhooks), ON_PAGES),
     prosody: {
         **SHARED,
         "Access-Control-Allow-Origin": "*",
