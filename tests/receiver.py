@@ -38,7 +38,7 @@ class Got:
 class Receiver:
     """It listens on this machine; `moods` are how it answers to the next requests, `usual` to all others."""
 
-    def __init__(self, certificate: Any = None, usual: Mood = 204) -> None:
+    def __init__(self, certificate: Any = None, usual: Mood = 204, port: int = 0) -> None:
         self.got: list[Got] = []
         self.moods: deque[Mood] = deque()
         self.usual = usual
@@ -46,7 +46,7 @@ class Receiver:
         if certificate:
             self._trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             certificate.configure_cert(self._trust)
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listening = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port = self._listening.getsockname()[1]
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
