@@ -89,11 +89,10 @@ def dispatch(database: Database) -> bool:
     settled = database.settled()
     with database.reading():
         found = deliveries.unwritten(settled)
-    wrote = False
-    for each in found:
-        with database.writing():
-            wrote = deliveries.write(each) or wrote
-    return wrote
+    if not found:
+        return False
+    with database.writing():
+        return sum(map(deliveries.write, found)) > 0
 
 
 @dataclass(frozen=True)

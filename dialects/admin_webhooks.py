@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import activity, deliveries, fields, places, projects, timeline, webhooks
+from rules import activity, deliveries, fields, places, timeline, webhooks
 from rules.refusals import WebhookNotFound
 from rules.webhooks import Wanted
 from web import desk, guards, html, requests
@@ -136,9 +136,7 @@ def _new_webhook() -> dict[str, str]:
 
 def _list_page(given: Mapping[str, str]) -> Callable[..., str]:
     rows = [(desk.kept(each, *_SHOWN), _project(each)) for each in webhooks.newest()]
-    named = [(each.slug, each.name) for each in projects.newest(200)]
-    done = request.args.get("done")
-    return partial(page, "admin/webhooks.html", given=given, rows=rows, projects=named, done=done)
+    return partial(page, "admin/webhooks.html", given=given, rows=rows, done=request.args.get("done"))
 
 
 def _page(

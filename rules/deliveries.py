@@ -56,14 +56,14 @@ def are_wanted() -> bool:
 
 
 def unwritten(settled: int) -> list[Unwritten]:
-    """For each webhook that is behind the next 500 events at most; `settled` is from before this unit of work began."""
+    """For each webhook that is behind the next events, 500 in all; `settled` is from before this unit of work began."""
     last = timeline.last_number(settled)
     behind = session().scalars(select(Webhook).where(Webhook.seen < last).order_by(Webhook.id)).all()
-    return [_of(each, last) for each in behind]
+    return [_of(each, last, max(1, AT_ONCE // len(behind))) for each in behind]
 
 
-def _of(webhook: Webhook, last: int) -> Unwritten:
-    found = timeline.search_on(wanted_by(webhook), webhook.seen, last, AT_ONCE)
+def _of(webhook: Webhook, last: int, limit: int) -> Unwritten:
+    found = timeline.search_on(wanted_by(webhook), webhook.seen, last, limit)
     return Unwritten(webhook.id, found.rows, webhook.seen, last if found.next is None else found.next)
 
 

@@ -241,6 +241,10 @@ def _posted_from_elsewhere(window: Window, place: Place) -> None:
     _filled("Make my account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
 
 
+def _rotated(window: Window, place: Place) -> None:
+    window.press("New secret", sure=True)
+
+
 def _wrong_day(window: Window, place: Place) -> None:
     _filled("Extend", ttl="soon")(window, place)
 
@@ -351,7 +355,7 @@ PAGES = {
     "admin-webhook": Page("/admin/webhooks/{quiet}", "root"),
     "admin-webhook-disabled": Page("/admin/webhooks/{hook}", "root"),
     "admin-webhook-filtered": Page("/admin/webhooks/{hook}?state=failed", "root"),
-    "admin-webhook-rotated": Page("/admin/webhooks/{quiet}", "root", _filled("New secret")),
+    "admin-webhook-rotated": Page("/admin/webhooks/{quiet}", "root", _rotated),
     "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _filled("Send again", since="soon")),
     "admin-people": Page("/admin/people", "root"),
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),

@@ -15,7 +15,7 @@ import trustme
 import clock
 import database
 import receiver as moods
-from conftest import ask, at_last, make_settings, servers, wait_for
+from conftest import SHARED_SECRET, ask, at_last, make_settings, servers, wait_for
 from faults import tampered
 from receiver import Receiver, answer, listening
 from rules import deliveries, drafts, invites, timeline, webhooks
@@ -37,8 +37,8 @@ class Undone(Exception):
 class Site:
     """An instance with webhooks in it, and its secret for each receiver."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = make_settings(folder / "instance")
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.settings = make_settings(folder / "instance", **settings)
         self.secrets: dict[str, str] = {}
 
     def hook(self, url: str, types: str = "invite.created") -> str:
@@ -159,6 +159,26 @@ def test_what_happens_while_a_receiver_is_away_is_all_sent_later_the_oldest_firs
 def out_of_order(numbers):
     """How many come right behind a greater one."""
     return sum(one > other for one, other in pairwise(numbers))
+
+
+@pytest.mark.own_postgresql
+@pytest.mark.xdist_group("postgresql")
+def test_several_servers_share_the_deliveries_and_send_each_once(tmp_path, url, fleet, profile, figures):
+    count = profile(60, 3000)
+    site = Site(tmp_path / "site", DATABASE_URL=url, SECRET_KEY=SHARED_SECRET)
+    with ExitStack() as stack:
+        receivers = [stack.enter_context(listening()) for _ in range(4)]
+        for each in receivers:
+            site.hook(each.url)
+        fleet(3)
+        site.happen(count)
+        wait_for(lambda: all(len(each.got) >= count for each in receivers), 300)
+        time.sleep(1)  # in which what is sent twice would come
+        told = [site.names(each) for each in receivers]
+    again = sum(len(each) - len(set(each)) for each in told)
+    figures(SPEED).catches(f"3 servers on PostgreSQL, {count:,} events to 4 webhooks: {again} sent twice")
+    assert all(set(each) == set(guests(count)) for each in told)
+    assert again == 0
 
 
 def test_one_that_is_slow_holds_up_no_other(site, serve, figures):
