@@ -216,14 +216,14 @@ def test_a_look_up_that_hangs_takes_no_longer_than_all_the_rest(quick, monkeypat
     go_on.set()
 
 
-@pytest.mark.parametrize("address", [*FORBIDDEN, *OWN, *within("127.0.0.1"), *within("169.254.169.254")])
-def test_nothing_is_dialled_that_must_not_be(named, dialled, address):
-    named["app.example.org"] = [[address]]
-    sent = send("https://app.example.org/", private=False)
-    assert (sent.status, dialled) == (None, [])
-    assert f"has the address {address}" in sent.error
-    if address in FORBIDDEN:
-        assert (send("http://app.example.org/").status, dialled) == (None, [])
+def test_nothing_is_dialled_that_must_not_be(named, dialled):
+    for address in (*FORBIDDEN, *OWN, *within("127.0.0.1"), *within("169.254.169.254")):
+        named["app.example.org"] = [[address]]
+        assert f"has the address {address}" in send("https://app.example.org/", private=False).error
+    for address in FORBIDDEN:
+        named["app.example.org"] = [[address]]
+        assert f"has the address {address}" in send("http://app.example.org/").error
+    assert dialled == []
 
 
 def test_one_address_that_must_not_be_dialled_forbids_all_of_the_name(receiver, named, dialled):

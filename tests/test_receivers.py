@@ -46,6 +46,7 @@ def run_later(served, port, types):
     return served.run("webhook", "create", f"http://127.0.0.1:{port}/", "--private", "--types", types).split("\t")
 
 
+@pytest.mark.long
 def test_who_joins_gets_an_account_elsewhere_once_also_if_the_command_failed_at_first(served, tmp_path):
     (tmp_path / "add.py").write_text(ADD)
     (tmp_path / "broken").touch()
@@ -143,6 +144,7 @@ console.log(JSON.stringify(cases.map(([headers, body]) => received(headers, Buff
 """
 
 
+@pytest.mark.long
 def test_the_lines_in_javascript_verify_it(sent, tmp_path):
     secret, got = sent
     (tmp_path / "verify.mjs").write_text(lines("js", "webhook-id"))
@@ -153,6 +155,7 @@ def test_the_lines_in_javascript_verify_it(sent, tmp_path):
     assert json.loads(said) == ["webhook.test", None, None, None, None]
 
 
+@pytest.mark.long
 def test_the_lines_for_a_shell_verify_it(sent, tmp_path):
     secret, got = sent
     require("openssl", "openssl")
@@ -168,6 +171,7 @@ def test_the_lines_for_a_shell_verify_it(sent, tmp_path):
     assert [verify(headers, body) for headers, body in wrong(got)] == [1] * 4
 
 
+@pytest.mark.long
 def test_a_program_that_verifies_nothing_would_have_been_noticed(served, tmp_path):
     """A control: with its look at the signature taken out, anybody creates accounts."""
     forgetful = tmp_path / "receivers"
