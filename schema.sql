@@ -239,8 +239,7 @@ CREATE TABLE deliveries (
     UNIQUE (webhook_id, event)
 );
 CREATE INDEX deliveries_due ON deliveries (webhook_id, due_at, event) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_newest ON deliveries (created_at, id);
-CREATE INDEX deliveries_of_webhook ON deliveries (webhook_id, created_at, id);
+CREATE INDEX deliveries_newest ON deliveries (created_at, event);
 
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
 -- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put

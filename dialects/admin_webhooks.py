@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import activity, deliveries, fields, places, timeline, webhooks
+from rules import activity, deliveries, fields, timeline, webhooks
 from rules.refusals import WebhookNotFound
 from rules.webhooks import Wanted
 from web import desk, guards, html, requests
@@ -56,10 +56,9 @@ def show_webhook(webhook_id: str) -> str:
     webhook = _found(webhook_id)
     g.again = _page(webhook, {})
     given = requests.query(("state", "cursor"))
-    after = places.read(given["cursor"]) if "cursor" in given else None
-    rows = deliveries.search(webhook, given.get("state"), after, desk.ROWS + 1)
-    last = rows[desk.ROWS - 1] if len(rows) > desk.ROWS else None
-    older = desk.next_page(given, places.cursor(places.of(last))) if last else None
+    before = desk.number(given.pop("cursor")) if "cursor" in given else None
+    rows = deliveries.search(webhook, given.get("state"), before, desk.ROWS + 1)
+    older = desk.next_page(given, str(rows[desk.ROWS - 1].event)) if len(rows) > desk.ROWS else None
     return _page(webhook, given, rows[: desk.ROWS], older)()
 
 

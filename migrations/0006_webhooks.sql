@@ -37,8 +37,7 @@ CREATE TABLE deliveries (
     UNIQUE (webhook_id, event)
 );
 CREATE INDEX deliveries_due ON deliveries (webhook_id, due_at, event) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_newest ON deliveries (created_at, id);
-CREATE INDEX deliveries_of_webhook ON deliveries (webhook_id, created_at, id);
+CREATE INDEX deliveries_newest ON deliveries (created_at, event);
 
 -- Mail says that a webhook was disabled. (Checks cannot be changed, so that the table is built anew.)
 CREATE TABLE outbox_anew (

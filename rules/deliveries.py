@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, select, update
 import clock
 from database import connection, session
 from models import Delivery, Event, Webhook
-from rules import activity, events, ids, places, timeline
-from rules.places import Place
+from rules import activity, events, ids, timeline
 from rules.refusals import DeliveryNotFound, Invalid, WebhookDisabled
 from rules.timeline import Filter, Happened
 
@@ -126,17 +125,23 @@ def keep_all(webhook: Webhook) -> None:
 
 
 def search(
-    webhook: Webhook | None = None, state: str | None = None, after: Place | None = None, limit: int = 50
+    webhook: Webhook | None = None, state: str | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[Delivery]:
-    """At most `limit` deliveries, the newest first: to one webhook or all, in one of STATES or any. Raises Invalid."""
-    query = select(Delivery).order_by(*places.newest(Delivery)).limit(limit)
+    """At most `limit` deliveries, the newest first: to one webhook or all, in one of STATES or any. Raises Invalid.
+
+    `before` is the number of an event: only what happened before it.
+    """
+    order = [Delivery.event.desc()] if webhook else [Delivery.created_at.desc(), Delivery.event.desc()]
+    query = select(Delivery).order_by(*order).limit(limit)
     if webhook:
         query = query.where(Delivery.webhook_id == webhook.id)
+    if before is not None:
+        query = query.where(Delivery.event < before)
     if state:
         if state not in _IN_STATE:
             raise Invalid.at("state", "enum", "must be one of %(words)s", words=", ".join(STATES))
         query = query.where(_IN_STATE[state])
-    return session().scalars(places.after(query, Delivery, after)).all()
+    return session().scalars(query).all()
 
 
 def retry(delivery_id: str) -> None:
