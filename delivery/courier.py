@@ -1,7 +1,8 @@
 """Sends the deliveries of webhooks, each at least once: one at a time to each webhook, and four at once in all.
 
 How that is done is in delivery/carrying.py. The lease is on the webhook: nobody else sends to it meanwhile, so that a
-slow one keeps one courier and no more.
+slow one keeps one courier and no more; and one of the four sends nothing where the last try failed, so that there may
+be any number of receivers that hang.
 """
 
 import json
@@ -68,11 +69,11 @@ class Courier(BackgroundThread):
     def __init__(self, number: int, dispatcher: Dispatcher) -> None:
         # A receiver may take 15 seconds: what is not marked in the end is sent again by the next process.
         super().__init__(f"courier-{number}", dispatcher.database, dispatcher.settings, GLANCE, patience=2)
-        self._is_any_due = dispatcher.is_any_due
+        self._is_any_due, self._avoids_failing = dispatcher.is_any_due, number == 1
 
     def work(self) -> bool:
         """Send some deliveries; returns whether any was due."""
-        return self._is_any_due.is_set() and deliver_some(self.database)
+        return self._is_any_due.is_set() and deliver_some(self.database, self._avoids_failing)
 
 
 def threads(database: Database, settings: Settings) -> list[BackgroundThread]:
@@ -111,6 +112,10 @@ Answers = Sequence[tuple[str, Answer | None]]
 class Deliveries(carrying.Load[Claimed, Parcels, Answers]):
     """The deliveries of all webhooks, as what is carried: some of one webhook together, by their ids."""
 
+    def __init__(self, avoids_failing: bool = False) -> None:
+        """`avoids_failing`: of no webhook whose last try failed."""
+        self._avoids_failing = avoids_failing
+
     def is_any_due(self) -> bool:
         """Whether a delivery is due to a webhook to which nobody sends now."""
         now = clock.now()
@@ -119,7 +124,7 @@ class Deliveries(carrying.Load[Claimed, Parcels, Answers]):
 
     def claim(self) -> Claimed | None:
         """The next deliveries of the webhook whose first one has been due longest; its lease begins."""
-        return claim()
+        return claim(self._avoids_failing)
 
     def compose(self, claimed: Claimed) -> Parcels | None:
         """What the webhook is told of each event; None if the webhook is gone."""
@@ -164,9 +169,9 @@ class Deliveries(carrying.Load[Claimed, Parcels, Answers]):
         """Do nothing: the webhook is gone, and its deliveries with it."""
 
 
-def deliver_some(database: Database) -> bool:
+def deliver_some(database: Database, avoids_failing: bool = False) -> bool:
     """Send the deliveries that are next, all of one webhook; returns False if none is due."""
-    return carrying.carry_one(database, Deliveries())
+    return carrying.carry_one(database, Deliveries(avoids_failing))
 
 
 def test(database: Database, which: str) -> Answer:
@@ -185,11 +190,16 @@ def test(database: Database, which: str) -> Answer:
     return (answers and answers[0][1]) or Answer(None, 0, "was deleted meanwhile")
 
 
-def claim() -> Claimed | None:
-    """The next deliveries; their webhook is left to nobody else for `LEASE`. None if none is due."""
+def claim(avoids_failing: bool = False) -> Claimed | None:
+    """The next deliveries; their webhook is left to nobody else for `LEASE`. None if none is due.
+
+    A webhook whose last try failed comes after all others, or not at all if `avoids_failing`.
+    """
     now = clock.now()
-    first, until = _first_due(), now + LEASE
-    chosen = select(Webhook.id).where(_is_free(now), _is_due(first, now)).order_by(first).limit(1)
+    first, until, is_well = _first_due(), now + LEASE, Webhook.failing_since.is_(None)
+    chosen = select(Webhook.id).where(_is_free(now), _is_due(first, now)).order_by(~is_well, first).limit(1)
+    if avoids_failing:
+        chosen = chosen.where(is_well)
     webhook_id = session().scalar(
         update(Webhook)
         .where(Webhook.id == chosen.with_for_update(skip_locked=True).scalar_subquery(), _is_free(now))

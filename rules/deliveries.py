@@ -175,7 +175,10 @@ _ENABLED = select(Webhook.id).where(Webhook.disabled_at.is_(None))
 
 @dataclass(frozen=True)
 class Summary:
-    """How many webhooks are in each state, how many deliveries wait, tried in vain or not yet, and since when."""
+    """How many webhooks are in each state, how many deliveries wait, tried in vain or not yet.
+
+    `oldest` is when the first thing happened of which nobody has tried to tell.
+    """
 
     webhooks: Mapping[str, int]
     untried: int
@@ -188,9 +191,10 @@ def summary() -> Summary:
     states = dict.fromkeys(("enabled", "failing", "disabled"), 0)
     for each in session().scalars(select(Webhook)):
         states[each.state] += 1
-    failed = func.count().filter(Delivery.attempts > 0)
-    counted = session().execute(select(func.count(), failed, func.min(Delivery.happened_at)).where(_WAITS)).one()
-    return Summary(states, counted[0] - counted[1], counted[1], counted[2])
+    untried = Delivery.attempts == 0
+    oldest = func.min(Delivery.happened_at).filter(untried)
+    counted = session().execute(select(func.count(), func.count().filter(untried), oldest).where(_WAITS)).one()
+    return Summary(states, counted[1], counted[0] - counted[1], counted[2])
 
 
 def stuck_since(late: datetime) -> datetime | None:

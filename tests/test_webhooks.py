@@ -597,6 +597,27 @@ def test_nobody_else_sends_to_a_webhook_to_which_somebody_sends(house, create, m
         assert (len(first.ids), len(second.ids), {*first.ids} & {*second.ids}) == (2, 1, set())
 
 
+def test_any_number_of_receivers_that_fail_leave_a_courier_to_one_that_does_not(house, receiver, create, make_invite):
+    failing = [create(types="invite")[0] for _ in range(6)]
+    with house.writing():
+        for each in failing:
+            webhooks.held(each).failing_since = clock.now()
+    make_invite()
+    courier.dispatch(house)
+    with time_machine.travel(clock.now() + clock.MINUTE):  # those have been due for longer
+        well, _ = create(types="invite")
+        with house.writing():
+            assert courier.claim(avoids_failing=True) is None
+        make_invite()
+        courier.dispatch(house)
+        with house.writing():
+            assert courier.claim().webhook_id == well
+            assert courier.claim().webhook_id in failing
+    with time_machine.travel(clock.now() + clock.HOUR):
+        assert courier.deliver_some(house, avoids_failing=True)
+        assert len(receiver.got) == 1
+
+
 def test_a_lease_and_a_wait_that_a_wrong_clock_has_written_do_not_last(house, receiver, create, deliver, make_invite):
     create(types="invite")
     receiver.usual = 500

@@ -103,7 +103,7 @@ def _webhooks() -> Iterator[Metric]:
     yield _gauge("invite_api_webhooks", "Webhooks, by how they are.", "state", dict(found.webhooks))
     counted = {"untried": float(found.untried), "failed": float(found.failed)}
     yield _gauge("invite_api_deliveries", "Deliveries that wait: not tried yet, or tried in vain.", "state", counted)
-    meaning = "How long ago the oldest event happened that waits to be delivered."
+    meaning = "How long ago the oldest event happened that nobody has tried to deliver."
     yield GaugeMetricFamily("invite_api_deliveries_oldest_seconds", meaning, value=age)
 
 

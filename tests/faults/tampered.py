@@ -272,8 +272,8 @@ def mark_deliveries_first(_: str) -> None:
     """Deliveries are marked as sent when they are taken up."""
     claim = courier.claim
 
-    def claim_and_mark() -> courier.Claimed | None:
-        claimed = claim()
+    def claim_and_mark(avoids_failing: bool = False) -> courier.Claimed | None:
+        claimed = claim(avoids_failing)
         for each in claimed.ids if claimed else ():
             courier.mark(
                 database.session().get_one(Webhook, claimed.webhook_id),

@@ -187,10 +187,12 @@ def test_one_that_is_slow_holds_up_no_other(site, serve, figures):
         slow = stack.enter_context(listening(usual=moods.hangs))
         for each in (slow, *quick):
             site.hook(each.url)
-        serve()
+        served = serve()
         site.happen(1)
         wait_for(lambda: slow.got, 30)  # from now on it has a courier for itself
         late = at_last(lambda: slowest(site, quick), 2.0)
+        served.process.terminate()  # also while that one hangs
+        assert served.process.wait(timeout=15) == 0
     figures(SPEED).catches(f"one slow receiver of four: what is sent to the others arrives within {late:.1f} s")
     assert late < 2
 
