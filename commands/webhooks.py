@@ -98,7 +98,7 @@ webhook_argument = click.argument("webhook", shell_complete=any_webhook)
 
 @click.group(cls=Group)
 def webhook() -> None:
-    """Send what happens to other programs, signed, at least once; and see what became of it."""
+    """Send what happens to other programs."""
 
 
 @webhook.command(
@@ -109,9 +109,9 @@ def webhook() -> None:
 @click.option("--project", help="Only what happens in the project with this slug. [all]", shell_complete=any_project)
 @click.option("--private", is_flag=True, help="Allow private and loopback addresses, and http.")
 def create(url: str, types: str | None, project: str | None, private: bool) -> None:
-    """Create a webhook, and print its id and its secret, with a tab between. The secret is shown only now.
+    """Create a webhook, and print its id, a tab, and its secret.
 
-    It is sent what happens from now on. Its URL begins with https:// and has a name, whose addresses are
+    The secret is shown only now. It is sent what happens from now on. Its URL begins with https:// and has a name, whose addresses are
     looked at whenever something is sent: nothing goes to one that is not on the Internet.
     """
     wanted = webhooks.Wanted(url, types, project, private)
@@ -139,16 +139,16 @@ def list_webhooks(as_json: bool) -> Iterable[str]:
 @json_option
 @reads
 def show(webhook: str, as_json: bool) -> Iterable[str]:
-    """Show a webhook: what it is sent, and since when it fails or is disabled."""
+    """Show a webhook, and since when it fails or is disabled."""
     return terminal.details(facts(webhooks.named(webhook)), as_json)
 
 
 @webhook.command(name="test", example="invite-api webhook test 0d6f2c1a")
 @webhook_argument
 def test(webhook: str) -> None:
-    """Send a webhook a test, by this command itself; print the status that it answers, and the milliseconds.
+    """Send a webhook a test; print its status and milliseconds.
 
-    The exit status is 1 if it does not take it. A test is tried once.
+    This command itself sends it. The exit status is 1 if it does not take it. A test is tried once.
     """
     from delivery import courier
 
@@ -164,7 +164,10 @@ def test(webhook: str) -> None:
 @webhook_argument
 @writes
 def rotate(webhook: str) -> list[str]:
-    """Give a webhook a new secret and print it. The one before signs as well for 24 hours."""
+    """Give a webhook a new secret, and print it.
+
+    The one before signs as well for 24 hours.
+    """
     return [webhooks.rotate(webhooks.held(webhook))]
 
 
@@ -172,7 +175,10 @@ def rotate(webhook: str) -> list[str]:
 @webhook_argument
 @writes
 def enable(webhook: str) -> list[str]:
-    """Send what happens from now on to a webhook again. What came while it was disabled is sent by retry --since."""
+    """Send what happens from now on to a webhook again.
+
+    What came while it was disabled is sent by retry --since.
+    """
     webhooks.enable(webhooks.held(webhook))
     return []
 
@@ -181,7 +187,10 @@ def enable(webhook: str) -> list[str]:
 @webhook_argument
 @writes
 def disable(webhook: str) -> list[str]:
-    """Send nothing more to a webhook. What happens meanwhile is kept for 30 days."""
+    """Send nothing more to a webhook.
+
+    What happens meanwhile is kept for 30 days.
+    """
     webhooks.disable(webhooks.held(webhook))
     return []
 
@@ -217,7 +226,10 @@ def list_deliveries(webhook: str | None, state: str | None, limit: int, as_json:
 @click.option("--webhook", help="Of this webhook only.", shell_complete=any_webhook)
 @writes
 def retry(delivery: str | None, since: str | None, webhook: str | None) -> list[str]:
-    """Have the server send one delivery again at once, or with --since all that were not sent. Tries begin anew."""
+    """Have the server send a delivery again at once.
+
+    With --since these are all that were not sent of what happened since then. Tries begin anew.
+    """
     if (delivery is None) == (since is None):
         raise click.UsageError("Name a delivery, or say since when with --since.")
     if delivery is not None:
