@@ -111,8 +111,9 @@ def webhook() -> None:
 def create(url: str, types: str | None, project: str | None, private: bool) -> None:
     """Create a webhook, and print its id, a tab, and its secret.
 
-    The secret is shown only now. It is sent what happens from now on. Its URL begins with https:// and has a name, whose addresses are
-    looked at whenever something is sent: nothing goes to one that is not on the Internet.
+    The secret is shown only now. It is sent what happens from now on. Its URL begins with https:// and has
+    a name, whose addresses are looked at whenever something is sent: nothing goes to one that is not on the
+    Internet.
     """
     wanted = webhooks.Wanted(url, types, project, private)
     with opened_database() as opened:

@@ -11,9 +11,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 import clock
 from conftest import HASH, MAILS, make_settings
 from delivery import courier, mail
-from models import Delivery, Event, Letter, Webhook
+from models import Delivery, Event, Invite, Letter, Webhook
 from receiver import answer, listening
-from rules import accounts, changing, deliveries, drafts, events, forgetting, invites, projects, timeline, webhooks
+from rules import accounts, changing, deliveries, drafts, events, invites, projects, timeline, webhooks
 from rules.refusals import DeliveryNotFound, Invalid, WebhookCreated, WebhookDisabled, WebhookNotFound
 from rules.webhooks import Wanted
 from settings import in_force
@@ -149,20 +149,13 @@ def test_only_the_types_and_the_project_that_were_asked_for_are_sent(house, rece
     create(types=" Invite.created , member ", project="garden")
     for slug in ("garden", "shed", None):
         make_invite(**({"project": slug} if slug else {}))
-    with house.writing():
-        for each in database_invites(house):
+    with house.writing() as unit:
+        for each in unit.session.scalars(select(Invite)).all():
             changing.revoke(each)
     assert deliver() == 1
     assert json.loads(receiver.got[0].body)["data"]["project"]["slug"] == "garden"
     with house.reading():
         assert webhooks.newest()[0].types == "invite.created,member"
-
-
-def database_invites(house):
-    from database import session
-    from models import Invite
-
-    return session().scalars(select(Invite)).all()
 
 
 @pytest.mark.parametrize(
@@ -472,9 +465,9 @@ def test_what_was_kept_is_forgotten_after_thirty_days_and_what_waits_is_not(
     make_invite()
     deliver()
     assert len(log()) == 2
-    with time_machine.travel(clock.now() + forgetting.deliveries.KEPT - clock.HOUR):
+    with time_machine.travel(clock.now() + deliveries.KEPT - clock.HOUR):
         assert not caretaker.forget_some(house)
-    with time_machine.travel(clock.now() + forgetting.deliveries.KEPT + clock.HOUR):
+    with time_machine.travel(clock.now() + deliveries.KEPT + clock.HOUR):
         assert caretaker.forget_some(house)
     assert [state for _, state, _, _ in log()] == ["waiting"]
 
