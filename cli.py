@@ -26,6 +26,7 @@ COMMANDS = {
     "events": "events:events",
     "preset": "presets:preset",
     "outbox": "outbox:outbox",
+    "webhook": "webhooks:webhook",
     "import": "prosody:import_keys",
     "db": "db:db",
     "serve": "server:serve",

@@ -80,6 +80,14 @@ def spell(length: timedelta) -> str:
     return f"{length.total_seconds():.0f}s"
 
 
+def about(length: timedelta) -> timedelta:
+    """A length of time that differs from this one by chance, by a fifth at most.
+
+    So that what failed together is not tried again together.
+    """
+    return length * (0.8 + secrets.randbelow(4001) / 10_000)
+
+
 def new_id() -> str:
     """A new random UUID, for the public id of a row."""
     return str(uuid.uuid4())

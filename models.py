@@ -333,7 +333,8 @@ class Letter(Base):
     """A mail in the outbox, which waits while `due_at` is set.
 
     `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account;
-    ``approved`` or ``denied``, which is how an approval ended; or ``ending``: an access to a project ends soon.
+    ``approved`` or ``denied``, which is how an approval ended; ``ending``: an access to a project ends soon; or
+    ``webhook``: the service has disabled a webhook.
     """
 
     __tablename__ = "outbox"
@@ -345,6 +346,7 @@ class Letter(Base):
     code_id: Mapped[str | None] = mapped_column(ForeignKey("codes.id"))
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    webhook_id: Mapped[str | None] = mapped_column(ForeignKey("webhooks.id"))
     created_at: Mapped[datetime]
     due_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
@@ -356,6 +358,7 @@ class Letter(Base):
     code: Mapped[Code | None] = relationship()
     user: Mapped[User | None] = relationship()
     project: Mapped[Project | None] = relationship()
+    webhook: Mapped["Webhook | None"] = relationship()
 
     @property
     def state(self) -> str:
@@ -365,6 +368,83 @@ class Letter(Base):
         if self.dropped_at:
             return "refused" if self.last_error else "dropped"
         return "waiting"
+
+
+class Webhook(Base):
+    """Where events are sent. Its secret is derived from `nonce` and the master secret (rules/tokens.py).
+
+    `types` are types and families of events with commas between, None for all. `why` is ``gone`` or ``failing`` if the
+    service itself disabled it. Deliveries are written for all events up to the number `seen`.
+    """
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    types: Mapped[str | None]
+    project_id: Mapped[str | None] = mapped_column(ForeignKey("projects.id"))
+    is_private: Mapped[bool] = mapped_column(default=False)
+    nonce: Mapped[str]
+    secret_hash: Mapped[str]
+    former_nonce: Mapped[str | None]
+    former_hash: Mapped[str | None]
+    rotated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    why: Mapped[str | None]
+    seen: Mapped[int] = mapped_column(BigInteger)
+    kept: Mapped[int] = mapped_column(BigInteger, default=0)
+    busy_until: Mapped[datetime | None]
+    tried_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+
+    project: Mapped[Project | None] = relationship()
+
+    @property
+    def state(self) -> str:
+        """``disabled``; ``failing`` if the last try failed; else ``enabled``."""
+        if self.disabled_at:
+            return "disabled"
+        return "failing" if self.failing_since else "enabled"
+
+
+class Delivery(Base):
+    """An event that one webhook is told of, which waits while `due_at` is set.
+
+    `event` is the event's number, and `type` and `happened_at` are the event's, too.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("webhook_id", "event"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    event: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[str]
+    happened_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]
+    status: Mapped[int | None]
+    milliseconds: Mapped[int | None]
+    last_error: Mapped[str | None]
+
+    webhook: Mapped[Webhook] = relationship()
+
+    @property
+    def event_id(self) -> str:
+        """The id of its event, under which it is sent, however often."""
+        return clock.id_of(self.happened_at, self.event)
+
+    @property
+    def state(self) -> str:
+        """``sent``, ``waiting`` for its next try, ``failed`` at its last, or ``kept``: its webhook was disabled."""
+        if self.sent_at:
+            return "sent"
+        if self.due_at:
+            return "waiting"
+        return "failed" if self.attempts else "kept"
 
 
 class Counter(Base):
@@ -379,7 +459,9 @@ class Counter(Base):
 
 
 class Event(Base):
-    """One thing that happened to an invite, a person, a project, a key or a preset; rules/events.py has the types.
+    """One thing that happened to an invite, a person, a project, a key, a preset or a webhook.
+
+    rules/events.py has the types.
 
     `number` grows in the order of commits. `actor` is who did it, as text; `facts` is JSON.
     """

@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (6);
+INSERT INTO schema_version (version) VALUES (7);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -217,17 +217,67 @@ CREATE TABLE codes (
     UNIQUE (purpose, email)
 );
 
+-- Where events are sent. The secret is derived from `nonce` as links are, and the former one, which signs as well until a
+-- day after rotated_at, from `former_nonce`; a hash says under which master secret. `types` are those that were asked for,
+-- and families of them, with commas between; NULL is all, as with project_id. `seen` is the number of the last event that
+-- deliveries were written for, `kept` that of the last one before it was enabled again, which nobody sends by itself.
+-- `busy_until`: somebody sends one of its deliveries until then. `why` is "gone" or "failing" if nobody disabled it but
+-- the service itself.
+CREATE TABLE webhooks (
+    id            TEXT PRIMARY KEY NOT NULL,
+    url           TEXT NOT NULL CHECK (length(url) <= 2000),
+    types         TEXT,
+    project_id    TEXT REFERENCES projects (id),
+    is_private    BOOLEAN NOT NULL DEFAULT FALSE,
+    nonce         TEXT NOT NULL,
+    secret_hash   TEXT NOT NULL CHECK (length(secret_hash) = 64),
+    former_nonce  TEXT,
+    former_hash   TEXT CHECK (length(former_hash) = 64),
+    rotated_at    TIMESTAMP,
+    created_at    TIMESTAMP NOT NULL,
+    disabled_at   TIMESTAMP,
+    why           TEXT CHECK (why IN ('gone', 'failing')),
+    seen          BIGINT NOT NULL,
+    kept          BIGINT NOT NULL DEFAULT 0,
+    busy_until    TIMESTAMP,
+    tried_at      TIMESTAMP,
+    failing_since TIMESTAMP,
+    CHECK (disabled_at IS NOT NULL OR why IS NULL)
+);
+
+-- One row for one event that one webhook is to be told of; what it is told is composed from `events` when it is sent, so
+-- that no name stays here. due_at is NULL once it is sent, or failed at its last try, or while the webhook is disabled.
+CREATE TABLE deliveries (
+    id           TEXT PRIMARY KEY NOT NULL,
+    webhook_id   TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    event        BIGINT NOT NULL,
+    type         TEXT NOT NULL,
+    happened_at  TIMESTAMP NOT NULL,
+    created_at   TIMESTAMP NOT NULL,
+    due_at       TIMESTAMP,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    sent_at      TIMESTAMP,
+    status       INTEGER,
+    milliseconds INTEGER,
+    last_error   TEXT,
+    UNIQUE (webhook_id, event)
+);
+CREATE INDEX deliveries_due ON deliveries (webhook_id, due_at, event) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_newest ON deliveries (created_at, event);
+
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
 -- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put
 -- off while somebody tries to send it.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
-    kind       TEXT NOT NULL CHECK (kind IN ('invite', 'code', 'known', 'reset', 'approved', 'denied', 'ending')),
+    kind       TEXT NOT NULL
+        CHECK (kind IN ('invite', 'code', 'known', 'reset', 'approved', 'denied', 'ending', 'webhook')),
     recipient  TEXT NOT NULL,
     invite_id  TEXT REFERENCES invites (id),
     code_id    TEXT REFERENCES codes (id) ON DELETE SET NULL,
     user_id    TEXT REFERENCES users (id),
     project_id TEXT REFERENCES projects (id),
+    webhook_id TEXT REFERENCES webhooks (id) ON DELETE SET NULL,
     created_at TIMESTAMP NOT NULL,
     due_at     TIMESTAMP,
     attempts   INTEGER NOT NULL DEFAULT 0,
@@ -240,6 +290,7 @@ CREATE INDEX outbox_due ON outbox ((kind = 'invite'), due_at) WHERE due_at IS NO
 CREATE INDEX outbox_newest ON outbox (created_at);
 CREATE INDEX outbox_of_invite ON outbox (invite_id) WHERE invite_id IS NOT NULL;
 CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
+CREATE INDEX outbox_of_webhook ON outbox (webhook_id) WHERE webhook_id IS NOT NULL;
 
 -- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...
 CREATE TABLE counters (

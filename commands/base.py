@@ -28,6 +28,7 @@ from rules.refusals import (
     ProjectNotGated,
     Refusal,
     UserNotFound,
+    WebhookDisabled,
 )
 from settings import ConfigError, in_force, load_settings, settings
 
@@ -44,6 +45,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     PassNotFound: "no such pass: name one by its id; see invite-api pass list",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",
+    WebhookDisabled: "this webhook is disabled, so nothing is sent to it; invite-api webhook enable WEBHOOK enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
 }
 

@@ -59,6 +59,8 @@ def serve(host: str | None, port: int | None) -> None:
 
 def _serve(chosen: Settings, host: str, port: int) -> None:
     from app import create_app
+    from database.background import BackgroundThread
+    from delivery import courier
     from delivery.outbox import Postman
     from upkeep.caretaker import Caretaker
     from web import logs
@@ -78,13 +80,12 @@ def _serve(chosen: Settings, host: str, port: int) -> None:
         click.echo(f"links will start with {chosen.public_url}: set INVITE_API_PUBLIC_URL", err=True)
     with in_force(chosen), suppress(database.Unavailable):  # what is served says so, and may be there a moment later
         _say_what_next(opened)
-    helpers: list[Postman | Caretaker] = [Postman(opened, chosen), Caretaker(opened, chosen)]
+    helpers = [Postman(opened, chosen), Caretaker(opened, chosen), *courier.threads(opened, chosen)]
     for each in helpers:
         each.start()
     _keep_what_is_loaded()
     server.run()
-    for each in helpers:
-        each.stop()
+    BackgroundThread.stop_all(helpers)
     opened.close()
 
 

@@ -28,9 +28,9 @@ NARROWEST = 12  # characters: a column of text is not made narrower, also if the
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COLOURS = {
-    **dict.fromkeys(("active", "sent"), "green"),
-    **dict.fromkeys(("expired", "waiting"), "yellow"),
-    **dict.fromkeys(("revoked", "dropped", "refused", "disabled"), "red"),
+    **dict.fromkeys(("active", "sent", "enabled"), "green"),
+    **dict.fromkeys(("expired", "waiting", "kept", "failing"), "yellow"),
+    **dict.fromkeys(("revoked", "dropped", "refused", "disabled", "failed"), "red"),
     **dict.fromkeys(("used", "admin"), "cyan"),
 }
 

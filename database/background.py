@@ -3,14 +3,20 @@
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import clock
+from database.abstract import Database
 from database.units import Unavailable
+from settings import Settings, in_force
 
 log = logging.getLogger("invite_api")
 
 
 class BackgroundThread(threading.Thread, ABC):
-    """A thread that repeats its work until it is stopped. An error is logged, and the work is tried again.
+    """A thread that repeats its work until it is stopped, with its settings in force.
+
+    An error is logged, and the work is tried again.
 
     A subclass defines `work` and two texts for the log: `unavailable`, in which ``%s`` is what is wrong
     with the database, and `failed`, for an error that nothing provides for.
@@ -19,9 +25,10 @@ class BackgroundThread(threading.Thread, ABC):
     unavailable: str
     failed: str
 
-    def __init__(self, name: str, pause: float, patience: float) -> None:
+    def __init__(self, name: str, database: Database, settings: Settings, pause: float, patience: float) -> None:
         """`pause`: seconds to wait when there is nothing to do. `patience`: seconds that `stop` waits at most."""
         super().__init__(name=name, daemon=True)
+        self.database, self.settings = database, settings
         self.pause, self.patience = pause, patience
         self._stopped = threading.Event()
 
@@ -31,14 +38,24 @@ class BackgroundThread(threading.Thread, ABC):
 
     def run(self) -> None:
         """Work until `stop` is called, with a pause when there is nothing to do and after an error."""
-        while not self._stopped.is_set():
-            if not self._worked():
-                self._stopped.wait(self.pause)
+        with in_force(self.settings):
+            while not self._stopped.is_set():
+                if not self._worked():
+                    self._stopped.wait(self.pause)
 
     def stop(self) -> None:
         """End the thread after the piece of work that it is doing."""
         self._stopped.set()
         self.join(timeout=self.patience)
+
+    @staticmethod
+    def stop_all(threads: "Sequence[BackgroundThread]") -> None:
+        """End these threads, as `stop` does for one; they are waited for together."""
+        began = clock.ticks()
+        for each in threads:
+            each._stopped.set()
+        for each in threads:
+            each.join(timeout=max(0.0, began + each.patience - clock.ticks()))
 
     def _worked(self) -> bool:
         try:

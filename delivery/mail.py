@@ -19,7 +19,7 @@ import clock
 import language
 from language import say
 from models import Letter
-from rules import invitations, invites, projects, resets, tokens, waiting
+from rules import accounts, invitations, invites, projects, resets, tokens, waiting
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
@@ -247,6 +247,21 @@ def denied(letter: Letter) -> Content | None:
     return _outcome(letter, "denied", N_("Your request to join %(to)s was not approved"))
 
 
+def webhook_disabled(letter: Letter) -> Content | None:
+    """The mail to an admin that says that a webhook was disabled; None if it is enabled again or gone, or so are they.
+
+    The path of its URL is left out: receivers have secrets in theirs.
+    """
+    user, webhook = letter.user, letter.webhook
+    if user is None or user.email != letter.recipient or not (user.may_sign_in and accounts.is_admin(user)):
+        return None
+    if webhook is None or webhook.disabled_at is None or webhook.why is None:
+        return None
+    host = urlsplit(webhook.url).hostname or ""
+    facts: Facts = {"host": host, "why": webhook.why, "link": f"{settings().public_url}/admin/webhooks/{webhook.id}"}
+    return say("The webhook to %(host)s was disabled", host=host), facts
+
+
 def _outcome(letter: Letter, said: str, subject: str) -> Content | None:
     user = letter.user
     if user is None or user.email != letter.recipient or not user.may_sign_in:
@@ -268,6 +283,7 @@ CONTENTS = {
     "ending": access_ending,
     "approved": approved,
     "denied": denied,
+    "webhook": webhook_disabled,
 }
 
 

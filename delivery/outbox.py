@@ -1,22 +1,21 @@
 """Sends the letters in the outbox, each at least once; one that no longer applies, or is refused for good, is dropped.
 
-A letter is claimed in a unit of work of its own, which puts it off for `LEASE`. It is sent while no unit
-is open, and then marked. If the process ends in between, the letter is due again after the lease.
+How that is done is in delivery/carrying.py.
 """
 
 import logging
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, func, literal_column, select, update
 
 import clock
 from database import Database, session
 from database.background import BackgroundThread
-from delivery import mail
+from delivery import carrying, mail
 from delivery.mail import Failure
 from models import Letter
-from settings import Settings, in_force
+from settings import Settings
 
 LEASE = 10 * clock.MINUTE
 LONGEST_WAIT = clock.HOUR
@@ -32,24 +31,18 @@ class Postman(BackgroundThread):
     failed = "an error nobody foresaw, in delivering mail"
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("postman", PAUSE, patience=mail.PATIENCE)
-        self._database, self._settings = database, settings
+        super().__init__("postman", database, settings, PAUSE, patience=mail.PATIENCE)
         self._waiting = 0
-
-    def run(self) -> None:
-        """Send letters until `stop` is called."""
-        with in_force(self._settings):
-            super().run()
 
     def work(self) -> bool:
         """Send one letter; returns whether one was due."""
-        if self._settings.smtp_url:
-            return deliver_one(self._database)
+        if self.settings.smtp_url:
+            return deliver_one(self.database)
         self._log_what_waits()
         return False
 
     def _log_what_waits(self) -> None:
-        with self._database.reading():
+        with self.database.reading():
             waiting = session().scalar(select(func.count()).where(Letter.due_at.is_not(None))) or 0
         if waiting > self._waiting:
             facts = {"letters": waiting}
@@ -57,37 +50,42 @@ class Postman(BackgroundThread):
         self._waiting = waiting
 
 
+class Letters(carrying.Load[Letter, EmailMessage, Failure | None]):
+    """The letters of the outbox, as what is carried; a letter that was sent has no failure."""
+
+    def is_any_due(self) -> bool:
+        """Whether a letter is due."""
+        return session().scalar(select(Letter.id).where(_is_due(clock.now())).limit(1)) is not None
+
+    def claim(self) -> Letter | None:
+        """The next letter."""
+        return claim()
+
+    def compose(self, letter: Letter) -> EmailMessage | None:
+        """The mail of a letter."""
+        return mail.compose(session().get_one(Letter, letter.id))
+
+    def send(self, message: EmailMessage) -> Failure | None:
+        """Hand a mail to the mail server."""
+        return mail.send(message)
+
+    def failed(self, letter: Letter, error: Exception) -> Failure:  # noqa: ARG002
+        """Why a letter could not be composed."""
+        return Failure(f"{type(error).__name__}: {error}")
+
+    def mark(self, letter: Letter, failure: Failure | None) -> None:
+        """Mark a letter as sent, put it off, or drop it."""
+        mark(session().get_one(Letter, letter.id), failure)
+
+    def drop(self, letter: Letter) -> None:
+        """Mark a letter that no longer applies."""
+        dropped = session().get_one(Letter, letter.id)
+        dropped.due_at, dropped.dropped_at, dropped.last_error = None, clock.now(), None
+
+
 def deliver_one(database: Database) -> bool:
-    """Send the letter that has been due longest; returns False if none is due.
-
-    A letter that cannot be sent is put off, and the error is kept with it; nothing is raised for it.
-    """
-    with database.reading():
-        if not session().scalar(select(Letter.id).where(_is_due(clock.now())).limit(1)):
-            return False
-    with database.writing():
-        claimed = claim()
-    if claimed is None:
-        return False
-    with database.writing():
-        message = composed(session().get_one(Letter, claimed.id))
-    if message:
-        failure = mail.send(message)
-        with database.writing():
-            mark(session().get_one(Letter, claimed.id), failure)
-    return True
-
-
-def composed(letter: Letter) -> EmailMessage | None:
-    """The mail of a letter; None if it no longer applies, and is dropped, or cannot be composed, and is put off."""
-    try:
-        message = mail.compose(letter)
-    except Exception as error:  # one letter that cannot be composed must not delay the others
-        mark(letter, Failure(f"{type(error).__name__}: {error}"))
-        return None
-    if message is None:
-        letter.due_at, letter.dropped_at, letter.last_error = None, clock.now(), None
-    return message
+    """Send the letter that has been due longest; returns False if none is due."""
+    return carrying.carry_one(database, Letters())
 
 
 def claim() -> Letter | None:
@@ -109,11 +107,8 @@ def claim() -> Letter | None:
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
-    """The condition that a letter is due.
-
-    Nothing is put off for longer than `LONGEST_WAIT`: a later time was written while the clock was wrong.
-    """
-    return and_(Letter.due_at.is_not(None), or_(Letter.due_at <= now, Letter.due_at > now + 2 * LONGEST_WAIT))
+    """The condition that a letter is due."""
+    return carrying.is_due(Letter.due_at, now, LONGEST_WAIT)
 
 
 def mark(letter: Letter, failure: Failure | None) -> None:

@@ -6,7 +6,6 @@ from flask import g
 
 from rules import activity, timeline
 from rules.events import TYPES
-from rules.refusals import Invalid
 from web import desk, requests
 from web.html import page
 
@@ -22,13 +21,7 @@ def list_events() -> str:
     show = partial(page, "admin/activity.html", types=TYPES)
     g.again = partial(show, given=desk.as_typed(*_FILTER), rows=[], older=None)
     given = requests.query((*_FILTER, "cursor"))
-    before = _number(given.pop("cursor")) if "cursor" in given else None
+    before = desk.number(given.pop("cursor")) if "cursor" in given else None
     found = timeline.search(activity.read(given), before, desk.ROWS)
     older = desk.next_page(given, str(found.next)) if found.next else None
     return show(given=given, rows=activity.told(found.rows), older=older)
-
-
-def _number(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
-        raise Invalid.at("cursor", "format", "names no place in this list; take `next` of the page before")
-    return int(cursor)

@@ -4,15 +4,13 @@ Names are written in snake_case, what is unknown is refused and named, errors ar
 with ``errors`` where something cannot be used, and lists come in pages.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-import clock
 from clock import iso
 from dialects.shapes import v1 as shapes
 from dialects.shapes.values import Id
@@ -219,31 +217,10 @@ def _opened(shown: shapes.Invite, token: str) -> shapes.Invite:
 
 
 def _shown(row: Listed) -> shapes.Invite:
-    return {
-        "id": row.id,
-        "state": row.state,
-        "held": sum(each.state == "held" for each in row.waiting),
-        "waiting": [_waiting(each) for each in row.waiting if each.state != "held"],
-        "name": row.name,
-        "email": row.email,
-        "project": row.project,
-        "role": row.role,
-        "access": clock.spell(row.access * clock.SECOND) if row.access else None,
-        "plan": row.plan,
-        "data": json.loads(row.data) if row.data else None,
-        "approve": row.approve,
-        "redirect_url": row.redirect_url,
-        "note": row.note,
-        "makes_admin": row.makes_admin,
-        "max_uses": row.max_uses,
-        "uses": row.uses,
-        "created_at": iso(row.created_at),
-        "made_by": row.made_by,
-        "expires_at": iso(row.expires_at) if row.expires_at else None,
-        "revoked_at": iso(row.revoked_at) if row.revoked_at else None,
-        "used_at": iso(row.used_at) if row.used_at else None,
-        "user_id": row.user_id,
-    }
+    held = sum(each.state == "held" for each in row.waiting)
+    waits = [_waiting(each) for each in row.waiting if each.state != "held"]
+    first = {"id": row.id, "state": row.state, "held": held, "waiting": waits}
+    return cast(shapes.Invite, {**first, **listing.described(row)})
 
 
 def _waiting(use: Waiting) -> shapes.Waiting:

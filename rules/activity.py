@@ -54,6 +54,12 @@ _SENTENCES: Mapping[str, str] = {
     "preset.deleted": N_("%(who)s deleted the preset %(preset)s"),
     "pass.created": N_("%(who)s created a pass of %(user)s for %(project)s"),
     "pass.deleted": N_("%(who)s deleted a pass of %(user)s for %(project)s"),
+    "webhook.created": N_("%(who)s created the webhook %(webhook)s"),
+    "webhook.rotated": N_("%(who)s gave the webhook %(webhook)s a new secret"),
+    "webhook.enabled": N_("%(who)s enabled the webhook %(webhook)s"),
+    "webhook.disabled": N_("%(who)s disabled the webhook %(webhook)s"),
+    "webhook.deleted": N_("%(who)s deleted the webhook %(webhook)s"),
+    "webhook.test": N_("%(who)s tested the webhook %(webhook)s"),
 }
 _BY_THEMSELVES: Mapping[str, str] = {
     "user.created": N_("%(who)s created an account"),
@@ -74,6 +80,10 @@ _OF_ACCOUNT: Mapping[str, str] = {
 _RELEASED: Mapping[str, str] = {
     "lapsed": N_("a use of %(invite)s lapsed: it was not completed in time"),
     "revoked": N_("a use of %(invite)s ended, since the invitation was revoked"),
+}
+_GIVEN_UP: Mapping[str, str] = {
+    "gone": N_("the webhook %(webhook)s was disabled: its receiver is gone"),
+    "failing": N_("the webhook %(webhook)s was disabled: it failed for five days"),
 }
 _PROVES = N_("%(user)s has to prove an address to use %(invite)s")
 _NEVER_ENDS = N_("%(who)s extended the access of %(user)s to the project %(project)s: it never ends")
@@ -99,7 +109,7 @@ class Told:
     """An event for people: an English sentence to be translated, with places for what it is about.
 
     They are `who`, `user`, `invite` (the guest's name or address, "" for anybody), `project`, `until`, and those of
-    `facts`: the id of a key, a preset, the fields that were changed.
+    `facts`: the id of a key or a webhook, a preset, the fields that were changed.
     """
 
     at: datetime
@@ -157,11 +167,12 @@ def _by_facts(event: Happened) -> str | None:
         "member.extended": None if facts.get("access") is not None else _NEVER_ENDS,
         "project.gate": None if facts.get("origins") else _NO_GATE,
         "user.admin": None if facts.get("admin") else _NO_ADMIN,
+        "webhook.disabled": _GIVEN_UP.get(str(facts.get("why"))),
     }.get(event.type)
 
 
 def _facts(event: Happened) -> Mapping[str, str]:
-    named = {name: str(event.facts.get(name, "")) for name in ("key", "preset")}
+    named = {name: str(event.facts.get(name, "")) for name in ("key", "preset", "webhook")}
     return {**named, "fields": ", ".join(map(str, event.facts.get("fields", ()))), "type": event.type}
 
 
@@ -183,7 +194,7 @@ def read(given: Mapping[str, Any]) -> Filter:
     return Filter(**values)
 
 
-def types(written: str) -> Sequence[str]:
+def types(written: str, field: str = "type") -> Sequence[str]:
     """The types in a text such as ``invite.used,member``: a family stands for all of its types. Raises Invalid."""
     found: list[str] = []
     for word in (each.strip().lower() for each in written.split(",")):
@@ -191,7 +202,7 @@ def types(written: str) -> Sequence[str]:
         if not of_word:
             near = difflib.get_close_matches(word, (*events.TYPES, *FAMILIES), 1)
             text = _NO_TYPE_BUT if near else _NO_TYPE
-            raise Invalid.at("type", "enum", text, word=word, near="".join(near))
+            raise Invalid.at(field, "enum", text, word=word, near="".join(near))
         found += of_word
     return list(dict.fromkeys(found))
 

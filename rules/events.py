@@ -1,4 +1,4 @@
-"""What happened: one row for each thing that happened to an invite, a person, a project, a key or a preset.
+"""What happened: one row for each thing that happened to an invite, a person, a project, a key, a preset or a webhook.
 
 The rule that does the thing tells it, in the unit of work in which it happens, so that both are kept or neither.
 Opening a link is nothing that happened. Who acts is named once for a request or a command, by `acting`.
@@ -27,6 +27,7 @@ TYPES = (
     *("member.joined", "member.removed", "member.extended", "member.expired"),
     *("project.created", "project.owner", "project.gate", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted", "pass.created", "pass.deleted"),
+    *("webhook.created", "webhook.rotated", "webhook.enabled", "webhook.disabled", "webhook.deleted", "webhook.test"),
 )
 
 Facts = Mapping[str, Any]
@@ -98,6 +99,12 @@ def tell(
     """
     begin_numbering()
     _TELL.run(**_row(type_, by or actor(), at or clock.now(), facts, about))
+
+
+def tell_test(webhook_id: str, at: datetime) -> int:
+    """Store that a webhook was tested at this moment; returns the event's number, by which it is sent."""
+    begin_numbering()
+    return int(_TELL_NUMBERED.value(**_row("webhook.test", actor(), at, {"webhook": webhook_id}, {})))
 
 
 class Told(NamedTuple):

@@ -11,8 +11,8 @@ from sqlalchemy import Delete, delete, func, select
 
 import clock
 from database import session
-from models import AccessToken, Code, Counter, Event, Letter, Pass, Session
-from rules import counters
+from models import AccessToken, Code, Counter, Delivery, Event, Letter, Pass, Session
+from rules import counters, deliveries
 from settings import settings
 
 LETTERS_KEPT = 30 * clock.DAY
@@ -32,15 +32,18 @@ def deletions() -> Iterator[Delete]:
     yield from _some(Pass.id, Pass.expires_at <= now - PASSES_KEPT)
     yield from _some(Code.id, Code.expires_at <= now - CODES_KEPT)
     yield from _some(Letter.id, *done)
+    yield from _some(Delivery.id, deliveries.old())
     old = Counter.purpose.not_in(counters.WITHOUT_WINDOW), Counter.since <= now - TRIES_KEPT
     yield from _some(Counter.subject, *old)
     if kept := settings().events_kept:
         # The last one stays, so that its number is never given again: programs remember how far they have read.
-        before = (
+        before = [
             Event.number.in_(select(Event.number).order_by(Event.number).limit(LOOKED_AT)),
             Event.at < now - kept,
             Event.number < select(func.max(Event.number)).scalar_subquery(),
-        )
+        ]
+        if needed := deliveries.needed_from():
+            before.append(Event.number < needed)
         yield from _some(Event.number, *before)
 
 

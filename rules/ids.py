@@ -6,9 +6,9 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from database import session
-from models import Invite, Letter, Pass, User
+from models import Delivery, Invite, Letter, Pass, User, Webhook
 
-Row = TypeVar("Row", Invite, Letter, Pass, User)
+Row = TypeVar("Row", Delivery, Invite, Letter, Pass, User, Webhook)
 
 SHORTEST = 8  # characters of an id that a list at a terminal shows
 

@@ -1,5 +1,6 @@
 """The list of invites for admins: the newest first, filtered, a page at a time."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -107,6 +108,33 @@ def read(
     values = fields.read({**_READERS, **named}, given)
     called = {state: "states", text: "text", "cursor": "after"}
     return Filter(**{called.get(name, name): value for name, value in values.items()})
+
+
+def described(row: Listed) -> dict[str, Any]:
+    """An invite as programs are told of it: without its token, its link, and what waits of it."""
+    return {
+        "id": row.id,
+        "state": row.state,
+        "name": row.name,
+        "email": row.email,
+        "project": row.project,
+        "role": row.role,
+        "access": clock.spell(row.access * clock.SECOND) if row.access else None,
+        "plan": row.plan,
+        "data": json.loads(row.data) if row.data else None,
+        "approve": row.approve,
+        "redirect_url": row.redirect_url,
+        "note": row.note,
+        "makes_admin": row.makes_admin,
+        "max_uses": row.max_uses,
+        "uses": row.uses,
+        "created_at": clock.iso(row.created_at),
+        "made_by": row.made_by,
+        "expires_at": clock.iso(row.expires_at) if row.expires_at else None,
+        "revoked_at": clock.iso(row.revoked_at) if row.revoked_at else None,
+        "used_at": clock.iso(row.used_at) if row.used_at else None,
+        "user_id": row.user_id,
+    }
 
 
 def page(wanted: Filter, limit: int) -> list[Listed]:

@@ -91,7 +91,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Found:
-    """Some events, the newest first, and the number below which to continue; None where there are no more."""
+    """Some events in the order of the search, and the number from which to continue; None where there are no more."""
 
     rows: Sequence[Happened]
     next: int | None
@@ -121,12 +121,17 @@ def oldest(wanted: Filter, after: int, until: int | None = None, limit: int = 10
     return _all_of(lambda start, room: _search(_OLDEST, wanted, start, room, bounds), after, limit)
 
 
-def follow(wanted: Filter, after: int, until: int, limit: int) -> tuple[Sequence[Happened], int]:
-    """At most `limit` events after a number and up to `until`, and the number after which to go on.
+def search_on(wanted: Filter, after: int, until: int, limit: int) -> Found:
+    """At most `limit` events after a number and up to `until`, the oldest first, and the number after which to go on.
 
-    It looks at as many events as `search` does. The number is `after` where nothing is new.
+    It looks at as many events as `search` does.
     """
-    found = _search(_OLDEST, wanted, after, limit, [Event.number <= until])
+    return _search(_OLDEST, wanted, after, limit, [Event.number <= until])
+
+
+def follow(wanted: Filter, after: int, until: int, limit: int) -> tuple[Sequence[Happened], int]:
+    """What `search_on` finds, and the number after which to go on: `after` where nothing is new."""
+    found = search_on(wanted, after, until, limit)
     if found.next is not None:
         return found.rows, found.next
     return found.rows, found.rows[-1].number if found.rows else after

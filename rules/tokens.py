@@ -76,7 +76,7 @@ def _without_punctuation(text: str) -> str:
 
 
 def new_nonce() -> str:
-    """32 random hex characters, from which the tokens of one invite are derived."""
+    """32 random hex characters, from which the tokens of one invite, or the secret of a webhook, are derived."""
     return clock.random_hex(16)
 
 
@@ -138,6 +138,16 @@ def name_hashes(username: str) -> list[str]:
     They are keyed: names are short, and few.
     """
     return [_derive(secret, "former name", username) for secret in settings().secrets]
+
+
+def webhook_secret(nonce: str) -> str:
+    """The secret of a new webhook, 64 hex characters, derived from its nonce."""
+    return _derive(settings().secrets[0], "webhook", nonce)
+
+
+def webhook_secret_again(nonce: str, secret_hash: str) -> str:
+    """The secret of a stored webhook; raises LinkLost if it was derived from no master secret of the settings."""
+    return _derived_again("webhook", nonce, secret_hash)
 
 
 def successor(refresh_token: str) -> str:

@@ -45,6 +45,7 @@ from models import ApiKey, Code, Invite, Member
 from programs import require
 from rules import (
     accounts,
+    deliveries,
     drafts,
     gate,
     invites,
@@ -56,6 +57,7 @@ from rules import (
     redemption,
     sessions,
     tokens,
+    webhooks,
 )
 from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
@@ -382,6 +384,7 @@ def browser(client, alice):
 # What the examples of the commands name.
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
 OTHER_ID = "c7a1f2d8-0000-4000-8000-000000000000"  # fixed, too: one in 256 random ids begins as the other does
+SOME_WEBHOOK = "0d6f2c1a-0000-4000-8000-000000000000"
 STORE = 'return { ["HTwALnKL0001"] = { ["id"] = "HTwALnKL0001"; ["token"] = "73UUylA2ZJbu9x1XMATuIbjWpip8ow1"; }; };'
 GUESTS = "name,email\nAnne,anne@example.org\nBob,bob@example.org\n"
 
@@ -406,6 +409,8 @@ def seeded(house, settings, tmp_path):
         asked_for = invites.token(invites.create(asked, accounts.as_maker(accounts.named("anne")), id_=OTHER_ID))
         for name in ("alice", "bob"):
             redemption.accept(asked_for, accounts.named(name))
+        failed = deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/"), 0, id_=SOME_WEBHOOK)[0])
+        failed.due_at, failed.attempts, failed.status, failed.milliseconds = None, 1, 500, 38
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
     house.close()

@@ -19,6 +19,7 @@ from rules import (
     accounts,
     addresses,
     changing,
+    deliveries,
     drafts,
     gate,
     holds,
@@ -31,6 +32,7 @@ from rules import (
     resets,
     sessions,
     way_in,
+    webhooks,
 )
 from rules.holds import Wanted
 from settings import in_force
@@ -131,11 +133,25 @@ def _people(house: database.Database) -> dict[str, str]:
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5", "project": "tea-garden"})
         keys.create("sign-up", may=("create", "read"), preset="family")
         keys.create("old shop", preset="friends")
+        hooks = _webhooks()
     with house.writing():
         away = accounts.create(accounts.Names("walter", "walter@example.org", "Walter"), HASH)
         accounts.disable(away)
         key = keys.newest()[0].id
-        return {"root": accounts.named("root").id, "bob": accounts.named("bob").id, "walter": away.id, "key": key}
+        people = {"root": accounts.named("root").id, "bob": accounts.named("bob").id, "walter": away.id, "key": key}
+        return people | hooks
+
+
+def _webhooks() -> dict[str, str]:
+    """A webhook that is disabled, with a log, and one that is sent everything that nothing happens to."""
+    made = webhooks.create(webhooks.Wanted("https://shop.example.org/hooks/invitations", "member,invite.used"), 0)[0]
+    for status, error in ((204, None), (500, None), (None, "its certificate is not trusted: certificate has expired")):
+        sent = deliveries.test(made)
+        sent.due_at, sent.attempts, sent.status, sent.last_error = None, 1, status, error
+        sent.milliseconds, sent.sent_at = 38, clock.now() if status == 204 else None
+    webhooks.disable(made, "gone")
+    quiet = webhooks.create(webhooks.Wanted("https://chat.example.org/", "webhook.test", "tea-garden"), 0)[0]
+    return {"hook": made.id, "quiet": quiet.id}
 
 
 def _invitations(house: database.Database) -> dict[str, str]:
@@ -235,6 +251,10 @@ def _posted_from_elsewhere(window: Window, place: Place) -> None:
     """As a form of another site does: it makes the account, and signs nobody in."""
     window.run("document.querySelector('[name=csrf]').remove()")
     _filled("Make my account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
+
+
+def _rotated(window: Window, place: Place) -> None:
+    window.press("New secret", sure=True)
 
 
 def _wrong_day(window: Window, place: Place) -> None:
@@ -352,6 +372,14 @@ PAGES = {
     "admin-presets": Page("/admin/presets", "root"),
     "admin-preset-made": Page("/admin/presets", "root", _filled("Create preset", preset="choir", plan="gold")),
     "admin-presets-refused": Page("/admin/presets", "root", _filled("Create preset", preset="a b", uses="many")),
+    "admin-webhooks": Page("/admin/webhooks", "root"),
+    "admin-webhook-created": Page("/admin/webhooks", "root", _filled("Create webhook", url="https://app.example.org/")),
+    "admin-webhooks-refused": Page("/admin/webhooks", "root", _filled("Create webhook", url="http://10.0.0.1/")),
+    "admin-webhook": Page("/admin/webhooks/{quiet}", "root"),
+    "admin-webhook-disabled": Page("/admin/webhooks/{hook}", "root"),
+    "admin-webhook-filtered": Page("/admin/webhooks/{hook}?state=failed", "root"),
+    "admin-webhook-rotated": Page("/admin/webhooks/{quiet}", "root", _rotated),
+    "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _filled("Send again", since="soon")),
     "admin-people": Page("/admin/people", "root"),
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
     "admin-person": Page("/admin/people/{bob}", "root"),

@@ -42,6 +42,7 @@ PAGES = [
     "/admin/made",
     "/admin/keys",
     "/admin/presets",
+    "/admin/webhooks",
     "/admin/people",
     "/admin/projects",
 ]

@@ -15,8 +15,8 @@ class Worker(BackgroundThread):
     unavailable = "the work cannot be done: %s"
     failed = "the work failed"
 
-    def __init__(self, pieces, pause):
-        super().__init__("worker", pause, patience=5)
+    def __init__(self, pieces, pause, settings):
+        super().__init__("worker", None, settings, pause, patience=5)
         self.pieces, self.calls = list(pieces), 0
 
     def work(self):
@@ -28,11 +28,11 @@ class Worker(BackgroundThread):
 
 
 @pytest.fixture
-def start():
+def start(settings):
     started = []
 
     def start(*pieces, pause):
-        started.append(Worker(pieces, pause))
+        started.append(Worker(pieces, pause, settings))
         started[-1].start()
         return started[-1]
 

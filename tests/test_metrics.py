@@ -218,6 +218,11 @@ TROUBLE = {
         'invite_api_outbox_oldest_seconds{instance="a", job="invite-api"}': "7200x60",
         'invite_api_outbox_letters{instance="a", job="invite-api", state="failed"}': "1x60",
     },
+    "InviteApiWebhookFailing": {'invite_api_webhooks{instance="a", job="invite-api", state="failing"}': "1x60"},
+    "InviteApiDeliveriesLate": {
+        'invite_api_deliveries{instance="a", job="invite-api", state="untried"}': "7x60",
+        'invite_api_deliveries_oldest_seconds{instance="a", job="invite-api"}': "1200x60",
+    },
     "InviteApiGuessing": {REFUSED.format("KeyRefused"): "0+100x60"},
 }
 WELL = {
@@ -229,6 +234,9 @@ WELL = {
     BUCKET.format("+Inf"): "0+1001x60",
     'invite_api_outbox_oldest_seconds{instance="a", job="invite-api"}': "90x60",
     'invite_api_outbox_letters{instance="a", job="invite-api", state="failed"}': "1x60",
+    'invite_api_webhooks{instance="a", job="invite-api", state="failing"}': "0x60",
+    'invite_api_deliveries{instance="a", job="invite-api", state="untried"}': "7x60",
+    'invite_api_deliveries_oldest_seconds{instance="a", job="invite-api"}': "90x60",
     REFUSED.format("InviteNotFound"): "0+2x60",
 }
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, delete, text, update
 
 import clock
 from app import ROUTES, create_app
 from conftest import PASSWORD, Browser, Person, make_settings
-from models import Code, Moment, Pass
+from delivery import courier
+from models import Code, Moment, Pass, Webhook
 from rules import (
     accounts,
     drafts,
@@ -25,8 +26,10 @@ from rules import (
     redemption,
     resets,
     sessions,
+    timeline,
     tokens,
     waiting,
+    webhooks,
 )
 from settings import in_force
 from web.map import Work
@@ -65,6 +68,10 @@ INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
            NULL FROM numbers;
 INSERT INTO passes (id, hash, user_id, project_id, created_at)
     SELECT 'q' || n, printf('%064d', n), 'u' || n, CASE WHEN n % 2 THEN :project ELSE 'p' || n END, :now FROM numbers;
+INSERT INTO webhooks (id, url, nonce, secret_hash, created_at, seen)
+    SELECT 'w' || n, 'https://app.example.org/', 'x', printf('%064d', n), :now, 0 FROM numbers WHERE n <= 10;
+INSERT INTO deliveries (id, webhook_id, event, type, happened_at, created_at, due_at)
+    SELECT 'd' || n, 'w' || (n % 10 + 1), n, 'invite.created', :now, :now, CASE WHEN n % 2 THEN :later END FROM numbers;
 INSERT INTO counters (purpose, subject, spent, since)
     SELECT purpose, 'guest' || n || '@example.org', 1, :now FROM numbers JOIN (SELECT 'reset mail in 1d' AS purpose
     UNION SELECT 'reset mail in 1m' UNION SELECT 'register mail in 1m' UNION SELECT 'short code');
@@ -372,6 +379,17 @@ def some_pass(crowded):
         return passes.create(projects.member("orchard", accounts.named("kate")))[0].id
 
 
+def webhook(act):
+    """What is done to a new webhook."""
+
+    def create(crowded):
+        with crowded.house.writing():
+            made, _ = webhooks.create(webhooks.Wanted("https://app.example.org/"), 2**40)
+            return {"path": f"/admin/webhooks/{made.id}/{act}"}
+
+    return create
+
+
 FORMS = {
     "/code": form(None, "/code", enter_code),
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
@@ -403,6 +421,12 @@ FORMS = {
     "/admin/invites/<invite_id>/deny": of_use("deny", "gina"),
     "/admin/keys": form("root", "/admin/keys", once="once-" * 3, name="new"),
     "/admin/keys/<key_id>/delete": form("root", "", some_key),
+    "/admin/webhooks": form("root", "/admin/webhooks", once="once-" * 3, url="https://app.example.org/"),
+    "/admin/webhooks/<webhook_id>/rotate": form("root", "", webhook("rotate")),
+    "/admin/webhooks/<webhook_id>/disable": form("root", "", webhook("disable")),
+    "/admin/webhooks/<webhook_id>/test": form("root", "", webhook("test")),
+    "/admin/webhooks/<webhook_id>/retry": form("root", "", webhook("retry"), since="2d"),
+    "/admin/webhooks/<webhook_id>/delete": form("root", "", webhook("delete")),
     "/admin/presets": form("root", "/admin/presets", preset="choir", plan="gold", project="orchard"),
     "/admin/presets/<name>/delete": form("root", "", some_preset),
     "/admin/people/<user_id>/admin": of_person("gina", "admin"),
@@ -517,6 +541,23 @@ def test_the_gate_takes_as_much_beside_a_hundred_thousand_rows(crowded):
 
 
 @pytest.mark.long
+@pytest.mark.sqlite
+def test_what_is_sent_to_one_webhook_takes_as_much_beside_a_hundred_thousand_deliveries(crowded):
+    with crowded.house.writing() as unit:
+        last = timeline.last_number(2**62)
+        unit.session.execute(delete(Webhook).where(~Webhook.id.startswith("w")))
+        unit.session.execute(update(Webhook).values(seen=last))
+        made, _ = webhooks.create(webhooks.Wanted("http://127.0.0.1:1/", "webhook.created", private=True), last)
+        id_ = made.id
+    for work in (courier.dispatch, courier.deliver_some):
+        with crowded.counted() as done:
+            assert work(crowded.house)
+        assert done < [STATEMENTS, 0], done
+        assert done[1] <= STEPS
+    with crowded.house.writing():
+        webhooks.delete(webhooks.named(id_))
+
+
 @pytest.mark.sqlite
 def test_a_scan_would_have_been_counted(crowded):
     with crowded.counted() as done, crowded.house.reading() as unit:

@@ -20,13 +20,14 @@ import postgres
 from app import create_app
 from conftest import at_last, make_settings, read_only, smtp_server, wait_for
 from database import schema
+from delivery import courier
 from delivery.outbox import deliver_one
 from programs import missing, require
-from rules import drafts, invites
+from rules import drafts, invites, webhooks
 from settings import in_force
 from web import readiness
 
-CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "writing")
+CHECKS = (*(() if postgres.is_used() else ("disk",)), "database", "schema", "outbox", "webhooks", "writing")
 
 
 def wrong(answer):
@@ -72,7 +73,7 @@ def test_what_is_wrong_is_told_without_paths(client, settings):
     for each in path.parent.glob("invites.db*"):
         each.rename(each.with_name(f"away-{each.name}"))
     answer = client.get("/ready")
-    assert set(wrong(answer)) == {"database", "schema", "writing"}
+    assert set(wrong(answer)) == {"database", "schema", "webhooks", "writing"}
     assert "deleted or replaced" in answer.json["checks"]["database"]
     assert "restart invite-api" in answer.json["checks"]["database"]
     assert str(path.parent) not in answer.text
@@ -344,3 +345,22 @@ def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
         f"not ready: schema is version 99, this server needs {schema.VERSION}: restart invite-api",
         "ready again",
     ]
+
+
+def test_events_that_nobody_tries_to_send_to_a_webhook_are_noticed_and_a_dead_receiver_is_not(client, house):
+    with house.writing():
+        id_ = webhooks.create(webhooks.Wanted("http://127.0.0.1:1/", private=True), 0)[0].id
+    now = clock.now()
+    for minutes, found in ((14, set()), (16, {"webhooks"})):  # no deliveries are written
+        with time_machine.travel(now + minutes * clock.MINUTE):
+            assert set(outcome(client)) == found
+    courier.dispatch(house)
+    with time_machine.travel(now + 16 * clock.MINUTE):  # nobody sends them
+        assert set(outcome(client)) == {"webhooks"}
+        assert courier.deliver_some(house)
+        assert outcome(client) == {}
+    with time_machine.travel(now + 60 * clock.MINUTE):
+        assert set(outcome(client)) == {"webhooks"}
+        with house.writing():
+            webhooks.disable(webhooks.held(id_))
+        assert outcome(client) == {}

@@ -15,10 +15,12 @@ import database
 from app import create_app
 from conftest import COMMAND, HASH, PASSWORD, make_settings
 from database import Unavailable, lock, session
-from models import Code, Invite, Letter, Member, Pass, Redemption, User
+from delivery import courier
+from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, User
 from rules import (
     accounts,
     changing,
+    deliveries,
     drafts,
     expiry,
     gate,
@@ -34,6 +36,7 @@ from rules import (
     timeline,
     tokens,
     waiting,
+    webhooks,
 )
 from rules.refusals import NoCode
 from upkeep import backup, restore
@@ -365,6 +368,42 @@ def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, hous
             each.sent_at, each.due_at = clock.now(), None
     put_back()
     assert reopened(lambda: [each.due_at for each in database.session().query(Letter)]) == [None]
+
+
+def test_webhooks_are_as_they_are_now_and_nothing_is_sent_again(copy, put_back, house, make_invite, reopened):
+    wanted = webhooks.Wanted("http://127.0.0.1:1/", "invite", private=True)
+    with house.writing():
+        kept, off, gone = (webhooks.create(wanted, 0)[0].id for _ in range(3))
+    make_invite()
+    courier.dispatch(house)
+    copy()
+    make_invite()
+    courier.dispatch(house)
+    with house.writing() as unit:
+        secret = webhooks.rotate(webhooks.held(kept))
+        webhooks.disable(webhooks.held(off))
+        webhooks.delete(webhooks.held(gone))
+        new = webhooks.create(wanted, 0)[0].id
+        first = unit.session.query(Delivery).filter_by(webhook_id=kept).order_by(Delivery.event).first()
+        first.due_at, first.sent_at, first.attempts = None, clock.now(), 1
+    found = put_back()
+    assert [id_ for id_, _ in found["webhooks were created"]] == [new]
+    assert [id_ for id_, _ in found["webhooks were deleted"]] == [gone]
+
+    def look():
+        states = {each.id: each.state for each in webhooks.newest()}
+        rows = database.session().query(Delivery).filter_by(webhook_id=kept).order_by(Delivery.event)
+        signed = webhooks.signature(webhooks.named(kept), "1", 1, b"x").split()
+        return states, [each.state for each in rows], len(signed), webhooks.named(kept).seen
+
+    states, log, signatures, seen = reopened(look)
+    assert states == {kept: "enabled", off: "disabled", gone: "disabled"}
+    assert log == ["sent", "waiting"]
+    assert (signatures, secret[:6]) == (2, "whsec_")
+    reopened(lambda: invites.create(drafts.read({}), drafts.SHELL))
+    reopened(lambda: [deliveries.write(each) for each in deliveries.unwritten(2**62)])
+    assert reopened(look)[1] == ["sent", "waiting", "waiting"]
+    assert reopened(look)[3] > seen
 
 
 def test_a_database_that_cannot_be_read_is_replaced_and_that_is_said(copy, put_back, make_invite, source):

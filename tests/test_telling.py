@@ -17,6 +17,7 @@ from rules import (
     accounts,
     addresses,
     changing,
+    deliveries,
     drafts,
     events,
     expiry,
@@ -39,6 +40,7 @@ from rules import (
     uses,
     usual,
     waiting,
+    webhooks,
 )
 from rules.accounts import Attempt, Names
 from rules.events import Actor
@@ -90,6 +92,7 @@ class Place:
             self.key, _, self.password = keys.create("a key").partition("/")
             gate.set_origins("tea-garden", ["https://garden.example.org"])
             self.passes = [passes.create(projects.member("tea-garden", anne))[0].id for _ in "12"]
+            self.webhook = webhooks.create(webhooks.Wanted("https://app.example.org/hook"), 0)[0].id
             self.sent = invites.mail_token(invites.find(self.mailed))
             self.garden = garden.id
             self.member = unit.session.scalars(select(Member.id).where(Member.user_id == bob.id)).one()
@@ -237,6 +240,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     ),
     "changing.revoke_admins_by": (lambda _: changing.revoke_admins_by(user("anne")), ["invite.revoked"]),
     "changing.revoke_all_to": (lambda _: changing.revoke_all_to(projects.find("tea-garden")), ["invite.revoked"]),
+    "deliveries.test": (lambda place: deliveries.test(webhooks.named(place.webhook)), ["webhook.test"]),
     "expiry.tell": (twice(lambda place: expiry.tell([invite(place.short).id])), ["invite.expired"]),
     "expiry.give_back": (
         twice(lambda place: expiry.give_back([use(place.shared).id])),
@@ -402,6 +406,23 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         twice(lambda _: waiting.proved(user("unproven@example.org"), "unproven@example.org")),
         ["invite.waiting"],
     ),
+    "webhooks.create": (lambda _: webhooks.create(webhooks.Wanted("https://app.example.org/"), 0), ["webhook.created"]),
+    "webhooks.rotate": (lambda place: webhooks.rotate(webhooks.held(place.webhook)), ["webhook.rotated"]),
+    "webhooks.disable": (
+        twice(lambda place: webhooks.disable(webhooks.held(place.webhook))),
+        ["webhook.disabled"],
+    ),
+    "webhooks.disable, by itself": (
+        lambda place: webhooks.disable(webhooks.held(place.webhook), "failing"),
+        ["webhook.disabled"],
+    ),
+    "webhooks.enable": (
+        lambda place: [
+            change(webhooks.held(place.webhook)) for change in (webhooks.disable, webhooks.enable, webhooks.enable)
+        ],
+        ["webhook.disabled", "webhook.enabled"],
+    ),
+    "webhooks.delete": (lambda place: webhooks.delete(webhooks.held(place.webhook)), ["webhook.deleted"]),
 }
 
 
@@ -448,7 +469,7 @@ def called_by(name: str, rule: ast.FunctionDef) -> Iterator[str]:
 
 @pytest.mark.any_database
 def test_every_rule_that_tells_something_is_called_here():
-    telling = {"events.tell", "events.tell_all", "events.tell_created", "events.tell_all_created"}
+    telling = {"events.tell", "events.tell_all", "events.tell_created", "events.tell_all_created", "events.tell_test"}
     known = dict(rules())
     while more := {name for name, rule in known.items() if set(called_by(name, rule)) & telling} - telling:
         telling |= more
@@ -468,7 +489,7 @@ def test_nothing_that_is_told_opens_a_door_or_names_anybody(house):
                 facts.pop("preset", None)  # what the operator calls one, on every command line
                 assert {*facts.pop("fields", ())} <= {*changing.CHANGES}
                 assert {facts.pop("for", None)} <= {None, "proof", "approval"}
-                assert {facts.pop("why", None)} <= {None, *uses.RELEASED}
+                assert {facts.pop("why", None)} <= {None, *uses.RELEASED, "gone", "failing"}
                 values = [*facts.values()]
                 assert not secret & {*values}
                 assert all(isinstance(value, (int, type(None))) or ID.fullmatch(value) for value in values)

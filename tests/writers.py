@@ -9,13 +9,27 @@ from types import SimpleNamespace
 import clock
 from conftest import HASH, PASSWORD
 from database import session
-from delivery import mail
+from delivery import courier, mail
 from delivery import outbox as postman
-from models import AccessToken, Code, Counter, Invite, Letter, Member, Pass, Redemption, Session, User
+from delivery.posting import Answer
+from models import (
+    AccessToken,
+    Code,
+    Counter,
+    Invite,
+    Letter,
+    Member,
+    Pass,
+    Redemption,
+    Session,
+    User,
+    Webhook,
+)
 from rules import (
     accounts,
     batches,
     changing,
+    deliveries,
     drafts,
     expiry,
     forgetting,
@@ -37,6 +51,7 @@ from rules import (
     tokens,
     usual,
     waiting,
+    webhooks,
 )
 from rules.accounts import Names
 from rules.drafts import Draft
@@ -87,6 +102,7 @@ class Place:
             self._give_passes(people)
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
+            self._webhooks()
             self._expire(unit.session, people["anne"])
 
     def _invite(self, people) -> None:
@@ -162,6 +178,14 @@ class Place:
             of_anne = {"user_id": anne.id, "project_id": self.project, "created_at": past, "expires_at": past}
             written.add(Pass(id=each, hash=f"{each:>64}", **of_anne))
             written.add(Letter(id=each, kind="code", recipient=each, code_id=each, created_at=past, sent_at=past))
+
+    def _webhooks(self) -> None:
+        """Two webhooks, one of them disabled; events that nobody has written deliveries for, and deliveries due."""
+        wanted = webhooks.Wanted("http://127.0.0.1:1/", private=True)
+        self.webhook, self.disabled = (webhooks.create(wanted, 0)[0].id for _ in "12")
+        webhooks.disable(webhooks.held(self.disabled))
+        self.delivery = deliveries.test(webhooks.named(self.webhook)).id
+        deliveries.test(webhooks.named(self.webhook))
 
     def caller(self, name: str) -> sessions.SignedIn:
         """What the guard of a call finds."""
@@ -371,6 +395,39 @@ def by_admins(place: Place) -> dict[str, Unit]:
     return {**acts, **on_pages}
 
 
+def about_webhooks(place: Place) -> dict[str, Unit]:
+    """What is done to webhooks, and to what is sent to them."""
+
+    def webhook() -> Webhook:
+        return webhooks.held(place.webhook)
+
+    def write() -> None:
+        for each in deliveries.unwritten(2**62):
+            deliveries.write(each)
+
+    def send(status: int) -> None:
+        if claimed := courier.claim():
+            courier.Deliveries().compose(claimed)
+            courier.Deliveries().mark(claimed, [(each, Answer(status, 1)) for each in claimed.ids])
+
+    return {
+        "create a webhook": lambda: webhooks.create(webhooks.Wanted("https://app.example.org/"), 0),
+        "rotate a webhook": lambda: webhooks.rotate(webhook()),
+        "disable a webhook": lambda: webhooks.disable(webhook(), "failing"),
+        "enable a webhook": lambda: webhooks.enable(webhooks.held(place.disabled)),
+        "delete a webhook": lambda: webhooks.delete(webhook()),
+        "test a webhook": lambda: deliveries.test(webhooks.named(place.webhook)),
+        "write deliveries": write,
+        "claim and send": lambda: send(204),
+        "claim, and find it gone": lambda: send(410),
+        "drop a delivery": lambda: courier.Deliveries().mark(
+            courier.Claimed(place.webhook, clock.now(), [place.delivery]), [(place.delivery, None)]
+        ),
+        "retry a delivery": lambda: deliveries.retry(place.delivery),
+        "retry all deliveries": lambda: deliveries.retry_since(clock.now() - clock.DAY),
+    }
+
+
 def by_others(place: Place) -> dict[str, Unit]:
     """What only the admin's form, only the command, and threads in the background do."""
 
@@ -422,4 +479,5 @@ def refused(place: Place) -> dict[str, Unit]:
 
 def all_of(place: Place) -> dict[str, Unit]:
     """All of them, by name."""
-    return {**by_calls(place), **that_wait(place), **by_admins(place), **by_others(place), **refused(place)}
+    many = (by_calls, that_wait, by_admins, about_webhooks, by_others, refused)
+    return {name: unit for each in many for name, unit in each(place).items()}

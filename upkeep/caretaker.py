@@ -3,7 +3,7 @@
 from database import Database, session
 from database.background import BackgroundThread
 from rules import expiry, forgetting
-from settings import Settings, in_force
+from settings import Settings
 
 PAUSE = 60.0  # seconds to wait when nothing has expired: who waits to be told of it waits so long at most
 
@@ -15,13 +15,11 @@ class Caretaker(BackgroundThread):
     failed = "an error nobody foresaw, in telling or deleting what is over"
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("caretaker", PAUSE, patience=5)
-        self._database, self._settings = database, settings
+        super().__init__("caretaker", database, settings, PAUSE, patience=5)
 
     def work(self) -> bool:
         """Do some of what there is to do; returns whether there was any."""
-        with in_force(self._settings):
-            return end_some(self._database) or forget_some(self._database)
+        return end_some(self.database) or forget_some(self.database)
 
 
 def end_some(database: Database) -> bool:

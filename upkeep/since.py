@@ -31,6 +31,10 @@ _LOST = (
         "SELECT id, name FROM present.passes WHERE id NOT IN (SELECT id FROM passes) ORDER BY created_at, rowid",
     ),
     (
+        "webhooks were created since the backup, and will be gone",
+        "SELECT id, url FROM present.webhooks WHERE id NOT IN (SELECT id FROM webhooks) ORDER BY created_at, rowid",
+    ),
+    (
         "accounts joined projects since the backup, and will not belong to them; invite them again",
         "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN users ON users.id = now.user_id "
         "WHERE project_id IN (SELECT id FROM projects WHERE deleted_at IS NULL) "
@@ -62,8 +66,15 @@ _LOST = (
     ),
 )
 _BACK = (
-    "API keys were deleted since the backup, and will be good again; invite-api delete KEY_ID deletes them",
-    "SELECT id, name FROM api_keys WHERE id NOT IN (SELECT id FROM present.api_keys) ORDER BY created_at, rowid",
+    (
+        "API keys were deleted since the backup, and will be good again; invite-api delete KEY_ID deletes them",
+        "SELECT id, name FROM api_keys WHERE id NOT IN (SELECT id FROM present.api_keys) ORDER BY created_at, rowid",
+    ),
+    (
+        "webhooks were deleted since the backup, and are disabled; invite-api webhook enable ID, or delete, says which",
+        "UPDATE webhooks SET disabled_at = coalesce(disabled_at, created_at) "
+        "WHERE id NOT IN (SELECT id FROM present.webhooks) RETURNING id, url",
+    ),
 )
 _SHUT = (
     (
@@ -213,6 +224,21 @@ _TOLD = (
 )
 
 
+# A webhook is as it is now, and what was sent to it is not sent again; what was only written down for it is.
+_DELIVERED = (
+    "UPDATE webhooks SET (nonce, secret_hash, former_nonce, former_hash, rotated_at, disabled_at, why, failing_since) "
+    "= (SELECT nonce, secret_hash, former_nonce, former_hash, rotated_at, disabled_at, why, failing_since "
+    "FROM present.webhooks AS now WHERE now.id = webhooks.id), busy_until = NULL "
+    "WHERE id IN (SELECT id FROM present.webhooks)",
+    "DELETE FROM deliveries WHERE webhook_id IN (SELECT id FROM present.webhooks)",
+    "INSERT INTO deliveries SELECT now.* FROM present.deliveries AS now "
+    "JOIN main.events AS told ON (told.number, told.at, told.type) = (now.event, now.happened_at, now.type) "
+    "WHERE now.webhook_id IN (SELECT id FROM main.webhooks)",
+    "UPDATE webhooks SET (seen, kept) = (SELECT now.seen, now.kept FROM present.webhooks AS now "
+    "WHERE now.id = webhooks.id) WHERE id IN (SELECT id FROM present.webhooks)",
+)
+
+
 class Finding(NamedTuple):
     """A heading, and the things that it is about, each as (id, the name or address it belongs to)."""
 
@@ -231,12 +257,12 @@ def carry_over(connection: sqlite3.Connection, present: Path, reopen: bool) -> l
         connection.execute("BEGIN IMMEDIATE")
         found = [finding(connection, *each) for each in _LOST]
         if not is_new(connection):
-            found.append(finding(connection, *_BACK))
+            found += [finding(connection, *each) for each in _BACK]
         if not reopen:
             found += [*carry_uses_over(connection), *(finding(connection, *each) for each in _SHUT)]
             for each in _ENDED:
                 connection.execute(each)
-        for each in (_WARNED, _SENT, *_TOLD):
+        for each in (_WARNED, _SENT, *_TOLD, *_DELIVERED):
             connection.execute(each)
         connection.execute("COMMIT")
     finally:

@@ -14,6 +14,7 @@ AFTERWARDS: Mapping[str, Callable[[ExclusiveDatabase], None]] = {
     "0002_search_in_any_script": folding.fold,
     "0004_events_and_presets": retelling.retell,
     "0005_uses_that_wait": naming.name,
+    "0007_webhooks": naming.name,
 }
 
 

@@ -67,6 +67,13 @@ def next_page(given: Mapping[str, str], cursor: str) -> str:
     return f"{settings().root}{request.path}?{urlencode({**given, 'cursor': cursor})}"
 
 
+def number(cursor: str) -> int:
+    """The number of the event at which a page begins; raises Invalid for what no page of ours has."""
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise Invalid.at("cursor", "format", "names no place in this list; take `next` of the page before")
+    return int(cursor)
+
+
 def done(path: str, what: str) -> Response:
     """303, to the page at `path`, which says what was done (templates/admin/desk.html has the sentences)."""
     return see_other(f"{path}?done={what}")

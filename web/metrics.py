@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 import clock
-from rules import listing, outbox, statistics
+from rules import deliveries, listing, outbox, statistics
 from rules.refusals import Refusal
 from web.readiness import OK, Readiness
 
@@ -79,11 +79,12 @@ class _Standing(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Invites, redemptions, mail, and whether all is well."""
+        """Invites, redemptions, mail, webhooks, and whether all is well."""
         yield _gauge("invite_api_invites", "Invites, by what can be done with them.", "state", listing.by_state())
         used = statistics.redemptions()
         yield CounterMetricFamily("invite_api_redemptions", "Uses of invites, ever.", value=used)
         yield from _mail()
+        yield from _webhooks()
         checks = {name: float(said == OK) for name, said in self._readiness.look().items()}
         yield _gauge("invite_api_ready", "Whether a check of /ready finds nothing wrong.", "check", checks)
 
@@ -94,6 +95,16 @@ def _mail() -> Iterator[Metric]:
     counted = {"untried": float(mail.waiting - mail.failed), "failed": float(mail.failed)}
     yield _gauge("invite_api_outbox_letters", "Mail that waits: not tried yet, or tried in vain.", "state", counted)
     yield GaugeMetricFamily("invite_api_outbox_oldest_seconds", "For how long the oldest mail has waited.", value=age)
+
+
+def _webhooks() -> Iterator[Metric]:
+    found = deliveries.summary()
+    age = (clock.now() - found.oldest).total_seconds() if found.oldest else 0
+    yield _gauge("invite_api_webhooks", "Webhooks, by how they are.", "state", dict(found.webhooks))
+    counted = {"untried": float(found.untried), "failed": float(found.failed)}
+    yield _gauge("invite_api_deliveries", "Deliveries that wait: not tried yet, or tried in vain.", "state", counted)
+    meaning = "How long ago the oldest event happened that nobody has tried to deliver."
+    yield GaugeMetricFamily("invite_api_deliveries_oldest_seconds", meaning, value=age)
 
 
 def _gauge(name: str, meaning: str, label: str, values: dict[str, float] | dict[str, int]) -> GaugeMetricFamily:

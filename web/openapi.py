@@ -44,6 +44,7 @@ TITLES = {
     "admin": "Administration: invites",
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
+    "admin_webhooks": "Administration: webhooks",
     "admin_activity": "Administration: activity",
     "gate": "Gate",
     "gate_pages": "Gate: pages",

@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 import clock
 from database import Database, Unavailable, connection, schema
-from rules import counters, outbox
+from rules import counters, deliveries, outbox
 from settings import Settings
 from web.logs import log
 
 OK = "ok"
 FRESH = 1.0  # seconds for which an outcome holds
 PATIENCE = 1.0  # seconds after which a look that has not come to its end says what it knows
-LATEST = 15 * clock.MINUTE  # how long mail may wait while none is taken
+LATEST = 15 * clock.MINUTE  # how long mail may wait while none is taken, and an event while nobody tries to send it
 
 HANGS = (
     "has not been done within a second: another program holds the database's lock, the disk hangs, "
@@ -37,6 +37,7 @@ class Readiness:
             "database": self._reading,
             "schema": self._schema,
             "outbox": self._outbox,
+            "webhooks": self._webhooks,
             "writing": self._writing,
         }
         self._turn = threading.Lock()
@@ -85,6 +86,12 @@ class Readiness:
         with self._database.reading():
             stuck = outbox.stuck_since(clock.now() - LATEST)
         return "" if stuck is None else "the mail server takes no mail: run invite-api outbox list --waiting"
+
+    def _webhooks(self) -> str:
+        """A receiver that takes nothing is its operator's trouble: what counts is whether it is tried."""
+        with self._database.reading():
+            stuck = deliveries.stuck_since(clock.now() - LATEST)
+        return "" if stuck is None else "nothing is sent to webhooks: look into the log of invite-api, and restart it"
 
     def _writing(self) -> str:
         """A change that is really committed; a row rewritten as it was would never reach the disk."""

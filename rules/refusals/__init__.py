@@ -54,6 +54,7 @@ from rules.refusals.registration import (
     TooManyAttempts,
 )
 from rules.refusals.service import LetterNotFound, Overloaded, RateLimited
+from rules.refusals.webhooks import DeliveryNotFound, SecretLost, WebhookCreated, WebhookDisabled, WebhookNotFound
 
 __all__ = [
     "N_",
@@ -62,6 +63,7 @@ __all__ = [
     "AppNotFound",
     "CodeExpired",
     "CrossSite",
+    "DeliveryNotFound",
     "EmailAlreadyVerified",
     "EmailInUse",
     "EmailMismatch",
@@ -109,12 +111,16 @@ __all__ = [
     "ResetExpired",
     "ResetInvalid",
     "ScopeMissing",
+    "SecretLost",
     "TooManyAttempts",
     "TooManyPasses",
     "UnknownField",
     "UserNotFound",
     "UsernameInvalid",
     "UsernameTaken",
+    "WebhookCreated",
+    "WebhookDisabled",
+    "WebhookNotFound",
     "WrongPassword",
     "ended",
     "filled",

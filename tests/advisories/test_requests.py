@@ -17,6 +17,7 @@ from dialects import (
     admin_activity,
     admin_keys,
     admin_people,
+    admin_webhooks,
     agentbot,
     gate,
     gate_pages,
@@ -200,7 +201,7 @@ SNAPSHOT = {
     pages: ON_PAGES,
     account: ON_PAGES,
     own: ON_PAGES,
-    **dict.fromkeys((admin, admin_activity, admin_keys, admin_people), ON_PAGES),
+    **dict.fromkeys((admin, admin_activity, admin_keys, admin_people, admin_webhooks), ON_PAGES),
     prosody: {
         **SHARED,
         "Access-Control-Allow-Origin": "*",

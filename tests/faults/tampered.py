@@ -25,8 +25,8 @@ import database
 from database.abstract import Database
 from database.sqlite import Sqlite
 from database.units import Unit, open_here
-from delivery import outbox
-from models import Invite, Letter, Redemption
+from delivery import courier, outbox, posting
+from models import Delivery, Invite, Letter, Redemption, Webhook
 from rules import holds, invites, uses, usual
 from web import requests
 
@@ -255,6 +255,34 @@ def mark_first(_: str) -> None:
         return letter
 
     outbox.claim = claim_and_mark
+
+
+def kill_after_send(times: str) -> None:
+    """The n-th delivery has reached its webhook, and is not marked."""
+    posting.send = _dying(posting.send, times, before=False)
+
+
+def webhook_lease(seconds: str) -> None:
+    """A webhook is left to who sends to it for so long, and failures are tried again within it."""
+    courier.LEASE = timedelta(seconds=float(seconds))
+    courier.WAITS = (courier.LEASE,) * len(courier.WAITS)  # type: ignore[assignment]
+
+
+def mark_deliveries_first(_: str) -> None:
+    """Deliveries are marked as sent when they are taken up."""
+    claim = courier.claim
+
+    def claim_and_mark(avoids_failing: bool = False) -> courier.Claimed | None:
+        claimed = claim(avoids_failing)
+        for each in claimed.ids if claimed else ():
+            courier.mark(
+                database.session().get_one(Webhook, claimed.webhook_id),
+                database.session().get_one(Delivery, each),
+                posting.Answer(204, 1),
+            )
+        return claimed
+
+    courier.claim = claim_and_mark
 
 
 def idle(seconds: str) -> None:

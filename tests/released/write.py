@@ -20,6 +20,7 @@ from rules import (
     accounts,
     changing,
     counters,
+    deliveries,
     drafts,
     gate,
     invites,
@@ -31,6 +32,7 @@ from rules import (
     registration,
     sessions,
     tokens,
+    webhooks,
 )
 from settings import VERSION, in_force, load_settings
 
@@ -60,6 +62,7 @@ def fill() -> dict[str, str]:
     registration.start_proof(bob_with_an_address(bob))
     counters.count("login", alice.id)
     pair = sessions.start(alice)
+    deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/hook"), 0)[0])
     database.session().add(Preset(name="family", fields='{"uses": 5}', created_at=clock.now()))
     return {
         "key": keys.create("laptop"),

@@ -1,0 +1,67 @@
+"""Says in a chat, or on a phone by ntfy, who has used an invitation.
+
+    WEBHOOK_SECRET=whsec_… CHAT=https://ntfy.sh/our-garden python chat.py 8091
+
+The sentence is posted as plain text to the address in CHAT.
+"""
+
+import base64
+import hmac
+import json
+import os
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+SECRET = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
+SENTENCES = {
+    "invite.used": "{who} has used an invitation.",
+    "invite.waiting": "{who} waits for your yes.",
+    "member.joined": "{who} has joined {project}.",
+    "webhook.test": "This is a test.",
+}
+
+
+def is_signed(headers, body: bytes) -> bool:
+    """Whether whoever has our secret sent this, within the last five minutes."""
+    sent_at = headers.get("webhook-timestamp", "")
+    if not sent_at.isdecimal() or abs(time.time() - int(sent_at)) > 300:
+        return False
+    signed = f"{headers.get('webhook-id')}.{sent_at}.".encode() + body
+    wanted = "v1," + base64.b64encode(hmac.digest(SECRET, signed, "sha256")).decode()
+    given = headers.get("webhook-signature", "").split()
+    return any(hmac.compare_digest(wanted.encode(), each.encode()) for each in given)
+
+
+def receive(headers, body: bytes) -> int:
+    """The status to answer with: another one than 2xx has it sent again."""
+    if not is_signed(headers, body):
+        return 401
+    event = json.loads(body)
+    if event["type"] not in SENTENCES:
+        return 204
+    who = event["data"].get("user", {}).get("name") or event["data"].get("invite", {}).get("name") or "A guest"
+    project = event["data"].get("project", {}).get("name", "")
+    said = SENTENCES[event["type"]].format(who=who, project=project)
+    try:
+        urlopen(Request(os.environ["CHAT"], said.encode()), timeout=10).close()
+    except URLError:
+        return 502
+    return 204
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes what is posted, whatever the path."""
+
+    def do_POST(self) -> None:
+        """Answer one delivery."""
+        body = self.rfile.read(min(int(self.headers.get("content-length", 0)), 65536))
+        self.send_response(receive(self.headers, body))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()
