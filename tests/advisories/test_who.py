@@ -193,7 +193,10 @@ EVENT = "actor actor_id at facts facts.letter id invite_id project_id type user_
 DISK = "" if postgres.is_used() else "checks.disk "
 ANSWERS = {
     "/health": (EVERYBODY, "status"),
-    "/ready": (EVERYBODY, f"checks checks.database {DISK}checks.outbox checks.schema checks.writing status"),
+    "/ready": (
+        EVERYBODY,
+        f"checks checks.database {DISK}checks.outbox checks.schema checks.webhooks checks.writing status",
+    ),
     "/invites/{token}": (
         EVERYBODY,
         "email expiresAt id invitedBy invitedBy.displayName is_expired project project.name project.slug role",
