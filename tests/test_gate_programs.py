@@ -1,13 +1,14 @@
 """Programs at apps behind the gate: calendars at a real Radicale, and websockets, by the real nginx and Caddy."""
 
+import asyncio
 import base64
 import socket
 import subprocess
 from contextlib import contextmanager, suppress
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from programs import require
 from proxied import CALENDAR, CHAT, Caller, Town, Visitor
@@ -87,13 +88,33 @@ def test_nobody_opens_the_calendar_of_another_person(name, caller, kay):
 # Websockets
 
 
+class Chat:
+    """A websocket that is open."""
+
+    def __init__(self, loop: asyncio.Runner, connection: ClientConnection) -> None:
+        self._loop, self._connection = loop, connection
+
+    def recv(self) -> str | bytes:
+        """What comes next, within ten seconds."""
+        return self._loop.run(asyncio.wait_for(self._connection.recv(), 10))
+
+    def send(self, text: str) -> None:
+        self._loop.run(self._connection.send(text))
+
+
 @contextmanager
 def chatting(caller: Caller, *headers: tuple[str, str]):
-    """A websocket to the chat."""
-    plain = socket.create_connection(("127.0.0.1", caller.port_of(CHAT)))
-    there = {"ssl": caller.context, "server_hostname": "chat.example.org"}
-    with connect("wss://chat.example.org/", sock=plain, additional_headers=headers, **there) as connection:
-        yield connection
+    """A websocket to the chat, without the threads of websockets.sync, two of which use one TLS connection at once."""
+    there = {"ssl": caller.context, "server_hostname": "chat.example.org", "proxy": None}
+
+    async def opened() -> ClientConnection:
+        plain = socket.create_connection(("127.0.0.1", caller.port_of(CHAT)))
+        return await connect("wss://chat.example.org/", sock=plain, additional_headers=headers, **there)
+
+    with asyncio.Runner() as loop:
+        connection = loop.run(opened())
+        yield Chat(loop, connection)
+        loop.run(connection.close())
 
 
 def cookie(visitor: Visitor) -> tuple[str, str]:
@@ -111,9 +132,9 @@ def entered(caller: Caller, town: Town, name: str) -> Visitor:
 def test_a_websocket_opens_for_a_member_and_for_nobody_else(caller, town):
     for shown in (cookie(entered(caller, town, "bob")), basic(town.program("bob", "chat"))):
         with chatting(caller, shown, ("Remote-User", "root"), ("remote_user", "root")) as chat:
-            assert chat.recv(timeout=10) == "bob"
+            assert chat.recv() == "bob"
             chat.send("hello")
-            assert chat.recv(timeout=10) == "hello"
+            assert chat.recv() == "hello"
     for shown in ((), (("Cookie", "__Host-invite-pass-chat=x"),)):
         with pytest.raises(InvalidStatus) as refused, chatting(caller, *shown):
             pass
@@ -124,9 +145,9 @@ def test_an_open_websocket_outlives_a_removal_and_no_other_opens(caller, town):
     town.person(f"lou-{caller.name}", "chat")
     shown = cookie(entered(caller, town, f"lou-{caller.name}"))
     with chatting(caller, shown) as chat:
-        assert chat.recv(timeout=10) == f"lou-{caller.name}"
+        assert chat.recv() == f"lou-{caller.name}"
         town.change(lambda: sessions.end_all(accounts.named(f"lou-{caller.name}")))
         chat.send("still here")
-        assert chat.recv(timeout=10) == "still here"
+        assert chat.recv() == "still here"
         with pytest.raises(InvalidStatus), chatting(caller, shown):
             pass

@@ -402,7 +402,7 @@ def test_who_takes_long_does_not_keep_many_waiting_for_one_commit(serve):
 @pytest.mark.long
 @pytest.mark.sqlite
 def test_what_is_done_after_the_database_failed_is_not_done_twice(serve):
-    served = serve((sys.executable, tampered.__file__, "roll_back=4"))
+    served = serve((sys.executable, tampered.__file__, "roll_back=2"))
     key = served.run("create", "test")
     generating = request("POST", f"/api/invite/generate?key={key}")
     codes = [json.loads(converse(served, generating).body)["code"] for _ in range(4)]

@@ -13,7 +13,22 @@ from conftest import HASH, PASSWORD, make_settings
 from database import open_database
 from faults.mutations import seeds
 from models import Base, User
-from rules import accounts, addresses, drafts, invites, keys, legacy, projects, registration, resets, sessions
+from rules import (
+    accounts,
+    addresses,
+    drafts,
+    gate,
+    holds,
+    invites,
+    keys,
+    legacy,
+    passes,
+    projects,
+    registration,
+    resets,
+    sessions,
+    webhooks,
+)
 from settings import Settings, in_force, settings
 
 Facts = dict[str, list[Any]]  # what there is, by the name under which it is sent
@@ -105,7 +120,12 @@ def _things(people: Sequence[User], key: str) -> Facts:
     registration.start("dora@example.org")
     reset = resets.link(people[2]).rpartition("?")[2]
     tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]
+    gate.set_origins("tea-garden", ["https://photos.example.org"])
+    hook = webhooks.Wanted("http://127.0.0.1:1/", private=True)  # nobody listens there
     return {
+        "pass_id": [passes.create(projects.member("tea-garden", people[0]))[0].id],
+        "webhook_id": [webhooks.create(hook, 0)[0].id],
+        "hold_id": [holds.take(made[0], key.partition("/")[0], holds.Wanted("a guest")).id],
         "user_id": [people[2].id],
         "invite_id": [made[0].id],
         "member_id": [projects.members(garden)[0].id],

@@ -89,12 +89,16 @@ def _said(facts: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
     return {name: values[number % len(values)] for name, values in facts.items()}
 
 
+def _path(row: Any, said: Mapping[str, Any]) -> str:
+    return re.sub("<([a-z_]+)>", lambda found: str(said[found[1]]), row.path)
+
+
 def _strict(row: Any, facts: Mapping[str, Sequence[Any]], shown: Sequence[bytes]) -> Iterator[Sent]:
     """Of a row that refuses what is unknown."""
     taken = taken_by(row.view)
     for number in range(2):
         said = _said(facts, number)
-        path = row.path.replace("<invite_id>", said["invite_id"])
+        path = _path(row, said)
         query, members = (
             {name: said[name] for name in getattr(taken.get(source), "__annotations__", ()) if name in said}
             for source in ("query", "given")
@@ -110,7 +114,7 @@ def _strict(row: Any, facts: Mapping[str, Sequence[Any]], shown: Sequence[bytes]
 def _seeds(row: Any, facts: Mapping[str, Sequence[str]], shown: Sequence[bytes]) -> Iterator[Sent]:
     for number in range(2):
         said = _said(facts, number)
-        path = re.sub("<([a-z_]+)>", lambda found: said[found[1]], row.path)  # noqa: B023 (called at once)
+        path = _path(row, said)
         for method in row.methods.split():
             if method == "GET":
                 some = {name: said[name] for name in ("status", "q", "limit", "cursor", "token", "once")}

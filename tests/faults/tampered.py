@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import fields
 from datetime import timedelta
+from itertools import count, repeat
 from threading import Timer
 from typing import Any
 
@@ -143,20 +144,30 @@ def lose_together(_: str) -> None:
 
 
 def roll_back(times: str) -> None:
-    """SQLite ends the whole transaction, as on a full disk, when the n-th invite is made, with all who wait in it."""
+    """SQLite ends the whole transaction, as on a full disk, when the n-th invite of a shared commit is made."""
     from web import lanes
 
     lanes.LONGEST_TOGETHER = 10  # type: ignore[assignment]  # however slow this machine is
-    mint, left = invites.create_token, int(times)
+    mint, group_commit = invites.create_token, Database.group_commit
+    made: Iterator[int] = repeat(0)
+
+    @contextmanager
+    def counted(self: Database) -> Iterator[None]:
+        nonlocal made
+        made = count(1)
+        try:
+            with group_commit(self):
+                yield
+        finally:
+            made = repeat(0)  # by itself none is too many
 
     def mint_or_fail(*given: Any) -> str:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        if next(made) == int(times):
             database.units.cursor().execute("ROLLBACK")
             raise sqlite3.OperationalError("database or disk is full")
         return mint(*given)
 
+    Database.group_commit = counted  # type: ignore[method-assign]
     invites.create_token = mint_or_fail
 
 
