@@ -316,6 +316,7 @@ def resident(served):
     return int(said.stdout)
 
 
+@pytest.mark.sqlite  # of which there is a backup to look into
 def test_a_canary_of_secrets_is_nowhere_after_much_was_sent(site, serve, tmp_path, figures):
     """Of webhooks and the master secret: in no log, header, body, event, delivery or backup."""
     with listening(usual=500) as receiver:
