@@ -1,6 +1,7 @@
 """How fast the hot paths are, beside what they can be compared with, in one run; writes bench/RESULTS.md.
 
-Run it with `python bench/run.py` (wrk and Prosody from Debian's packages), or `--smoke` for a glance.
+Run it with `python bench/run.py` (wrk and Prosody from Debian's packages), or `--smoke` for a glance; with
+`--of "hold, complete" "the gate"` it compares these alone with what they are held to, and writes nothing.
 Rates are medians of rounds that alternate, with minimum and maximum; what counts are the ratios, since
 absolute figures say more about the machine. Durability is full everywhere, flood limits are off.
 """
@@ -12,7 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -53,6 +54,7 @@ class Plan:
 
 FULL = Plan(1, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000), 200_000, ACCEPTS)
 SMOKE = Plan(1, 1, (8,), (1000,), 1000, 20_000)
+PAIRED = Plan(1, 15, (8,), (1000,), 0, ACCEPTS)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,19 @@ def measure(plan: Plan) -> Measured:
     return results
 
 
+def compared(names: Sequence[str]) -> Iterator[str]:
+    """The ratio of each of these to what it is held to: median, least and most of rounds, in turn at 8 connections."""
+    with ExitStack() as stack:
+        found = our_runners(stack, FEW, PAIRED)
+        found["commit"] = lambda _: Result(commits(PAIRED.seconds), 0, 0)
+        found["hello"] = asking(stack.enter_context(hello()), Call(["/"]), PAIRED)
+        for each in CONTESTS:
+            if each.ours in names and each.other in found:
+                ratios = [found[each.ours](8).rate / found[each.other](8).rate for _ in range(PAIRED.rounds)]
+                middle = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                yield row(each.ours, each.other, middle, f"wanted: {each.least:g}")
+
+
 def report(plan: Plan, results: Measured) -> Iterator[str]:
     """RESULTS.md, line by line."""
     yield "# What the hot paths do, measured\n"
@@ -264,7 +279,13 @@ def main() -> None:
     """Measure, print, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a glance: short rounds, few invites, nothing written")
-    smoke = parser.parse_args().smoke
+    names = sorted({each.ours for each in CONTESTS})
+    parser.add_argument("--of", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))
+    given = parser.parse_args()
+    smoke = given.smoke
+    if given.of:
+        print("\n".join(compared(given.of)))
+        return
     if absent := missing():
         raise SystemExit(f"apt-get install {' '.join(absent)}")
     plan = SMOKE if smoke else FULL
