@@ -159,10 +159,8 @@ def set_gate(slug: str, origin: tuple[str, ...], off: bool, proxy: str | None, *
 
 def plain_note(origins: Iterable[str]) -> list[str]:
     """A note for each origin at which passes travel unencrypted; none for one on this machine."""
-    plain = (each for each in origins if each.startswith("http:") and not urls.is_local(each))
-    return [
-        StderrLine(f"Note: {each} is not encrypted, so anyone on the way can read a pass and use it") for each in plain
-    ]
+    why = "is not encrypted, so anyone on the way can read a pass and use it"
+    return [StderrLine(f"Note: {each} {why}") for each in urls.unencrypted(origins)]
 
 
 @project.command(name="delete", example="invite-api project delete tea-garden")

@@ -191,8 +191,7 @@ def _project_page(slug: str) -> Callable[..., str]:
     shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
     origins = gate.origins(project)
     printed = {each: proxies.configuration(each, slug, origins) for each in proxies.FILES} if origins else {}
-    plain = [each for each in origins if each.startswith("http:") and not urls.is_local(each)]
-    gated = {"origins": origins, "configurations": printed, "unencrypted": plain}
+    gated = {"origins": origins, "configurations": printed, "unencrypted": urls.unencrypted(origins)}
     return partial(page, "admin/project.html", **shown, **gated, done=request.args.get("done"))
 
 

@@ -1,6 +1,7 @@
 """URLs that the operator gives: which are plain, which are on this machine, and where guests of a project go."""
 
 import re
+from collections.abc import Iterable
 
 from rules.refusals import Invalid
 from settings import origin
@@ -19,6 +20,11 @@ def is_plain(url: str) -> bool:
 def is_local(target: str) -> bool:
     """Whether an origin is plain http on this machine."""
     return target in _LOCAL or target.rsplit(":", 1)[0] in _LOCAL
+
+
+def unencrypted(origins: Iterable[str]) -> list[str]:
+    """Those origins at which what is sent can be read on the way: plain http, and not on this machine."""
+    return [each for each in origins if each.startswith("http:") and not is_local(each)]
 
 
 def join_url(written: str) -> str:
