@@ -80,6 +80,11 @@ def spell(length: timedelta) -> str:
     return f"{length.total_seconds():.0f}s"
 
 
+def spell_seconds(seconds: int | None) -> str | None:
+    """A length of so many seconds as `spell` has it; None for one that never ends."""
+    return spell(seconds * SECOND) if seconds else None
+
+
 def about(length: timedelta) -> timedelta:
     """A length of time that differs from this one by chance, by a fifth at most.
 

@@ -168,8 +168,8 @@ def summary(made: Sequence[Invite]) -> str:
     invite = made[0]  # all are alike
     whom = " ".join(each for each in (invite.name, invite.email) if each) or "anyone with the link"
     uses = f"{invite.max_uses} use{'s' if invite.max_uses > 1 else ''}" + (" each" if len(made) > 1 else "")
-    access = [f"access for {clock.spell(invite.access * clock.SECOND)}"] if invite.access else []
-    more = [*access, *(["needs approval"] if invite.approve else [])]
+    access = clock.spell_seconds(invite.access)
+    more = [*([f"access for {access}"] if access else []), *(["needs approval"] if invite.approve else [])]
     return " · ".join([f"For {terminal.safe(whom)}", uses, terminal.expiry(invite.expires_at), *more])
 
 

@@ -46,7 +46,7 @@ def value_of(row: Listed, name: str, form: str) -> object:
     if name == "link":
         return invites.link(row.token) if row.token else None
     if name == "access":
-        return clock.spell(row.access * clock.SECOND) if row.access else None
+        return clock.spell_seconds(row.access)
     if name == "waiting":
         waits = waiting.asking(row.waiting)
         return list(map(waiting.asked, waits)) if form == "jsonl" else ", ".join(each.who for each in waits)

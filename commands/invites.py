@@ -60,9 +60,8 @@ def promised(invite: Invite | Listed, as_json: bool) -> Facts:
 
     `data` is an object in JSON, text for a person.
     """
-    access = clock.spell(invite.access * clock.SECOND) if invite.access else None
     data = json.loads(invite.data) if invite.data and as_json else invite.data
-    return {"access": access, "data": data, "approve": invite.approve}
+    return {"access": clock.spell_seconds(invite.access), "data": data, "approve": invite.approve}
 
 
 LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"), row, listed_facts)

@@ -163,7 +163,7 @@ def _invite_page(invite_id: str) -> Callable[..., str]:
     events = timeline.of_invite(invites.find_by_id(invite_id))
     link = invites.link(invite.token) if invite.token else None
     shown = {"invite": invite, "events": events, "link": link, "lifetime": _usual_lifetime()}
-    shown["access"] = clock.spell(invite.access * clock.SECOND) if invite.access else None
+    shown["access"] = clock.spell_seconds(invite.access)
     shown["domain"] = fields.is_domain(invite.email)
     return partial(page, "admin/invite.html", **shown, done=request.args.get("done"))
 

@@ -119,7 +119,7 @@ def described(row: Listed) -> dict[str, Any]:
         "email": row.email,
         "project": row.project,
         "role": row.role,
-        "access": clock.spell(row.access * clock.SECOND) if row.access else None,
+        "access": clock.spell_seconds(row.access),
         "plan": row.plan,
         "data": json.loads(row.data) if row.data else None,
         "approve": row.approve,
