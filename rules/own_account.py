@@ -187,11 +187,16 @@ def _as_guest(invite: Invite) -> Facts:
     return {"id": seen.id, "name": seen.name, "email": seen.email, "invited_by": seen.inviter, "to": seen.to}
 
 
-def _administrates() -> Sequence[ColumnElement[bool]]:
-    """That an account is an admin of the site, as `accounts.is_admin` has it, and can sign in."""
+def are_admins() -> ColumnElement[bool]:
+    """Return the SQL condition that an account is an admin of the site, as `accounts.is_admin` has it."""
     by_address = and_(User.email.in_(settings().admin_emails), User.email_verified_at.is_not(None))
+    return or_(User.admin_at.is_not(None), by_address)
+
+
+def _administrates() -> Sequence[ColumnElement[bool]]:
+    """That an account is an admin of the site, and can sign in."""
     can_sign_in = User.disabled_at.is_(None), User.deleted_at.is_(None), User.password_hash.is_not(None)
-    return or_(User.admin_at.is_not(None), by_address), *can_sign_in
+    return are_admins(), *can_sign_in
 
 
 def _one_stays(others: Sequence[str]) -> bool:

@@ -8,14 +8,13 @@ import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 
 import clock
 from database import session
 from models import Event, User, Webhook
-from rules import activity, deliveries, events, ids, invites, outbox, targets, tokens
+from rules import activity, deliveries, events, ids, invites, outbox, own_account, targets, tokens
 from rules.refusals import LinkLost, SecretLost, WebhookCreated, WebhookNotFound, together
-from settings import settings
 
 OVERLAP = clock.DAY  # for so long the former secret signs as well, after a rotation
 GIVEN_UP = 5 * clock.DAY  # of failures and nothing else, until a webhook is disabled
@@ -167,10 +166,7 @@ def _tell(what: str, webhook: Webhook, facts: events.Facts | None = None, projec
 
 def _mail_admins(webhook: Webhook) -> None:
     """Queue a mail to each admin of the site that has an address."""
-    proved = and_(User.email_verified_at.is_not(None), User.email.in_(settings().admin_emails))
-    admins = select(User).where(
-        or_(User.admin_at.is_not(None), proved), User.email.is_not(None), User.disabled_at.is_(None)
-    )
+    admins = select(User).where(own_account.are_admins(), User.email.is_not(None), User.disabled_at.is_(None))
     for each in session().scalars(admins.order_by(User.created_at, User.id)):
         letter = outbox.queue("webhook", str(each.email), user=each)
         letter.webhook_id = webhook.id
