@@ -13,6 +13,7 @@ from database import Database
 from rules import invites, listing
 from rules.headings import FORMULA
 from rules.listing import Filter, Listed
+from rules.waiting import asking
 
 CHUNK = 500  # invites
 SECRETS = ("token", "legacy_code")
@@ -48,7 +49,7 @@ def value_of(row: Listed, name: str, form: str) -> object:
     if name == "access":
         return clock.spell_seconds(row.access)
     if name == "waiting":
-        waits = waiting.asking(row.waiting)
+        waits = asking(row.waiting)
         return list(map(waiting.asked, waits)) if form == "jsonl" else ", ".join(each.who for each in waits)
     if name == "data" and form == "jsonl":
         return json.loads(row.data) if row.data else None

@@ -15,7 +15,10 @@ LISTED = 10  # who waits, at most so many in one message
 
 def facts(found: Sequence[Waiting]) -> Facts:
     """What is shown of uses that wait: those that a program holds, and those that wait for a proof or an approval."""
-    return {"holds": [held(each) for each in found if each.state == "held"], "waiting": list(map(asked, asking(found)))}
+    return {
+        "holds": [held(each) for each in found if each.state == "held"],
+        "waiting": list(map(asked, waiting.asking(found))),
+    }
 
 
 def held(use: Waiting) -> Facts:
@@ -28,14 +31,10 @@ def asked(use: Waiting) -> Facts:
     return {"redemption": use.id, "who": use.who, "for": use.state, "since": use.since, "until": use.until}
 
 
-def asking(found: Sequence[Waiting]) -> Sequence[Waiting]:
-    """Those of some uses that wait for a proof or an approval."""
-    return [each for each in found if each.state != "held"]
-
-
 def in_brief(found: Sequence[Waiting]) -> str:
     """Who waits, for a cell of a table: ``bob waits``, ``3 wait``, ``2 held``; "" for nobody."""
-    people, holds = asking(found), len(found) - len(asking(found))
+    people = waiting.asking(found)
+    holds = len(found) - len(people)
     waits = f"{people[0].who} waits" if len(people) == 1 else f"{len(people)} wait" if people else ""
     return ", ".join(filter(None, (waits, f"{holds} held" if holds else "")))
 

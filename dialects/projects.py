@@ -142,9 +142,8 @@ def _invite(invite: Any) -> shapes.OpenInvite:
 
 
 def _asking(found: Sequence[Waiting]) -> list[shapes.Waiting]:
-    """The guests who wait for approval or a proof; what a program holds is not for people to decide."""
+    """The guests who wait for approval or a proof."""
     return [
         {"redemption": each.id, "who": each.who, "waiting_for": each.state, "since": iso(each.since)}
-        for each in found
-        if each.state != "held"
+        for each in waiting.asking(found)
     ]

@@ -217,9 +217,8 @@ def _opened(shown: shapes.Invite, token: str) -> shapes.Invite:
 
 
 def _shown(row: Listed) -> shapes.Invite:
-    held = sum(each.state == "held" for each in row.waiting)
-    waits = [_waiting(each) for each in row.waiting if each.state != "held"]
-    first = {"id": row.id, "state": row.state, "held": held, "waiting": waits}
+    waits = [_waiting(each) for each in waiting.asking(row.waiting)]
+    first = {"id": row.id, "state": row.state, "held": len(row.waiting) - len(waits), "waiting": waits}
     return cast(shapes.Invite, {**first, **listing.described(row)})
 
 

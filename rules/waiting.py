@@ -86,6 +86,11 @@ def outcome(invite_id: str, user: User) -> str | None:
     return "denied" if states and states[0] == "denied" else None
 
 
+def asking(found: Sequence[Waiting]) -> Sequence[Waiting]:
+    """Those of some uses that wait for a proof or an approval: what a program holds is not for people to decide."""
+    return [each for each in found if each.state != "held"]
+
+
 def for_approval(limit: int) -> Sequence[Waiting]:
     """At most `limit` uses of any invites that wait for approval, those that have waited longest first."""
     query = select(Redemption, User).outerjoin(User, User.id == Redemption.user_id)
