@@ -84,7 +84,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/v1/events",                           v1.list_events,               reader,               "120/minute", OWN),
     ],
     holds: [
-        Route("POST",     "/v1/holds",                            holds.take_hold,              redeemer,             "600/minute", OWN),
+        Route("POST",     "/v1/holds",                            holds.take_hold,              redeemer,             "600/minute", WRITES),
         Route("GET",      "/v1/holds/<hold_id>",                  holds.show_hold,              redeemer,             "120/minute", READS),
         Route("DELETE",   "/v1/holds/<hold_id>",                  holds.release_hold,           redeemer,             "600/minute", WRITES),
         Route("POST",     "/v1/holds/<hold_id>/complete",         holds.complete_hold,          redeemer,             "600/minute", WRITES),
@@ -100,7 +100,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/api/admin/invites",                   agentbot.create_for_address,  site_admin,           "120/minute", WRITES),
         Route("GET",      "/join",                                agentbot.join,                anyone,               "120/minute", ALONE),
         Route("POST",     "/api/invite/generate",                 agentbot.generate,            key_or_admin,         "600/minute", WRITES),
-        Route("POST",     "/api/invite/validate",                 agentbot.validate,            anyone,               "120/minute", OWN),
+        Route("POST",     "/api/invite/validate",                 agentbot.validate,            anyone,               "120/minute", WRITES),
     ],
     hitkey: [
         Route("GET",      "/invites/<token>",                     hitkey.view_invite,           anyone,               "120/minute 600/invite", LOOKS),

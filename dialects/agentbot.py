@@ -23,7 +23,6 @@ from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, R
 from rules.sessions import SignedIn
 from settings import settings
 from web import contract, errors, requests
-from web.answer import committed
 from web.contract import Answer, Created, Deprecated, refuses
 from web.html import see_other
 from web.replies import dumps
@@ -89,14 +88,8 @@ def generate(caller: Maker, once: Once | None) -> Deprecated[shapes.ShortCode]:
 @refuses(refusals.LegacyCodesOff, shape=shapes.NotValid)
 def validate(body: shapes.ShortCode) -> Deprecated[shapes.Spent]:
     """Use the invite that has this short code. Deprecated."""
-    client = requests.neighbourhood()
-    committed(legacy.count_try, client)  # counted before the code is looked at, whatever comes of it
-
-    def use() -> None:
+    with legacy.counted(requests.neighbourhood()):
         legacy.use(body["code"])
-        legacy.forgive_try(client)
-
-    committed(use)
     return {"valid": True}, _deprecated()
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from clock import iso
 from dialects.shapes import holds as shapes
 from dialects.shapes.values import Id
-from rules import holds, invites, legacy, refusals, tokens, usual
+from rules import holds, refusals, usual
 from rules.holds import Hold, Wanted
 from rules.idempotency import Once
 from rules.programs import Program
@@ -25,7 +25,6 @@ from rules.refusals import (
     HoldLost,
     HoldNotFound,
     HoldReleased,
-    Invalid,
     InviteExpired,
     InviteHeld,
     InviteNotFound,
@@ -33,8 +32,7 @@ from rules.refusals import (
     LegacyCodesOff,
     Refusal,
 )
-from web import errors, guards, requests
-from web.answer import committed, read_only
+from web import errors, requests
 from web.contract import Answer, Created, refuses
 
 HEADERS: Mapping[str, str] = errors.HEADERS
@@ -52,17 +50,15 @@ Gone = Annotated[Response, Answer(204)]
 
 
 @refuses(InviteNotFound, InviteUsed, InviteExpired, InviteHeld, EmailMismatch, Forbidden, LegacyCodesOff)
-def take_hold(given: shapes.WantedHold, once: Once | None) -> Taken:
+def take_hold(caller: Program, given: shapes.WantedHold, once: Once | None) -> Taken:
     """Take a use of an invite for a guest of the program, until the lease ends or it is completed.
 
     For the same guest again it is the same hold, held for longer: 200. With `complete` it is completed at once; 202 if
     it waits for an admin's approval then.
     """
     wanted = holds.read(given)
-    if once and (before := read_only(_taken_before, wanted, once)):
-        return before
-    named = _counted(wanted.code) if wanted.code else str(wanted.token)
-    return committed(_take, named, wanted, once)
+    before = holds.again(once) if once else None
+    return _taken(before or _take(caller, wanted, once), wanted)
 
 
 @refuses(HoldNotFound, HoldReleased, HoldLost)
@@ -93,43 +89,16 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return errors.refusal(error, STATUS)
 
 
-def _taken_before(wanted: Wanted, once: Once) -> Taken | None:
-    hold = holds.again(once)
-    return _taken(hold, wanted) if hold else None
-
-
-def _take(named: str, wanted: Wanted, once: Once | None) -> Taken:
-    """Take the hold, for the same caller, whose key may have been deleted meanwhile."""
-    caller = guards.redeemer()
+def _take(caller: Program, wanted: Wanted, once: Once | None) -> Hold:
     caller.keep()
-    hold = None if once or legacy.is_code(named) else usual.take(named, caller.holder, wanted)
-    if hold is None:
-        invite = legacy.find(named) if legacy.is_code(named) else invites.find(named)
-        hold = holds.take(invite, caller.holder, wanted, once)
-    return _taken(hold, wanted)
+    hold = None if once else usual.take(caller.holder, wanted)
+    return hold or holds.take(holds.invite_of(wanted, requests.neighbourhood()), caller.holder, wanted, once)
 
 
 def _taken(hold: Hold, wanted: Wanted) -> Taken:
     if hold.state == "waiting" or (hold.is_new and wanted.complete and hold.invite.approve):
         return _shown(hold), 202
     return (_shown(hold), 201) if hold.is_new else (_shown(hold), 200)
-
-
-def _counted(typed: str) -> str:
-    """The short code or token that a guest typed; a wrong code is counted, for it could be guessed."""
-    code, client = tokens.in_text(typed), requests.neighbourhood()
-    if tokens.is_token(code):  # nobody can guess a whole token
-        return code
-    if not legacy.is_code(code):
-        raise Invalid.at("code", "format", "is no short code of 12 characters, 0 to 9 and a to f, and no token")
-    committed(legacy.count_try, client)  # counted before the code is looked at, whatever comes of it
-
-    def find() -> None:
-        legacy.find(code)
-        legacy.forgive_try(client)
-
-    committed(find)
-    return code
 
 
 def _shown(hold: Hold) -> shapes.Hold:

@@ -72,19 +72,17 @@ def _code_form(_: SignedIn | None) -> Shown:
 @html.form(_code_form)
 def enter_code() -> Response:
     """Lead from a code, token or pasted link to the invitation's page; nothing is used."""
-    code, client = tokens.in_text(requests.form_field("code")), requests.neighbourhood()
+    code = tokens.in_text(requests.form_field("code"))
     if tokens.is_token(code):  # nobody can guess a whole token
         return to_invitation(code)
     if not legacy.is_code(code):
         raise Invalid.at(
             "code", "format", "this is not a whole invitation: copy the whole link, from https:// to its last character"
         )
-    committed(legacy.count_try, client)  # counted before the code is looked at, whatever comes of it
 
     def find() -> str:
-        invite = legacy.find_active(code)
-        legacy.forgive_try(client)
-        return invites.token(invite)
+        with legacy.counted(requests.neighbourhood()):
+            return invites.token(legacy.find_active(code))
 
     return to_invitation(committed(find))
 

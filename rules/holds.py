@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 import clock
 from database import session
 from models import Invite, Redemption
-from rules import fields, joining, uses
+from rules import fields, invites, joining, legacy, tokens, uses
 from rules.idempotency import Once
 from rules.refusals import (
     N_,
@@ -80,6 +80,21 @@ def read(given: Mapping[str, Any]) -> Wanted:
     asked = {name: value for name, value in given.items() if value is not None}
     read = together(partial(_refuse_missing, asked), *(partial(_READERS[name], asked[name]) for name in asked))
     return Wanted(**dict(zip(asked, read[1:], strict=True)))
+
+
+def invite_of(wanted: Wanted, client: str) -> Invite:
+    """The invite that a program names, by its token or by the code that its guest typed.
+
+    A wrong code is counted for the client, since it could be guessed. Raises InviteNotFound, Invalid for a code of
+    another form, and RateLimited and LegacyCodesOff as `legacy.counted`.
+    """
+    typed = wanted.token or tokens.in_text(wanted.code or "")
+    if wanted.token or tokens.is_token(typed):
+        return invites.find(typed)
+    if not legacy.is_code(typed):
+        raise Invalid.at("code", "format", "is no short code of 12 characters, 0 to 9 and a to f, and no token")
+    with legacy.counted(client):
+        return legacy.find(typed)
 
 
 def again(once: Once) -> Hold | None:

@@ -5,6 +5,8 @@ calls that take a code share that counter.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -14,7 +16,7 @@ from database import session
 from models import Invite
 from rules import counters, drafts, invites, joining, presets, states, tokens, uses
 from rules.idempotency import Once
-from rules.refusals import Invalid, InviteNotFound, LegacyCodesOff, LinkLost, RateLimited, problem
+from rules.refusals import Invalid, InviteNotFound, LegacyCodesOff, LinkLost, RateLimited, Refusal, problem
 from rules.uses import REDEEM
 from settings import settings
 
@@ -60,18 +62,21 @@ def create(maker: drafts.Maker, once: Once | None = None) -> str:
     return code
 
 
-def count_try(client: str) -> None:
-    """Count a try by a client; raises RateLimited beyond ten in a minute, or LegacyCodesOff.
+@contextmanager
+def counted(client: str) -> Iterator[None]:
+    """Count a client's try at a short code, which is looked up inside and nothing else is done: first in its unit.
 
-    Call it in a unit of work of its own, which is committed whatever follows.
+    Only wrong tries stay counted: with the refusal their unit is kept. Raises RateLimited beyond ten of them in a
+    minute, or LegacyCodesOff.
     """
     refuse_if_off()
     if counters.count("short code", client, clock.MINUTE) > TRIES_A_MINUTE:
         raise RateLimited(60)
-
-
-def forgive_try(client: str) -> None:
-    """Take back a client's try whose code was right, so that only wrong ones are limited."""
+    try:
+        yield
+    except Refusal as wrong:
+        wrong.keeps = True
+        raise
     counters.refund("short code", client)
 
 

@@ -16,9 +16,11 @@ from rules.events import About
 from rules.holds import LIVE, Hold, Wanted
 
 
-def take(token: str, key_id: str, wanted: Wanted) -> Hold | None:
-    """Take a use for a guest for whom this key has none of an invite that is for anybody."""
-    now, digest = clock.now(), tokens.digest(token)
+def take(key_id: str, wanted: Wanted) -> Hold | None:
+    """Take a use for a guest for whom this key has none of an invite that is for anyone, named by its token."""
+    if wanted.token is None:
+        return None
+    now, digest = clock.now(), tokens.digest(wanted.token)
     invite = _LOOK.first(digest=digest, key_id=key_id, subject=wanted.subject)
     if not invite or invite.mine or invite.email or invite.makes_admin or wanted.complete:
         return None

@@ -495,25 +495,24 @@ def test_what_a_deleted_key_held_is_given_back_and_what_is_done_stays(house, cli
     refused(shop.take(token), 401, "KEY_REFUSED")
 
 
-def test_a_key_that_is_deleted_while_its_hold_is_looked_for_takes_none(house, shop, make_invite, monkeypatch, facts):
-    find = invites.find
-
+def test_a_key_that_is_deleted_while_it_takes_a_hold_holds_none(house, shop, make_invite, monkeypatch, facts):
     def delete():
         with house.writing():
             keys.delete(shop.headers["Authorization"].removeprefix("Bearer "))
 
-    token, read = make_invite(), holds.read
+    token, read, other = make_invite(), holds.read, Thread(target=delete)
 
     def meanwhile(given):
-        other = Thread(target=delete)
         other.start()
-        other.join()
+        other.join(0.2)  # on SQLite it waits for the hold, and then gives it back
         return read(given)
 
     monkeypatch.setattr(holds, "read", meanwhile)
-    refused(shop.take(token), 401, "KEY_REFUSED")
+    answer = shop.take(token)
+    other.join()
+    assert (answer.status_code, answer.json.get("code")) in ((201, None), (401, "KEY_REFUSED"))
     with house.reading():
-        assert find(token).uses == 0
+        assert invites.find(token).uses == 0
 
 
 # What waits for a yes
@@ -720,15 +719,15 @@ def told(rows):
 def test_the_usual_course_stores_and_tells_what_any_other_does(house, make_invite, facts, other):
     stored = []
     for take, complete in (
-        (lambda token, wanted: usual.take(token, "shop", wanted), usual.complete),
-        (lambda token, wanted: holds.take(invites.find(token), "shop", wanted), holds.complete),
+        (lambda wanted: usual.take("shop", wanted), usual.complete),
+        (lambda wanted: holds.take(invites.find(wanted.token), "shop", wanted), holds.complete),
     ):
         token = make_invite(uses="5", data={"seat": 1})
         wanted = holds.read({"token": token, "subject": "anne", "lease": "10m"})
         with house.writing():
             if other:
                 holds.take(invites.find(token), "shop", holds.read({"token": token, "subject": "bob", "lease": other}))
-            taken = take(token, wanted)
+            taken = take(wanted)
         held = facts()
         with house.writing():
             done = complete(taken.id, "shop")
@@ -752,7 +751,7 @@ def test_what_is_not_usual_is_left_to_the_other_course_and_nothing_is_changed(ho
     still.shift(clock.MINUTE)
     before, key = facts(), shop.headers["Authorization"].removeprefix("Bearer ").partition("/")[0]
     with house.writing():
-        assert [usual.take(each, key, holds.Wanted("anne")) for each in tokens] == [None] * len(tokens)
+        assert [usual.take(key, holds.Wanted("anne", each)) for each in tokens] == [None] * len(tokens)
         for hold_id in (lapsing, asking, done, released, NOBODY):
             assert usual.complete(hold_id, key) is None
         assert usual.complete(lapsing, "another key") is None

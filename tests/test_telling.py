@@ -393,11 +393,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     ),
     "uses.end_all": (lambda place: uses.end_all(Invite.id == invite(place.yes).id), ["invite.released"]),
     "usual.take": (
-        twice(lambda place: usual.take(place.open, "shop", Wanted("gina"))),
+        twice(lambda place: usual.take("shop", Wanted("gina", place.open))),
         ["invite.held"],
     ),
     "usual.complete": (
-        lambda place: usual.complete(usual.take(place.open, "shop", Wanted("gina")).id, "shop"),
+        lambda place: usual.complete(usual.take("shop", Wanted("gina", place.open)).id, "shop"),
         ["invite.held", "invite.used"],
     ),
     "waiting.approve": (lambda place: waiting.approve(place.waits), ["invite.approved", "invite.used"]),

@@ -239,10 +239,14 @@ def by_calls(place: Place) -> dict[str, Unit]:
     def hold() -> None:
         caller = programs.by_key(keys.authenticate(place.key))
         caller.keep()
-        usual.take(place.open, caller.holder, holds.Wanted("a guest"))
+        usual.take(caller.holder, holds.Wanted("a guest", place.open))
 
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
+
+    def by_code(looked_up: Callable[[str], object]) -> None:
+        with legacy.counted(CLIENT):
+            looked_up(place.short)
 
     def create_pass() -> None:
         caller = place.caller("anne")
@@ -254,9 +258,8 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "create by a preset": by_preset,
         "create": lambda: invites.create_token(Draft(), accounts.as_maker(place.caller("anne").account)),
         "create a short code": lambda: legacy.create(by_key()),
-        "try a short code": lambda: legacy.count_try(CLIENT),
-        "find by a short code": lambda: (legacy.find_active(place.short), legacy.forgive_try(CLIENT)),
-        "use a short code": lambda: (legacy.use(place.short), legacy.forgive_try(CLIENT)),
+        "find by a short code": lambda: by_code(legacy.find_active),
+        "use a short code": lambda: by_code(legacy.use),
         "accept a mailed link": lambda: accept(place.mailed),
         "accept a link": lambda: accept(place.open),
         "accept a mailed link of who claims the address": lambda: accept(place.mailed_by_dora),

@@ -256,11 +256,20 @@ def _in_chunks(service: Service, guard: Guard, view: View) -> Response:
 
 
 def _in_a_unit(opened: Callable[[], AbstractContextManager[Any]], work: Callable[[], T]) -> T:
-    """What `work` returns in a unit of work; a unit that was interrupted is done once more."""
+    """What `work` returns in a unit of work; a unit that was interrupted is done once more.
+
+    A refusal undoes the unit, unless it says that it `keeps` it.
+    """
 
     def attempt() -> T:
         with opened():
-            return work()
+            try:
+                return work()
+            except Refusal as refusal:
+                if not refusal.keeps:
+                    raise
+                kept = refusal
+        raise kept
 
     def log(error: database.Interrupted) -> None:
         logs.log.warning("tried once more: %s", error, extra={"facts": {"route": template()}})

@@ -23,12 +23,14 @@ def N_(text: str) -> str:
 class Refusal(Exception):
     """The parent of all refusals: a class says its `code` and its `sentence`, an instance has the `facts`.
 
-    `field` names the field that it is about, "" where it is about none.
+    `field` names the field that it is about, "" where it is about none. With `keeps` the unit of work in which it is
+    raised is kept: a try at a secret stays counted.
     """
 
     code: ClassVar[str]
     field: ClassVar[str] = ""
     sentence: str
+    keeps = False
 
     def __init__(self, *arguments: object, **facts: object) -> None:
         super().__init__(*arguments, *facts.values())

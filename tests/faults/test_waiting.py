@@ -74,9 +74,9 @@ class Program:
 
     def take(self, token: str, guest: str) -> Hold:
         lease, at_once = random.choice((BRIEF, BRIEF, LONG)), random.random() < 0.1
-        wanted = Wanted(guest, lease=lease, complete=at_once)
+        wanted = Wanted(guest, token, lease=lease, complete=at_once)
         with self.house.writing():
-            return usual.take(token, PROGRAM, wanted) or holds.take(invites.find(token), PROGRAM, wanted)
+            return usual.take(PROGRAM, wanted) or holds.take(invites.find(token), PROGRAM, wanted)
 
     def complete(self, hold_id: str) -> Hold:
         with self.house.writing():
