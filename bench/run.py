@@ -1,7 +1,8 @@
 """How fast the hot paths are, beside what they can be compared with, in one run; writes bench/RESULTS.md.
 
-Run it with `python bench/run.py` (wrk and Prosody from Debian's packages), or `--smoke` for a glance; with
-`--of "hold, complete" "the gate"` it compares these alone with what they are held to, and writes nothing.
+Run it with `python bench/run.py` (wrk and Prosody from Debian's packages; Synapse is installed from PyPI), or `--smoke`
+for a glance, with Synapse only if it is there. With `--of "hold, complete" "the gate"` it compares these alone with
+what they are held to, and writes nothing.
 Rates are medians of rounds that alternate, with minimum and maximum; what counts are the ratios, since
 absolute figures say more about the machine. Durability is full everywhere, flood limits are off.
 """
@@ -24,6 +25,7 @@ from admin_list import fill
 from common import Served, free_port, instance, serving, wait_until_it_listens
 from load import HOLDS, Call, Result, commits, load
 from prosody import missing, prosody
+from synapse_server import NEW, VALIDITY, is_installed, synapse
 
 import database
 from models import Pass, User
@@ -70,12 +72,15 @@ class Contest:
 CONTESTS = [
     Contest("create by key", "Prosody on SQLite: create", 2.5),
     Contest("create by key", "Prosody's default storage: create", 25),
-    Contest("create by key", "commit", 0.25),
+    Contest("create by key", "Synapse: create", 3),
+    Contest("create by key", "commit", 0.45),
     Contest("verify", "hello", 0.5),
+    Contest("verify", "Synapse: check", 2.4),
     Contest("the gate", "verify", 0.9),
+    Contest("the gate", "hello", 0.45),
     Contest("the gate, for a program", "verify", 0.9),
     Contest("view", "hello", 0.4),
-    Contest("accept", "commit", 0.2),
+    Contest("accept", "commit", 0.45),
     Contest("hold, complete", "commit", 0.4),
     Contest("create by a preset", "create by key", 0.95),
     Contest("the invitation's page", "Prosody on SQLite: page", 10),
@@ -166,6 +171,10 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
                 found[f"{title}: page"] = asking(other.port, Call([f"/invite?{other.token}"]), plan)
                 wrong = Call([f"/invites_api?key={WRONG_KEY}"], fails=True)
                 found[f"{title}: wrong key"] = asking(other.port, wrong, plan)
+        if plan is FULL or is_installed():
+            third = stack.enter_context(synapse(stored))
+            found["Synapse: create"] = asking(third.port, Call([NEW], "POST", third.headers, "{}"), plan)
+            found["Synapse: check"] = asking(third.port, Call([f"{VALIDITY}?token={third.token}"]), plan)
     return found
 
 
