@@ -143,6 +143,19 @@ def lose_together(_: str) -> None:
     Database.group_commit = lost  # type: ignore[method-assign]
 
 
+def do_again(_: str) -> None:
+    """What was written together is on disk, is taken for lost, and is done once more."""
+    group_commit = Database.group_commit
+
+    @contextmanager
+    def taken_for_lost(self: Database) -> Iterator[None]:
+        with group_commit(self):
+            yield
+        raise database.Unavailable("nobody knows whether it was kept")
+
+    Database.group_commit = taken_for_lost  # type: ignore[method-assign]
+
+
 def roll_back(times: str) -> None:
     """SQLite ends the whole transaction, as on a full disk, when the n-th invite of a shared commit is made."""
     from web import lanes

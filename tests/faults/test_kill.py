@@ -2,10 +2,11 @@
 
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from conftest import COMMAND, DiedAtItsStart, Served, servers, wait_for
 from faults import tampered
-from faults.crowd import CLIENTS, Fact, Place, crowd, lost
+from faults.crowd import CLIENTS, WRONG, Fact, Place, crowd, lost
 from programs import require
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.long]
@@ -115,7 +116,9 @@ def test_what_was_told_survives_kill_9_at_any_moment(tmp_path, profile, figures)
     row = figures("kill -9, at any moment")
     times = profile(6, 300)
     told, gone = rounds(tmp_path, [at_any_moment] * times)
-    row.shows(f"{times} kills, {CLIENTS} clients", f"{gone} of {told:,} acknowledged writes lost; nothing used twice")
+    row.shows(
+        f"{times} kills, {CLIENTS} clients", f"{gone} of {told:,} acknowledged writes lost; nothing used or done twice"
+    )
     assert told > times
     assert gone == 0
 
@@ -126,7 +129,7 @@ def test_what_was_told_survives_kill_9_at_the_worst_moments(tmp_path, profile, f
     told, gone = rounds(tmp_path, list(islice(cycle(PLACES.values()), times)))
     row.shows(
         f"{times} kills, {CLIENTS} clients: {'; '.join(PLACES)}",
-        f"{gone} of {told:,} acknowledged writes lost; nothing used twice",
+        f"{gone} of {told:,} acknowledged writes lost; nothing used or done twice",
     )
     assert told > times
     assert gone == 0
@@ -138,6 +141,18 @@ def test_an_answer_before_the_commit_is_caught(tmp_path, figures):
     for fault in ("kill -9, at any moment", "kill -9, at named places"):
         figures(fault).catches(caught)
     assert gone > 0
+
+
+def test_what_is_done_twice_for_one_request_is_caught(tmp_path, figures):
+    with servers(tmp_path) as start:
+        served = start((*TAMPERED, "do_again=1"))
+        with crowd(served, Place.furnish(served)) as books:
+            wait_for(lambda: len(books.facts) >= 200)
+            end(served, signal.SIGTERM)
+        with closing(sqlite3.connect(served.instance / "invites.db")) as file:
+            twice = file.execute(WRONG["done more than once for one request"]).fetchall()
+    figures("kill -9, at any moment").catches(f"does once more what was committed together: {len(twice)} done twice")
+    assert twice
 
 
 def test_sigterm_ends_the_server_however_many_go_on_calling(serve):
