@@ -27,6 +27,7 @@ from dialects import (
     ops,
     own,
     pages,
+    place,
     projects,
     prosody,
     v1,
@@ -127,8 +128,13 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/projects/<slug>/invites/<invite_id>/approve", projects.approve_use, signed_in,            "120/minute", WRITES),
         Route("POST",     "/projects/<slug>/invites/<invite_id>/deny", projects.deny_use,       signed_in,            "120/minute", WRITES),
     ],
+    place: [
+        Route("GET",      "/style.css",                           place.style,                  anyone,               "600/minute", ALONE),
+        Route("GET",      "/favicon.ico",                         place.favicon,                anyone,               "600/minute", ALONE),
+        Route("GET",      "/manifest",                            place.manifest,               anyone,               "600/minute", ALONE),
+        Route("GET",      "/language/<code>",                     place.choose_language,        anyone,               "120/minute", ALONE),
+    ],
     pages: [
-        Route("GET",      "/style.css",                           pages.style,                  anyone,               "600/minute", ALONE),
         Route("GET",      "/",                                    pages.home,                   visitor,              "120/minute", LOOKS),
         Route("GET",      "/code",                                pages.home,                   visitor,              "120/minute", LOOKS),
         Route("POST",     "/code",                                pages.enter_code,             visitor,              "120/minute 600/invite", OWN),

@@ -220,7 +220,7 @@ def password_reset(letter: Letter) -> Content | None:
         return None
     if user.disabled_at:
         return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None}
-    link = resets.mailed_link(user, left)
+    link = resets.mailed_link(user, left, letter.project.slug if letter.project else None)
     subject = say("A new password for %(site)s", site=settings().site_name)
     return subject, {"link": link, "called": harmless(user.called)}
 

@@ -76,6 +76,13 @@ def named(code: str) -> Language:
     return Language(code)
 
 
+@cache
+def called(code: str) -> str:
+    """What the language with this code calls itself: ``Deutsch``."""
+    name = str(Locale.parse(code).get_display_name())
+    return name[:1].upper() + name[1:]
+
+
 @lru_cache(maxsize=4096)
 def written_day(tag: str, day: date) -> str:
     """A day as text, in the language with this tag. It is kept: lists repeat few days, and each takes long."""

@@ -18,9 +18,9 @@ class Invitation:
     """What a guest may know of an invite: nothing of notes, keys or other people.
 
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
-    account that created the invite, or of the site where an API key or the command did. With `approve` a guest joins
-    once somebody has said yes; `is_shared` says that several may use it. `join_url` is where a program of the
-    operator's own lets the guests of the project in, with ``{token}`` in it.
+    account that created the invite, or of the site where an API key or the command did (`is_by_site`). With `approve`
+    a guest joins once somebody has said yes; `is_shared` says that several may use it. `join_url` is where a program of
+    the operator's own lets the guests of the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Invitation:
     approve: bool
     is_shared: bool
     join_url: str | None = None
+    is_by_site: bool = False
 
     @property
     def domain(self) -> str | None:
@@ -71,6 +72,7 @@ def _read(row: Any) -> Invitation:
     return Invitation(
         id=row.id,
         inviter=called(row.display_name, row.username, row.address) if row.maker_id else site,
+        is_by_site=not row.maker_id,
         to=row.project_name or site,
         name=row.name,
         email=row.email,

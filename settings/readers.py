@@ -185,6 +185,13 @@ def public_url(value: str) -> str:
     return origin(value) + urlsplit(value).path.rstrip("/")
 
 
+def page(value: str) -> str:
+    """The URL of a page, or nothing."""
+    if value and not (re.fullmatch(r"[!-~]+", value) and origin(value)):
+        raise ValueError("write the URL of a page such as https://app.example.org/start")
+    return value
+
+
 def _refuse_host(url: str) -> None:
     """Raise ValueError, with the reason, for a host as people write it that stands in no link."""
     host = urlsplit(url).hostname or ""

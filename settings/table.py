@@ -59,6 +59,9 @@ class Settings:
         readers.public_url, LOCAL_URL, "Where people reach the service; every link starts with it."
     )
     site_name: str = _setting(readers.text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
+    home_url: str = _setting(
+        readers.page, "", "Where people go on after they have joined, such as your app. Unset: to their account."
+    )
     language: str = _setting(
         readers.one_of(*LANGUAGES), "en", "The language of mail, and of pages for browsers that ask for none we know."
     )

@@ -43,5 +43,6 @@ def _fetch(npm: str) -> None:
 
 _LOOK = """
 const done = arguments[arguments.length - 1];
-axe.run({ resultTypes: ["violations"] }).then((result) => done(result.violations));
+const wanted = { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } };
+axe.run(wanted).then((result) => done(result.violations));
 """

@@ -238,19 +238,19 @@ def _filled(button: str, **typed: str) -> Callable[[Window, Place], None]:
 
 def _confirmed(window: Window, place: Place) -> None:
     address = f"dora{clock.random_hex(4)}@example.org"
-    _filled("Send me the code", email=address)(window, place)
+    _filled("Send code", email=address)(window, place)
     _filled("Confirm", code=place.code(address))(window, place)
 
 
 def _unwise(window: Window, place: Place) -> None:
     _confirmed(window, place)
-    _filled("Make my account", password="password1")(window, place)
+    _filled("Create account", password="password1")(window, place)
 
 
 def _posted_from_elsewhere(window: Window, place: Place) -> None:
     """As a form of another site does: it makes the account, and signs nobody in."""
     window.run("document.querySelector('[name=csrf]').remove()")
-    _filled("Make my account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
+    _filled("Create account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
 
 
 def _rotated(window: Window, place: Place) -> None:
@@ -266,7 +266,7 @@ PAGES = {
     "home-signed-in": Page("/?welcome", "nora"),
     "home-confirmed": Page("/?confirmed", "bob"),
     "home-plain": Page("/", plain=True),
-    "code-refused": Page("/code", then=_filled("Open the invitation", code="7f3a-summer")),
+    "code-refused": Page("/code", then=_filled("Open invitation", code="7f3a-summer")),
     "invitation": Page("/invite?{named}"),
     "invitation-plain": Page("/invite?{plain}"),
     "invitation-bound": Page("/invite?{charlies}"),
@@ -289,10 +289,10 @@ PAGES = {
     "register": Page("/register?t={charlies}"),
     "register-domain": Page("/register?t={domain}"),
     "register-domain-refused": Page(
-        "/invite?{domain}", then=_filled("Make my account", user="dora", email="dora@example.com", password="password1")
+        "/invite?{domain}", then=_filled("Create account", user="dora", email="dora@example.com", password="password1")
     ),
-    "register-refused": Page("/invite?{named}", then=_filled("Make my account", user="bob", password=PASSWORD)),
-    "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
+    "register-refused": Page("/invite?{named}", then=_filled("Create account", user="bob", password=PASSWORD)),
+    "register-unwise": Page("/invite?{named}", then=_filled("Create account", user="nora", password="password1")),
     "welcome": Page("/welcome?{used}", "bob"),
     "welcome-unproven": Page("/welcome?{shared}", "nora"),
     "welcome-waits": Page("/welcome?{asking}", "bob"),
@@ -300,7 +300,7 @@ PAGES = {
     "welcome-unkept": Page("/welcome?{shared}&entered={now}"),
     "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
     "register-stranger": Page(
-        "/invite?{charlies}", then=_filled("Make my account", user="eve@example.org", password="password1")
+        "/invite?{charlies}", then=_filled("Create account", user="eve@example.org", password="password1")
     ),
     "login": Page("/login?t={named}"),
     "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
@@ -316,17 +316,17 @@ PAGES = {
     "welcome-app": Page("/welcome?{seeds}", "nora"),
     "at-an-app": Page("/.invite/seed-library/done?nonsense"),
     "forgotten": Page("/password/forgot"),
-    "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email=".bob@example.org")),
+    "forgotten-refused": Page("/password/forgot", then=_filled("Send link", email=".bob@example.org")),
     "forgotten-sent": Page("/password/forgot?sent"),
     "forgotten-plain": Page("/password/forgot", plain=True),
     "reset": Page("/password/reset?{reset}"),
-    "reset-refused": Page("/password/reset?{reset}", then=_filled("Set this password", password="password1")),
+    "reset-refused": Page("/password/reset?{reset}", then=_filled("Set password", password="password1")),
     "reset-dead": Page("/password/reset?nonsense"),
     "begin": Page("/register"),
-    "begin-refused": Page("/register", then=_filled("Send me the code", email=".dora@example.org")),
+    "begin-refused": Page("/register", then=_filled("Send code", email=".dora@example.org")),
     "verify": Page("/verify", "nora"),
-    "verify-mailed": Page("/verify", "nora", _filled("Send me the code")),
-    "verify-sent": Page("/register", then=_filled("Send me the code", email="emil@example.org")),
+    "verify-mailed": Page("/verify", "nora", _filled("Send code")),
+    "verify-sent": Page("/register", then=_filled("Send code", email="emil@example.org")),
     "verify-refused": Page("/verify", then=_filled("Confirm", email="dora@example.org", code="123456")),
     "verify-open": Page("/verify"),
     "first-password": Page("/register", then=_confirmed),

@@ -315,7 +315,7 @@ def test_one_sees_where_one_is_signed_in_and_signs_out_there(mine, elsewhere, al
 def test_one_signs_out_everywhere_else(mine, elsewhere, alice, client):
     others = [elsewhere() for _ in range(3)]
     done = mine.post("/account/sessions/end-others")
-    assert "You are signed out everywhere but here." in seen(mine.follow(done))
+    assert "You are signed out everywhere else." in seen(mine.follow(done))
     assert is_signed_in(mine)
     assert not any(map(is_signed_in, others))
     assert client.get("/auth/me", headers=alice.bearer).status_code == 401

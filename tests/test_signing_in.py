@@ -97,7 +97,7 @@ def test_an_invitation_is_accepted_as_the_account_that_is_named(browser, make_in
     for _ in ("once", "once more, by a double click"):
         done = browser.post("/accept", token=token)
         assert (done.status_code, done.location) == (303, f"/welcome?{token}")
-    assert "Go on to app.example.org" in browser.follow(done).text
+    assert "Continue to app.example.org" in browser.follow(done).text
     assert browser.client.get(f"/invite?{token}").location == done.location
 
 

@@ -52,6 +52,8 @@ Linked = Annotated[Response, Answer(201, header="Location"), Answer(303, header=
 Empty = Annotated[Response, Answer(200)]
 Style = Annotated[Response, Answer(200, str, "text/css")]
 Picture = Annotated[Response, Answer(200, str, "image/svg+xml")]
+Icon = Annotated[Response, Answer(200, bytes, "image/x-icon")]
+AppManifest = Annotated[Response, Answer(200, dict[str, Any], "application/manifest+json")]
 Document = Annotated[Response, Answer(200, dict[str, Any])]
 
 

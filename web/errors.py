@@ -130,14 +130,18 @@ def with_status(response: Response, error: Refusal | HTTPException, statuses: Ma
     retry_after = getattr(error, "retry_after", None) or (2 if isinstance(error, refusals.Overloaded) else None)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
-    if isinstance(error, Refusal):
-        row = requests.row()
-        response.status_code = contract.status_of(type(error), row and row.view, statuses)
-    else:
-        response.status_code = error.code or 500
+    response.status_code = status(error, statuses)
     if response.status_code == 401 and isinstance(error, refusals.NotSignedIn | refusals.KeyRefused):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def status(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int]) -> int:
+    """The status of the answer that says this error."""
+    if not isinstance(error, Refusal):
+        return error.code or 500
+    row = requests.row()
+    return contract.status_of(type(error), row and row.view, statuses)
 
 
 def sentence(error: Refusal | HTTPException) -> str:

@@ -48,6 +48,7 @@ TITLES = {
     "admin_activity": "Administration: activity",
     "gate": "Gate",
     "gate_pages": "Gate: pages",
+    "place": "Pages: site",
     "ops": "Operations",
 }
 

@@ -64,6 +64,7 @@ def query(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if value := _only(name, request.args.getlist(name)):
             given[name] = value
+    _refuse_lost_plus(given.get("email", ""))
     return given
 
 
@@ -136,6 +137,8 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
     query, body = sent.args, _read_body(sent)
     for name in names:
         values: list[object] = [*query.getlist(name)] if name in query else []
+        if name == "email" and values:
+            _refuse_lost_plus(query[name])
         if name in body:
             values.extend(body[name] if isinstance(body, _Form) else [body[name]])
         if values:
@@ -307,6 +310,12 @@ def _only(name: str, values: Sequence[T]) -> T | None:
     for value in values:
         _refuse_unspeakable(value, name)
     return values[0] if values else None
+
+
+def _refuse_lost_plus(address: str) -> None:
+    """Refuse an address in a query whose plus sign was sent as it is, since in a query that is a space."""
+    if " " in address.partition("@")[0].strip() and b"+" in asked().query_string:
+        raise Invalid.at("email", "email", "has a space in it: in a query write a plus sign as %%2B")
 
 
 def _refuse_unspeakable(value: object, name: str) -> None:

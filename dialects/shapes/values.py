@@ -22,6 +22,7 @@ Moment = Annotated[
     str, Meta(examples=["2026-03-25T21:00:00.000Z"], extra_json_schema={"format": "date-time"}, description="UTC.")
 ]
 Token = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", examples=[TOKEN], description="The secret of an invite's link.")]
+Language = Annotated[str, Meta(examples=["de"], description="The code of a language that the pages speak.")]
 AnyCode = Annotated[str, Meta(examples=[_CODE], description="A short code: 12 hexadecimal digits.")]
 Link = Annotated[str, Meta(examples=[f"https://invite.example.org/invite?{TOKEN}"], description="The invite's link.")]
 Email = Annotated[
