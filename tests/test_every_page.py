@@ -11,6 +11,7 @@ from dialects import account, admin, gate_pages, own, pages
 pytestmark = pytest.mark.any_database
 
 PHONE = (320, 640)
+MOST_BYTES = 30 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,15 @@ def test_a_page_keeps_nobody_out_and_fits_where_it_is_looked_at(place, window, a
         window.run("document.documentElement.dir = arguments[0]", direction)
         assert window.run("return [innerWidth, document.documentElement.scrollWidth]") == [PHONE[0], PHONE[0]]
         assert sticking_out(window) == []
+    assert name.startswith(("admin", "docs")) or 0 < weight(window) <= MOST_BYTES
+
+
+def weight(window):
+    """The bytes of a page and of all that it loads, whether this browser had it already or not."""
+    return window.run("""
+        const each = performance.getEntries().filter((entry) => "encodedBodySize" in entry);
+        return each.reduce((sum, entry) => sum + entry.encodedBodySize, 0);
+    """)
 
 
 def sticking_out(window):

@@ -54,7 +54,7 @@ class Town:
     def form(self, path: str, cookie: str = "", **fields: str) -> Answer:
         """Send a form that stood on a page of ours, as the browser with this cookie does."""
         kept = {"Cookie": cookie} if cookie else {}
-        page = self.served.get("/login", **kept).body
+        page = self.served.get("/logout" if cookie else "/login", **kept).body
         fields["csrf"] = re.search(r'name="csrf" value="([^"]+)"', page)[1]
         if cookie:
             self.keep("form", fields["csrf"])
