@@ -81,7 +81,7 @@ def verify(caller: SignedIn | None) -> Response | str:
 
     proved, ticket, token = committed(check)
     if caller is None:
-        return page("first_password.html", email=proved, ticket=ticket)
+        return page("first_password.html", email=proved, ticket=ticket, speaks=False)
     return see_other(f"/welcome?{token}" if token else "/?confirmed")
 
 
@@ -95,7 +95,7 @@ def _token_of(went_on: Sequence[Any]) -> str:
 
 def _first_password_form(_: SignedIn | None) -> Shown:
     given = {name: request.form.get(name, "") for name in ("email", "ticket")}
-    return partial(page, "first_password.html", **given)
+    return partial(page, "first_password.html", **given, speaks=False)  # at no address could it be opened again
 
 
 @html.form(_first_password_form)

@@ -136,7 +136,6 @@ def test_what_a_form_shows_is_read_in_another_language_at_its_page(make_invite, 
         "/login": ({"user": "x", "then": "/account"}, "/login?then=/account"),
         "/code": ({"code": "x"}, "/code"),
         "/register/start": ({"email": ""}, "/register"),
-        "/register/password": ({"email": ""}, "/register"),
         "/password/forgot": ({"email": ""}, "/password/forgot"),
         "/verify/send": ({"email": ""}, "/verify"),
     }
@@ -145,6 +144,22 @@ def test_what_a_form_shows_is_read_in_another_language_at_its_page(make_invite, 
         (link,) = re.findall('<a href="/language/de[?]([^"]*)"', page.text)
         assert link == wanted
         assert browser.client.get(wanted).status_code == 200
+
+
+def test_what_is_said_once_leads_to_no_other_language(start, house, root, digits):
+    browser = start(REGISTRATION="open", SMTP_URL=MAILS)
+    browser.post("/register/start", email="nora@example.org")
+    proved = browser.post("/verify", email="nora@example.org", code=digits())
+    assert "is confirmed. One more step" in seen(proved)
+    refused = browser.post("/register/password", email="nora@example.org", ticket="x.y", password="short")
+    assert refused.status_code == 422
+    browser.sign_in("root")
+    with house.reading():
+        person = accounts.named("root").id
+    reset = browser.post(f"/admin/people/{person}/reset")
+    assert "/password/reset?" in reset.text
+    for page in (proved, refused, reset):
+        assert "hreflang" not in page.text
 
 
 def test_every_page_of_ours_offers_the_languages_but_none_at_an_app(client, browser, photos):
