@@ -164,11 +164,14 @@ def show_logout() -> str:
 
 
 def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session; from an invitation, and on the way to an app, one comes back there."""
+    """End this browser's session; from an invitation, and on the way to an app, one comes back there.
+
+    From a page that is for others one comes to the form that signs in, and then there.
+    """
     if caller:
         sessions.end(caller.session_id)
     token = requests.form_field("token")
-    back = leading.then() if leading.app() else "/"
+    back = leading.then() if leading.app() else leading.added("/login") if leading.then() else "/"
     return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
 
 

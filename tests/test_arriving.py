@@ -243,6 +243,16 @@ def test_an_admin_signs_in_to_the_administration_unless_they_wanted_something_el
     assert led(browser.sign_in("alice")) == "/"
 
 
+def test_who_is_no_admin_is_offered_to_come_back_as_one(browser, root):
+    browser.sign_in("alice")
+    refused = browser.client.get("/admin/keys")
+    assert (refused.status_code, "Sign out and use another account" in seen(refused)) == (403, True)
+    (then,) = re.findall('name="then" value="([^"]*)"', refused.text)
+    left = browser.post("/logout", then=then)
+    assert left.location == "/login?then=/admin/keys"
+    assert led(browser.post("/login", user="root", password=PASSWORD, then=then)) == "/admin/keys"
+
+
 # The way back to an app
 
 

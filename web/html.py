@@ -322,6 +322,8 @@ def title(error: Refusal | HTTPException) -> str:
 
 
 def _error_page(error: Refusal | HTTPException) -> str:
-    bare = request.path if isinstance(error, Invalid) and request.method == "GET" else None
-    facts = {"title": title(error), "sentence": said(error), "bare": bare}
+    path = request.path if request.method == "GET" else None
+    bare = path if isinstance(error, Invalid) else None
+    not_mine = path if isinstance(error, Forbidden) and g.get("visitor") else None
+    facts = {"title": title(error), "sentence": said(error), "bare": bare, "not_mine": not_mine}
     return page("error.html", **facts, token=requests.invite_token())
