@@ -457,10 +457,10 @@ class Served:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with _opener.open(request, timeout=30) as response:
-                return Answer(response.status, dict(response.headers), response.read().decode())
+                return Answer(response.status, dict(response.headers), response.read().decode(errors="replace"))
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers), error.read().decode())
+                return Answer(error.code, dict(error.headers), error.read().decode(errors="replace"))
 
     def run(self, *arguments: str) -> str:
         """The stdout of a command beside the running server."""
