@@ -256,6 +256,7 @@ class Invite(Base):
     approve: Mapped[bool] = mapped_column(default=False)
     waiting: Mapped[int] = mapped_column(default=0)
     lapses_at: Mapped[datetime | None]
+    message: Mapped[str | None]
 
     project: Mapped[Project | None] = relationship()
     maker: Mapped[User | None] = relationship()

@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (7);
+INSERT INTO schema_version (version) VALUES (8);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -127,7 +127,7 @@ CREATE INDEX passes_to_forget ON passes (expires_at) WHERE expires_at IS NOT NUL
 -- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`. `email` may
 -- be "@example.org", for anyone with an address there. `access` is how long a guest stays in the project, in seconds;
 -- `data` is JSON for the operator's programs. `waiting` is how many of its uses wait, lapses_at the first moment at which
--- one of these lapses.
+-- one of these lapses. `message` is what the inviter says to the guest, who sees it; `note` is for the operator alone.
 CREATE TABLE invites (
     id              TEXT PRIMARY KEY NOT NULL,
     nonce           TEXT NOT NULL,
@@ -159,6 +159,7 @@ CREATE TABLE invites (
     approve         BOOLEAN NOT NULL DEFAULT FALSE,
     waiting         INTEGER NOT NULL DEFAULT 0 CHECK (waiting BETWEEN 0 AND uses),
     lapses_at       TIMESTAMP,
+    message         TEXT CHECK (length(message) <= 500),
     CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
 );
 CREATE INDEX invites_newest ON invites (created_at, id);

@@ -63,7 +63,7 @@ def create(
     """Make an invite, or many, and print the links. If something is wrong with one of many, none is made.
 
     The columns of a file are the options name, email, project, role, plan, ttl, uses, redirect_url,
-    note, access, data, approve and preset, also in other usual spellings; an option says it for rows
+    message, note, access, data, approve and preset, also in other usual spellings; an option says it for rows
     that do not. What invite export printed is such a file, too.
     """
     if guest is not None:

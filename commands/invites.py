@@ -81,6 +81,7 @@ def facts(invite: Invite, as_json: bool) -> Facts:
         "plan": invite.plan,
         "makes_admin": invite.makes_admin,
         "redirect_url": invite.redirect_url,
+        "message": invite.message if as_json or not invite.message else invite.message.split("\n"),
         "note": invite.note,
         **promised(invite, as_json),
         "made_by": invite.made_by,

@@ -22,6 +22,7 @@ FIELD_OPTIONS = (
     click.option("--ttl", help="How long it lives: 3d, 12h, 2 weeks, or never. [INVITE_API_INVITE_TTL]"),
     click.option("--uses", help="How many people may use it. [1]"),
     click.option("--redirect-url", help="Where they may go afterwards."),
+    click.option("--message", help="What you say to the guest, in the mail and on the page. No links."),
     click.option("--note", help="Your own words; never shown to the guest."),
     click.option("--access", help="How long a guest stays in the project: 30d, 12 weeks, or never ending. [never]"),
     click.option("--data", metavar="JSON", help="A JSON object for your own programs; never shown to the guest."),

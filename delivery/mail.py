@@ -133,6 +133,11 @@ def harmless_name(name: str) -> str:
     return name if name == settings().site_name else harmless(name)
 
 
+def harmless_message(text: str) -> str:
+    """What an inviter says to a guest, without what a mail program would turn into a link: ``example. org``."""
+    return re.sub(r"(?<=\w)([.。．｡])(?=[^\W\d_])", r"\1 ", text)
+
+
 @contextmanager
 def connected(scheme: str, host: str, port: int | None) -> Iterator[smtplib.SMTP]:
     """A connection to a mail server, which is closed at the end; raises smtplib.SMTPException or OSError.
@@ -184,7 +189,8 @@ def invitation(letter: Letter) -> Content | None:
     shown = invitations.of(invite)
     inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
-    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
+    message = harmless_message(shown.message) if shown.message else None
+    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at, "message": message}
     return say("Your invitation to %(to)s", to=to), facts
 
 

@@ -101,7 +101,10 @@ def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shap
 
 @refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
 def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shapes.OneInvite:
-    """Change how long an invite is valid, how often it may be used, its name, note or data; not of one that is over."""
+    """Change how long an invite is valid, how often it may be used, its name, message, note or data.
+
+    What is used or revoked cannot be changed.
+    """
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
     changing.change(invite, given, caller.maker)

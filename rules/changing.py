@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 import clock
 from database import connection, session
 from models import Event, Invite, Project, User
-from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
+from rules import events, fields, invites, joining, messages, presets, searching, states, tokens, uses
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
 from rules.refusals import Invalid, InviteExpired, together
@@ -55,15 +55,15 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
     _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
 
 
-CHANGES = ("ttl", "name", "note", "data", "max_uses")
+CHANGES = ("ttl", "name", "message", "note", "data", "max_uses")
 
 
 def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     """Change what is given of CHANGES, by somebody who may create invites as `maker`. A `ttl` counts from now.
 
-    A name, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
-    InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for example.
-    The invite is held (`invites.held`), so that it is not used meanwhile.
+    A name, message, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises
+    InviteUsed, InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for
+    example. The invite is held (`invites.held`), so that it is not used meanwhile.
     """
     states.refuse_used_or_revoked(invite)
     presets.refuse_changes(maker, {name: "uses" if name == "max_uses" else name for name in given})
@@ -112,6 +112,7 @@ def _or_none(read: Callable[[object], str]) -> Callable[[object], str | None]:
 _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "name": _or_none(fields.name),
+    "message": _or_none(messages.read),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
     "data": _or_none(fields.json_data),
     "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),

@@ -35,6 +35,7 @@ SPELLINGS: Mapping[str, str] = {
     "access": "zugang zugangsdauer",
     "approve": "approval freigabe freigeben",
     "data": "daten",
+    "message": "personalmessage nachricht greeting grußwort",
     "note": "notes notiz notizen comment comments kommentar bemerkung bemerkungen",
 }
 

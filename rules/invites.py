@@ -110,6 +110,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "role": draft.role,
         "plan": draft.plan,
         "redirect_url": draft.redirect_url,
+        "message": draft.message,
         "note": draft.note,
         "makes_admin": draft.makes_admin,
         "max_uses": draft.uses,

@@ -61,6 +61,7 @@ class Listed:
     legacy_code: str | None
     name: str | None
     email: str | None
+    message: str | None
     note: str | None
     project: str | None
     plan: str
@@ -124,6 +125,7 @@ def described(row: Listed) -> dict[str, Any]:
         "data": json.loads(row.data) if row.data else None,
         "approve": row.approve,
         "redirect_url": row.redirect_url,
+        "message": row.message,
         "note": row.note,
         "makes_admin": row.makes_admin,
         "max_uses": row.max_uses,
@@ -173,8 +175,8 @@ def one(invite_id: str) -> Listed:
 
 def of_new(invite: Invite, project: str | None, token: str) -> Listed:
     """The row of an invite that was created just now, with this token, to the project with this slug."""
-    columns = ("id", "name", "email", "note", "plan", "role", "redirect_url", "makes_admin", "uses", "max_uses")
-    moments = ("made_by", "created_at", "expires_at", "revoked_at", "access", "data", "approve")
+    columns = ("id", "name", "email", "message", "note", "plan", "role", "redirect_url", "makes_admin", "uses")
+    moments = ("max_uses", "made_by", "created_at", "expires_at", "revoked_at", "access", "data", "approve")
     return Listed(
         **{name: getattr(invite, name) for name in (*columns, *moments)},
         token=token,
@@ -268,8 +270,8 @@ _latest = (
 _Use = aliased(Redemption)
 _LISTED = (
     select(
-        *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "note")),
-        *(getattr(Invite, name) for name in ("plan", "role", "redirect_url", "makes_admin", "uses")),
+        *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email")),
+        *(getattr(Invite, name) for name in ("message", "note", "plan", "role", "redirect_url", "makes_admin", "uses")),
         *(getattr(Invite, name) for name in ("max_uses", "made_by", "created_at", "expires_at", "revoked_at")),
         *(getattr(Invite, name) for name in ("access", "data", "approve", "waiting", "lapses_at")),
         func.coalesce(Project.slug, Project.name).label("project"),

@@ -145,8 +145,8 @@ def _own(event: Happened, user_id: str) -> Facts:
 
 
 _OF_INVITE = (
-    *("id", "name", "email", "role", "plan", "redirect_url", "note", "makes_admin", "max_uses", "uses"),
-    *("created_at", "expires_at", "revoked_at"),
+    *("id", "name", "email", "role", "plan", "redirect_url", "message", "note", "makes_admin"),
+    *("max_uses", "uses", "created_at", "expires_at", "revoked_at"),
 )
 
 

@@ -4,7 +4,21 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import TOKEN, AnyCode, Email, Id, InviteRole, Link, Moment, Name, Plan, Preset, State, Token
+from dialects.shapes.values import (
+    TOKEN,
+    AnyCode,
+    Email,
+    Id,
+    InviteRole,
+    Link,
+    Moment,
+    Name,
+    PersonalMessage,
+    Plan,
+    Preset,
+    State,
+    Token,
+)
 from web.errors import ErrorBody
 
 
@@ -18,6 +32,7 @@ class Named(TypedDict):
     """Whom to invite."""
 
     name: Name
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 
@@ -25,6 +40,7 @@ class ForAddress(TypedDict):
     """The address to invite."""
 
     email: Email
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 

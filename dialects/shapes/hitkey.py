@@ -17,6 +17,7 @@ from dialects.shapes.values import (
     Message,
     Moment,
     Password,
+    PersonalMessage,
     Preset,
     RedirectUrl,
     Refresh,
@@ -96,6 +97,7 @@ class ProjectInvite(TypedDict):
     email: Email
     role: NotRequired[InviteRole]
     redirect_url: NotRequired[RedirectUrl]
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import Approve, Invited, InviteRole, Name, Plan, Preset, RedirectUrl, Stay
+from dialects.shapes.values import Approve, Invited, InviteRole, Name, PersonalMessage, Plan, Preset, RedirectUrl, Stay
 from rules.drafts import MOST_USES
 
 
@@ -32,4 +32,5 @@ class InviteParameters(TypedDict, total=False):
     plan: Plan
     preset: Preset
     redirect_url: RedirectUrl
+    message: PersonalMessage
     note: Annotated[str, Meta(max_length=1000, description="For the operator's eyes only.")]

@@ -13,6 +13,7 @@ from dialects.shapes.values import (
     Link,
     Moment,
     Name,
+    PersonalMessage,
     Plan,
     Preset,
     RedirectUrl,
@@ -56,6 +57,7 @@ class InviteDraft(TypedDict, total=False):
     data: Data
     approve: Approve
     redirect_url: RedirectUrl
+    message: PersonalMessage
     note: Note
     makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
     ttl: Ttl
@@ -74,10 +76,11 @@ class InviteDrafts(InviteDraft, total=False):
 
 
 class Changes(TypedDict, total=False):
-    """What is to change; what is left out stays. Null takes a name, a note or the data away."""
+    """What is to change; what is left out stays. Null takes a name, a message, a note or the data away."""
 
     ttl: Ttl
     name: Name | None
+    message: PersonalMessage | None
     note: Note | None
     data: Data | None
     max_uses: Annotated[MaxUses, Meta(description="How many people may use it; no fewer than have.")]
@@ -114,6 +117,7 @@ class Invite(TypedDict):
     data: Data | None
     approve: Approve
     redirect_url: RedirectUrl | None
+    message: PersonalMessage | None
     note: Note | None
     makes_admin: bool
     max_uses: MaxUses

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
-from rules import fields, passwords, presets
+from rules import fields, messages, passwords, presets
 
 TOKEN = "5d0b4c1f7d7e3cf1c9b9f0a6fd3b9d1b3c84c1f1cbb2e9a2f2b7c7a3d1e0f945"  # noqa: S105 (an example)
 _CODE = "3f9a0c27be51"
@@ -67,6 +67,15 @@ Password = Annotated[
         max_length=passwords.LONGEST,
         examples=["correct horse battery"],
         description="None that is short, or that anybody would guess.",
+    ),
+]
+PersonalMessage = Annotated[
+    str,
+    messages.read,
+    Meta(
+        max_length=messages.LONGEST,
+        examples=["See you on Saturday!"],
+        description="What the inviter says to the guest, in the mail and on the page: plain text without links.",
     ),
 ]
 InviteRole = Annotated[
