@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 import clock
 import language
+from delivery import looks
 from language import say
 from models import Letter
 from rules import accounts, invitations, invites, projects, resets, tokens, waiting
@@ -53,7 +54,9 @@ def compose(letter: Letter) -> EmailMessage | None:
 
 def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     """A mail with this subject, in plain text and in HTML. The letter's kind names the templates."""
-    facts = {**facts, "site": settings().site_name, "language": language.current()}
+    accent = settings().accent
+    look: Facts = {"subject": subject, "accent": accent, "on_accent": looks.on(accent)}
+    facts = {**facts, **look, "site": settings().site_name, "language": language.current()}
     message = EmailMessage(_UNWRAPPED)
     message["Subject"] = subject
     message["From"] = settings().mail_from
@@ -61,7 +64,8 @@ def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     message["Date"] = letter.created_at
     message["Message-ID"] = f"<{letter.id}@{urlsplit(settings().public_url).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(templates().get_template(f"{letter.kind}.txt").render(facts))
+    text = templates().get_template(f"{letter.kind}.txt").render(facts)
+    message.set_content(re.sub("\n{3,}", "\n\n", text).strip() + "\n")
     message.add_alternative(templates().get_template(f"{letter.kind}.html").render(facts), subtype="html")
     return message
 
@@ -135,7 +139,7 @@ def harmless_name(name: str) -> str:
 
 def harmless_message(text: str) -> str:
     """What an inviter says to a guest, without what a mail program would turn into a link: ``example. org``."""
-    return re.sub(r"(?<=\w)([.。．｡])(?=[^\W\d_])", r"\1 ", text)
+    return re.sub(r"(?<=\w)([.。．｡])(?=[^\W\d_])", r"\1 ", re.sub(r"(?<=\S)[@＠](?=\S)", " @ ", text))
 
 
 @contextmanager
@@ -189,8 +193,8 @@ def invitation(letter: Letter) -> Content | None:
     shown = invitations.of(invite)
     inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
-    message = harmless_message(shown.message) if shown.message else None
-    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at, "message": message}
+    facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
+    facts |= {"called": harmless(shown.name or ""), "message": harmless_message(shown.message or "")}
     return say("Your invitation to %(to)s", to=to), facts
 
 
@@ -224,11 +228,12 @@ def password_reset(letter: Letter) -> Content | None:
     left = letter.created_at + resets.MAILED_TTL - now
     if user is None or user.email != letter.recipient or left <= clock.SECOND:
         return None
+    called = harmless(user.called)
     if user.disabled_at:
-        return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None}
+        return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None, "called": called}
     link = resets.mailed_link(user, left)
     subject = say("A new password for %(site)s", site=settings().site_name)
-    return subject, {"link": link, "called": harmless(user.called)}
+    return subject, {"link": link, "called": called}
 
 
 def access_ending(letter: Letter) -> Content | None:
@@ -240,7 +245,8 @@ def access_ending(letter: Letter) -> Content | None:
     if not member.user.may_sign_in or member.user.email != letter.recipient:
         return None
     facts: Facts = {"project": harmless(member.project.name), "day": language.current().day(member.ends_at)}
-    return say("Your access to %(project)s ends on %(day)s", **facts), {**facts, "until": member.ends_at}
+    subject = say("Your access to %(project)s ends on %(day)s", **facts)
+    return subject, {**facts, "until": member.ends_at, "called": harmless(member.user.called)}
 
 
 def approved(letter: Letter) -> Content | None:
@@ -264,7 +270,8 @@ def webhook_disabled(letter: Letter) -> Content | None:
     if webhook is None or webhook.disabled_at is None or webhook.why is None:
         return None
     host = urlsplit(webhook.url).hostname or ""
-    facts: Facts = {"host": host, "why": webhook.why, "link": f"{settings().public_url}/admin/webhooks/{webhook.id}"}
+    link = f"{settings().public_url}/admin/webhooks/{webhook.id}"
+    facts: Facts = {"host": host, "why": webhook.why, "link": link, "called": harmless(user.called)}
     return say("The webhook to %(host)s was disabled", host=host), facts
 
 

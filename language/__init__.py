@@ -56,6 +56,10 @@ class Language:
         """A time as text: ``28 November 2026, 09:05 UTC``."""
         return f"{self.day(moment)}, {moment:%H:%M} UTC"
 
+    def full_moment(self, moment: datetime) -> str:
+        """A time as text, with the day of the week: ``Saturday, 28 November 2026, 09:05 UTC``."""
+        return f"{dates.format_date(moment.date(), 'full', locale=self.locale)}, {moment:%H:%M} UTC"
+
     def day(self, moment: datetime) -> str:
         """The day of a time as text: ``28 November 2026``."""
         return written_day(self.tag, moment.date())
@@ -108,14 +112,15 @@ def say(text: str, **facts: object) -> str:
 def install(environment: Environment) -> None:
     """Give templates the current language: ``_(TEXT)``, ``{% trans %}``, and filters for dates, numbers and names.
 
-    The filters are the methods `moment`, `day`, `distance` and `number` of the current language, and `bdi`.
+    The filters are `bdi`, and these methods of the current language: `moment`, `full_moment`, `day`, `distance` and
+    `number`.
     """
     environment.add_extension("jinja2.ext.i18n")
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         lambda text: current().text(text), lambda *texts: current().plural(*texts), newstyle=True
     )
-    for name in ("moment", "day", "distance", "number"):
+    for name in ("moment", "full_moment", "day", "distance", "number"):
         environment.filters[name] = partial(filtered, name)
     environment.filters["bdi"] = bdi
 

@@ -128,13 +128,13 @@ def test_the_page_quotes_the_message_with_the_name_of_who_wrote_it(client, house
 
 def test_the_mail_has_the_message_and_nothing_that_becomes_a_link(house, settings):
     with house.writing() as unit:
-        given = {"email": "dora@example.org", "message": "It is <at> evil.com now.\nBye"}
+        given = {"email": "dora@example.org", "message": "It is <at> evil.com?a=b, ask eve@evil.com\nBye"}
         invites.create(drafts.read(given), drafts.SHELL, mailed=True)
         unit.session.flush()
         message = mail.compose(unit.session.query(Letter).one())
     text, html = (part.get_content() for part in message.iter_parts())
-    assert "> It is <at> evil. com now.\n> Bye\n" in text
-    assert "It is &lt;at&gt; evil. com now.<br>Bye</blockquote>" in html
+    assert "> It is <at> evil. com?a=b, ask eve @ evil. com\n> Bye\n" in text
+    assert "It is &lt;at&gt; evil. com?a=b, ask eve @ evil. com<br>Bye</blockquote>" in html
 
 
 def test_a_message_stays_like_a_note_when_who_wrote_it_is_deleted(house, alice, stored):

@@ -165,6 +165,11 @@ def test_two_addresses_in_a_form_are_none(open_to_all, kim, rows, path):
     assert rows("outbox", "users", "codes") == before
 
 
+LOADS = re.compile(
+    r"url|src|image|import|expression|binding|behavior|[@/\\\\](?!1\.5 )", re.IGNORECASE
+)  # but font:16px/1.5
+
+
 class Led(HTMLParser):
     """Where a page leads and what it loads, and what its reader sees."""
 
@@ -175,9 +180,8 @@ class Led(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
-        self.targets += [
-            value for name, value in attributes if name in ("href", "src", "action", "background", "style")
-        ]
+        self.targets += [value for name, value in attributes if name in ("href", "src", "action", "background")]
+        self.targets += [value for name, value in attributes if name == "style" and LOADS.search(value)]
 
     def handle_data(self, data):
         self.seen += data + " "
