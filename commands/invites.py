@@ -28,7 +28,7 @@ from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
 from rules import changing, fields, ids, invites, listing, places, timeline, uses
 from rules import waiting as waits
-from rules.listing import STATES, Filter, Listed
+from rules.listing import ALIASES, STATES, Filter, Listed
 from rules.refusals import LinkLost
 
 ASKED_ID = "c7a1f2d8-0000-4000-8000-000000000000"
@@ -64,7 +64,7 @@ def promised(invite: Invite | Listed, as_json: bool) -> Facts:
     return {"access": clock.spell_seconds(invite.access), "data": data, "approve": invite.approve}
 
 
-LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"), row, listed_facts)
+LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "CREATED BY"), row, listed_facts)
 
 
 def facts(invite: Invite, as_json: bool) -> Facts:
@@ -93,7 +93,7 @@ def facts(invite: Invite, as_json: bool) -> Facts:
         "used_by": [use_facts(each) for each in invite.redemptions if each.redeemed_at],
         "timeline": [
             {
-                "what": each.what,
+                "what": "created" if each.what == "made" and not as_json else each.what,
                 "who": each.who or None,
                 "whom": each.whom or None,
                 "by": each.by or None,
@@ -138,14 +138,22 @@ def any_waiting(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 who_argument = click.argument("who", required=False, shell_complete=any_waiting)
 
 
+class State(click.Choice[str]):
+    """A state of invites; the former words for some of them are taken, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The state, by its own word."""
+        return super().convert(ALIASES.get(str(value), value), param, ctx)
+
+
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator that adds the options by which invites are filtered; `listing.read` reads their values."""
     for option in (
         click.option("--text", "q", help="Only those with this in their name, address or note."),
-        click.option("--email", help="Only those bound to this address."),
-        click.option("--maker", help="Only those that this account, API key or shell made."),
+        click.option("--email", help="Only those for this address."),
+        click.option("--maker", help="Only those created by this account, API key or shell."),
         click.option("--project", help="Only those to the project with this slug.", shell_complete=any_project),
-        click.option("--state", "status", type=click.Choice(list(STATES)), help="Only those in this state."),
+        click.option("--state", "status", type=State(list(STATES)), help="Only those in this state."),
     ):
         command = option(command)
     return command
@@ -153,7 +161,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=Group)
 def invite() -> None:
-    """Make, list, show and withdraw invites. One is named by its id, its token or its whole link."""
+    """Create, list, show and revoke invites. One is named by its id, its token or its whole link."""
 
 
 invite.add_command(create)
@@ -168,7 +176,7 @@ invite.add_command(create)
 def list_invites(after: str | None, limit: int, as_json: bool, **given: str | None) -> Iterable[str]:
     """List the newest invites.
 
-    The columns: id, state, uses, for whom, until when, made by; in a pipe also the name beside an address.
+    The columns: id, state, uses, guest, expiry, created by; in a pipe also the name beside an address.
     """
     found = listing.page(read_filter(given, after), limit + 1)
     shown = terminal.listing(found[:limit], LISTED, as_json)
@@ -193,7 +201,7 @@ def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
 @which_argument
 @writes
 def delete(which: str) -> list[str]:
-    """Withdraw an invite: its link stops working. It stays in the list."""
+    """Revoke an invite: its link no longer works. It stays in the list."""
     changing.revoke(invites.named(which))
     return []
 
@@ -203,7 +211,7 @@ def delete(which: str) -> list[str]:
 @click.argument("ttl")
 @writes
 def extend(which: str, ttl: str) -> list[str]:
-    """Let an invite live for so long from now. TTL is 3d, 12h, 2 weeks, or never."""
+    """Extend an invite: it expires so long from now. TTL is 3d, 12h, 2 weeks, or never."""
     found = invites.named(which)
     changing.extend(found, fields.ttl(ttl))
     return expiry_note(found.expires_at)
@@ -213,7 +221,7 @@ def extend(which: str, ttl: str) -> list[str]:
 @which_argument
 @writes
 def resend(which: str) -> list[str]:
-    """Mail an invite once more, with the same link. It lives as long as a new one from then on."""
+    """Mail an invite once more, with the same link. It then expires no earlier than a new one."""
     found = invites.named(which)
     changing.resend(found)
     return [*expiry_note(found.expires_at), *mail_note()]
@@ -223,7 +231,7 @@ def resend(which: str) -> list[str]:
 @which_argument
 @writes
 def rotate(which: str) -> list[str]:
-    """Give an invite a new link and print it: the old ones are dead. A mailed one is mailed anew."""
+    """Give an invite a new link, and print it. The old links no longer work. A mailed one is mailed again."""
     found = invites.named(which)
     changing.rotate(found)
     return [invites.link(invites.token(found)), *(mail_note() if found.mail_token_hash else [])]
@@ -234,7 +242,7 @@ def rotate(which: str) -> list[str]:
 @who_argument
 @writes
 def approve(which: str, who: str | None) -> list[str]:
-    """Let a guest in who waits for approval. WHO may be left out if only one waits.
+    """Approve a guest who waits for approval. WHO may be left out if only one waits.
 
     WHO is a name, a user name or address, a program's name for its guest, or the id of the use.
     """
@@ -246,7 +254,7 @@ def approve(which: str, who: str | None) -> list[str]:
 @who_argument
 @writes
 def deny(which: str, who: str | None) -> list[str]:
-    """Refuse a guest who waits for approval; the use is given back. WHO may be left out if only one waits."""
+    """Deny a guest who waits for approval; the use is given back. WHO may be left out if only one waits."""
     return decided(waits.deny(waiting.approvable(invites.named(which), who)))
 
 

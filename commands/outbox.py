@@ -33,7 +33,7 @@ def facts(letter: Letter) -> Facts:
     }
 
 
-LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "WENT WRONG"), row, facts)
+LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "ERROR"), row, facts)
 
 
 @completed
@@ -46,16 +46,16 @@ def any_letter(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 @click.group(cls=Group)
 def outbox() -> None:
-    """The mail that was sent, and that waits."""
+    """List the mail that was sent or waits, and send it again."""
 
 
 @outbox.command(name="list", example="invite-api outbox list --waiting")
-@click.option("--waiting", is_flag=True, help="Only what still waits.")
+@click.option("--waiting", is_flag=True, help="Only mail that waits.")
 @limit_option
 @json_option
 @reads
 def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest mail. The columns: id, state, kind, to whom, tries, what went wrong last."""
+    """List the newest mail. The columns: id, state, kind, recipient, tries, last error."""
     return terminal.listing(letters.newest(limit, waiting), LETTERS, as_json)
 
 
@@ -63,6 +63,6 @@ def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
 @click.argument("letter", required=False, shell_complete=any_letter)
 @writes
 def retry(letter: str | None) -> list[str]:
-    """Have the server try to send one mail, or all that wait, at once."""
+    """Let the server send one mail, or all that wait, now."""
     count = letters.retry(letter)
-    return [StderrLine(f"Note: {count} to be tried at once by the server"), *(mail_note() if count else [])]
+    return [StderrLine(f"Note: {count} to be sent now by the server"), *(mail_note() if count else [])]

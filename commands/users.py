@@ -51,16 +51,16 @@ who_argument = click.argument("who", shell_complete=any_user)
 
 @click.group(cls=Group)
 def user() -> None:
-    """Make, list, show and manage accounts. One is named by its id, user name or address."""
+    """Create, list, show and manage accounts. One is named by its id, user name or address."""
 
 
 @user.command(name="create", example="invite-api user create dora --email dora@example.org")
 @click.argument("username", required=False)
-@click.option("--email", help="The account's address, as yet unproven.")
+@click.option("--email", help="The account's address, not verified yet.")
 @click.option("--admin", is_flag=True, help="Make it an admin of this site.")
 @writes
 def create(username: str | None, email: str | None, admin: bool) -> list[str]:
-    """Make an account without an invite. Prints the link with which its password is set."""
+    """Create an account without an invite. Prints the link that sets its password."""
     if not (username or email):
         raise click.UsageError("Give a user name, --email, or both.")
     names = together(
@@ -76,7 +76,7 @@ def create(username: str | None, email: str | None, admin: bool) -> list[str]:
 @json_option
 @reads
 def list_users(limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest accounts. The columns: id, what it may do, user name, address, since when."""
+    """List the newest accounts. The columns: id, state, user name, address, creation."""
     return terminal.listing(accounts.newest(limit), ACCOUNTS, as_json)
 
 
@@ -101,10 +101,10 @@ def make_admin(who: str, off: bool) -> list[str]:
 
 @user.command(name="disable", example="invite-api user disable anne")
 @who_argument
-@click.option("--off", is_flag=True, help="Let the account in again.")
+@click.option("--off", is_flag=True, help="Enable the account again.")
 @writes
 def disable(who: str, off: bool) -> list[str]:
-    """Shut an account out. Its sessions end, the open invites it made are withdrawn."""
+    """Disable an account. Its sessions end, and the active invites that it created are revoked."""
     found = accounts.named(who)
     if off:
         accounts.enable(found)
@@ -116,7 +116,7 @@ def disable(who: str, off: bool) -> list[str]:
 @who_argument
 @writes
 def delete(who: str) -> list[str]:
-    """Delete an account and withdraw the open invites it made. What it did stays in the history."""
+    """Delete an account, and revoke the active invites that it created. The history stays."""
     return revoked_note(accounts.remove(accounts.named(who)))
 
 
@@ -124,5 +124,5 @@ def delete(who: str) -> list[str]:
 @who_argument
 @writes
 def reset(who: str) -> list[str]:
-    """Print a link to set a new password with, once and within a day."""
+    """Print a link that sets a new password. It works once, within a day."""
     return [resets.link(accounts.named(who))]

@@ -28,7 +28,7 @@ class Postman(BackgroundThread):
     """The thread that sends the letters. Without SMTP_URL it only logs how many wait."""
 
     unavailable = "the outbox cannot be used: %s"
-    failed = "an error nobody foresaw, in delivering mail"
+    failed = "an unexpected error, while mail was sent"
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__("postman", database, settings, PAUSE, patience=mail.PATIENCE)

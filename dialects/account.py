@@ -58,7 +58,7 @@ def _code_form(caller: SignedIn | None) -> Shown:
 
 @html.form(_code_form)
 def send_code(caller: SignedIn | None) -> Response | str:
-    """Mail a code: to the address of the account that is signed in, or of one that is being made."""
+    """Mail a code: to the address of the account that is signed in, or of one that is being created."""
     if caller:
         registration.start_proof(caller.user)
     else:
@@ -100,7 +100,7 @@ def _first_password_form(_: SignedIn | None) -> Shown:
 
 @html.form(_first_password_form)
 def choose_password() -> Response:
-    """Make the account whose address was proven just now, and sign it in."""
+    """Create the account whose address was verified just now, and sign it in."""
     email, ticket, password = together(
         lambda: fields.email(requests.form_field("email")), partial(requests.form_field, "ticket"), _typed_password
     )

@@ -41,7 +41,7 @@ def create_key() -> str:
 
 
 def delete_key(key_id: str) -> Response:
-    """Delete a key; what it made stays."""
+    """Delete a key; the invites that it created stay."""
     keys.delete(key_id)
     return desk.done("/admin/keys", "deleted")
 

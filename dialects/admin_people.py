@@ -76,7 +76,7 @@ def disable_person(caller: SignedIn, user_id: str) -> Response:
 
 @html.form(_person_named)
 def delete_person(caller: SignedIn, user_id: str) -> Response:
-    """Delete an account and revoke the open invites that it created."""
+    """Delete an account, and revoke the active invites that it created."""
     user = accounts.named(user_id)
     accounts.refuse_self(caller.user, user)
     accounts.remove(user)
@@ -154,7 +154,7 @@ def _member(slug: str, who: str) -> Any:
 
 
 def delete_project(slug: str) -> Response:
-    """Delete a project and revoke its open invites."""
+    """Delete a project, and revoke its active invites."""
     projects.delete(slug)
     return desk.done("/admin/projects", "deleted")
 

@@ -38,7 +38,7 @@ ANY_JSON = True  # the original's handlers read a body as JSON, whatever Content
 
 DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 CHUNK = 500
-STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked")}
+STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked"), "revoked": ("revoked",)}
 
 Onward = Annotated[Response, Answer(303, header="Location")]
 Listing = Annotated[Response | Iterator[str], Answer(200, shapes.InviteList)]

@@ -168,7 +168,7 @@ def welcome(caller: SignedIn | None) -> Response | str:
 
 
 def show_registration() -> Response | str:
-    """The form that creates an account; a dead token leads to the invitation's page."""
+    """The form that creates an account; the token of an invitation that is over leads to its page."""
     token = token_in_link()
     if settings().open_registration and not (tokens.is_token(token) if leading.way() else token):
         return page("begin.html", email="")

@@ -52,7 +52,7 @@ def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
 def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
-    """Remove a member; the open invites that it created there are revoked."""
+    """Remove a member, and revoke the active invites to the project that this member created."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
 
@@ -86,7 +86,7 @@ def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvi
 def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
     """Revoke an invite to a project."""
     projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
-    return {"message": "Invite cancelled."}
+    return {"message": "Invite revoked."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)

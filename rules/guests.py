@@ -103,7 +103,7 @@ def _already_there(addresses: Collection[str]) -> dict[Place, list[str]]:
         active = select(*columns).where(Invite.email.in_(some), states.is_active(clock.now()))
         for email, project_id, id_, expires_at in session().execute(active.order_by(Invite.created_at, Invite.id)):
             until = f"active until {clock.iso(expires_at)}" if expires_at else "active, never expires"
-            found[email, project_id] = [f"has an open invite already: {id_} ({until})"]  # of several the newest
+            found[email, project_id] = [f"has an active invite already: {id_} ({until})"]  # of several the newest
         for user in session().scalars(select(User).where(User.email.in_(some))):
             found[user.email, None].append(f"is a member already: {user.called}")
         joined = select(User, Member.project_id).join(Member, Member.user_id == User.id).where(User.email.in_(some))
@@ -131,7 +131,7 @@ def read(raw: bytes, left_out: list[str] | None = None) -> list[Row]:
     columns = headings.read(line, header, left_out)
     rows = [_row(line, cells, columns) for line, cells in lines]
     if not 1 <= len(rows) <= MOST:
-        headings.refuse(f"has {len(rows)} rows below its header; 1 to {MOST} can be made at once")
+        headings.refuse(f"has {len(rows)} rows below its header; 1 to {MOST} can be created at once")
     return rows
 
 

@@ -19,6 +19,7 @@ from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 from rules.waiting import Waiting
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
+ALIASES: Mapping[str, str] = {"open": "active", "withdrawn": "revoked"}  # former words for two of them
 
 LOOKED_AT = 50_000  # at most so many rows are read by one search
 
@@ -100,7 +101,8 @@ def read(
 ) -> Filter:
     """A Filter from the fields `project`, `maker`, `email`, `cursor` and two more; raises Invalid.
 
-    `state` and `text` are what those two are called; `states` says which states each word for the first stands for.
+    `state` and `text` are what those two are called; `states` says which states each word for the first stands for. The
+    words in ALIASES are taken, too.
     """
     named: dict[str, Callable[[Any], Any]] = {
         state: partial(_states, states, state),
@@ -246,9 +248,10 @@ def _created_by(maker: str) -> ColumnElement[bool]:
 
 
 def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Sequence[str]:
-    if word not in states:
+    called = ALIASES.get(str(word), str(word))
+    if called not in states:
         raise Invalid.at(field, "enum", "must be one of %(words)s", words=", ".join(states))
-    return states[str(word)]
+    return states[called]
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {

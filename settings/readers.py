@@ -130,7 +130,7 @@ def prefix(value: str) -> str:
 def secret(value: str) -> str:
     """A master secret of at least `SHORTEST_SECRET` characters, or nothing."""
     if value and len(value) < SHORTEST_SECRET:
-        raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` makes a good one")
+        raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` prints a good one")
     return value
 
 

@@ -173,7 +173,7 @@ def test_an_invitation_is_extended_sent_rotated_and_withdrawn(admin, house, make
     assert "withdrawn" in withdrawn
     assert "What you can do" not in withdrawn
     refused = admin.post(f"{path}/rotate")
-    assert (refused.status_code, "has been withdrawn" in seen(refused)) == (404, True)
+    assert (refused.status_code, "was revoked" in seen(refused)) == (404, True)
 
 
 def test_a_form_from_elsewhere_changes_nothing(admin, make_invite, house, stored):

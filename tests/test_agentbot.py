@@ -223,7 +223,7 @@ def test_the_list_can_be_searched_and_filtered(client, root, make_invite, use):
         "cursor=!!!",
         "cursor=AAAA",
         "cursor=MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCB4",
-        "status=revoked",
+        "status=dead",
         "q=a&q=b",
     ],
 )

@@ -235,7 +235,7 @@ def test_the_list_is_filtered_and_goes_on_where_it_ended(shell):
         shell("invite-api invite list --text 'for sec' --state active --maker shell").stdout.split("\t")[3] == "second"
     )
     assert shell("invite-api invite list --email dora@example.org").stdout.startswith(SOME_ID)
-    assert shell("invite-api invite list --email nobody").stderr.startswith("Error: --email: is no e-mail address")
+    assert shell("invite-api invite list --email nobody").stderr.startswith("Error: --email: is not a valid address")
     assert shell(f"invite-api invite list --text '{'x' * 300}'").stderr.startswith("Error: --text: is longer than")
     assert shell("invite-api invite list --state lost").returncode == 2
     assert shell("invite-api invite list --after unknown").returncode == 1
@@ -254,7 +254,7 @@ def test_show_tells_what_has_happened(shell, house):
         ("used", "dora"),
         ("revoked", "shell"),
     ]
-    assert f"timeline\tmade shell {shown['created_at']}\n" in shell(f"invite-api invite show '{link}'").stdout
+    assert f"timeline\tcreated shell {shown['created_at']}\n" in shell(f"invite-api invite show '{link}'").stdout
 
 
 @pytest.mark.long
@@ -263,13 +263,13 @@ def test_what_is_dead_is_refused_in_the_words_of_who_runs_the_place(shell, house
     with house.writing():
         invites.find_by_id(SOME_ID).expires_at = clock.now()
     assert shell(dead).stderr.startswith(
-        "Error: this invite expired; invite-api invite extend lets it live on, or make"
+        "Error: this invite expired; extend it with invite-api invite extend, or create"
     )
     shell(f"invite-api invite delete {SOME_ID}")
-    assert shell(dead).stderr.startswith("Error: this invite was withdrawn; make a new one")
+    assert shell(dead).stderr.startswith("Error: this invite was revoked; create a new one")
     with house.writing():
         invites.find_by_id(SOME_ID).uses = 1
-    assert shell(dead).stderr.startswith("Error: this invite has been used; make a new one")
+    assert shell(dead).stderr.startswith("Error: this invite has been used; create a new one")
 
 
 @pytest.mark.long
@@ -295,7 +295,8 @@ def test_a_disk_that_is_full_does_not_hide_what_was_made(shell):
     done = shell("invite-api invite create --count 3 > /dev/full")
     assert done.returncode == 1
     assert (
-        "No space left on device; all 3 invites were made; invite-api invite export --with-links prints" in done.stderr
+        "No space left on device; all 3 invites were created; invite-api invite export --with-links prints"
+        in done.stderr
     )
 
 

@@ -201,7 +201,7 @@ def test_a_folder_that_others_use_is_not_made_private(tmp_path, invite_api):
     (shared / "of somebody else.txt").write_text("mine")
     refused = invite_api("invite", "list", INSTANCE=str(shared))
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"{shared}: is not for invite-api alone: of somebody else.txt is in it; set INV" in refused.stderr
+    assert f"{shared}: is not only for invite-api: of somebody else.txt is in it; set INV" in refused.stderr
     assert [each.name for each in shared.iterdir()] == ["of somebody else.txt"]
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
 

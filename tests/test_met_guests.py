@@ -327,7 +327,7 @@ def test_the_command_names_every_wrong_part_of_an_account(invite_api):
     refused = invite_api("user", "create", "a b", "--email", "x")
     assert refused.returncode == 1
     assert "USERNAME: A user name has" in refused.stderr
-    assert "--email: is no e-mail address" in refused.stderr
+    assert "--email: is not a valid address" in refused.stderr
 
 
 def test_refusals_are_gathered_and_others_are_raised_at_once():
@@ -764,7 +764,7 @@ def test_a_forgotten_password_of_a_disabled_account_is_answered_by_mail_alone(br
         message = mail.compose(unit.session.query(Letter).one())
     assert message["Subject"] == "Your account at 127.0.0.1:8080 is disabled"
     for part in message.iter_parts():
-        assert "The account is disabled, so no link is sent." in part.get_content()
+        assert "but your account is disabled, so there is no link in this mail." in part.get_content()
         assert "/password/reset" not in part.get_content()
 
 

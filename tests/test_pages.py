@@ -73,7 +73,7 @@ def test_the_token_may_stand_in_the_url_of_the_post_alone(register, make_invite)
         ({"user": "<b>x"}, "A user name has"),
         ({"user": "taken"}, "This user name is taken"),
         ({"password": ""}, "Must have at least 8"),
-        ({"password": "password1"}, "anybody would guess"),
+        ({"password": "password1"}, "too easy to guess"),
     ],
 )
 def test_a_refused_form_comes_back_with_what_was_typed_and_costs_nothing(
@@ -104,7 +104,7 @@ def test_a_dead_token_leads_to_the_page_that_says_so(client, register, make_invi
     ("kind", "status", "said"),
     [
         ("used", 410, "has been used"),
-        ("revoked", 404, "has been withdrawn"),
+        ("revoked", 404, "was revoked"),
         ("expired", 404, "has expired"),
         ("unknown", 404, "There is no such invitation"),
         ("short", 404, "There is no such invitation"),

@@ -126,7 +126,7 @@ def test_a_spent_invite_stays_spent(copy, put_back, make_invite, use, settings, 
     use(thrice, "third")
     said = put_back()
     assert [whose for _, whose in said["invites were used"]] == ["anne@example.org", None]
-    assert [whose for _, whose in said["accounts were made"]] == ["anne@example.org", "third"]
+    assert [whose for _, whose in said["accounts were created"]] == ["anne@example.org", "third"]
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{once}").status_code == 410
     assert reopened(lambda: invites.find(thrice).uses) == 2
@@ -218,7 +218,7 @@ def test_a_use_that_waited_is_after_a_restore_what_it_was(
     assert state in {each[1] for each in before[-1] if each[0] == held}
     assert set(put_back()) <= {
         *("invites were used", "invites are held, or a use of them waits,", "uses of invites were given back"),
-        "invites were withdrawn",
+        "invites were revoked",
     }
     assert reopened(look) == before
     assert reopened(lambda: list(redemption.miscounted())) == []
@@ -303,7 +303,7 @@ def test_what_was_shut_stays_shut(copy, put_back, make_invite, house, alice, cha
         accounts.disable(accounts.named("alice"))
         accounts.remove(accounts.named("charlie"))
     said = put_back()
-    assert [whose for _, whose in said["invites were withdrawn"]] == ["Anne"]
+    assert [whose for _, whose in said["invites were revoked"]] == ["Anne"]
     assert len(said["accounts were disabled or deleted"]) == 2
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{token}").status_code == 404
@@ -331,8 +331,8 @@ def test_what_was_made_since_is_named_and_kept_aside(copy, put_back, make_invite
         later = keys.create("later").partition("/")[0]
         keys.delete(key.partition("/")[0])
     said = put_back()
-    assert [whose for _, whose in said["invites were made"]] == ["dora@example.org"]
-    assert said["API keys were made"] == [(later, "later")]
+    assert [whose for _, whose in said["invites were created"]] == ["dora@example.org"]
+    assert said["API keys were created"] == [(later, "later")]
     assert said["API keys were deleted"] == [(key.partition("/")[0], "test")]
     (kept,) = source.parent.glob("invites-before-restore-*.db")
     former = database.open_database(make_settings(settings.instance, DATABASE_URL=f"sqlite:///{kept}"))
@@ -599,7 +599,7 @@ def test_without_yes_nothing_is_restored(invite_api, tmp_path):
     invite_api("invite", "create", "--email", "dora@example.org")
     done = invite_api("db", "restore", "copy.db")
     assert done.returncode == 1
-    assert "Warning: 1 invites were made since the backup; their links will be dead:\n" in done.stderr
+    assert "Warning: 1 invites were created since the backup; their links will no longer work:\n" in done.stderr
     assert "  dora@example.org\n" in done.stderr
     assert done.stderr.endswith("Error: nothing was changed: give --yes\n")
     assert len(json.loads(invite_api("invite", "list", "--json").stdout)) == 2
@@ -709,7 +709,7 @@ def test_an_app_that_was_taken_from_behind_the_gate_stays_so_and_one_that_was_pu
         gate.set_origins(garden, [new, kept])
     said = put_back(reopen)
     assert [origin for _, origin in said["apps were put behind the gate"]] == [new]
-    taken = [origin for _, origin in said.get("apps were taken from behind the gate", [])]
+    taken = [origin for _, origin in said.get("apps were removed from the gate", [])]
     assert taken == ([] if reopen else [gone])
     there = reopened(lambda: gate.origins(projects.find(garden)))
     assert there == ([kept, gone] if reopen else [kept])
@@ -831,9 +831,7 @@ def test_a_schema_that_is_not_ours_is_neither_restored_nor_sound(copy, house, se
             connection.executescript(CHANGES[change])
     before = source.read_bytes()
     with (
-        pytest.raises(
-            Unavailable, match=r"is no database that invite-api has made: (table|index|trigger|view) \w+: is"
-        ),
+        pytest.raises(Unavailable, match=r"is not a database of invite-api: (table|index|trigger|view) \w+: is"),
         restore.prepared(settings, file),
     ):
         pass

@@ -134,7 +134,7 @@ def many(seeded, invite_api):
 
 def test_a_list_is_a_table_whose_columns_are_under_each_other(at_terminal, many):
     shown = at_terminal("invite", "list")
-    heads = ["ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"]
+    heads = ["ID", "STATE", "USES", "FOR", "EXPIRES", "CREATED BY"]
     assert shown.lines[0].split("  ")[0].strip() == "ID"
     assert re.split(r"  +", shown.lines[0]) == heads
     assert len(shown.lines) == 6
@@ -321,8 +321,8 @@ def test_ctrl_c_in_the_middle_says_what_it_leaves(settings, invite_api, meddle):
         meddle("DELETE FROM invites")
         assert made in (0, 10_000)
         if "interrupted" in said:
-            assert ("nothing was made" in said) == (made == 0)
-            assert ("all 10000 invites were made" in said) == (made == 10_000)
+            assert ("nothing was created" in said) == (made == 0)
+            assert ("all 10000 invites were created" in said) == (made == 10_000)
 
 
 def test_whoever_asks_for_a_time_at_a_terminal_reads_when_it_ends(at_terminal, invite_api):

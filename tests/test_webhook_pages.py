@@ -247,7 +247,7 @@ def test_the_command_disables_and_enables_and_has_what_was_kept_sent(shell, rece
     refused = shell("retry", "--since", "1d", "--webhook", id_)
     assert (refused.returncode, "webhook enable" in refused.stderr) == (1, True)
     shell("enable", id_)
-    assert shell("retry", "--since", "1d", "--webhook", id_).stderr == "Note: 1 to be sent at once by the server\n"
+    assert shell("retry", "--since", "1d", "--webhook", id_).stderr == "Note: 1 to be sent now by the server\n"
     deliver(house)
     assert len(receiver.got) == 1
 

@@ -13,21 +13,21 @@ from typing import NamedTuple
 # A heading, and a query for its rows. `main` is the backup, `present` is the present database.
 _LOST = (
     (
-        "invites were made since the backup; their links will be dead",
+        "invites were created since the backup; their links will no longer work",
         "SELECT id, coalesce(email, name) FROM present.invites "
         "WHERE id NOT IN (SELECT id FROM invites) ORDER BY created_at, rowid",
     ),
     (
-        "accounts were made since the backup, and will be gone; invite these people again",
+        "accounts were created since the backup, and will be gone; invite these people again",
         "SELECT id, coalesce(email, username) FROM present.users "
         "WHERE deleted_at IS NULL AND id NOT IN (SELECT id FROM users) ORDER BY created_at, rowid",
     ),
     (
-        "API keys were made since the backup; they will open nothing",
+        "API keys were created since the backup; they will no longer work",
         "SELECT id, name FROM present.api_keys WHERE id NOT IN (SELECT id FROM api_keys) ORDER BY created_at, rowid",
     ),
     (
-        "passes of programs were created since the backup; they will open nothing",
+        "passes of programs were created since the backup; they will no longer work",
         "SELECT id, name FROM present.passes WHERE id NOT IN (SELECT id FROM passes) ORDER BY created_at, rowid",
     ),
     (
@@ -35,7 +35,7 @@ _LOST = (
         "SELECT id, url FROM present.webhooks WHERE id NOT IN (SELECT id FROM webhooks) ORDER BY created_at, rowid",
     ),
     (
-        "accounts joined projects since the backup, and will not belong to them; invite them again",
+        "accounts joined projects since the backup, and will not be members; invite them again",
         "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN users ON users.id = now.user_id "
         "WHERE project_id IN (SELECT id FROM projects WHERE deleted_at IS NULL) "
         "AND now.id NOT IN (SELECT id FROM members) ORDER BY joined_at, now.rowid",
@@ -78,7 +78,7 @@ _BACK = (
 )
 _SHUT = (
     (
-        "invites were withdrawn since the backup, and stay so",
+        "invites were revoked since the backup, and stay so",
         "UPDATE invites SET revoked_at = (SELECT revoked_at FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE revoked_at IS NULL AND id IN (SELECT id FROM present.invites WHERE revoked_at IS NOT NULL) "
         "RETURNING id, coalesce(email, name)",
@@ -99,7 +99,7 @@ _SHUT = (
         "RETURNING id, coalesce(email, username)",
     ),
     (
-        "invites got a new link, or were mailed, since the backup, and keep it: the old link stays dead",
+        "invites got a new link, or were mailed, since the backup, and keep it: the old link does not work",
         "UPDATE invites SET (nonce, token_hash, mail_token_hash, legacy_hash) = (SELECT nonce, token_hash, "
         "mail_token_hash, legacy_hash FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE EXISTS (SELECT 1 FROM present.invites AS now WHERE now.id = invites.id "
@@ -107,7 +107,7 @@ _SHUT = (
         "RETURNING id, coalesce(email, name)",
     ),
     (
-        "passwords were set since the backup, and stay so: links for a new password that were used stay dead",
+        "passwords were set since the backup, and stay so: links for a new password that were used do not work again",
         "UPDATE users SET password_hash = (SELECT password_hash FROM present.users AS now WHERE now.id = users.id) "
         "WHERE EXISTS (SELECT 1 FROM present.users AS now WHERE now.id = users.id AND now.deleted_at IS NULL "
         "AND now.password_hash IS NOT users.password_hash) RETURNING id, coalesce(email, username)",
@@ -131,7 +131,7 @@ _SHUT = (
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
     ),
     (
-        "apps were taken from behind the gate since the backup, and stay so",
+        "apps were removed from the gate since the backup, and stay so",
         "DELETE FROM origins WHERE (project_id, origin) NOT IN (SELECT project_id, origin FROM present.origins) "
         "AND project_id IN (SELECT id FROM present.projects) RETURNING project_id, origin",
     ),

@@ -116,7 +116,7 @@ def _warn_once(proxy: str, hop: str) -> None:
         _warned.add(proxy)
         facts = {"proxy": proxy, "entry": hop}
         log.warning(
-            "X-Forwarded-For has no address: whoever comes by this proxy counts as one client", extra={"facts": facts}
+            "X-Forwarded-For has no address: all visitors by this proxy share one rate limit", extra={"facts": facts}
         )
 
 

@@ -18,6 +18,7 @@ from dialects.shapes.values import (
     Preset,
     State,
     Token,
+    one_of,
 )
 from web.errors import ErrorBody
 
@@ -58,7 +59,7 @@ class ShortCode(TypedDict):
 
 
 class Made(TypedDict):
-    """The invite that was made."""
+    """The invite that was created."""
 
     success: Literal[True]
     inviteUrl: Link
@@ -66,7 +67,7 @@ class Made(TypedDict):
 
 
 class MadeForAddress(TypedDict):
-    """The invite that was made for an address."""
+    """The invite that was created for an address."""
 
     success: Literal[True]
     code: Token
@@ -98,7 +99,11 @@ class ListQuery(TypedDict, total=False):
 
     limit: Annotated[str, Meta(pattern="^[0-9]{1,9}$", examples=["100"], description="A page of so many, 1 to 1000.")]
     cursor: Annotated[str, Meta(description="Where to go on: `next` of the page before.")]
-    status: State
+    status: Annotated[
+        str,
+        one_of("active", "used", "expired", "revoked"),
+        Meta(description="`expired` also lists what was revoked; `revoked` lists nothing else."),
+    ]
     q: Annotated[str, Meta(description="A text in the name, the address or the note.")]
 
 

@@ -31,7 +31,7 @@ from rules import fields
 
 
 class Registration(TypedDict):
-    """An invite, and the account to make with it."""
+    """An invite, and the account to create with it."""
 
     invite_token: Annotated[Token, partial(fields.text, field="invite_token", longest=100)]
     email: Email
@@ -82,7 +82,7 @@ class NewPassword(TypedDict):
 
 
 class ProjectDraft(TypedDict):
-    """A project to make."""
+    """A project to create."""
 
     name: Annotated[str, partial(fields.text, field="name", longest=100), Meta(max_length=100, examples=["Tea Garden"])]
     description: NotRequired[
@@ -136,7 +136,7 @@ class Joined(TypedDict):
 WaitingFor = Annotated[
     str,
     one_of("approval", "proof"),
-    Meta(description="`approval`: somebody has to say yes. `proof`: the address of the account has to be proved."),
+    Meta(description="`approval`: an admin has to approve it. `proof`: the address of the account has to be proved."),
 ]
 
 

@@ -59,7 +59,9 @@ class InviteDraft(TypedDict, total=False):
     redirect_url: RedirectUrl
     message: PersonalMessage
     note: Note
-    makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
+    makes_admin: Annotated[
+        bool, Meta(description="The account that uses it becomes an admin of the site. For admins only.")
+    ]
     ttl: Ttl
     max_uses: MaxUses
     preset: Preset

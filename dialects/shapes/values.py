@@ -49,7 +49,7 @@ Name = Annotated[
     Meta(
         max_length=100,
         examples=[_PERSON],
-        description="What somebody is called: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
+        description="A name: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
     ),
 ]
 DisplayName = Annotated[
@@ -66,7 +66,7 @@ Password = Annotated[
     Meta(
         max_length=passwords.LONGEST,
         examples=["correct horse battery"],
-        description="None that is short, or that anybody would guess.",
+        description="Not short, and not easy to guess.",
     ),
 ]
 PersonalMessage = Annotated[
@@ -78,9 +78,7 @@ PersonalMessage = Annotated[
         description="What the inviter says to the guest, in the mail and on the page: plain text without links.",
     ),
 ]
-InviteRole = Annotated[
-    str, fields.role, one_of("member", "admin"), Meta(description="What one becomes in the project.")
-]
+InviteRole = Annotated[str, fields.role, one_of("member", "admin"), Meta(description="The role in the project.")]
 Plan = Annotated[
     str, partial(fields.text, field="plan", longest=100), Meta(examples=["solo"], description="A label for programs.")
 ]
@@ -91,7 +89,7 @@ RedirectUrl = Annotated[
         max_length=2000,
         examples=["https://app.example.org/start"],
         extra_json_schema={"format": "uri"},
-        description="Where one may go on after accepting: https, or http on this machine.",
+        description="The link after joining: https, or http on this machine.",
     ),
 ]
 Preset = Annotated[
@@ -106,7 +104,7 @@ Preset = Annotated[
 Stay = Annotated[
     str,
     fields.access,
-    Meta(examples=["30d"], description="How long a guest stays in the project: `30d`, `12 weeks`; `never` ends."),
+    Meta(examples=["30d"], description="How long a guest stays in the project: `30d`, `12 weeks`, or `never`: no end."),
 ]
 Approve = Annotated[bool, Meta(description="Whether each use waits until an admin says yes.")]
 Data = Annotated[
@@ -118,7 +116,8 @@ Access = Annotated[
     str, Meta(examples=["hitkey_Wm1vX0pJcVQ2bT9y"], description="For `Authorization: Bearer`, for an hour.")
 ]
 Refresh = Annotated[
-    str, Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Good for one `/auth/token/refresh`.")
+    str,
+    Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Valid for one `/auth/token/refresh`."),
 ]
 Ticket = Annotated[str, Meta(examples=["eyJh.aGk"], description="What allows to choose the first password.")]
 Digits = Annotated[str, Meta(examples=["408213"], description="The six digits that were mailed.")]

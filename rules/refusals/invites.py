@@ -20,7 +20,7 @@ class InviteUsed(Refusal):
     """The invite has no uses left."""
 
     code = "INVITE_USED"
-    sentence = N_("This invitation has already been used. Ask whoever sent it for a new one.")
+    sentence = N_("This invitation has already been used. Ask the person who sent it for a new one.")
 
 
 class InviteHeld(Refusal):
@@ -77,8 +77,8 @@ class InviteExpired(Refusal):
 
     code = "INVITE_EXPIRED"
 
-    sentence = N_("This invitation expired on %(expired_at)s. Ask whoever sent it for a new one.")
-    sentence_if_revoked = N_("This invitation has been withdrawn. Ask whoever sent it for a new one.")
+    sentence = N_("This invitation expired on %(expired_at)s. Ask the person who sent it for a new one.")
+    sentence_if_revoked = N_("This invitation was revoked. Ask the person who sent it for a new one.")
 
     def __init__(self, expired_at: datetime | None, revoked_at: datetime | None = None) -> None:
         super().__init__(expired_at=expired_at, revoked_at=revoked_at)
@@ -92,7 +92,7 @@ class InviteAlreadyExists(Refusal):
     """There is an active invite to this project for this address."""
 
     code = "INVITE_ALREADY_EXISTS"
-    sentence = N_("There is an open invitation for this address already. Cancel it first, or let it be used.")
+    sentence = N_("There is an active invitation for this address already. Revoke it first.")
 
 
 class AlreadyMember(Refusal):
@@ -157,6 +157,6 @@ class LinkLost(Refusal):
 
     code = "LINK_LOST"
     sentence = N_(
-        "The link still works for whoever has it, but cannot be shown: it was made under another master secret. "
-        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or make a new invite."
+        "The link still works, but cannot be shown: it was created under another master secret. "
+        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or create a new invite."
     )
