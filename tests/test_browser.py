@@ -293,7 +293,7 @@ def test_a_guest_reaches_the_program_of_a_project_from_the_link_and_from_the_cod
 DEAD = {
     "used": "This invitation has been used",
     "expired": "This invitation has expired",
-    "revoked": "This invitation was revoked",
+    "revoked": "This invitation has been withdrawn",
     "unknown": "There is no such invitation",
     "missing": "There is no invitation in this link",
 }

@@ -104,7 +104,7 @@ def test_a_dead_token_leads_to_the_page_that_says_so(client, register, make_invi
     ("kind", "status", "said"),
     [
         ("used", 410, "has been used"),
-        ("revoked", 404, "was revoked"),
+        ("revoked", 404, "has been withdrawn"),
         ("expired", 404, "has expired"),
         ("unknown", 404, "There is no such invitation"),
         ("short", 404, "There is no such invitation"),

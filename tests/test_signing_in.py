@@ -156,7 +156,7 @@ def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, 
     assert browser.sign_in("alice").status_code == 401
     assert browser.sign_in("alice", "another horse battery").status_code == 303
     again = client.post("/password/reset", data={"token": token, "password": "a third horse battery"})
-    assert (again.status_code, "was used, or it is not complete" in again.text) == (400, True)
+    assert (again.status_code, "has been used, or it is not complete" in again.text) == (400, True)
     assert client.get(link).status_code == 400
 
 

@@ -69,7 +69,7 @@ class ResetInvalid(Refusal):
     """A link for a new password that was used, was changed, or is not one of ours."""
 
     code = "INVALID_TOKEN"
-    sentence = N_("This link for a new password was used, or it is not complete. Ask for a new one.")
+    sentence = N_("This link for a new password has been used, or it is not complete. Ask for a new one.")
 
 
 class ResetExpired(Refusal):
