@@ -179,8 +179,8 @@ EVERYBODY = "nobody stranger member admin owner root key"
 PROJECT = "created_at description id is_public name owner_id slug"
 # What is in an answer, and who gets one; everybody else is told why not.
 INVITE = (
-    "access approve created_at data email expires_at held id made_by makes_admin max_uses name note plan project "
-    "redirect_url revoked_at role state used_at user_id uses waiting"
+    "access approve created_at data email expires_at held id made_by makes_admin max_uses message name note plan "
+    "project redirect_url revoked_at role state used_at user_id uses waiting"
 )
 
 
