@@ -10,8 +10,7 @@ from datetime import datetime
 import clock
 from commands import terminal, waiting
 from database import Database
-from rules import invites, listing
-from rules.headings import FORMULA
+from rules import headings, invites, listing
 from rules.listing import Filter, Listed
 from rules.waiting import asking
 
@@ -60,8 +59,7 @@ def csv_cell(value: object) -> str:
     """A value as text. What a spreadsheet would take for a formula has an apostrophe before it."""
     if isinstance(value, datetime):
         return clock.iso(value)
-    text = "" if value is None else terminal.safe(str(value))
-    return f"'{text}" if text.lstrip()[:1] in FORMULA else text
+    return headings.guarded("" if value is None else terminal.safe(str(value)))
 
 
 def csv_line(cells: Iterable[str]) -> str:

@@ -258,7 +258,35 @@ def _rotated(window: Window, place: Place) -> None:
 
 
 def _wrong_day(window: Window, place: Place) -> None:
-    _filled("Extend", ttl="soon")(window, place)
+    window.choose("ttl", "date")
+    window.press("Extend")
+
+
+def _new_refused(window: Window, place: Place) -> None:
+    window.named("More options").click()
+    _filled("Create invitation", name="Dora", uses="many", data="{")(window, place)
+
+
+def _by_date(window: Window, place: Place) -> None:
+    window.choose("ttl", "date")
+    window.press("Create invitation")
+
+
+def _created_many(window: Window, place: Place) -> None:
+    window.named("More options").click()
+    _filled("Create invitation", count="5", note="for the fair")(window, place)
+
+
+def _list_created(window: Window, place: Place) -> None:
+    _filled("Check the list", guests=LISTED)(window, place)
+    window.press("Create 30 invitations")
+
+
+# Thirty guests, of whom some are known already.
+LISTED = "\n".join(
+    ["Charlie <charlie@example.org>", "Müller, Hans;hans@example.org", "ندى", "dora@example.org"]
+    + [f"Guest Number {number} <guest{number}@example.org>" for number in range(26)]
+)
 
 
 PAGES = {
@@ -354,9 +382,20 @@ PAGES = {
     "admin-beside-no-field": Page("/admin?email=nobody", "root"),
     "admin-damaged": Page("/admin/made?once=x", "root"),
     "admin-new": Page("/admin/invites/new", "root"),
-    "admin-new-refused": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", ttl="soon", uses="many")),
-    "admin-made": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", email="dora@example.org")),
-    "admin-made-many": Page("/admin/invites/new", "root", _filled("Make it", count="5", note="for the fair")),
+    "admin-new-refused": Page("/admin/invites/new", "root", _new_refused),
+    "admin-new-by-date": Page("/admin/invites/new", "root", _by_date),
+    "admin-new-again": Page("/admin/invites/new?again={id_revoked}", "root"),
+    "admin-made": Page(
+        "/admin/invites/new", "root", _filled("Create invitation", name="Dora", email="dora@example.org")
+    ),
+    "admin-made-many": Page("/admin/invites/new", "root", _created_many),
+    "admin-list": Page("/admin/invites/new/list", "root"),
+    "admin-list-checked": Page("/admin/invites/new/list", "root", _filled("Check the list", guests=LISTED)),
+    "admin-list-wrong": Page(
+        "/admin/invites/new/list", "root", _filled("Check the list", guests=f"{LISTED}\nBob <b@b@b>")
+    ),
+    "admin-list-refused": Page("/admin/invites/new/list", "root", _filled("Check the list", guests="")),
+    "admin-list-created": Page("/admin/invites/new/list", "root", _list_created),
     "admin-invite": Page("/admin/invites/{id_named}", "root"),
     "admin-invite-shared": Page("/admin/invites/{id_shared}", "root"),
     "admin-invite-used": Page("/admin/invites/{id_used}", "root"),

@@ -109,7 +109,7 @@ def test_one_invitation_is_made_with_every_field(admin, house, stored):
         "root",
     )
     page = seen(admin.follow(answer))
-    for shown in ("Invitation for Anne", "open", "0 / 3", "tea-garden, admin", "for ever", "met at the fair"):
+    for shown in ("Invitation for Anne", "0 / 3", "tea-garden, admin", "Expiresnever", "met at the fair"):
         assert shown in page
     assert "to be mailed to anne@example.org" in page
     with house.reading():
@@ -146,6 +146,14 @@ def test_a_form_sent_twice_makes_nothing_twice(admin, count):
         ({"count": "501"}, "count", "from 1 to 500"),
         ({"count": "2", "email": "anne@example.org"}, "count", "Must be 1"),
         ({"mail": "on"}, "email", "Is needed for an invite to be mailed"),
+        ({"ttl": "date"}, "until", "Is empty: choose a day"),
+        ({"ttl": "date", "until": "soon"}, "until", "Must be a date such as"),
+        ({"until": "2020-02-02"}, "until", "Is over already"),
+        ({"ttl": "date", "until": "2999-12-31"}, "until", "Must be at most 365 days from now"),
+        ({"ttl": "30d", "until": "2999-12-31"}, "until", "Counts only with “a date”"),
+        ({"access": "typed"}, "access_typed", "Is empty: type a length of time"),
+        ({"access": "typed", "access_typed": "soon"}, "access_typed", "Must be a number and a unit"),
+        ({"access": "90d"}, "access", "Needs a project"),
         ({"name": "<b>"}, "name", "May not have"),
         ({"admin": "on", "uses": "2"}, "uses", "Must be 1"),
     ],
@@ -159,19 +167,29 @@ def test_a_refused_form_says_what_is_wrong_beside_its_field_and_keeps_the_rest(a
     assert "<b>" not in answer.text.replace("<bdi>", "").replace("<body", "")
 
 
-def test_an_invitation_is_extended_sent_rotated_and_withdrawn(admin, house, make_invite, count):
+def test_an_invitation_is_extended_sent_rotated_and_revoked(admin, house, make_invite, count):
     token = make_invite(email="anne@example.org", ttl="1h")
     with house.reading():
         path = f"/admin/invites/{invites.find(token).id}"
     assert "in 3 weeks" in seen(admin.follow(admin.post(f"{path}/extend", ttl="3 weeks")))
-    assert admin.post(f"{path}/extend", ttl="x").status_code == 422
+    assert "Extended: it never expires." in seen(admin.follow(admin.post(f"{path}/extend", ttl="never")))
+    day = clock.now() + 20 * clock.DAY
+    by_date = admin.follow(admin.post(f"{path}/extend", ttl="date", until=f"{day:%Y-%m-%d}", offset="-60"))
+    assert f"Extended until {day.day} {day:%B %Y}." in seen(by_date)
+    assert f'datetime="{day:%Y-%m-%d}T22:59:' in by_date.text  # where it is an hour later
+    for wrong, field in (({"ttl": "x"}, "ttl"), ({}, "ttl"), ({"ttl": "date"}, "until")):
+        refused = admin.post(f"{path}/extend", **wrong)
+        assert (refused.status_code, f'id="{field}-problem"' in refused.text) == (422, True)
     for _ in ("once", "and again, by a double click"):
         assert "The mail is on its way" in seen(admin.follow(admin.post(f"{path}/send")))
     assert count(Letter) == 1
-    assert token not in admin.follow(admin.post(f"{path}/rotate")).text
-    withdrawn = seen(admin.follow(admin.post(f"{path}/revoke")))
-    assert "withdrawn" in withdrawn
-    assert "What you can do" not in withdrawn
+    rotated = admin.follow(admin.post(f"{path}/rotate"))
+    assert token not in rotated.text
+    assert "The old link no longer works." in seen(rotated)
+    revoked = admin.follow(admin.post(f"{path}/revoke"))
+    assert f"{path}/extend" not in revoked.text
+    assert f"{path}/revoke" not in revoked.text
+    assert "Invite again" in seen(revoked)
     refused = admin.post(f"{path}/rotate")
     assert (refused.status_code, "has been withdrawn" in seen(refused)) == (404, True)
 

@@ -66,7 +66,7 @@ def test_columns_are_the_options_however_they_are_written(heading):
         ("name,shoe size\n", "line 1, column shoe size: there is no such column; there are name, email, "),
         ("anne@example.org,Anne\n", "line 1, column anne@example.org: there is no such column; there are name, "),
         ("name,Name\nA,B\n", "line 1, column Name: is there twice"),
-        ("name,email\n", "has 0 rows below its header; 1 to 10000 can be made at once"),
+        ("name,email\n", "has 0 rows below its header; 1 to 10000 can be created at once"),
         ("name\n" + "Anne\n" * 10_001, "has 10001 rows below its header"),
         ('name\nAnne\n"Bob\n', "line 3: cannot be read as CSV: unexpected end of data"),
         ("name\nAnne\n" + "x" * 200_000 + "\n", "line 3: cannot be read as CSV: field larger than field limit"),

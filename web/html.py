@@ -142,6 +142,13 @@ def qr(link: str) -> str:
     return out.getvalue().decode()
 
 
+def qr_png(link: str) -> bytes:
+    """A link as such a picture in PNG, large enough to be printed."""
+    out = io.BytesIO()
+    segno.make(link, micro=False).save(out, kind="png", scale=12, border=4)
+    return out.getvalue()
+
+
 def set_table(environment: Environment, settings: Settings) -> None:
     """What every template knows: the settings it may show, and how a text or a moment is said."""
     language.install(environment)

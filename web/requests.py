@@ -197,11 +197,14 @@ def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> No
     """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside.
 
     And a body of more than `largest` bytes, or one for which the server has no room now; and a NUL in a path, which
-    nothing of ours has: PostgreSQL refuses to look for one. Where a call `is_strict`, its body is read once its
-    caller is known: unknown members are refused then, and a long body of strangers is never parsed. With None for
-    `largest` nobody looks at the body at all.
+    nothing of ours has: PostgreSQL refuses to look for one. Where a call `is_strict`, or takes a longer body than
+    others, that is read once its caller is known: unknown members are refused then, and a long body of strangers is
+    never parsed. With None for `largest` nobody looks at the body at all.
     """
     sent = asked()
+    if largest is not None and largest > LARGEST_BODY:
+        is_strict = True
+        sent.max_content_length = sent.max_form_memory_size = largest
     if largest is not None and (sent.content_length or 0) > LARGEST_BODY:
         if (sent.content_length or 0) > largest:
             raise RequestEntityTooLarge if largest == LARGEST_BODY else TooMuch(largest)
