@@ -385,8 +385,9 @@ def test_an_address_is_confirmed_with_a_mailed_code(window, alice, mail):
 @pytest.mark.long
 def test_an_admin_makes_an_invitation_a_guest_accepts_and_the_admin_sees_who(desk, other_window):
     desk.press("New invitation")
-    desk.write(name="Bob", ttl="3d")
-    desk.press("Make it")
+    desk.write(name="Bob")
+    desk.choose("ttl", "1d")
+    desk.press("Create invitation")
     assert desk.heading == "Invitation for Bob"
     other_window.open(copied(desk, "Copy"))
     other_window.write(user="bob", password=PASSWORD)
@@ -411,9 +412,10 @@ def copied(window, button):
 def test_an_admin_makes_many_invitations_at_once(desk, scripts):
     desk.scripts(scripts)
     desk.open("/admin/invites/new")
+    desk.named("More options").click()
     desk.write(count="3", note="for the fair")
-    desk.press("Make it")
-    assert desk.heading == "3 new invitations"
+    desk.press("Create invitation")
+    assert desk.heading == "3 invitations created"
     links = desk.value("links").split()
     assert len(set(links)) == 3
     if scripts:
@@ -445,13 +447,13 @@ def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite,
     desk.scripts(scripts)
     old = make_invite(name="Bob", ttl="1h")
     desk.open(f"/admin?q={old}")
-    desk.write(ttl="3 weeks")
+    desk.choose("ttl", "30d")
     desk.press("Extend")
-    assert "in 3 weeks" in desk.seen
+    assert "Extended until" in desk.seen
     desk.press("Give it a new link", sure=scripts)
     new = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
     assert old not in new
-    desk.press("Withdraw it", sure=scripts)
+    desk.press("Revoke", sure=scripts)
     assert "The invitation is withdrawn" in desk.seen
     for link in (f"/invite?{old}", new):
         desk.open(link)
@@ -461,10 +463,10 @@ def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite,
 @pytest.mark.long
 def test_who_does_not_mean_it_withdraws_nothing(desk, make_invite, stored):
     desk.open(f"/admin?q={make_invite()}")
-    desk.named("Withdraw it").click()
+    desk.named("Revoke").click()
     desk.driver.switch_to.alert.dismiss()
     assert stored()[0].revoked_at is None
-    desk.press("Withdraw it", sure=True)
+    desk.press("Revoke", sure=True)
     assert stored()[0].revoked_at
 
 
@@ -514,13 +516,14 @@ def test_a_double_click_accepts_once(window, make_invite, house, charlie, script
 def test_an_admin_who_goes_back_and_presses_again_makes_nothing_more(desk, stored, scripts):
     desk.scripts(scripts)
     desk.open("/admin/invites/new")
+    desk.named("More options").click()
     desk.write(name="Bob", count="2")
-    desk.press_twice("Make it")
-    desk.until(lambda: desk.heading == "2 new invitations")
+    desk.press_twice("Create invitation")
+    desk.until(lambda: desk.heading == "2 invitations created")
     desk.back()
     assert desk.value("name") == "Bob"
-    desk.press("Make it")
-    assert desk.heading == "2 new invitations"
+    desk.press("Create invitation")
+    assert desk.heading == "2 invitations created"
     assert len(stored()) == 2
 
 
@@ -575,10 +578,10 @@ def test_an_admin_works_by_keyboard(window, root, stored):
     window.leave(lambda: window.keys(Keys.ENTER))
     window.tab_to("name")
     window.keys("Bob")
-    window.tab_to("Make it")
+    window.tab_to("Create invitation")
     window.leave(lambda: window.keys(Keys.ENTER))
     assert window.heading == "Invitation for Bob"
-    window.tab_to("Withdraw it")
+    window.tab_to("Revoke")
     window.leave(lambda: (window.keys(Keys.ENTER), window.driver.switch_to.alert.accept()))
     assert stored()[0].revoked_at
 
@@ -613,10 +616,12 @@ def test_a_refused_form_keeps_what_was_typed_but_the_password_and_leads_to_what_
 @pytest.mark.long
 def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
     desk.open("/admin/invites/new")
-    desk.write(name="Bob", note="for the fair", ttl="soon", uses="many")
+    desk.named("More options").click()
+    desk.choose("ttl", "30d")
+    desk.write(name="Bob", note="for the fair", uses="many")
     desk.driver.find_element(By.ID, "mail").click()
-    desk.press("Make it")
-    assert [desk.value(each) for each in ("name", "note", "ttl", "uses")] == ["Bob", "for the fair", "soon", "many"]
+    desk.press("Create invitation")
+    assert [desk.value(each) for each in ("name", "note", "ttl", "uses")] == ["Bob", "for the fair", "30d", "many"]
     assert desk.driver.find_element(By.ID, "mail").is_selected()
     first = desk.driver.find_element(By.CSS_SELECTOR, "[aria-invalid]").get_attribute("id")
     assert desk.focused == first
@@ -635,7 +640,7 @@ def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
 def test_from_a_project_one_invites_to_it(desk, garden):
     desk.open("/admin/projects/tea-garden")
     desk.press("Invite somebody to it")
-    desk.press("Make it")
+    desk.press("Create invitation")
     assert "tea-garden, member" in desk.seen
 
 
@@ -709,11 +714,12 @@ def whole_story(window, make_invite):
     assert window.heading == "API keys"
     window.press("Invitations")
     window.press("New invitation")
+    window.named("More options").click()
     window.write(name="Carol", uses="many")
-    window.press("Make it")
+    window.press("Create invitation")
     assert window.focused == "uses"
     window.write(uses="2")
-    window.press("Make it")
+    window.press("Create invitation")
     assert window.heading == "Invitation for Carol"
     stays()
     window.press("People")

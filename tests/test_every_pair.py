@@ -175,6 +175,7 @@ DONE_BY = {
     "own.end_other_sessions": "end other sessions",
     "own.delete": "confirm the own password, delete the own account, delete an admin's own account",
     "admin.create_invites": "create on a page",
+    "admin_guests.create_list": "add a list of guests, on a page",
     "admin.revoke_invite": "revoke, on a page",
     "admin.approve_use": "approve, on a page",
     "admin.deny_use": "deny, on a page",

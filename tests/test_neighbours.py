@@ -3,6 +3,7 @@
 All who write to a file wait for one another, so one call that goes through a hundred thousand rows delays everybody.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -261,6 +262,16 @@ def form(who, path, made=lambda crowded: {}, /, **fields):
     return sent
 
 
+def checked_list(crowded):
+    """What the page of a list of guests that was checked sends."""
+    guests = "Hal <hal@example.org>\nines@example.org"
+    sent = {"guests": guests, "project": "orchard", "mail": "on"}
+    browser = crowded.browser("root")
+    page = browser.post("/admin/invites/new/list", once="once-" * 3, **sent).text
+    shown = {name: re.search(f'name="{name}" value="([^"]+)"', page)[1] for name in ("once", "checked")}
+    return {**sent, **shown, "act": "create"}
+
+
 def of_use(what, who):
     """A form of an admin about a use of an invite that waits for approval."""
 
@@ -413,6 +424,7 @@ FORMS = {
     "/admin/invites": form(
         "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
     ),
+    "/admin/invites/new/list": form("root", "/admin/invites/new/list", checked_list),
     "/admin/invites/<invite_id>/revoke": of_invite("revoke"),
     "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
     "/admin/invites/<invite_id>/send": of_invite("send"),

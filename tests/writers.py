@@ -454,6 +454,7 @@ def by_others(place: Place) -> dict[str, Unit]:
         "approve, on a page": lambda: (place.admin(), waiting.approve(place.asked)),
         "deny, on a page": lambda: (place.admin(), waiting.deny(place.asked)),
         "add a list of guests": add,
+        "add a list of guests, on a page": lambda: (place.admin(), add()),
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
         "retry all mail": outbox.retry,
