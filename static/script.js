@@ -29,13 +29,23 @@ async function copy(text) {
   }
 }
 
-// Sharing, where the browser can, with the words that are ready.
-for (const button of document.querySelectorAll("button[data-share]")) {
-  if (!navigator.share) continue;
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    navigator.share({ title: button.dataset.title, text: button.dataset.share }).catch(() => {}); // they thought better of it
-  });
+// Sharing, where the browser can, with the words that are ready: a button, or one beside each link of a table.
+if (navigator.share) {
+  for (const table of document.querySelectorAll("[data-shares]")) {
+    for (const input of table.querySelectorAll(".copy input")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "plain" });
+      button.textContent = table.dataset.label;
+      button.dataset.title = table.dataset.shares;
+      button.dataset.share = `${table.dataset.shares}: ${input.value}`;
+      input.parentElement.append(button);
+    }
+  }
+  for (const button of document.querySelectorAll("button[data-share]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.share({ title: button.dataset.title, text: button.dataset.share }).catch(() => {}); // they changed their mind
+    });
+  }
 }
 
 for (const button of document.querySelectorAll("button[data-print]")) {

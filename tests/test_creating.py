@@ -98,9 +98,19 @@ def test_a_link_is_shared_with_words_that_are_ready(desk):
     desk.named("Share").click()
     shared = desk.until(lambda: desk.run("return window.shared"))
     assert shared["text"] == f"You're invited to Garden Club: {link(desk)}"
+    desk.open("/admin/invites/new/list")
+    desk.write(guests="Anne\nBob")
+    desk.press("Check the list")
+    desk.press("Create 2 invitations")
+    desk.driver.find_elements(By.XPATH, "//button[.='Share']")[1].click()
+    links = [each.get_attribute("value") for each in desk.driver.find_elements(By.CSS_SELECTOR, ".copy input")]
+    shared = desk.until(lambda: desk.run("return window.shared"))
+    assert shared["text"] == f"You're invited to Garden Club: {links[1]}"
+    desk.size(320, 700)
+    assert desk.run("return document.documentElement.scrollWidth") == 320
     desk.tell("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
-    desk.open(desk.driver.current_url)
-    desk.run("return 0")
+    desk.open("/admin/invites/new")
+    desk.press("Create invitation")
     assert desk.run("return [...document.querySelectorAll('[data-share]')].every((each) => each.hidden)") is (
         not desk.run("return 'share' in navigator")
     )
@@ -172,6 +182,20 @@ def test_a_file_is_checked_and_corrected_on_the_page(desk, tmp_path):
     desk.press("Create 1 invitation")
     assert desk.heading == "1 invitation created"
     assert "Hans Müller" in desk.seen
+
+
+def test_a_file_that_is_longer_than_what_other_forms_take_is_checked(desk, tmp_path):
+    file = tmp_path / "guests.csv"
+    file.write_text("Name,Note\n" + f"Anne,{'x' * 300}\n" * 400)
+    desk.open("/admin/invites/new/list")
+    desk.driver.find_element(By.ID, "file").send_keys(str(file))
+    desk.press("Check the list")
+    assert "400 guests can be invited." in desk.seen
+    assert "and 350 more" in desk.seen
+    desk.press("Create 400 invitations")
+    assert desk.heading == "400 invitations created"
+    desk.press("Next page")
+    assert "51 to 100 of 400" in desk.seen
 
 
 def test_a_list_is_created_by_keyboard_alone(desk):
