@@ -13,8 +13,6 @@ from models import Invite, Letter
 from rules import accounts, batches, changing, durations, invites, pasted, presets, projects, redemption
 from rules.refusals import Invalid
 
-pytestmark = pytest.mark.any_database
-
 FORM = "/admin/invites/new/list"
 
 
