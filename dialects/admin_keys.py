@@ -58,7 +58,7 @@ def create_preset() -> Response:
     wanted = {name: given[name] if name != "approve" else True for name in presets.FIELDS if given[name]}
     if presets.find(given["preset"]) != wanted:
         presets.create(given["preset"], wanted)
-    return desk.done("/admin/presets", "made")
+    return desk.done("/admin/presets", "created")
 
 
 def delete_preset(name: str) -> Response:

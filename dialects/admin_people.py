@@ -105,7 +105,7 @@ def create_project(caller: SignedIn) -> Response:
         lambda: desk.once(given["once"]),
     )
     project = projects.create(owner, Plan(**values), id_=clock.id_for(once))
-    return desk.done(f"/admin/projects/{project.slug}", "made")
+    return desk.done(f"/admin/projects/{project.slug}", "created")
 
 
 def show_project(slug: str) -> str:

@@ -367,8 +367,8 @@ PAGES = {
     "admin-invite-domain": Page("/admin/invites/{id_domain}", "root"),
     "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
     "admin-keys": Page("/admin/keys", "root"),
-    "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),
-    "admin-keys-refused": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="soon")),
+    "admin-key-made": Page("/admin/keys", "root", _filled("Create key", name="shop", expires="90d")),
+    "admin-keys-refused": Page("/admin/keys", "root", _filled("Create key", name="shop", expires="soon")),
     "admin-presets": Page("/admin/presets", "root"),
     "admin-preset-made": Page("/admin/presets", "root", _filled("Create preset", preset="choir", plan="gold")),
     "admin-presets-refused": Page("/admin/presets", "root", _filled("Create preset", preset="a b", uses="many")),
@@ -384,10 +384,10 @@ PAGES = {
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
     "admin-person": Page("/admin/people/{bob}", "root"),
     "admin-person-self": Page("/admin/people/{root}", "root"),
-    "admin-person-shut-out": Page("/admin/people/{walter}", "root"),
+    "admin-person-disabled": Page("/admin/people/{walter}", "root"),
     "admin-person-reset": Page("/admin/people/{bob}", "root", _filled("Link for a new password")),
     "admin-projects": Page("/admin/projects", "root"),
-    "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
+    "admin-projects-refused": Page("/admin/projects", "root", _filled("Create project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
     "admin-project-access-refused": Page(
         "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
@@ -399,5 +399,5 @@ PAGES = {
     "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),
     "admin-activity-nothing": Page("/admin/activity?type=preset", "root"),
     "admin-activity-refused": Page("/admin/activity?user=nobody&since=soon", "root"),
-    "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Hand it over", owner="nobody")),
+    "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Change owner", owner="nobody")),
 }

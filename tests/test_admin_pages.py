@@ -109,7 +109,7 @@ def test_one_invitation_is_made_with_every_field(admin, house, stored):
         "root",
     )
     page = seen(admin.follow(answer))
-    for shown in ("Invitation for Anne", "open", "0 / 3", "tea-garden, admin", "for ever", "met at the fair"):
+    for shown in ("Invitation for Anne", "active", "0 / 3", "tea-garden, admin", "for ever", "met at the fair"):
         assert shown in page
     assert "to be mailed to anne@example.org" in page
     with house.reading():
@@ -159,7 +159,7 @@ def test_a_refused_form_says_what_is_wrong_beside_its_field_and_keeps_the_rest(a
     assert "<b>" not in answer.text.replace("<bdi>", "").replace("<body", "")
 
 
-def test_an_invitation_is_extended_sent_rotated_and_withdrawn(admin, house, make_invite, count):
+def test_an_invitation_is_extended_sent_rotated_and_revoked(admin, house, make_invite, count):
     token = make_invite(email="anne@example.org", ttl="1h")
     with house.reading():
         path = f"/admin/invites/{invites.find(token).id}"
@@ -169,9 +169,9 @@ def test_an_invitation_is_extended_sent_rotated_and_withdrawn(admin, house, make
         assert "The mail is on its way" in seen(admin.follow(admin.post(f"{path}/send")))
     assert count(Letter) == 1
     assert token not in admin.follow(admin.post(f"{path}/rotate")).text
-    withdrawn = seen(admin.follow(admin.post(f"{path}/revoke")))
-    assert "withdrawn" in withdrawn
-    assert "What you can do" not in withdrawn
+    revoked = seen(admin.follow(admin.post(f"{path}/revoke")))
+    assert "Invitation revoked." in revoked
+    assert "What you can do" not in revoked
     refused = admin.post(f"{path}/rotate")
     assert (refused.status_code, "has been withdrawn" in seen(refused)) == (404, True)
 
@@ -195,7 +195,7 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
     assert rows.findall(admin.client.get("/admin?q=anne").text) == ["Anne"]
     assert len(rows.findall(admin.client.get("/admin?status=active&q=class").text)) == 5
     assert rows.findall(admin.client.get("/admin?status=used").text) == []
-    assert "There is nothing like that" in seen(admin.client.get("/admin?status=used"))
+    assert "Nothing found." in seen(admin.client.get("/admin?status=used"))
     with house.reading():
         annes = invites.find(token).id
     assert invite_id(admin.client.get(f"/admin?q={token}")) == annes
@@ -243,7 +243,7 @@ def test_the_picture_counts_what_was_made_and_used(admin, make_invite, use):
         make_invite()
         answer = admin.client.get("/admin")
     assert re.findall(r'<td class="num">(\d)</td><td class="num">(\d)</td>', answer.text)[-1] == ("2", "1")
-    assert "2 invitations, 1 of them open" in seen(answer)
+    assert "2 invitations, 1 of them active" in seen(answer)
     assert "bob" in answer.text
 
 
@@ -261,20 +261,20 @@ def test_a_key_is_shown_once(admin, client, house):
     assert admin.post("/admin/keys", once="../x", name="script").status_code == 422
 
 
-def test_people_are_found_made_admins_shut_out_and_deleted(admin, house, charlie):
+def test_people_are_found_made_admins_disabled_and_deleted(admin, house, charlie):
     assert "charlie" in admin.client.get("/admin/people?q=charl").text
-    assert "There is nobody like that" in seen(admin.client.get("/admin/people?q=zebra"))
+    assert "Nothing found." in seen(admin.client.get("/admin/people?q=zebra"))
     with house.reading():
         charlies = accounts.named("charlie").id
         own = accounts.named("root").id
     path = f"/admin/people/{charlies}"
-    assert "This is an admin now" in seen(admin.follow(admin.post(f"{path}/admin")))
-    assert "no admin any more" in seen(admin.follow(admin.post(f"{path}/admin", off="yes")))
+    assert "This account is an admin now." in seen(admin.follow(admin.post(f"{path}/admin")))
+    assert "no longer an admin" in seen(admin.follow(admin.post(f"{path}/admin", off="yes")))
     link = re.search(r'value="(http[^"]*/password/reset\?[^"]+)"', admin.post(f"{path}/reset").text)[1]
     assert admin.client.get(link.removeprefix("http://127.0.0.1:8080")).status_code == 200
-    assert "shut out" in seen(admin.follow(admin.post(f"{path}/disable")))
+    assert "Account disabled." in seen(admin.follow(admin.post(f"{path}/disable")))
     assert admin.client.get("/auth/me", headers=charlie.bearer).status_code == 401
-    assert "may sign in again" in seen(admin.follow(admin.post(f"{path}/disable", off="yes")))
+    assert "Account enabled." in seen(admin.follow(admin.post(f"{path}/disable", off="yes")))
     assert admin.post(f"{path}/delete").location.endswith("/admin/people?done=deleted")
     assert admin.client.get(path).status_code == 404
     for verb, fields in (("admin", {"off": "yes"}), ("disable", {}), ("delete", {})):
@@ -284,7 +284,7 @@ def test_people_are_found_made_admins_shut_out_and_deleted(admin, house, charlie
 
 def test_a_project_is_made_handed_over_and_deleted(admin, house, alice, count):
     made = admin.post("/admin/projects", once=once(admin, "/admin/projects"), name="Tea Garden", description="Tea")
-    assert made.location.endswith("/admin/projects/tea-garden?done=made")
+    assert made.location.endswith("/admin/projects/tea-garden?done=created")
     assert "root owner" in seen(admin.follow(made))
     assert admin.client.get("/admin/projects").text.count("tea-garden") == 2
     handed = admin.post("/admin/projects/tea-garden/owner", owner="alice")

@@ -429,7 +429,7 @@ def test_an_admin_makes_a_key_that_works_until_it_is_deleted(desk, served, scrip
     desk.scripts(scripts)
     desk.open("/admin/keys")
     desk.write(name="newsletter")
-    desk.press("Make a key")
+    desk.press("Create key")
     key = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
     assert served.get(f"/invites_api?key={key}").status == 201
     desk.open("/admin/keys")
@@ -452,7 +452,7 @@ def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite,
     new = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
     assert old not in new
     desk.press("Withdraw it", sure=scripts)
-    assert "The invitation is withdrawn" in desk.seen
+    assert "Invitation revoked." in desk.seen
     for link in (f"/invite?{old}", new):
         desk.open(link)
         assert desk.heading in (DEAD["unknown"], DEAD["revoked"])
@@ -626,7 +626,7 @@ def test_an_admins_refused_form_keeps_all_that_was_typed(desk):
 def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
     desk.open("/admin/projects/tea-garden")
     desk.write(owner="nobody")
-    desk.press("Hand it over")
+    desk.press("Change owner")
     assert "There is no such account." in desk.seen
     assert desk.focused == "owner"
 
@@ -634,7 +634,7 @@ def test_an_account_that_is_not_there_is_said_beside_its_field(desk, garden):
 @pytest.mark.long
 def test_from_a_project_one_invites_to_it(desk, garden):
     desk.open("/admin/projects/tea-garden")
-    desk.press("Invite somebody to it")
+    desk.press("Invite to this project")
     desk.press("Make it")
     assert "tea-garden, member" in desk.seen
 
@@ -719,7 +719,7 @@ def whole_story(window, make_invite):
     window.press("People")
     window.press("bob")
     window.press("Make an admin")
-    assert "This is an admin now." in window.seen
+    assert "This account is an admin now." in window.seen
     window.press("Sign out")
     stays()
     window.open(f"/invite?{make_invite()}")
