@@ -1,4 +1,4 @@
-"""Pages for the admins of the site: invites.
+"""Pages for the admins of the site: creating invites, and each of them.
 
 A form that creates something carries a number that is used once, so that sending it again (a double click, the back
 button) creates nothing more. What a form does ends in a redirect.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import urlencode
 
-from flask import Response, g, request
+from flask import Response, request
 
 import clock
 from rules import (
@@ -18,16 +18,13 @@ from rules import (
     fields,
     invites,
     listing,
-    places,
     presets,
     projects,
     timeline,
-    tokens,
     waiting,
 )
 from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
-from rules.statistics import weeks
 from settings import settings
 from web import desk, html, requests
 from web.html import Shown, page, see_other
@@ -35,30 +32,11 @@ from web.html import Shown, page, see_other
 HEADERS = desk.HEADERS
 
 MOST_AT_ONCE = 500
-MOST_WAITING = 10  # who wait for approval, on the page with the list
-WEEKS = 12
 
-_FILTER = ("status", "q", "project", "maker", "email", "cursor")
 _DRAFT = (*drafts.READERS, "preset")
 _OF_INVITE = (*_DRAFT, "count", "once", "admin", "mail")
 
 refusal = desk.refusal
-
-
-def list_invites() -> Response | str:
-    """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
-    show = partial(page, "admin/invites.html", asking=[], **listing.counts())
-    g.again = partial(show, given=desk.as_typed(*_FILTER), weeks=[], rows=[], older=None)
-    given = requests.query(_FILTER)
-    token = tokens.in_text(given.get("q", ""))
-    if tokens.is_token(token):
-        return see_other(f"/admin/invites/{invites.find(token).id}")
-    show = partial(show, given=given, weeks=[] if given else weeks(WEEKS))
-    if not given:
-        show = partial(show, asking=waiting.for_approval(MOST_WAITING))
-    found = listing.search(listing.read(given), desk.ROWS)
-    older = desk.next_page(given, places.cursor(found.next)) if found.next else None
-    return show(rows=found.rows, older=older, until=found.next and found.next[0])
 
 
 def new_invite() -> str:

@@ -14,7 +14,7 @@ from web.html import page
 
 HEADERS = desk.HEADERS
 
-_OF_KEY = ("name", "expires", "preset", "once", *keys.SCOPES)
+_OF_KEY = ("name", "expires", "until", "offset", "preset", "once", *keys.SCOPES)
 _OF_PRESET = ("preset", *presets.FIELDS)
 
 refusal = desk.refusal
@@ -31,7 +31,7 @@ def create_key() -> str:
     given = desk.sent(*_OF_KEY)
     name, lifetime, preset, once = together(
         lambda: fields.text(given["name"], "name", 100) if given["name"] else None,
-        lambda: keys.lifetime(given["expires"]) if given["expires"] else None,
+        lambda: keys.lifetime(desk.length(given, "expires") or "never"),
         lambda: presets.named(given["preset"]).name if given["preset"] else None,
         lambda: desk.once(given["once"]),
     )
@@ -58,7 +58,7 @@ def create_preset() -> Response:
     wanted = {name: given[name] if name != "approve" else True for name in presets.FIELDS if given[name]}
     if presets.find(given["preset"]) != wanted:
         presets.create(given["preset"], wanted)
-    return desk.done("/admin/presets", "created")
+    return desk.done("/admin/presets", "made")
 
 
 def delete_preset(name: str) -> Response:

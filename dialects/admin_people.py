@@ -84,6 +84,13 @@ def delete_person(caller: SignedIn, user_id: str) -> Response:
 
 
 @html.form(_person_named)
+def delete_pass_of(user_id: str, pass_id: str) -> Response:
+    """Delete a pass of this account: the program that has it is refused."""
+    passes.delete_own(user_id, pass_id)
+    return desk.done(f"/admin/people/{user_id}", "pass")
+
+
+@html.form(_person_named)
 def reset_person(caller: SignedIn, user_id: str) -> str:
     """Show a link with which a new password can be set; nothing is changed by it."""
     return _person_page(caller, user_id)(reset_link=resets.link(accounts.named(user_id)))
@@ -105,7 +112,7 @@ def create_project(caller: SignedIn) -> Response:
         lambda: desk.once(given["once"]),
     )
     project = projects.create(owner, Plan(**values), id_=clock.id_for(once))
-    return desk.done(f"/admin/projects/{project.slug}", "created")
+    return desk.done(f"/admin/projects/{project.slug}", "made")
 
 
 def show_project(slug: str) -> str:
@@ -123,10 +130,10 @@ def change_owner(slug: str) -> Response:
 @html.form(lambda _: _project_page(desk.in_path("slug")))
 def extend_member(slug: str) -> Response:
     """Let the access of a member of the project end so long from now, or never."""
-    given = desk.sent("who", "access")
+    given = desk.sent("who", "access", "until", "offset")
     _, length, member = together(
         lambda: requests.require(given, "who", "access"),
-        lambda: fields.access(given["access"]) if given["access"] else None,
+        lambda: fields.access(desk.length(given, "access")) if given["access"] else None,
         lambda: _member(slug, given["who"]) if given["who"] else None,
     )
     projects.extend(member, length)
@@ -174,9 +181,18 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         memberships=memberships,
         is_self=user.id == caller.user.id,
         used=used,
+        passes=_passes_of(user),
+        now=clock.now(),
         happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
         done=request.args.get("done"),
     )
+
+
+def _passes_of(user: Any) -> list[tuple[SimpleNamespace, str, str]]:
+    return [
+        (desk.kept(each, *_OF_PASS), f"/admin/projects/{each.project.slug}", each.project.name)
+        for each in passes.of_user(user.id)
+    ]
 
 
 def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
@@ -187,7 +203,10 @@ def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
 def _project_page(slug: str) -> Callable[..., str]:
     project = projects.find(slug)
     members = [(_person(each.user), each.role, each.joined_at, each.ends_at) for each in projects.members(project)]
-    opened = [(desk.kept(each, *_OF_PASS), _person(each.user)) for each in passes.of_project(project.id)]
+    opened = [
+        (desk.kept(each, *_OF_PASS), f"/admin/people/{each.user_id}", each.user.called)
+        for each in passes.of_project(project.id)
+    ]
     shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
     origins = gate.origins(project)
     printed = {each: proxies.configuration(each, slug, origins) for each in proxies.FILES} if origins else {}

@@ -1,6 +1,6 @@
 """How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -194,6 +194,11 @@ def revoke_all_by(maker: User, project_id: str | None = None) -> int:
 def revoke_admins_by(maker: User) -> int:
     """Revoke the invites of an account that make an admin of the site; returns how many were revoked."""
     return _revoke_all(Invite.maker_id == maker.id, Invite.makes_admin.is_(True))
+
+
+def revoke_all(ids: Sequence[str]) -> int:
+    """Revoke those of these invites that are neither used nor revoked; returns how many were revoked."""
+    return _revoke_all(Invite.id.in_(ids))
 
 
 def revoke_all_to(project: Project) -> int:

@@ -140,7 +140,7 @@ def described(row: Listed) -> dict[str, Any]:
 def page(wanted: Filter, limit: int) -> list[Listed]:
     """At most `limit` invites; raises Invalid for a project that does not exist."""
     now = clock.now()
-    return _listed(session().execute(_query(wanted, now).limit(limit)).all(), now)
+    return _listed(session().execute(matching(wanted, now).limit(limit)).all(), now)
 
 
 def search(wanted: Filter, limit: int) -> SearchResult:
@@ -149,18 +149,16 @@ def search(wanted: Filter, limit: int) -> SearchResult:
     Only that many rows are looked at, so that a search which matches few of a million takes no longer than any other.
     """
     now = clock.now()
-    query, last = _query(wanted, now), None
-    if wanted.narrows:
-        looked_at: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
-        last = session().execute(places.after(looked_at, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
-    if last:
-        query = query.where(
-            Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
-        )
+    query, last = looked_at(matching(wanted, now), wanted)
     rows = _listed(session().execute(query.limit(limit + 1)).all(), now)
     if len(rows) > limit:
         return SearchResult(rows[:limit], places.of(rows[limit - 1]))
-    return SearchResult(rows, places.of(last) if last else None)
+    return SearchResult(rows, last)
+
+
+def of_ids(these: Sequence[str]) -> list[Listed]:
+    """The rows of the invites with these ids, the newest first; ids that no invite has are left out."""
+    return _listed(session().execute(_LISTED.where(Invite.id.in_(these))).all(), clock.now())
 
 
 def one(invite_id: str) -> Listed:
@@ -220,8 +218,27 @@ def _unused(*conditions: ColumnElement[bool]) -> int:
     return left + (lapsed or 0)
 
 
-def _query(wanted: Filter, now: datetime) -> Select[Any]:
-    query = _LISTED
+def looked_at(query: Select[Any], wanted: Filter) -> tuple[Select[Any], Place | None]:
+    """A query for those rows alone at which one search looks, and the place of the last of these.
+
+    The place is None if the search looks at all rows.
+    """
+    if not wanted.narrows:
+        return query, None
+    rows: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
+    last = session().execute(places.after(rows, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
+    if last is None:
+        return query, None
+    within = or_(Invite.created_at > last.created_at, Invite.id >= last.id)
+    return query.where(Invite.created_at >= last.created_at, within), places.of(last)
+
+
+def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Select[Any]:
+    """The query for the rows that a filter leaves, of the list or of another query for invites; raises as `page` does.
+
+    `now` decides who is in which state.
+    """
+    query = _LISTED if of is None else of
     if wanted.states:
         query = query.where(or_(*(states.in_state(each, now) for each in wanted.states)))
     if wanted.project:

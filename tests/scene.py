@@ -257,6 +257,30 @@ def _rotated(window: Window, place: Place) -> None:
     window.press("New secret", sure=True)
 
 
+def _selected(button: str, **chosen: str) -> Callable[[Window, Place], None]:
+    """Select some invitations of the list, one of them used, and go on; then choose, and send the form."""
+
+    def go_on(window: Window, place: Place) -> None:
+        window.run("document.querySelectorAll('[name=which]').forEach((each, n) => { each.checked = n < 25; })")
+        window.press(button)
+        for name, value in chosen.items():
+            window.choose(name, value)
+            window.leave(lambda: window.run("document.querySelector('.acts button').click()"))
+
+    return go_on
+
+
+def _without_a_day(button: str, field: str, **typed: str) -> Callable[[Window, Place], None]:
+    """Choose a date in a list, but type none beside it, and send the form."""
+
+    def send(window: Window, place: Place) -> None:
+        window.write(**typed)
+        window.choose(field, "date")
+        window.press(button)
+
+    return send
+
+
 def _wrong_day(window: Window, place: Place) -> None:
     _filled("Extend", ttl="soon")(window, place)
 
@@ -350,6 +374,10 @@ PAGES = {
     "admin": Page("/admin", "root"),
     "admin-filtered": Page("/admin?status=used&q=a", "root"),
     "admin-nothing": Page("/admin?q=zebra", "root"),
+    "admin-several-revoke": Page("/admin", "root", _selected("Revoke …")),
+    "admin-several-extend": Page("/admin", "root", _selected("Extend …")),
+    "admin-several-refused": Page("/admin", "root", _selected("Extend …", ttl="date")),
+    "admin-several-none": Page("/admin?q=nora", "root", _filled("Revoke …")),
     "admin-refused": Page("/admin?project=nowhere", "root"),
     "admin-beside-no-field": Page("/admin?email=nobody", "root"),
     "admin-damaged": Page("/admin/made?once=x", "root"),
@@ -367,8 +395,8 @@ PAGES = {
     "admin-invite-domain": Page("/admin/invites/{id_domain}", "root"),
     "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
     "admin-keys": Page("/admin/keys", "root"),
-    "admin-key-made": Page("/admin/keys", "root", _filled("Create key", name="shop", expires="90d")),
-    "admin-keys-refused": Page("/admin/keys", "root", _filled("Create key", name="shop", expires="soon")),
+    "admin-key-made": Page("/admin/keys", "root", _filled("Create key", name="shop")),
+    "admin-keys-refused": Page("/admin/keys", "root", _without_a_day("Create key", "expires", name="shop")),
     "admin-presets": Page("/admin/presets", "root"),
     "admin-preset-made": Page("/admin/presets", "root", _filled("Create preset", preset="choir", plan="gold")),
     "admin-presets-refused": Page("/admin/presets", "root", _filled("Create preset", preset="a b", uses="many")),
@@ -379,7 +407,7 @@ PAGES = {
     "admin-webhook-disabled": Page("/admin/webhooks/{hook}", "root"),
     "admin-webhook-filtered": Page("/admin/webhooks/{hook}?state=failed", "root"),
     "admin-webhook-rotated": Page("/admin/webhooks/{quiet}", "root", _rotated),
-    "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _filled("Send again", since="soon")),
+    "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _without_a_day("Send again", "since")),
     "admin-people": Page("/admin/people", "root"),
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
     "admin-person": Page("/admin/people/{bob}", "root"),
@@ -390,7 +418,7 @@ PAGES = {
     "admin-projects-refused": Page("/admin/projects", "root", _filled("Create project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
     "admin-project-access-refused": Page(
-        "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
+        "/admin/projects/tea-garden", "root", _without_a_day("Change access", "access", who="bob")
     ),
     "admin-project-gate-refused": Page(
         "/admin/projects/tea-garden", "root", _filled("Save gate", origin="https://garden.example.org/seeds")

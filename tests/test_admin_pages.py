@@ -6,8 +6,9 @@ import time_machine
 import clock
 from conftest import PASSWORD, led, seen
 from database import session
-from models import ApiKey, Invite, Letter, Project
-from rules import accounts, invites, keys, listing, projects
+from models import ApiKey, Event, Invite, Letter, Project
+from rules import accounts, changing, drafts, gate, invites, keys, listing, passes, projects, redemption
+from rules.accounts import Names
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
     token = make_invite(name="Anne")
     for number in range(5):
         make_invite(name=f"Guest {number}", note="class of 2026")
-    rows = re.compile(r'<th scope="row" data-label="[^"]*"><a[^>]*><bdi>([^<]*)</bdi>')
+    rows = re.compile(r'<th scope="row"[^>]*><a[^>]*><bdi>([^<]*)</bdi>')
     assert rows.findall(admin.client.get("/admin?q=anne").text) == ["Anne"]
     assert len(rows.findall(admin.client.get("/admin?status=active&q=class").text)) == 5
     assert rows.findall(admin.client.get("/admin?status=used").text) == []
@@ -284,7 +285,7 @@ def test_people_are_found_made_admins_disabled_and_deleted(admin, house, charlie
 
 def test_a_project_is_made_handed_over_and_deleted(admin, house, alice, count):
     made = admin.post("/admin/projects", once=once(admin, "/admin/projects"), name="Tea Garden", description="Tea")
-    assert made.location.endswith("/admin/projects/tea-garden?done=created")
+    assert made.location.endswith("/admin/projects/tea-garden?done=made")
     assert "root owner" in seen(admin.follow(made))
     assert admin.client.get("/admin/projects").text.count("tea-garden") == 2
     handed = admin.post("/admin/projects/tea-garden/owner", owner="alice")
@@ -299,3 +300,184 @@ def test_a_project_is_made_handed_over_and_deleted(admin, house, alice, count):
 def test_a_name_written_from_right_to_left_stays_apart(admin, make_invite):
     make_invite(name="نادية")
     assert "<bdi>نادية</bdi>" in admin.client.get("/admin").text
+
+
+# Several at once
+
+
+@pytest.fixture
+def invited(house):
+    """Create invites, and one that is used and one that is revoked; the ids by the names."""
+
+    def create(*names, **given):
+        with house.writing():
+            made = {each: invites.create(drafts.read({"name": each, **given}), drafts.SHELL).id for each in names}
+            if "Used" in made:
+                redemption.accept(invites.token(invites.find_by_id(made["Used"])), accounts.create(Names("dora")))
+            if "Revoked" in made:
+                changing.revoke(invites.find_by_id(made["Revoked"]))
+            return made
+
+    return create
+
+
+def hidden(page, name="ids"):
+    return re.search(rf'name="{name}" value="([^"]*)"', page.text)[1]
+
+
+def choose(admin, act, *ids, **more):
+    return admin.client.post("/admin/chosen", data={"csrf": admin.csrf(), "act": act, "which": [*ids], **more})
+
+
+def happened_to(house, type_):
+    with house.reading():
+        return [each.invite_id for each in session().query(Event).filter_by(type=type_).order_by(Event.number)]
+
+
+def test_several_are_revoked_after_a_question_and_what_is_over_is_left_alone_and_counted(admin, house, invited):
+    made = invited("Anne", "Bob", "Used", "Revoked", "Other")
+    asked = choose(admin, "revoke", *(made[each] for each in ("Anne", "Bob", "Used", "Revoked")))
+    assert asked.status_code == 200
+    assert "Revoke 2 invitations" in seen(asked)
+    assert "2 are used or revoked already, and stay as they are." in seen(asked)
+    assert len(happened_to(house, "invite.revoked")) == 1  # nothing yet
+    done = admin.post("/admin/chosen/revoke", ids=hidden(asked), q="n")
+    assert led(done).startswith("/admin?q=n&")
+    assert "2 revoked, 1 had been used already, 1 had been revoked already." in seen(admin.follow(done))
+    told = happened_to(house, "invite.revoked")
+    assert sorted(told[1:]) == sorted((made["Anne"], made["Bob"]))
+    again = admin.post("/admin/chosen/revoke", ids=hidden(asked))  # a double click
+    assert "0 revoked, 1 had been used already, 3 had been revoked already." in seen(admin.follow(again))
+    assert happened_to(house, "invite.revoked") == told
+    with house.reading():
+        assert {each.name: each.state(clock.now()) for each in session().query(Invite)} == {
+            **dict.fromkeys(("Anne", "Bob", "Revoked"), "revoked"),
+            **{"Used": "used", "Other": "active"},
+        }
+
+
+def test_several_are_extended_by_a_length_or_until_a_day_and_none_expires_earlier(admin, house, invited):
+    made = invited("Anne", "Used", ttl="2d") | invited("Later", ttl="90d")
+    asked = choose(admin, "extend", *made.values())
+    assert "Extend 2 invitations" in seen(asked)
+    ids = hidden(asked)
+    no_day = {"ttl": "date", "until": "1"}
+    for typed, field in (({"ttl": "soon"}, "ttl"), ({"ttl": "date"}, "until"), (no_day, "until")):
+        refused = admin.post("/admin/chosen/extend", ids=ids, **typed)
+        assert (refused.status_code, f'id="{field}-problem"' in refused.text) == (422, True)
+        assert hidden(refused) == ids
+    assert happened_to(house, "invite.extended") == []
+    done = admin.post("/admin/chosen/extend", ids=ids, ttl="30d")
+    assert "1 extended, 1 had been used already, 1 expires later already." in seen(admin.follow(done))
+    day = (clock.now() + 40 * clock.DAY).date()
+    assert admin.post("/admin/chosen/extend", ids=ids, ttl="date", until=f"{day}").status_code == 303
+    assert happened_to(house, "invite.extended") == [made["Anne"]] * 2
+    with house.reading():
+        assert invites.find_by_id(made["Anne"]).expires_at.date() == day
+
+
+def test_one_that_makes_an_admin_keeps_all_of_them_from_being_extended_for_long(admin, house, invited):
+    ids = list(invited("Anne").values())
+    with house.writing():
+        ids.append(invites.create(drafts.read({}, makes_admin=True), drafts.SHELL).id)
+    refused = admin.post("/admin/chosen/extend", ids=" ".join(ids), ttl="30d")
+    assert (refused.status_code, "at most 24h" in seen(refused)) == (422, True)
+    assert happened_to(house, "invite.extended") == []
+
+
+def test_all_that_match_are_chosen_wherever_they_stand_in_the_list(admin, invited, monkeypatch):
+    monkeypatch.setattr("web.desk.ROWS", 2)
+    invited(*(f"Guest {number}" for number in range(5)))
+    invited("Anne")
+    page = admin.client.get("/admin?q=guest")
+    assert "5 of 6 invitations" in seen(page)
+    assert "All 5 that match" in seen(page)
+    assert "Revoke 5 invitations" in seen(choose(admin, "revoke", all="on", q="guest"))
+    assert "Revoke 6 invitations" in seen(choose(admin, "revoke", all="on"))
+    monkeypatch.setattr("rules.bulk.MOST", 4)
+    assert "More than 4 of 6 invitations" in seen(admin.client.get("/admin?q=guest"))
+    refused = choose(admin, "revoke", all="on", q="guest")
+    assert (refused.status_code, "More than 4 invitations match." in seen(refused)) == (422, True)
+    assert 'value="guest"' in refused.text
+
+
+def test_a_search_that_has_not_looked_at_all_says_so(admin, invited, monkeypatch):
+    monkeypatch.setattr(listing, "LOOKED_AT", 3)
+    invited("Anne", *(f"Guest {number}" for number in range(5)))
+    page = admin.client.get("/admin?status=active")
+    assert "3 of the newest 3 invitations" in seen(page)
+    assert "All that match" in seen(page)
+    assert "Revoke 6 invitations" in seen(choose(admin, "revoke", all="on", status="active"))
+
+
+def test_nothing_is_done_to_none_to_too_many_or_to_what_is_not_there(admin, house, invited):
+    ids = list(invited("Anne").values())
+    for typed in ({}, {"q": "anne"}):
+        none = choose(admin, "revoke", **typed)
+        assert (none.status_code, "Select at least one invitation first." in seen(none)) == (422, True)
+        assert "Anne" in seen(none)
+    assert choose(admin, "burn", *ids).status_code == 422
+    many = [clock.new_id() for _ in range(1001)]
+    for act in ("revoke", "extend"):
+        for sent, status in (([*ids, "nothing"], 404), (many, 422), ([], 422)):
+            answer = admin.post(f"/admin/chosen/{act}", ids=" ".join(sent), ttl="3d")
+            assert (answer.status_code, act, len(sent)) == (status, act, len(sent))
+    foreign = admin.post("/admin/chosen/revoke", ids=ids[0], csrf="wrong")
+    assert (foreign.status_code, happened_to(house, "invite.revoked")) == (403, [])
+
+
+def test_a_thousand_are_revoked_in_one_unit(admin, house, invited):
+    made = invited(*(f"Guest{number}" for number in range(1000)))
+    asked = choose(admin, "revoke", all="on")
+    assert "Revoke 1,000 invitations" in seen(asked)
+    done = admin.post("/admin/chosen/revoke", ids=hidden(asked))
+    assert "1,000 revoked." in seen(admin.follow(done))
+    assert sorted(happened_to(house, "invite.revoked")) == sorted(made.values())
+
+
+def test_name_and_address_both_tell_guests_apart_in_the_list(admin, invited):
+    invited("Anne", email="anne@example.org")
+    invited("Anne", email="anne@example.com")
+    page = seen(admin.client.get("/admin"))
+    assert "Anne anne@example.org" in page
+    assert "Anne anne@example.com" in page
+
+
+def test_a_person_has_their_passes_on_their_page_where_one_is_deleted(admin, house):
+    with house.writing():
+        project = projects.create(accounts.create(Names("dora")), projects.Plan("Tea Garden"))
+        gate.set_origins(project.slug, ["https://garden.example.org"])
+        member = projects.member(project.slug, accounts.named("dora"))
+        made = [passes.create(member, name)[0].id for name in ("calendar", "phone")]
+        path = f"/admin/people/{member.user_id}"
+        other = f"/admin/people/{accounts.named('root').id}"
+    page = seen(admin.client.get(path))
+    assert "calendar Tea Garden" in page
+    assert "phone Tea Garden" in page
+    assert admin.post(f"{other}/passes/{made[0]}/delete").status_code == 303  # of somebody else: nothing happens
+    assert "calendar Tea Garden" in seen(admin.client.get(path))
+    for _ in ("once", "and again, by a double click"):
+        done = seen(admin.follow(admin.post(f"{path}/passes/{made[0]}/delete")))
+        assert "Pass deleted." in done
+        assert "calendar Tea Garden" not in done
+        assert "phone Tea Garden" in done
+
+
+def test_a_length_of_time_is_chosen_from_a_list_or_ends_with_a_day(admin, house):
+    day = (clock.now() + 20 * clock.DAY).date()
+    lengths = [({"expires": "90d"}, 90), ({"expires": "date", "until": f"{day}"}, 20), ({"expires": "never"}, 0)]
+    for given, left in lengths:
+        assert admin.post("/admin/keys", once=once(admin, "/admin/keys"), name=f"k{left}", **given).status_code == 200
+        with house.reading():
+            key = next(each for each in keys.newest() if each.name == f"k{left}")
+            assert (key.expires_at - clock.now() > (left - 1) * clock.DAY) if left else key.expires_at is None
+    for given, field in (({"expires": "date"}, "until"), ({"expires": "90d", "until": f"{day}"}, "until")):
+        refused = admin.post("/admin/keys", once=once(admin, "/admin/keys"), name="no", **given)
+        assert (refused.status_code, f'id="{field}-problem"' in refused.text) == (422, True)
+
+
+def test_pages_for_admins_have_titles_of_their_own(admin, invited):
+    invited("Anne")
+    paths = [*(each for each in PAGES if each != "/admin/made"), "/admin/activity", "/admin?q=anne"]
+    titles = [re.search("<title>([^<]*)</title>", admin.client.get(each).text)[1] for each in paths]
+    assert len(set(titles)) == len(titles)

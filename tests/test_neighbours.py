@@ -290,6 +290,18 @@ def of_invite(what, **fields):
     return form("root", "", made, **fields)
 
 
+def of_several(what, **fields):
+    """A form of an admin about a few invites that were just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            draft = drafts.read({"project": "orchard"})
+            ids = [invites.create(draft, accounts.as_maker(accounts.named("kate"))).id for _ in range(3)]
+        return {"path": f"/admin/chosen{what}", "ids": " ".join(ids), "which": ids[0]}
+
+    return form("root", "", made, **fields)
+
+
 def of_person(name, what, **fields):
     """A form of an admin about an account."""
     return form("root", "", lambda crowded: {"path": f"/admin/people/{crowded.id_of(name)}/{what}"}, **fields)
@@ -379,6 +391,10 @@ def some_pass(crowded):
         return passes.create(projects.member("orchard", accounts.named("kate")))[0].id
 
 
+def pass_of_kate(crowded):
+    return {"path": f"/admin/people/{crowded.id_of('kate')}/passes/{some_pass(crowded)}/delete"}
+
+
 def webhook(act):
     """What is done to a new webhook."""
 
@@ -413,6 +429,9 @@ FORMS = {
     "/admin/invites": form(
         "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
     ),
+    "/admin/chosen": of_several("", act="revoke"),
+    "/admin/chosen/revoke": of_several("/revoke"),
+    "/admin/chosen/extend": of_several("/extend", ttl="3d"),
     "/admin/invites/<invite_id>/revoke": of_invite("revoke"),
     "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
     "/admin/invites/<invite_id>/send": of_invite("send"),
@@ -433,6 +452,7 @@ FORMS = {
     "/admin/people/<user_id>/disable": of_person("ida", "disable"),
     "/admin/people/<user_id>/delete": of_person("jack", "delete"),
     "/admin/people/<user_id>/reset": of_person("gina", "reset"),
+    "/admin/people/<user_id>/passes/<pass_id>/delete": form("root", "", pass_of_kate),
     "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
     "/admin/projects/<slug>/gate": form("root", "/admin/projects/orchard/gate", origin="https://orchard.example.org"),
     "/admin/projects/<slug>/passes/<pass_id>/delete": form(

@@ -28,6 +28,7 @@ from models import (
 from rules import (
     accounts,
     batches,
+    bulk,
     changing,
     deliveries,
     drafts,
@@ -205,6 +206,7 @@ class Place:
         return accounts.Attempt(PASSWORD, self.ids[name], HASH, verified=True)
 
 
+_SEVERAL = ("7", "30", "1", "05", "40", "8", "3")  # of several inviters, and such as have uses that wait
 _PEOPLE = ("anne", "bob", "carol", "frank", "root", "rita")
 
 
@@ -368,6 +370,8 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "resend": lambda: changing.resend(found()),
         "resend what was never mailed": lambda: changing.resend(invites.find_by_id(place.unmailed)),
         "rotate": lambda: changing.rotate(found()),
+        "revoke several": lambda: bulk.revoke(_SEVERAL),
+        "extend several": lambda: bulk.extend(_SEVERAL, 30 * clock.DAY),
         "create a key": lambda: keys.create("three"),
         "delete a key": lambda: keys.delete(place.key),
         "create a preset": lambda: presets.create("choir", {"plan": "gold", "project": "orchard"}),
@@ -390,7 +394,7 @@ def by_admins(place: Place) -> dict[str, Unit]:
     for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
     about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
-    others = ("revoke", "extend a member", "delete a pass")
+    others = ("revoke", "revoke several", "extend several", "extend a member", "delete a pass")
     on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 

@@ -67,6 +67,8 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.PassCreated: 409,
     refusals.ProjectNotGated: 409,
     refusals.TooManyPasses: 409,
+    refusals.NoneChosen: 422,
+    refusals.TooManyChosen: 422,
     refusals.NotProjectMember: 403,
     refusals.NotAllowed: 403,
     refusals.PassNeeded: 401,

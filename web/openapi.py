@@ -42,6 +42,7 @@ TITLES = {
     "account": "Account pages",
     "own": "Your account",
     "admin": "Administration: invites",
+    "admin_list": "Administration: the list of invites",
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
     "admin_webhooks": "Administration: webhooks",

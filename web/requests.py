@@ -159,6 +159,14 @@ def form_field(name: str) -> str:
     return _only(name, request.form.getlist(name)) or ""
 
 
+def several(name: str) -> list[str]:
+    """All values of a field of a posted form that may be there several times, such as a list with ticks."""
+    values = request.form.getlist(name)
+    for value in values:
+        _refuse_unspeakable(value, name)
+    return values
+
+
 def typed(name: str) -> str:
     """One field of a posted form, as a person typed or pasted it: without what cannot be seen at its ends."""
     return texts.stripped(form_field(name))

@@ -39,7 +39,9 @@ from rules.refusals.invites import (
     InviteUsed,
     LegacyCodesOff,
     LinkLost,
+    NoneChosen,
     NotWaiting,
+    TooManyChosen,
 )
 from rules.refusals.keys import KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 from rules.refusals.passes import PassCreated, PassNotFound, ProjectNotGated, TooManyPasses
@@ -92,6 +94,7 @@ __all__ = [
     "MemberNotFound",
     "NoCode",
     "NoSuchKey",
+    "NoneChosen",
     "NotAllowed",
     "NotProjectMember",
     "NotSignedIn",
@@ -113,6 +116,7 @@ __all__ = [
     "ScopeMissing",
     "SecretLost",
     "TooManyAttempts",
+    "TooManyChosen",
     "TooManyPasses",
     "UnknownField",
     "UserNotFound",

@@ -134,6 +134,25 @@ class EmailMismatch(Refusal):
         return (Problem(field, self.code.lower(), self.sentence, self.facts),)
 
 
+class NoneChosen(Refusal):
+    """No invite was chosen for what is to be done to several."""
+
+    code = "NONE_CHOSEN"
+    sentence = N_("Select at least one invitation first.")
+
+
+class TooManyChosen(Refusal):
+    """More invites were chosen than are changed at once."""
+
+    code = "TOO_MANY_CHOSEN"
+    sentence = N_(
+        "More than %(most)s invitations match. Search for fewer of them: at most %(most)s are changed at once."
+    )
+
+    def __init__(self, most: int = 1000) -> None:
+        super().__init__(most=most)
+
+
 class IdempotencyKeyReused(Refusal):
     """The caller has created something else with this Idempotency-Key."""
 

@@ -16,6 +16,7 @@ from dialects import (
     admin,
     admin_activity,
     admin_keys,
+    admin_list,
     admin_people,
     admin_webhooks,
     agentbot,
@@ -201,7 +202,7 @@ SNAPSHOT = {
     pages: ON_PAGES,
     account: ON_PAGES,
     own: ON_PAGES,
-    **dict.fromkeys((admin, admin_activity, admin_keys, admin_people, admin_webhooks), ON_PAGES),
+    **dict.fromkeys((admin, admin_activity, admin_keys, admin_list, admin_people, admin_webhooks), ON_PAGES),
     prosody: {
         **SHARED,
         "Access-Control-Allow-Origin": "*",

@@ -45,7 +45,7 @@ SAID: Facts = {
     **{"once": ["once-upon-a"], "count": ["2"], "expires": ["90d"], "off": ["", "1"]},
     **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""]},
     **{"max_uses": [5, 2], "mail": [True, False], "state": ["active", "used"], "text": ["a"], "link": ["1"]},
-    **{"type": ["invite.created"]},
+    **{"type": ["invite.created"], "act": ["revoke", "extend"], "all": ["", "on"], "until": ["", "2026-12-24"]},
     **{"ticket": ["x.y"], "then": ["/docs"]},
 }
 
