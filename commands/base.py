@@ -27,6 +27,7 @@ from rules.refusals import (
     ProjectNotFound,
     ProjectNotGated,
     Refusal,
+    TooManyChosen,
     UserNotFound,
     WebhookDisabled,
 )
@@ -42,6 +43,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
     MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
     ProjectNotGated: "this project has no app behind the gate; invite-api project gate SLUG ORIGIN puts one there",
+    TooManyChosen: "at most 1000 invites are changed at once",
     PassNotFound: "no such pass: name one by its id; see invite-api pass list",
     AccountDisabled: "this account is disabled, so a new password would be of no use; "
     "invite-api user disable WHO --off enables it",

@@ -2,8 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -26,10 +27,11 @@ from commands.creating import create
 from commands.projects import any_project
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import changing, fields, ids, invites, listing, places, timeline, uses
+from rules import bulk, changing, fields, ids, invites, listing, places, timeline, uses
 from rules import waiting as waits
+from rules.bulk import Outcome
 from rules.listing import STATES, Filter, Listed
-from rules.refusals import LinkLost
+from rules.refusals import Invalid, InviteNotFound, LinkLost, together
 
 ASKED_ID = "c7a1f2d8-0000-4000-8000-000000000000"
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
@@ -124,6 +126,7 @@ def any_invite(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 
 which_argument = click.argument("which", shell_complete=any_invite)
+several_argument = click.argument("which", nargs=-1, required=True, shell_complete=any_invite)
 
 
 @completed
@@ -189,21 +192,32 @@ def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
 
 
 @invite.command(name="delete", example=f"invite-api invite delete {SOME_ID}")
-@which_argument
+@several_argument
 @writes
-def delete(which: str) -> list[str]:
-    """Withdraw an invite: its link stops working. It stays in the list."""
-    changing.revoke(invites.named(which))
+def delete(which: tuple[str, ...]) -> list[str]:
+    """Revoke invites: their links stop working. They stay in the list.
+
+    Of several, those that are used or revoked already stay as they are. If one is not there, none is revoked.
+    """
+    if len(which) > 1:
+        return outcome_note("revoked", bulk.revoke(ids_of(which)))
+    changing.revoke(invites.named(*which))
     return []
 
 
 @invite.command(name="extend", example=f"invite-api invite extend {SOME_ID} 3d")
-@which_argument
+@several_argument
 @click.argument("ttl")
 @writes
-def extend(which: str, ttl: str) -> list[str]:
-    """Let an invite live for so long from now. TTL is 3d, 12h, 2 weeks, or never."""
-    found = invites.named(which)
+def extend(which: tuple[str, ...], ttl: str) -> list[str]:
+    """Let invites expire so long from now. TTL is 3d, 12h, 2 weeks, or never.
+
+    Of several, those that are used, revoked, or expire later already stay as they are. If one is not there, none is
+    extended.
+    """
+    if len(which) > 1:
+        return outcome_note("extended", bulk.extend(ids_of(which), fields.ttl(ttl)))
+    found = invites.named(*which)
     changing.extend(found, fields.ttl(ttl))
     return expiry_note(found.expires_at)
 
@@ -262,6 +276,35 @@ def export(form: str, with_links: bool, **given: str | None) -> None:
             wanted = read_filter(given)
         for line in exporting.lines(opened, wanted, form, with_links):
             click.echo(line)
+
+
+def ids_of(which: Sequence[str]) -> list[str]:
+    """The ids of the invites that were typed; raises Invalid with all that are not there."""
+    return together(*(partial(id_of, each) for each in which))
+
+
+def id_of(which: str) -> str:
+    """The id of an invite that was typed among others; raises Invalid, which names it."""
+    try:
+        return invites.named(which).id
+    except InviteNotFound:
+        raise Invalid.at(
+            "which", "exists", "names no invite: %(which)s; nothing was changed", which=terminal.safe(which[:80])
+        ) from None
+
+
+def outcome_note(done: str, outcome: Outcome) -> list[str]:
+    """What came of an act on several invites, if some stayed as they are; at a terminal in any case."""
+    left = (
+        (outcome.used, "used already"),
+        (outcome.revoked, "revoked already"),
+        (outcome.later, "expire later already"),
+        (outcome.ended, "not extended, since the access of their inviter has ended"),
+    )
+    if not (terminal.is_interactive() or any(number for number, _ in left)):
+        return []
+    parts = [f"{outcome.changed} {done}", *(f"{number} {why}" for number, why in left if number)]
+    return [StderrLine(f"Note: {', '.join(parts)}")]
 
 
 def read_filter(given: dict[str, str | None], after: str | None = None) -> Filter:

@@ -35,7 +35,7 @@ def complete(tmp_path):
     ("words", "completion", "described"),
     [
         (["del"], "delete", "Delete an API key"),
-        (["invite", "ext"], "extend", "Let an invite live"),
+        (["invite", "ext"], "extend", "Let invites expire"),
         (["delete", "HT"], "HTwALnKL", "x"),
         (["invite", "show", "5b"], SOME_ID, "dora@example.org"),
         (["invite", "extend", SOME_ID[:10]], SOME_ID, "dora@example.org"),
