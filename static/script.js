@@ -79,3 +79,13 @@ for (const time of document.querySelectorAll("time[datetime]")) {
 
 // That somebody has just signed in is of no use in the history or in bookmarks.
 if (/[?&]entered=/.test(location.search)) history.replaceState(history.state, "", location.href.replace(/[?&]entered=\d+/, ""));
+
+// Everything on this page is selected, or nothing.
+for (const all of document.querySelectorAll("input[data-all]")) {
+  const each = () => [...all.form.querySelectorAll(`input[name="${all.dataset.all}"]`)];
+  const look = () => { all.checked = each().every((one) => one.checked); };
+  all.closest("label").hidden = false;
+  all.addEventListener("change", () => each().forEach((one) => { one.checked = all.checked; }));
+  all.form.addEventListener("change", (event) => event.target === all || look());
+  addEventListener("pageshow", look);
+}
