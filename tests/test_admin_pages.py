@@ -273,7 +273,9 @@ def test_people_are_found_made_admins_disabled_and_deleted(admin, house, charlie
     assert "no longer an admin" in seen(admin.follow(admin.post(f"{path}/admin", off="yes")))
     link = re.search(r'value="(http[^"]*/password/reset\?[^"]+)"', admin.post(f"{path}/reset").text)[1]
     assert admin.client.get(link.removeprefix("http://127.0.0.1:8080")).status_code == 200
-    assert "Account disabled." in seen(admin.follow(admin.post(f"{path}/disable")))
+    disabled = seen(admin.follow(admin.post(f"{path}/disable")))
+    assert "Account disabled." in disabled
+    assert "RoleDisabled" in disabled
     assert admin.client.get("/auth/me", headers=charlie.bearer).status_code == 401
     assert "Account enabled." in seen(admin.follow(admin.post(f"{path}/disable", off="yes")))
     assert admin.post(f"{path}/delete").location.endswith("/admin/people?done=deleted")
@@ -481,3 +483,20 @@ def test_pages_for_admins_have_titles_of_their_own(admin, invited):
     paths = [*(each for each in PAGES if each != "/admin/made"), "/admin/activity", "/admin?q=anne"]
     titles = [re.search("<title>([^<]*)</title>", admin.client.get(each).text)[1] for each in paths]
     assert len(set(titles)) == len(titles)
+
+
+def test_from_the_list_one_invites_again_who_has_not_come(admin, invited):
+    made = invited("Anne", "Used", "Revoked")
+    with time_machine.travel(clock.now() - 30 * clock.DAY):
+        made |= invited("Expired")
+    page = admin.client.get("/admin").text
+    assert {name for name, id_ in made.items() if f"/admin/invites/new?again={id_}" in page} == {"Revoked", "Expired"}
+
+
+def test_a_use_that_waits_is_nobodys_yet_in_the_list(admin, house):
+    with house.writing():
+        token = invites.token(invites.create(drafts.read({"name": "Choir", "approve": True, "uses": 9}), drafts.SHELL))
+        redemption.accept(token, accounts.create(Names("dora")))
+    page = seen(admin.client.get("/admin?q=choir"))
+    assert "1 waiting 1 / 9" in page
+    assert "Unknown account" not in page
