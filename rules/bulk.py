@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -49,9 +50,18 @@ def extend(ids: Sequence[str], ttl: timedelta | None) -> Outcome:
     Raises what `revoke` does, and Invalid for more than 24 hours where one makes an admin.
     """
     held = hold(ids)
-    found = select(Invite).where(Invite.id.in_(held)).order_by(Invite.id)
-    invites = session().scalars(found.execution_options(populate_existing=True)).all()
-    return Outcome(**Counter(_extend(each, ttl) for each in invites))
+    columns = (getattr(Invite, name) for name in _COLUMNS)
+    rows = session().execute(select(*columns).where(Invite.id.in_(held)).order_by(Invite.id)).all()
+    kept = {row.id: _kept(row, ttl) for row in rows}
+    lengths: dict[timedelta | None, list[str]] = {}
+    for row in (each for each in rows if not kept[each.id]):
+        try:
+            lengths.setdefault(changing.bounded(row, ttl), []).append(row.id)
+        except InviteExpired:
+            kept[row.id] = "ended"
+    for length, these in lengths.items():
+        changing.extend_all(these, length)
+    return Outcome(**Counter(each or "changed" for each in kept.values()))
 
 
 def hold(ids: Sequence[str]) -> Sequence[str]:
@@ -67,16 +77,18 @@ def hold(ids: Sequence[str]) -> Sequence[str]:
     return held
 
 
-def _extend(invite: Invite, ttl: timedelta | None) -> str:
-    """Extend one invite; returns the field of Outcome that counts it."""
+def _kept(invite: Any, ttl: timedelta | None) -> str:
+    """Why an invite is not extended, as Outcome calls it; "" if it may be."""
     now = clock.now()
     state = state_of(invite, now)
     if state in ("used", "revoked"):
         return state
-    if invite.expires_at is None or (ttl is not None and invite.expires_at >= now + ttl):
-        return "later"
-    try:
-        changing.extend(invite, ttl)
-    except InviteExpired:
-        return "ended"
-    return "changed"
+    is_later = invite.expires_at is None or (ttl is not None and invite.expires_at >= now + ttl)
+    return "later" if is_later else ""
+
+
+# What states, and what an invite may be extended to, are found from.
+_COLUMNS = (
+    *("id", "uses", "max_uses", "created_at", "expires_at", "revoked_at", "lapses_at"),
+    *("maker_id", "project_id", "makes_admin"),
+)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, true, update
 
 import clock
 from database import connection, session
@@ -32,11 +32,14 @@ def extend(invite: Invite, ttl: timedelta | None) -> None:
     week: it can be guessed, with patience.
     """
     states.refuse_used_or_revoked(invite)
-    _extend(invite, _bounded(invite, ttl))
+    _extend(invite, bounded(invite, ttl))
 
 
-def _bounded(invite: Invite, ttl: timedelta | None) -> timedelta | None:
-    """How long an invite may be extended where that is asked for; before it is changed, so that it is changed once."""
+def bounded(invite: Any, ttl: timedelta | None) -> timedelta | None:
+    """How long an invite may be extended where `ttl` is asked for; raises what `extend` does of its inviter and role.
+
+    It is asked before the invite is changed, so that it is changed once.
+    """
     now = clock.now()
     if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
         if until <= now:
@@ -53,6 +56,18 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
     if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
         invite.legacy_hash = None
     _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
+
+
+def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
+    """Extend held invites as `extend` does, by one statement; what `bounded` permits of each has been asked."""
+    until = None if ttl is None else clock.now() + ttl
+    outlived = true() if until is None else Invite.created_at < until - SHORT_CODE_TTL
+    code = case((outlived, None), else_=Invite.legacy_hash)
+    extended = update(Invite).where(Invite.id.in_(ids)).values(expires_at=until, legacy_hash=code)
+    rows = connection().execute(extended.returning(Invite.id, Invite.project_id)).all()
+    facts = {"ttl": None if ttl is None else int(ttl.total_seconds())}
+    told = (Told({"invite_id": each.id, "project_id": each.project_id}, facts=facts) for each in rows)
+    events.tell_all("invite.extended", told)
 
 
 CHANGES = ("ttl", "name", "note", "data", "max_uses")
@@ -75,7 +90,7 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     if is_prolonged and ttl is None and not maker.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
     is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
-    ttl = _bounded(invite, ttl) if is_prolonged else None
+    ttl = bounded(invite, ttl) if is_prolonged else None
     _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
@@ -126,7 +141,7 @@ def resend(invite: Invite) -> None:
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
     is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
-    longer = _bounded(invite, ttl) if is_short else None
+    longer = bounded(invite, ttl) if is_short else None
     invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
     if is_short:
         _extend(invite, longer)

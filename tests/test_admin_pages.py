@@ -6,8 +6,8 @@ import time_machine
 import clock
 from conftest import PASSWORD, led, seen
 from database import session
-from models import ApiKey, Event, Invite, Letter, Project
-from rules import accounts, changing, drafts, gate, invites, keys, listing, passes, projects, redemption
+from models import ApiKey, Event, Invite, Letter, Member, Project
+from rules import accounts, changing, drafts, gate, invites, keys, legacy, listing, passes, projects, redemption
 from rules.accounts import Names
 
 
@@ -376,6 +376,38 @@ def test_several_are_extended_by_a_length_or_until_a_day_and_none_expires_earlie
     assert happened_to(house, "invite.extended") == [made["Anne"]] * 2
     with house.reading():
         assert invites.find_by_id(made["Anne"]).expires_at.date() == day
+
+
+def test_what_somebody_created_in_a_project_whose_access_has_ended_is_not_extended(admin, house, invited):
+    made = invited("Anne", ttl="2d")
+    with house.writing():
+        project = projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        brief = invites.create(drafts.read({"project": project.slug, "access": "5d"}), drafts.SHELL)
+        dora = accounts.create(Names("dora"))
+        redemption.accept(invites.token(brief), dora)
+        by_dora = invites.create(drafts.read({"project": project.slug, "ttl": "2d"}), accounts.as_maker(dora)).id
+    ids = f"{made['Anne']} {by_dora}"
+    done = admin.post("/admin/chosen/extend", ids=ids, ttl="30d")
+    assert "2 extended." in seen(admin.follow(done))
+    with house.reading():  # but not beyond the access
+        assert invites.find_by_id(by_dora).expires_at < clock.now() + 6 * clock.DAY
+    with house.writing():
+        session().query(Member).filter_by(role="member").update({"ends_at": clock.now() - clock.HOUR})
+        session().query(Invite).filter_by(id=by_dora).update({"expires_at": clock.now() + clock.HOUR})
+    done = admin.post("/admin/chosen/extend", ids=ids, ttl="60d")
+    said = "1 extended, 1 cannot be extended, since its inviter has left the project."
+    assert said in seen(admin.follow(done))
+
+
+def test_a_short_code_does_not_outlive_its_week_where_several_are_extended(admin, house):
+    with house.writing():
+        legacy.create(drafts.SHELL)
+        invite = session().query(Invite).one()
+        invite.expires_at, id_ = clock.now() + clock.HOUR, invite.id
+    for ttl, is_kept in (("6d", True), ("8d", False)):
+        admin.post("/admin/chosen/extend", ids=id_, ttl=ttl)
+        with house.reading():
+            assert bool(invites.find_by_id(id_).legacy_hash) == is_kept
 
 
 def test_one_that_makes_an_admin_keeps_all_of_them_from_being_extended_for_long(admin, house, invited):
