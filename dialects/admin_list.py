@@ -111,7 +111,8 @@ def _list(given: Mapping[str, str], empty: Shown) -> Shown:
     shown: dict[str, Any] = {"rows": found.rows, "most": bulk.MOST, "until": found.next and found.next[0]}
     shown["older"] = desk.next_page(given, places.cursor(found.next), "/admin") if found.next else None
     if wanted.narrows:
-        shown["matches"] = matching.count(wanted, bulk.MOST)
+        is_whole = not wanted.after and len(found.rows) < desk.ROWS
+        shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MOST)
     if not given:
         shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MOST_WAITING)}
     return partial(empty, given=given, **shown)

@@ -12,7 +12,7 @@ import clock
 from database import session
 from models import Invite
 from rules import listing, places
-from rules.listing import Filter
+from rules.listing import Filter, SearchResult
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,15 @@ class Matches:
 def count(wanted: Filter, most: int) -> Matches:
     """How many invites of the first 50,000 of the list match, counted up to `most`; raises Invalid as a search does."""
     first = replace(wanted, after=None)
-    query, last = listing.looked_at(listing.matching(first, clock.now(), select(Invite.id)), first)
+    newest = select(Invite.id).order_by(*places.newest(Invite))  # so that it stops once it has counted enough
+    query, last = listing.looked_at(listing.matching(first, clock.now(), newest), first)
     number = session().scalar(select(func.count()).select_from(query.limit(most + 1).subquery())) or 0
     return Matches(min(number, most), number > most, listing.LOOKED_AT if last else None)
+
+
+def of_whole(found: SearchResult) -> Matches:
+    """How many invites match, where the first page of a search has all that it found."""
+    return Matches(len(found.rows), False, listing.LOOKED_AT if found.next else None)
 
 
 def ids(wanted: Filter, limit: int) -> Sequence[str]:
