@@ -121,7 +121,7 @@ def test_the_example_of_serve_runs_until_ctrl_c(seeded):
     call = shlex.split(serve.example.replace("8080", str(free_port())))
     environ = os.environ | naming(seeded / "instance")
     process = subprocess.Popen([COMMAND, *call[1:]], stderr=subprocess.PIPE, text=True, env=environ)
-    assert process.stderr.readline().startswith("invite-api listens on http://127.0.0.1:")
+    assert "invite-api listens on http://127.0.0.1:" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     process.stderr.close()
