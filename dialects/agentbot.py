@@ -52,7 +52,7 @@ def create_invite(caller: SignedIn, body: shapes.Named, once: Once | None) -> Cr
 
 @refuses(InviteNotFound, InviteExpired, InviteUsed)
 def verify(body: shapes.TokenOrCode) -> shapes.Verified:
-    """Whether a token is good; nothing is used."""
+    """Check whether a token is valid; nothing is used."""
     token = body.get("token") or body.get("code") or ""
     if not tokens.is_token(token):
         raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")

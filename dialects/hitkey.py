@@ -64,7 +64,7 @@ def view_invite(token: Token) -> shapes.Invitation:
 
 @refuses(*DEAD, InviteHeld, AlreadyMember, EmailMismatch)
 def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.Waits, Literal[202]]:
-    """Use an invite, as the account that is signed in; 202 if the use waits for somebody's yes or for a proof."""
+    """Use an invite, as the account that is signed in; 202 if the use waits for approval or for a proof."""
     used = redemption.accept(token, caller.account)
     return (_waits(used.waiting_for), 202) if used.waiting_for else _joined(used)
 

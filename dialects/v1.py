@@ -87,7 +87,7 @@ def list_invites(query: shapes.ListQuery) -> Page:
 
 @refuses(InviteNotFound, ScopeMissing, Forbidden, LinkLost)
 def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shapes.InviteWithEvents:
-    """An invite, and what happened to it; with ``?link=1`` also its link, for who created it or may manage."""
+    """An invite, and what happened to it; with ``?link=1`` also its link, for its own key or one that may manage."""
     if query.get("link", "1") != "1":
         raise Invalid.at("link", "enum", "must be 1")
     invite = invites.find_by_id(invite_id)
@@ -152,7 +152,7 @@ def deny_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
 
 
 def list_events(query: shapes.EventQuery) -> Followed:
-    """What happened, the oldest first, from a cursor on; who goes on with `next` misses nothing and is told once.
+    """List what happened, the oldest first, from a cursor on. Go on with `next` to miss nothing and read nothing twice.
 
     `next` is always there. While nothing is new it stays the same.
     """

@@ -51,7 +51,7 @@ TITLES = {
     "ops": "Operations",
 }
 
-HEADINGS = {"v1": "Create, check, spend, revoke"}  # of tags whose names, which clients have in theirs, say little
+HEADINGS = {"v1": "/v1, the API of this service"}  # of tags whose names, which clients have in theirs, say little
 
 _SHOWN = {"key": "ID/SECRET", "token": "ACCESS_TOKEN"}
 
@@ -112,11 +112,10 @@ def _tag(dialect: Any) -> Object:
 
 
 _ABOUT = (
-    "Our own API, /v1, and three public invite APIs on one set of invites: whatever one of them makes can be viewed, "
-    "verified and used in the others. A body is JSON in UTF-8, of at most 64 KiB; unknown fields are ignored, but in "
-    "/v1 they are refused. "
-    "A call beyond its limit is answered 429, with Retry-After. A limit such as 10/minute 120/invite is that of an "
-    "address; calls beyond it that show an active invite are counted by the invite."
+    "The API of this service, /v1, and three public invite APIs on the same invites: an invite that is created in one "
+    "can be viewed, checked and used in all. A body is JSON in UTF-8, of at most 64 KiB. Unknown fields are ignored; "
+    "/v1 refuses them. A call beyond its rate limit is answered 429, with Retry-After. A limit such as 10/minute "
+    "120/invite is that of an address; calls beyond it that show an active invite are counted by the invite."
 )
 
 

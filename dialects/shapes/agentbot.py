@@ -15,7 +15,7 @@ class NotValid(ErrorBody):
 
 
 class Named(TypedDict):
-    """Whom to invite."""
+    """The guest."""
 
     name: Name
     preset: NotRequired[Preset]
@@ -42,7 +42,7 @@ class ShortCode(TypedDict):
 
 
 class Made(TypedDict):
-    """The invite that was made."""
+    """The invite that was created."""
 
     success: Literal[True]
     inviteUrl: Link
@@ -50,7 +50,7 @@ class Made(TypedDict):
 
 
 class MadeForAddress(TypedDict):
-    """The invite that was made for an address."""
+    """The invite that was created for an address."""
 
     success: Literal[True]
     code: Token
@@ -59,14 +59,14 @@ class MadeForAddress(TypedDict):
 
 
 class Verified(TypedDict):
-    """The token is good."""
+    """The token is valid."""
 
     valid: Literal[True]
     plan: Plan
 
 
 class Spent(TypedDict):
-    """The short code was good, and now is spent."""
+    """The short code was valid, and is now used."""
 
     valid: Literal[True]
 

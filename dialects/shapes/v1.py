@@ -33,7 +33,9 @@ State = Annotated[
 Ttl = Annotated[
     str, Meta(examples=["3d"], description="How long it is valid from now on: `3d`, `12h`, or a number of seconds.")
 ]
-Note = Annotated[str, Meta(max_length=1000, examples=["Summer party"], description="For the operator's eyes only.")]
+Note = Annotated[
+    str, Meta(max_length=1000, examples=["Summer party"], description="Your own note, never shown to the guest.")
+]
 MaxUses = Annotated[
     int, Meta(ge=1, le=MOST_USES, examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")
 ]
@@ -48,7 +50,7 @@ class InviteDraft(TypedDict, total=False):
     """What an invite is to be. Everything has a default."""
 
     name: Name
-    email: Annotated[Invited, Meta(description="Only who has this address, or one at `@example.org`, may use it.")]
+    email: Annotated[Invited, Meta(description="Only for this address, or for any address at `@example.org`.")]
     project: Slug
     role: InviteRole
     access: Stay
@@ -57,7 +59,7 @@ class InviteDraft(TypedDict, total=False):
     approve: Approve
     redirect_url: RedirectUrl
     note: Note
-    makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
+    makes_admin: Annotated[bool, Meta(description="The guest becomes an admin of the site. For admins only.")]
     ttl: Ttl
     max_uses: MaxUses
     preset: Preset
@@ -99,7 +101,7 @@ class WhichUse(TypedDict):
 
 
 class Invite(TypedDict):
-    """An invite; `link` and `token` are there for who created it just now, or asked for them."""
+    """An invite; `link` and `token` are there when it was just created, or if they were asked for."""
 
     id: Id
     state: State

@@ -49,7 +49,7 @@ Name = Annotated[
     Meta(
         max_length=100,
         examples=[_PERSON],
-        description="What somebody is called: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
+        description="The guest's name: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
     ),
 ]
 DisplayName = Annotated[
@@ -66,11 +66,11 @@ Password = Annotated[
     Meta(
         max_length=passwords.LONGEST,
         examples=["correct horse battery"],
-        description="None that is short, or that anybody would guess.",
+        description="Not too short, and not easy to guess.",
     ),
 ]
 InviteRole = Annotated[
-    str, fields.role, one_of("member", "admin"), Meta(description="What one becomes in the project.")
+    str, fields.role, one_of("member", "admin"), Meta(description="The guest's role in the project.")
 ]
 Plan = Annotated[
     str, partial(fields.text, field="plan", longest=100), Meta(examples=["solo"], description="A label for programs.")
@@ -82,7 +82,7 @@ RedirectUrl = Annotated[
         max_length=2000,
         examples=["https://app.example.org/start"],
         extra_json_schema={"format": "uri"},
-        description="Where one may go on after accepting: https, or http on this machine.",
+        description="Link after joining: https, or http on this machine.",
     ),
 ]
 Preset = Annotated[
@@ -104,12 +104,13 @@ Data = Annotated[
     dict[str, Any],
     Meta(examples=[{"seat": 12}], description="For the operator's programs, at most 2 KiB; guests never see it."),
 ]
-Slug = Annotated[str, Meta(examples=["tea-garden"], description="What a project is called in addresses.")]
+Slug = Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project, as in its address.")]
 Access = Annotated[
     str, Meta(examples=["hitkey_Wm1vX0pJcVQ2bT9y"], description="For `Authorization: Bearer`, for an hour.")
 ]
 Refresh = Annotated[
-    str, Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Good for one `/auth/token/refresh`.")
+    str,
+    Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Valid for one `/auth/token/refresh`."),
 ]
 Ticket = Annotated[str, Meta(examples=["eyJh.aGk"], description="What allows to choose the first password.")]
 Digits = Annotated[str, Meta(examples=["408213"], description="The six digits that were mailed.")]
