@@ -60,23 +60,32 @@ class Settings:
     )
     site_name: str = _setting(readers.text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
     language: str = _setting(
-        readers.one_of(*LANGUAGES), "en", "The language of mail, and of pages for browsers that ask for none we know."
+        readers.one_of(*LANGUAGES),
+        "en",
+        "The language of mail, and of pages for browsers that ask for no language we have.",
     )
     accent: str = _setting(readers.colour, "#2f6f5e", "The colour of the pages' buttons and links.")
     secret_key: str = _setting(
-        readers.secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`.", secret=True
+        readers.secret,
+        "",
+        "The master secret. Unset: created at the first start, in `INSTANCE/secret.key`.",
+        secret=True,
     )
     secret_key_file: Path | None = _setting(readers.path, "", "A file that holds the master secret instead.")
     secret_key_fallbacks: tuple[str, ...] = _setting(
         readers.list_of(readers.secret),
         "",
-        "Former master secrets, so that links made under them can still be shown.",
+        "Former master secrets, so that links that were created under them can still be shown.",
         secret=True,
     )
-    invite_ttl: timedelta = _setting(readers.lifetime, "7d", "How long an invite lives when nothing else is asked for.")
-    invite_ttl_max: timedelta = _setting(readers.lifetime, "365d", "The longest life of an invite that expires.")
+    invite_ttl: timedelta = _setting(
+        readers.lifetime, "7d", "How long an invite is valid if nothing else is asked for."
+    )
+    invite_ttl_max: timedelta = _setting(
+        readers.lifetime, "365d", "The longest time for which an invite that expires is valid."
+    )
     events_kept: timedelta | None = _setting(
-        readers.lifetime_if_any, "", "How long what happened is kept, such as `400d`. Unset: for ever."
+        readers.lifetime_if_any, "", "How long what happened is kept, such as `400d`. Unset: it is never deleted."
     )
     redirect_origins: tuple[str, ...] = _setting(
         readers.list_of(readers.exact_origin), "", "If set, the only origins a `redirect_url` may have, beside our own."
@@ -84,14 +93,16 @@ class Settings:
     cors_origins: tuple[str, ...] = _setting(
         readers.list_of(readers.exact_origin),
         "",
-        "Front ends at other origins that may call the API, but not Prosody's: with a bearer token, never a cookie.",
+        "Front ends at other origins that may call the API (not Prosody's): with a bearer token, never a cookie.",
     )
     password_min_length: int = _setting(readers.number(8, 64), "8", "The shortest password a new account may have.")
     allow_query_key: bool = _setting(
         readers.switch, "on", "Whether `?key=` is taken beside the `Authorization` header."
     )
     registration: str = _setting(
-        readers.one_of("invite", "open"), "invite", "Whether one can register without an invite, with a code by mail."
+        readers.one_of("invite", "open"),
+        "invite",
+        "Whether people can register without an invite, with a code by mail.",
     )
     smtp_url: str = _setting(
         readers.smtp_url,
@@ -99,12 +110,14 @@ class Settings:
         "The mail server: `smtp://user:password@host:587` (with STARTTLS) or `smtps://…`. Unset: mail waits.",
         secret=True,
     )
-    mail_from: str = _setting(readers.sender, "", "Whom mail is from. Unset: `invitations@` the host of `PUBLIC_URL`.")
+    mail_from: str = _setting(readers.sender, "", "The sender of mail. Unset: `invitations@` the host of `PUBLIC_URL`.")
     trusted_proxies: tuple[Network, ...] = _setting(
         readers.list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."
     )
     admin_emails: tuple[str, ...] = _setting(
-        readers.list_of(readers.address), "", "Whoever has verified one of these addresses is an admin of the site."
+        readers.list_of(readers.address),
+        "",
+        "An account with one of these addresses, verified, is an admin of the site.",
     )
     token_prefix: str = _setting(readers.prefix, "hitkey_", "What access tokens start with.")
     legacy_codes: bool = _setting(
@@ -113,7 +126,7 @@ class Settings:
     legacy_sunset: date | None = _setting(
         readers.day, "", "The day (`2027-06-30`) on which they will be switched off, for the `Sunset` header."
     )
-    limits: bool = _setting(readers.switch, "on", "Flood limits: how many calls a minute one caller may make.")
+    limits: bool = _setting(readers.switch, "on", "Rate limits: how many calls a minute one caller may send.")
     limits_url: str = _setting(
         readers.limits_url,
         "",
@@ -190,7 +203,7 @@ def _usual_sender(public_url: str) -> str:
 
 
 def table() -> list[tuple[str, str, str]]:
-    """(name, default, meaning) of every setting, for the README and its test."""
+    """(name, default, meaning) of every setting, for docs/SETTINGS.md and its test."""
     return [(_name(each), each.metadata["default"], each.metadata["meaning"]) for each in fields(Settings)]
 
 
