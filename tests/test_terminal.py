@@ -109,6 +109,7 @@ def test_the_service_says_at_a_terminal_what_to_do_next(served_at_terminal, hous
     assert "on this machine" not in said.text
 
 
+@pytest.mark.long
 def test_the_service_says_at_a_terminal_how_links_work_here_and_on_a_phone(served_at_terminal):
     said = served_at_terminal()
     port = re.search(r"Listens on +http://127.0.0.1:([0-9]+)$", said.text, re.M)[1]
