@@ -29,6 +29,7 @@ from dialects import (
     pages,
     projects,
     prosody,
+    unsubscribe,
     v1,
 )
 from models import Base
@@ -168,6 +169,10 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/account/data",                        own.download,                 signed_in_visitor,    "10/minute",  STREAMS),
         Route("GET",      "/account/delete",                      own.show_deletion,            signed_in_visitor,    "120/minute", READS),
         Route("POST",     "/account/delete",                      own.delete,                   signed_in_form,       "10/minute",  OWN),
+    ],
+    unsubscribe: [
+        Route("GET",      "/unsubscribe",                         unsubscribe.show,             visitor,              "120/minute", LOOKS),
+        Route("POST",     "/unsubscribe",                         unsubscribe.stop,             anyone,               "120/minute", WRITES),
     ],
     admin: [
         Route("GET",      "/admin",                               admin.list_invites,           admin_visitor,        "120/minute", READS),

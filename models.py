@@ -334,7 +334,8 @@ class Letter(Base):
 
     `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account;
     ``approved`` or ``denied``, which is how an approval ended; ``ending``: an access to a project ends soon; or
-    ``webhook``: the service has disabled a webhook.
+    ``webhook``: the service has disabled a webhook. `sender_id` is the account that had an invitation
+    mailed, if one did.
     """
 
     __tablename__ = "outbox"
@@ -353,6 +354,7 @@ class Letter(Base):
     sent_at: Mapped[datetime | None]
     dropped_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
+    sender_id: Mapped[str | None]
 
     invite: Mapped[Invite | None] = relationship()
     code: Mapped[Code | None] = relationship()
@@ -368,6 +370,15 @@ class Letter(Base):
         if self.dropped_at:
             return "refused" if self.last_error else "dropped"
         return "waiting"
+
+
+class BlockedAddress(Base):
+    """An address to which no invitation is mailed; `hash` is a keyed hash of it (rules/tokens.py)."""
+
+    __tablename__ = "blocked_addresses"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    blocked_at: Mapped[datetime]
 
 
 class Webhook(Base):

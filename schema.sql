@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (7);
+INSERT INTO schema_version (version) VALUES (10);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -267,7 +267,8 @@ CREATE INDEX deliveries_newest ON deliveries (created_at, event);
 
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
 -- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put
--- off while somebody tries to send it.
+-- off while somebody tries to send it. sender_id is the account that had an invitation mailed, no foreign key: so that
+-- to write a mail locks nobody.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
     kind       TEXT NOT NULL
@@ -283,7 +284,8 @@ CREATE TABLE outbox (
     attempts   INTEGER NOT NULL DEFAULT 0,
     sent_at    TIMESTAMP,
     dropped_at TIMESTAMP,
-    last_error TEXT
+    last_error TEXT,
+    sender_id  TEXT
 );
 -- In the order in which they are sent: codes and resets, for which people wait, before invitations.
 CREATE INDEX outbox_due ON outbox ((kind = 'invite'), due_at) WHERE due_at IS NOT NULL;
@@ -291,6 +293,15 @@ CREATE INDEX outbox_newest ON outbox (created_at);
 CREATE INDEX outbox_of_invite ON outbox (invite_id) WHERE invite_id IS NOT NULL;
 CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
 CREATE INDEX outbox_of_webhook ON outbox (webhook_id) WHERE webhook_id IS NOT NULL;
+CREATE INDEX outbox_of_sender ON outbox (sender_id, created_at) WHERE sender_id IS NOT NULL;
+
+-- Addresses to which no invitation is mailed, since their people want none. Each is a keyed hash: who reads this table
+-- learns of nobody.
+CREATE TABLE blocked_addresses (
+    hash       TEXT PRIMARY KEY NOT NULL CHECK (length(hash) = 64),
+    blocked_at TIMESTAMP NOT NULL
+);
+CREATE INDEX blocked_addresses_newest ON blocked_addresses (blocked_at);
 
 -- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...
 CREATE TABLE counters (

@@ -1,4 +1,4 @@
-"""`invite-api outbox`: the mail."""
+"""`invite-api outbox`: the mail, and the addresses to which no invitation is mailed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,8 +7,8 @@ import click
 from commands import terminal
 from commands.base import Group, StderrLine, completed, json_option, limit_option, mail_note, reads, writes
 from commands.terminal import Cell, Facts, Kind
-from models import Letter
-from rules import ids
+from models import BlockedAddress, Letter
+from rules import blocking, fields, ids
 from rules import outbox as letters
 
 
@@ -34,6 +34,19 @@ def facts(letter: Letter) -> Facts:
 
 
 LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "WENT WRONG"), row, facts)
+
+
+def blocked_row(address: BlockedAddress) -> list[Cell]:
+    """The cells of a blocked address: the beginning of its hash, and when it was blocked."""
+    return [address.hash[:8], address.blocked_at]
+
+
+def blocked_facts(address: BlockedAddress) -> Facts:
+    """What JSON says of a blocked address."""
+    return {"hash": address.hash, "blocked_at": address.blocked_at}
+
+
+BLOCKED = Kind(("HASH", "SINCE"), blocked_row, blocked_facts)
 
 
 @completed
@@ -66,3 +79,38 @@ def retry(letter: str | None) -> list[str]:
     """Have the server try to send one mail, or all that wait, at once."""
     count = letters.retry(letter)
     return [StderrLine(f"Note: {count} to be tried at once by the server"), *(mail_note() if count else [])]
+
+
+@outbox.command(name="block", example="invite-api outbox block anne@example.org")
+@click.argument("email", metavar="ADDRESS")
+@writes
+def block(email: str) -> list[str]:
+    """Mail no more invitations to an address, whoever sends them. Codes and links for a new password still go there."""
+    blocking.block_address(fields.email(email))
+    return []
+
+
+@outbox.command(name="unblock", example="invite-api outbox unblock anne@example.org")
+@click.argument("email", metavar="ADDRESS")
+@writes
+def unblock(email: str) -> list[str]:
+    """Mail invitations to an address again that was blocked, by its person or by the command."""
+    if not blocking.unblock_address(fields.email(email)):
+        return [StderrLine("Note: this address was not blocked")]
+    return []
+
+
+@outbox.command(name="blocked", example="invite-api outbox blocked anne@example.org")
+@click.argument("email", metavar="[ADDRESS]", required=False)
+@limit_option
+@json_option
+@reads
+def blocked(email: str | None, limit: int, as_json: bool) -> Iterable[str]:
+    """List the blocked addresses, the latest first, or only ADDRESS if it is one. The columns: hash, since when.
+
+    The addresses themselves are not stored, only a keyed hash of each. So name an address to see whether it is blocked.
+    """
+    if email is None:
+        return terminal.listing(blocking.newest(limit), BLOCKED, as_json)
+    found = blocking.blocked_since(fields.email(email))
+    return terminal.listing([found] if found else [], BLOCKED, as_json)

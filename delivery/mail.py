@@ -19,7 +19,7 @@ import clock
 import language
 from language import say
 from models import Letter
-from rules import accounts, invitations, invites, projects, resets, tokens, waiting
+from rules import accounts, blocking, invitations, invites, projects, resets, tokens, waiting
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
@@ -61,6 +61,10 @@ def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     message["Date"] = letter.created_at
     message["Message-ID"] = f"<{letter.id}@{urlsplit(settings().public_url).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
+    if stop := facts.get("stop"):
+        message["List-Unsubscribe"] = f"<{stop}>"
+        if str(stop).startswith("https:"):  # RFC 8058 has it for no other
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(templates().get_template(f"{letter.kind}.txt").render(facts))
     message.add_alternative(templates().get_template(f"{letter.kind}.html").render(facts), subtype="html")
     return message
@@ -177,14 +181,17 @@ def start_tls(connection: smtplib.SMTP, trust: ssl.SSLContext, required: bool) -
 
 
 def invitation(letter: Letter) -> Content | None:
-    """The mail with the link of an invite; None if the invite is no longer active."""
+    """The mail with the link of an invite; None if it is no longer active, or its person wants no more of them."""
     invite = invites.find_by_id(letter.invite_id or "")
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
+        return None
+    if blocking.blocked_since(letter.recipient):
         return None
     shown = invitations.of(invite)
     inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
     facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
+    facts["stop"] = blocking.link(letter.recipient)
     return say("Your invitation to %(to)s", to=to), facts
 
 

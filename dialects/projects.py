@@ -15,6 +15,8 @@ from rules.refusals import (
     AlreadyMember,
     InviteAlreadyExists,
     InviteNotFound,
+    MailLimit,
+    MailUnwanted,
     MemberNotFound,
     NotAllowed,
     NotProjectMember,
@@ -57,7 +59,7 @@ def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
     return {"message": "Member removed."}
 
 
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists)
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists, MailLimit, MailUnwanted)
 def invite_to_project(
     caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
 ) -> Created[shapes.SentInvite]:

@@ -27,6 +27,7 @@ from rules.refusals import (
     InviteNotFound,
     InviteUsed,
     LinkLost,
+    MailUnwanted,
     NotWaiting,
     Refusal,
     ScopeMissing,
@@ -128,7 +129,7 @@ def rotate_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     return {"invite": _opened(shown["invite"], invites.token(invite))}
 
 
-@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
+@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden, MailUnwanted)
 def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     """Mail an invite to its address again, with the same link; it is valid at least as long as a new one."""
     invite = caller.held(invite_id)

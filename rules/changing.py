@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 import clock
 from database import connection, session
 from models import Event, Invite, Project, User
-from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
+from rules import blocking, events, fields, invites, joining, presets, searching, states, tokens, uses
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
 from rules.refusals import Invalid, InviteExpired, together
@@ -121,7 +121,7 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
 def resend(invite: Invite) -> None:
     """Mail an invite again, with the same link, and extend it to at least the time that a new one has.
 
-    Raises InviteUsed, InviteExpired if it was revoked, and Invalid without an address.
+    Raises InviteUsed, InviteExpired if it was revoked, Invalid without an address, and MailUnwanted.
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
@@ -136,10 +136,11 @@ def resend(invite: Invite) -> None:
 def rotate(invite: Invite) -> None:
     """Give an invite a new link: its old links, the mailed one and the short code no longer work.
 
-    An invite that was mailed is mailed again. Raises InviteUsed or InviteExpired unless it is active.
+    An invite that was mailed is mailed again, unless its person wants no more mail. Raises InviteUsed or InviteExpired
+    unless it is active.
     """
     states.refuse_unusable(invite)
-    was_mailed = invite.mail_token_hash is not None
+    was_mailed = invite.mail_token_hash is not None and not blocking.blocked_since(invite.email or "")
     invite.nonce = tokens.new_nonce()
     invite.token_hash = tokens.digest(tokens.invite_token(invite.nonce))
     invite.mail_token_hash = invite.legacy_hash = None

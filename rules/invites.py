@@ -12,7 +12,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
-from rules import events, fields, ids, outbox, searching, states, tokens
+from rules import blocking, events, fields, ids, outbox, searching, states, tokens
 from rules.drafts import Draft, Maker, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
@@ -37,7 +37,7 @@ def create(
     session().add(invite)
     if mailed:
         with events.acting(maker.actor):
-            mail(invite)
+            mail(invite, maker.user.id if maker.user else None)
     return invite
 
 
@@ -141,25 +141,31 @@ def find_project(slug: str) -> Project:
     return found
 
 
-def mail(invite: Invite) -> None:
-    """Have an invite mailed to its address, with a token of its own; raises Invalid without an address.
+def mail(invite: Invite, sender_id: str | None = None) -> None:
+    """Have an invite mailed to its address, with a token of its own; raises Invalid without one, or MailUnwanted.
 
-    If one of its mails waits that was not tried yet, no second one is written.
+    If one of its mails waits that was not tried yet, no second one is written. `sender_id` is the account that has it
+    mailed, if one does.
     """
     address = give_mail_token(invite)
     session().flush()
     if not outbox.has_untried(invite):
         letter = outbox.queue("invite", address, invite=invite)
+        letter.sender_id = sender_id
         facts = {"letter": letter.id}
         events.tell("invite.mailed", invite_id=invite.id, project_id=invite.project_id, facts=facts)
 
 
 def give_mail_token(invite: Invite) -> str:
-    """Make the link that is mailed valid; returns the address to which it goes."""
+    """Make the link that is mailed valid; returns the address to which it goes.
+
+    Raises Invalid where there is no such address, and MailUnwanted where its person wants no invitations by mail.
+    """
     if invite.email is None:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
     if fields.is_domain(invite.email):
         raise Invalid.at("email", "domain", "is a whole domain: to send mail, name one address")
+    blocking.refuse_blocked(invite.email)
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     return invite.email
 

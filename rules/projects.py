@@ -210,8 +210,8 @@ def members(project: Project) -> Sequence[Member]:
 def invite(member: Member, draft: drafts.Draft, once: Once | None = None) -> Invite:
     """Create an invite to a manager's project and mail it to the draft's address; with `once` as `invites.create`.
 
-    Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited for too many
-    mails, or Invalid.
+    Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited or
+    MailLimit for too many mails, MailUnwanted, or Invalid.
     """
     if once and (before := once.made()):
         return before

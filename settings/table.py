@@ -99,6 +99,11 @@ class Settings:
         "The mail server: `smtp://user:password@host:587` (with STARTTLS) or `smtps://…`. Unset: mail waits.",
         secret=True,
     )
+    mails_per_day: int = _setting(
+        readers.number(1, 1_000_000),
+        "50",
+        "How many invitations an account that is no admin may have mailed within a day.",
+    )
     mail_from: str = _setting(readers.sender, "", "Whom mail is from. Unset: `invitations@` the host of `PUBLIC_URL`.")
     trusted_proxies: tuple[Network, ...] = _setting(
         readers.list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."

@@ -18,6 +18,7 @@ from models import Code, Counter
 from rules import (
     accounts,
     addresses,
+    blocking,
     changing,
     deliveries,
     drafts,
@@ -199,8 +200,11 @@ def _invitations(house: database.Database) -> dict[str, str]:
             database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
+    stop, stopped = (blocking.link(f"{name}@example.org").partition("?")[2] for name in ("dora", "emil"))
+    with house.writing():
+        blocking.block_address("emil@example.org")
     state = way_in.state(way_in.begin("seed-library", "https://seeds.example.org"))
-    return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state}
+    return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state, "stop": stop, "stopped": stopped}
 
 
 def _that_wait() -> dict[str, str]:
@@ -344,6 +348,9 @@ PAGES = {
     ),
     "account-delete-last": Page("/account/delete", "root"),
     "account-deleted": Page("/?deleted"),
+    "unsubscribe": Page("/unsubscribe?{stop}"),
+    "unsubscribe-done": Page("/unsubscribe?{stopped}"),
+    "unsubscribe-damaged": Page("/unsubscribe?{unknown}"),
     "docs": Page("/docs"),
     "not-found": Page("/nothing"),
     "forbidden": Page("/admin", "bob"),

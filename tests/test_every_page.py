@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 import axe
 import scene
 from app import ROUTES
-from dialects import account, admin, gate_pages, own, pages
+from dialects import account, admin, gate_pages, own, pages, unsubscribe
 
 pytestmark = pytest.mark.any_database
 
@@ -79,7 +79,10 @@ def test_axe_notices_a_text_that_can_hardly_be_read_in_the_dark(place, window, a
 def test_every_address_that_shows_a_page_is_among_them():
     shown = {each.path.partition("?")[0] for each in scene.PAGES.values()}
     wanted = {
-        row.path for each in (pages, account, own, admin, gate_pages) for row in ROUTES[each] if "GET" in row.methods
+        row.path
+        for each in (pages, account, own, unsubscribe, admin, gate_pages)
+        for row in ROUTES[each]
+        if "GET" in row.methods
     }
     missing = {each for each in wanted if not any(same(each, path) for path in shown)}
     no_pages = {"/style.css", "/qr", "/account/data", "/.well-known/change-password"}

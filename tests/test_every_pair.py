@@ -167,6 +167,7 @@ DONE_BY = {
     "account.logout": "sign out",
     "account.send_reset": "forget a password",
     "account.reset": "reset",
+    "unsubscribe.stop": "block an address",
     "own.rename": "rename",
     "own.change_password": "try the own password, confirm the own password, change the password",
     "own.create_pass": "create a pass",

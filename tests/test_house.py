@@ -160,6 +160,7 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, applicat
         "InviteExpired": (clock.now(),),
         "InviteHeld": (clock.now(),),
         "RateLimited": (7,),
+        "MailLimit": (50, clock.now()),
         "OwnsProjects": (["garden"],),
         "Invalid": (refusals.problem("name", "rule", "is odd"),),
     }

@@ -16,6 +16,7 @@ from delivery import courier
 from models import Code, Moment, Pass, Webhook
 from rules import (
     accounts,
+    blocking,
     drafts,
     gate,
     invites,
@@ -63,6 +64,9 @@ INSERT INTO redemptions (id, invite_id, state, since, until, key_id, subject)
     SELECT 'h' || n, 'i' || n, 'held', :now, :later, 'a-busy-key', 'walter' FROM numbers;
 INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
     SELECT 'o' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, :now, :later FROM numbers;
+INSERT INTO outbox (id, kind, recipient, invite_id, created_at, sender_id)
+    SELECT 'y' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, datetime(:now, '-2 days'), :alice FROM numbers;
+INSERT INTO blocked_addresses (hash, blocked_at) SELECT printf('%064d', n), :now FROM numbers;
 INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
     SELECT :now, 'invite.created', 'alice', CASE WHEN n % 2 THEN 'u' || n ELSE 'a-busy-admin' END, 'i' || n,
            NULL FROM numbers;
@@ -86,7 +90,7 @@ class Crowded:
     """A database with all these rows in it, and a client of it."""
 
     def __init__(self, chosen) -> None:
-        self.client, self.done = create_app(chosen).test_client(), [0, 0]
+        self.settings, self.client, self.done = chosen, create_app(chosen).test_client(), [0, 0]
         self.house = self.client.application.extensions["invite_api"].database
         self.alice, self.bob, self.root, *_ = (Person(self.house, name) for name in PEOPLE)
         with self.house.writing() as unit:
@@ -360,6 +364,12 @@ def reset_token(crowded):
         return {"token": resets.link(accounts.named("bob")).rpartition("?")[2]}
 
 
+def stop_mail(crowded):
+    with in_force(crowded.settings):
+        token = blocking.link("guest7@example.org").partition("?")[2]
+    return crowded.client.post(f"/unsubscribe?{token}")
+
+
 def some_key(crowded):
     with crowded.house.writing():
         return {"path": f"/admin/keys/{keys.create('old').partition('/')[0]}/delete"}
@@ -392,6 +402,7 @@ def webhook(act):
 
 FORMS = {
     "/code": form(None, "/code", enter_code),
+    "/unsubscribe": stop_mail,
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/decline": form("frank", "/decline", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/register": form(None, "/register", lambda crowded: {"token": crowded.invite()}, user="nora", password=PASSWORD),

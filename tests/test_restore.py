@@ -19,6 +19,7 @@ from delivery import courier
 from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, User
 from rules import (
     accounts,
+    blocking,
     changing,
     deliveries,
     drafts,
@@ -368,6 +369,17 @@ def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, hous
             each.sent_at, each.due_at = clock.now(), None
     put_back()
     assert reopened(lambda: [each.due_at for each in database.session().query(Letter)]) == [None]
+
+
+def test_who_wanted_no_more_invitations_since_gets_none(copy, put_back, house, reopened):
+    with house.writing():
+        blocking.block_address("dora@example.org")
+    copy()
+    with house.writing():
+        blocking.block_address("anne@example.org")
+    put_back()
+    blocked = [f"{name}@example.org" for name in ("dora", "anne", "bob")]
+    assert reopened(lambda: [bool(blocking.blocked_since(each)) for each in blocked]) == [True, True, False]
 
 
 def test_webhooks_are_as_they_are_now_and_nothing_is_sent_again(copy, put_back, house, make_invite, reopened):

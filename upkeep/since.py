@@ -211,6 +211,8 @@ _SENT = (
     "(SELECT due_at, sent_at, dropped_at FROM present.outbox AS now WHERE now.id = outbox.id) "
     "WHERE due_at IS NOT NULL AND id IN (SELECT id FROM present.outbox WHERE due_at IS NULL)"
 )
+# Who wanted no more invitations by mail gets none.
+_BLOCKED = "INSERT OR IGNORE INTO main.blocked_addresses SELECT * FROM present.blocked_addresses"
 # What happened since the backup did happen: it stays told, at its place if that is free.
 _COLUMNS = "at, type, actor, actor_id, invite_id, project_id, user_id, facts"
 _UNTOLD = (
@@ -262,7 +264,7 @@ def carry_over(connection: sqlite3.Connection, present: Path, reopen: bool) -> l
             found += [*carry_uses_over(connection), *(finding(connection, *each) for each in _SHUT)]
             for each in _ENDED:
                 connection.execute(each)
-        for each in (_WARNED, _SENT, *_TOLD, *_DELIVERED):
+        for each in (_WARNED, _SENT, _BLOCKED, *_TOLD, *_DELIVERED):
             connection.execute(each)
         connection.execute("COMMIT")
     finally:

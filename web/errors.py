@@ -83,6 +83,9 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.IdempotencyKeyReused: 422,
     refusals.Overloaded: 503,
     refusals.RateLimited: 429,
+    refusals.MailLimit: 429,
+    refusals.MailUnwanted: 400,
+    refusals.BlockingLinkInvalid: 404,
 }
 
 

@@ -42,6 +42,7 @@ STATUS = {
     **dict.fromkeys(
         (
             refusals.Invalid,
+            refusals.MailUnwanted,
             refusals.UsernameInvalid,
             refusals.UsernameTaken,
             refusals.EmailInUse,

@@ -41,6 +41,7 @@ TITLES = {
     "pages": "Pages",
     "account": "Account pages",
     "own": "Your account",
+    "unsubscribe": "Invitations by mail",
     "admin": "Administration: invites",
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
@@ -60,6 +61,7 @@ _SAMPLES: Mapping[type[Refusal], Refusal] = {
     refusals.InviteExpired: refusals.InviteExpired(datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.InviteHeld: refusals.InviteHeld(datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.RateLimited: refusals.RateLimited(30),
+    refusals.MailLimit: refusals.MailLimit(50, datetime(2026, 3, 25, 21, tzinfo=UTC)),
 }
 _AGAIN = {"Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "string"}}}
 _HEADERS = {

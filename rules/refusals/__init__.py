@@ -53,7 +53,14 @@ from rules.refusals.registration import (
     RegistrationClosed,
     TooManyAttempts,
 )
-from rules.refusals.service import LetterNotFound, Overloaded, RateLimited
+from rules.refusals.service import (
+    BlockingLinkInvalid,
+    LetterNotFound,
+    MailLimit,
+    MailUnwanted,
+    Overloaded,
+    RateLimited,
+)
 from rules.refusals.webhooks import DeliveryNotFound, SecretLost, WebhookCreated, WebhookDisabled, WebhookNotFound
 
 __all__ = [
@@ -61,6 +68,7 @@ __all__ = [
     "AccountDisabled",
     "AlreadyMember",
     "AppNotFound",
+    "BlockingLinkInvalid",
     "CodeExpired",
     "CrossSite",
     "DeliveryNotFound",
@@ -89,6 +97,8 @@ __all__ = [
     "LegacyCodesOff",
     "LetterNotFound",
     "LinkLost",
+    "MailLimit",
+    "MailUnwanted",
     "MemberNotFound",
     "NoCode",
     "NoSuchKey",
