@@ -23,6 +23,7 @@ from rules.refusals.accounts import (
     WrongPassword,
 )
 from rules.refusals.base import N_, Facts, Invalid, Problem, Refusal, UnknownField, ended, filled, problem, together
+from rules.refusals.budgets import BudgetSpent, MayNotInvite
 from rules.refusals.gate import AppNotFound, PassNeeded
 from rules.refusals.invites import (
     AlreadyMember,
@@ -61,6 +62,7 @@ __all__ = [
     "AccountDisabled",
     "AlreadyMember",
     "AppNotFound",
+    "BudgetSpent",
     "CodeExpired",
     "CrossSite",
     "DeliveryNotFound",
@@ -89,6 +91,7 @@ __all__ = [
     "LegacyCodesOff",
     "LetterNotFound",
     "LinkLost",
+    "MayNotInvite",
     "MemberNotFound",
     "NoCode",
     "NoSuchKey",
