@@ -92,6 +92,11 @@ class User(Person, Base):
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
     folded: Mapped[str | None]
+    inviter_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    budget: Mapped[str | None]
+    disabled_event: Mapped[int | None] = mapped_column(BigInteger)
+
+    inviter: Mapped["User | None"] = relationship(remote_side=[id])
 
 
 def called(display_name: str | None, username: str | None, email: str | None) -> str:
@@ -256,6 +261,7 @@ class Invite(Base):
     approve: Mapped[bool] = mapped_column(default=False)
     waiting: Mapped[int] = mapped_column(default=0)
     lapses_at: Mapped[datetime | None]
+    spent_at: Mapped[datetime | None]
 
     project: Mapped[Project | None] = relationship()
     maker: Mapped[User | None] = relationship()

@@ -11,6 +11,9 @@ INSERT INTO schema_version (version) VALUES (10);
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
 -- `folded`, here and below, is what a search compares where a text is not all ASCII (rules/searching.py).
+-- inviter_id is whose invite the account was created with, also when that account is gone; NULL for an invite of the
+-- shell or an API key, or none. `budget` is how many people it may invite, such as 5/7d, NULL for the setting's.
+-- `disabled_event` is the number of the event of the act that disabled a whole branch, this account among others.
 CREATE TABLE users (
     id                TEXT PRIMARY KEY NOT NULL,
     username          TEXT UNIQUE CHECK (length(username) BETWEEN 2 AND 30),
@@ -24,11 +27,16 @@ CREATE TABLE users (
     disabled_at       TIMESTAMP,
     deleted_at        TIMESTAMP,
     folded            TEXT,
+    inviter_id        TEXT REFERENCES users (id),
+    budget            TEXT,
+    disabled_event    BIGINT,
     CHECK (email IS NOT NULL OR email_verified_at IS NULL),
     CHECK (deleted_at IS NULL OR (username IS NULL AND email IS NULL AND password_hash IS NULL))
 );
 CREATE UNIQUE INDEX users_former_name ON users (former_name);
 CREATE INDEX users_newest ON users (created_at, id);
+CREATE INDEX users_of_inviter ON users (inviter_id, created_at) WHERE inviter_id IS NOT NULL;
+CREATE INDEX users_disabled_together ON users (disabled_event) WHERE disabled_event IS NOT NULL;
 
 -- One row for one signing in, by a program or a browser. A refresh token is <id>.<secret>.
 CREATE TABLE sessions (
@@ -127,7 +135,8 @@ CREATE INDEX passes_to_forget ON passes (expires_at) WHERE expires_at IS NOT NUL
 -- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`. `email` may
 -- be "@example.org", for anyone with an address there. `access` is how long a guest stays in the project, in seconds;
 -- `data` is JSON for the operator's programs. `waiting` is how many of its uses wait, lapses_at the first moment at which
--- one of these lapses.
+-- one of these lapses. spent_at is since when its places count against the budget of the account that created it: since
+-- then, or since they were last given again to one that had ended (rules/budgets.py).
 CREATE TABLE invites (
     id              TEXT PRIMARY KEY NOT NULL,
     nonce           TEXT NOT NULL,
@@ -159,13 +168,19 @@ CREATE TABLE invites (
     approve         BOOLEAN NOT NULL DEFAULT FALSE,
     waiting         INTEGER NOT NULL DEFAULT 0 CHECK (waiting BETWEEN 0 AND uses),
     lapses_at       TIMESTAMP,
+    spent_at        TIMESTAMP,
     CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
 );
 CREATE INDEX invites_newest ON invites (created_at, id);
 CREATE INDEX invites_open ON invites (expires_at) WHERE revoked_at IS NULL AND uses < max_uses;
 CREATE INDEX invites_for_address ON invites (email) WHERE email IS NOT NULL;
 CREATE INDEX invites_of_project ON invites (project_id, created_at) WHERE project_id IS NOT NULL;
-CREATE INDEX invites_of_maker ON invites (maker_id) WHERE maker_id IS NOT NULL;
+CREATE INDEX invites_of_maker ON invites (maker_id, created_at, id) WHERE maker_id IS NOT NULL;
+CREATE INDEX invites_used ON invites (maker_id, spent_at) WHERE spent_at IS NOT NULL AND uses > 0;
+CREATE INDEX invites_unused ON invites (maker_id, spent_at, expires_at)
+    WHERE spent_at IS NOT NULL AND uses = 0 AND revoked_at IS NULL;
+CREATE INDEX invites_unused_until ON invites (maker_id, expires_at, spent_at)
+    WHERE spent_at IS NOT NULL AND uses = 0 AND revoked_at IS NULL;
 CREATE INDEX invites_lapsing ON invites (lapses_at) WHERE lapses_at IS NOT NULL;
 
 -- One row for one use. An invite's `uses` is always the number of its rows here that are not released.

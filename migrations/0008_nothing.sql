@@ -1,1 +1,1 @@
--- A place that is kept for another step.
+-- Nothing changes here.

@@ -40,6 +40,8 @@ _SENTENCES: Mapping[str, str] = {
     "user.enabled": N_("%(who)s enabled the account of %(user)s"),
     "user.deleted": N_("%(who)s deleted the account of %(user)s"),
     "user.admin": N_("%(who)s made %(user)s an admin of this site"),
+    "user.moved": N_("%(who)s moved %(user)s to another place in the tree of inviters"),
+    "user.budget": N_("%(who)s changed how many people %(user)s can invite"),
     "member.joined": N_("%(who)s added %(user)s to the project %(project)s"),
     "member.removed": N_("%(who)s removed %(user)s from the project %(project)s"),
     "member.extended": N_("%(who)s extended the access of %(user)s to the project %(project)s until %(until)s"),

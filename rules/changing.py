@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 import clock
 from database import connection, session
 from models import Event, Invite, Project, User
-from rules import blocking, events, fields, invites, joining, presets, searching, states, tokens, uses
+from rules import blocking, budgets, events, fields, invites, joining, presets, searching, states, tokens, uses
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
 from rules.refusals import Invalid, InviteExpired, together
+from rules.sessions import Account
 from settings import settings
 
 # Expired ones, too: they could be extended. And those whose last uses wait.
@@ -24,15 +25,30 @@ _UNSPENT = Invite.uses - Invite.waiting < Invite.max_uses, Invite.revoked_at.is_
 _REVOKED: Mapping[str, Any] = {"uses": Invite.uses - Invite.waiting, "waiting": 0, "lapses_at": None}
 
 
-def extend(invite: Invite, ttl: timedelta | None) -> None:
+def extend(invite: Invite, ttl: timedelta | None, by: User | Account | None = None) -> None:
     """Let an invite expire `ttl` from now, or never if it is None; an expired one becomes active again.
 
-    At most until the access of its inviter to its project ends. Raises InviteUsed, InviteExpired if it was revoked or
-    that access has ended, and Invalid for more than 24 hours where it makes an admin. A short code does not outlive its
-    week: it can be guessed, with patience.
+    For an expired one the account `by` which it is done needs room in its budget, as for a new one; without an account,
+    as for the shell and API keys, nothing is asked. At most until the access of its inviter to its project ends. Raises
+    InviteUsed, InviteExpired if it was revoked or that access has ended, what `budgets.spend` does, and Invalid for
+    more than 24 hours where it makes an admin. A short code does not outlive its week: it can be
+    guessed, with patience.
     """
     states.refuse_used_or_revoked(invite)
-    _extend(invite, _bounded(invite, ttl))
+    longer = _bounded(invite, ttl)
+    _revive(invite, by)
+    _extend(invite, longer)
+
+
+def _revive(invite: Invite, by: User | Account | None) -> None:
+    """Spend the places of an invite that has expired anew, before it is changed: they had come back."""
+    if invite.state(clock.now()) == "expired":
+        _spend(invite, by, invite.max_uses)
+
+
+def _spend(invite: Invite, by: User | Account | None, places: int) -> None:
+    budgets.spend(by, places, again=invite)
+    invite.spent_at = clock.now() if invite.maker_id else None
 
 
 def _bounded(invite: Invite, ttl: timedelta | None) -> timedelta | None:
@@ -76,6 +92,10 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
     is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
     ttl = _bounded(invite, ttl) if is_prolonged else None
+    if (most := values.get("max_uses", 0)) > invite.max_uses:
+        _spend(invite, maker.user, most)
+    elif is_prolonged:
+        _revive(invite, maker.user)
     _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
@@ -118,15 +138,17 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
 }
 
 
-def resend(invite: Invite) -> None:
+def resend(invite: Invite, by: User | Account | None = None) -> None:
     """Mail an invite again, with the same link, and extend it to at least the time that a new one has.
 
-    Raises InviteUsed, InviteExpired if it was revoked, Invalid without an address, and MailUnwanted.
+    `by` is as for `extend`. Raises InviteUsed, InviteExpired if it was revoked, what `budgets.spend` does, Invalid
+    without an address, and MailUnwanted.
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
     is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
     longer = _bounded(invite, ttl) if is_short else None
+    _revive(invite, by)
     invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
     if is_short:
         _extend(invite, longer)

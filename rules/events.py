@@ -24,6 +24,7 @@ TYPES = (
     *("invite.revoked", "invite.expired", "invite.held", "invite.released", "invite.waiting", "invite.approved"),
     *("invite.denied", "invite.declined"),
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
+    *("user.moved", "user.budget"),
     *("member.joined", "member.removed", "member.extended", "member.expired"),
     *("project.created", "project.owner", "project.gate", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted", "pass.created", "pass.deleted"),

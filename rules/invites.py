@@ -12,7 +12,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
-from rules import blocking, events, fields, ids, outbox, searching, states, tokens
+from rules import blocking, budgets, events, fields, ids, outbox, searching, states, tokens
 from rules.drafts import Draft, Maker, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
@@ -25,10 +25,12 @@ def create(
 ) -> Invite:
     """Create an invite, mailed if `mailed`; raises Invalid for what this maker may not ask for, or no address.
 
-    With `once` a second such call returns the same invite; it raises IdempotencyKeyReused for another call's.
+    Raises BudgetSpent or MayNotInvite for an account that can invite fewer people now, or nobody. With `once` a second
+    such call returns the same invite, and spends nothing; it raises IdempotencyKeyReused for another call's.
     """
     if once and (before := once.made()):
         return before
+    budgets.spend(maker.user, draft.uses)
     invite = prepare(draft, maker, mailed)
     invite.id = id_ or invite.id
     if once:
@@ -48,6 +50,7 @@ def create_token(draft: Draft, maker: Maker, once: Once | None = None) -> str:
     """
     if once:
         return token(create(draft, maker, once=once))
+    budgets.spend(maker.user, draft.uses)
     values, made = _values(draft, maker, find_project)
     number = events.tell_created(values["id"], values["project_id"], maker.actor, values["created_at"])
     _INSERT.run(**values, created_event=number)
@@ -70,6 +73,8 @@ def prepare(
 
 def add(prepared: Sequence[Invite]) -> None:
     """Put prepared invites into the database, and a mail for each that was prepared to be mailed into the outbox.
+
+    Nobody's budget is asked: those who create many at once have none.
 
     The invites do not become part of the session: that would take twice as long, while other writers wait. Raises
     Invalid if a project was deleted since they were prepared.
@@ -125,6 +130,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "data": draft.data,
         "approve": draft.approve,
         "waiting": 0,
+        "spent_at": now if maker.user else None,
     }
     return row, token
 

@@ -38,6 +38,7 @@ class Taken:
     mail_token_hash: str | None
     redirect_url: str | None
     access: int | None
+    maker_id: str | None
 
 
 def take(token: str) -> Taken:

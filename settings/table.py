@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from settings import file, readers
 from settings.file import Given
 from settings.home import LANGUAGES, LOCAL_URL, PREFIX
-from settings.readers import Network
+from settings.readers import Budget, Network
 from settings.secret import ConfigError, own_secret, read_secret
 
 
@@ -75,6 +75,13 @@ class Settings:
     )
     invite_ttl: timedelta = _setting(readers.lifetime, "7d", "How long an invite lives when nothing else is asked for.")
     invite_ttl_max: timedelta = _setting(readers.lifetime, "365d", "The longest life of an invite that expires.")
+    budget: Budget | None = _setting(
+        readers.budget,
+        "100/30d",
+        "How many people one account may invite in how long, if it is not an admin of the site; "
+        "`0`: only admins invite; `off`: no limit.",
+    )
+    budget_after: timedelta = _setting(readers.age, "0d", "How old an account must be before it may invite people.")
     events_kept: timedelta | None = _setting(
         readers.lifetime_if_any, "", "How long what happened is kept, such as `400d`. Unset: for ever."
     )

@@ -159,6 +159,7 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, applicat
     facts = {
         "InviteExpired": (clock.now(),),
         "InviteHeld": (clock.now(),),
+        "BudgetSpent": (0, 1, clock.now()),
         "RateLimited": (7,),
         "MailLimit": (50, clock.now()),
         "OwnsProjects": (["garden"],),

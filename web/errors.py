@@ -55,6 +55,8 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.InviteUsed: 410,
     refusals.InviteExpired: 404,
     refusals.InviteHeld: 409,
+    refusals.BudgetSpent: 429,
+    refusals.MayNotInvite: 403,
     refusals.HoldNotFound: 404,
     refusals.HoldReleased: 409,
     refusals.HoldLost: 409,

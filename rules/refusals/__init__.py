@@ -23,6 +23,7 @@ from rules.refusals.accounts import (
     WrongPassword,
 )
 from rules.refusals.base import N_, Facts, Invalid, Problem, Refusal, UnknownField, ended, filled, problem, together
+from rules.refusals.budgets import BudgetSpent, MayNotInvite
 from rules.refusals.gate import AppNotFound, PassNeeded
 from rules.refusals.invites import (
     AlreadyMember,
@@ -69,6 +70,7 @@ __all__ = [
     "AlreadyMember",
     "AppNotFound",
     "BlockingLinkInvalid",
+    "BudgetSpent",
     "CodeExpired",
     "CrossSite",
     "DeliveryNotFound",
@@ -99,6 +101,7 @@ __all__ = [
     "LinkLost",
     "MailLimit",
     "MailUnwanted",
+    "MayNotInvite",
     "MemberNotFound",
     "NoCode",
     "NoSuchKey",
