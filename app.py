@@ -24,6 +24,7 @@ from dialects import (
     hitkey,
     holds,
     manual,
+    my_invites,
     ops,
     own,
     pages,
@@ -169,6 +170,13 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/account/data",                        own.download,                 signed_in_visitor,    "10/minute",  STREAMS),
         Route("GET",      "/account/delete",                      own.show_deletion,            signed_in_visitor,    "120/minute", READS),
         Route("POST",     "/account/delete",                      own.delete,                   signed_in_form,       "10/minute",  OWN),
+    ],
+    my_invites: [
+        Route("GET",      "/invites",                             my_invites.list_mine,         signed_in_visitor,    "120/minute", READS),
+        Route("POST",     "/account/invites",                     my_invites.create,            signed_in_form,       "120/minute", WRITES),
+        Route("GET",      "/account/invites/<invite_id>",         my_invites.show,              signed_in_visitor,    "120/minute", READS),
+        Route("POST",     "/account/invites/<invite_id>/send",    my_invites.remind,            signed_in_form,       "120/minute", WRITES),
+        Route("POST",     "/account/invites/<invite_id>/revoke",  my_invites.revoke,            signed_in_form,       "120/minute", WRITES),
     ],
     unsubscribe: [
         Route("GET",      "/unsubscribe",                         unsubscribe.show,             visitor,              "120/minute", LOOKS),

@@ -85,7 +85,10 @@ def retry(letter: str | None) -> list[str]:
 @click.argument("email", metavar="ADDRESS")
 @writes
 def block(email: str) -> list[str]:
-    """Mail no more invitations to an address, whoever sends them. Codes and links for a new password still go there."""
+    """Mail no more invitations to an address.
+
+    This holds whoever sends them. Codes and links for a new password are still mailed there.
+    """
     blocking.block_address(fields.email(email))
     return []
 
@@ -94,19 +97,22 @@ def block(email: str) -> list[str]:
 @click.argument("email", metavar="ADDRESS")
 @writes
 def unblock(email: str) -> list[str]:
-    """Mail invitations to an address again that was blocked, by its person or by the command."""
+    """Mail invitations to an address again.
+
+    It was blocked by its person, with the link in an invitation, or by the command.
+    """
     if not blocking.unblock_address(fields.email(email)):
         return [StderrLine("Note: this address was not blocked")]
     return []
 
 
-@outbox.command(name="blocked", example="invite-api outbox blocked anne@example.org")
+@outbox.command(name="blocked", example="invite-api outbox blocked")
 @click.argument("email", metavar="[ADDRESS]", required=False)
 @limit_option
 @json_option
 @reads
 def blocked(email: str | None, limit: int, as_json: bool) -> Iterable[str]:
-    """List the blocked addresses, the latest first, or only ADDRESS if it is one. The columns: hash, since when.
+    """List the blocked addresses, the latest first. The columns: hash, since when.
 
     The addresses themselves are not stored, only a keyed hash of each. So name an address to see whether it is blocked.
     """

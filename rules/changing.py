@@ -152,7 +152,7 @@ def resend(invite: Invite, by: User | Account | None = None) -> None:
     invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
     if is_short:
         _extend(invite, longer)
-    invites.mail(invite)
+    invites.mail(invite, by.id if by else None)
 
 
 def rotate(invite: Invite) -> None:

@@ -12,6 +12,15 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// Sharing, where the browser can, with the words that are ready.
+for (const button of document.querySelectorAll("button[data-share]")) {
+  if (!navigator.share) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    navigator.share({ title: button.dataset.title, text: button.dataset.share }).catch(() => {}); // they thought better of it
+  });
+}
+
 for (const input of document.querySelectorAll("input[readonly]")) {
   input.addEventListener("focus", () => input.select());
 }

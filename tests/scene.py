@@ -19,6 +19,7 @@ from rules import (
     accounts,
     addresses,
     blocking,
+    budgets,
     changing,
     deliveries,
     drafts,
@@ -38,7 +39,7 @@ from rules import (
 from rules.holds import Wanted
 from settings import in_force
 
-CALLED = {"SITE_NAME": "Garden Club"}
+CALLED = {"SITE_NAME": "Garden Club", "BUDGET": "500/30d"}
 # Who was invited, and how many weeks ago; most have come.
 GUESTS = [
     ("Anne-Marie", 11),
@@ -80,7 +81,7 @@ class Place:
         with in_force(self.settings):
             self.house = database.open_database(self.settings)
             self.facts = {**_people(self.house), **_invitations(self.house)}
-            self.cookies = {name: self._cookie(name) for name in ("root", "bob", "charlie", "nora")}
+            self.cookies = {name: self._cookie(name) for name in ("root", "alice", "bob", "charlie", "nora")}
 
     def show(self, window: Window, name: str) -> None:
         """Bring a page before somebody's eyes."""
@@ -195,7 +196,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(made["domain"], accounts.named("nora"))
         changing.decline(invites.find(declined := _make(name="Dora")))
         made["declined"] = declined
-        made |= _that_wait()
+        made |= _that_wait() | _by_bob()
         for each in (Code, Counter):  # she has not asked for a code by herself yet
             database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
@@ -205,6 +206,18 @@ def _invitations(house: database.Database) -> dict[str, str]:
         blocking.block_address("emil@example.org")
     state = way_in.state(way_in.begin("seed-library", "https://seeds.example.org"))
     return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state, "stop": stop, "stopped": stopped}
+
+
+def _by_bob() -> dict[str, str]:
+    """Invitations of somebody who is no admin; Charlie has created as many as he may, and Nora may create none."""
+    maker = accounts.as_maker(accounts.named("bob"))
+    many = [invites.create(drafts.read({"name": name}), maker) for name in ("Theo", "Theo", "Theo", "Theo", "Ulla")]
+    accounts.register(invites.token(many[-1]), accounts.Names("ulla", display_name="Ulla"), HASH)
+    bound = invites.create(drafts.read({"email": "vera@example.org", "ttl": "30d"}), maker, mailed=True)
+    budgets.set_budget(accounts.named("charlie"), "1/30d")
+    invites.create(drafts.read({"name": "Wilma"}), accounts.as_maker(accounts.named("charlie")))
+    budgets.set_budget(accounts.named("nora"), "0")
+    return {"bobs": invites.token(bound)}
 
 
 def _that_wait() -> dict[str, str]:
@@ -259,6 +272,11 @@ def _posted_from_elsewhere(window: Window, place: Place) -> None:
 
 def _rotated(window: Window, place: Place) -> None:
     window.press("New secret", sure=True)
+
+
+def _revoked(window: Window, place: Place) -> None:
+    window.press("Theo")
+    window.press("Revoke", sure=True)
 
 
 def _wrong_day(window: Window, place: Place) -> None:
@@ -348,6 +366,16 @@ PAGES = {
     ),
     "account-delete-last": Page("/account/delete", "root"),
     "account-deleted": Page("/?deleted"),
+    "invites": Page("/invites", "bob"),
+    "invites-of-many": Page("/invites", "alice"),
+    "invites-over": Page("/invites", "charlie"),
+    "invites-refused": Page("/invites", "bob", _filled("Create invitation", name="Dora", email="emil@example.org")),
+    "invites-forbidden": Page("/invites", "nora"),
+    "invites-created": Page("/invites", "bob", _filled("Create invitation", name="Dora")),
+    "invites-mailed": Page("/invites", "bob", _filled("Create invitation", email="frida@example.org")),
+    "invites-revoked": Page("/invites", "bob", _revoked),
+    "invites-one": Page("/account/invites/{id_bobs}", "bob"),
+    "invites-one-used": Page("/account/invites/{id_used}", "alice"),
     "unsubscribe": Page("/unsubscribe?{stop}"),
     "unsubscribe-done": Page("/unsubscribe?{stopped}"),
     "unsubscribe-damaged": Page("/unsubscribe?{unknown}"),

@@ -145,7 +145,9 @@ def test_lists_and_details_are_json_if_asked_for(path, command, shell):
 
 def test_every_list_and_every_show_has_json():
     named = {
-        path for path, _ in commands() if path[-1] in ("list", "show", "members", "events", "routes", "deliveries")
+        path
+        for path, _ in commands()
+        if path[-1] in ("list", "show", "members", "events", "routes", "deliveries", "blocked")
     }
     assert {each.values[0] for each in LISTS} == named
 

@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 import axe
 import scene
 from app import ROUTES
-from dialects import account, admin, gate_pages, own, pages, unsubscribe
+from dialects import account, admin, gate_pages, my_invites, own, pages, unsubscribe
 
 pytestmark = pytest.mark.any_database
 
@@ -80,7 +80,7 @@ def test_every_address_that_shows_a_page_is_among_them():
     shown = {each.path.partition("?")[0] for each in scene.PAGES.values()}
     wanted = {
         row.path
-        for each in (pages, account, own, unsubscribe, admin, gate_pages)
+        for each in (pages, account, own, my_invites, unsubscribe, admin, gate_pages)
         for row in ROUTES[each]
         if "GET" in row.methods
     }

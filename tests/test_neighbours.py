@@ -51,7 +51,8 @@ INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'm' || n, 'p' || n, :alice, 'owner', :now FROM numbers;
 INSERT INTO origins (project_id, origin, place)
     SELECT 'p' || n, 'https://orchard.example.org', 0 FROM numbers;
-INSERT INTO users (id, username, created_at) SELECT 'u' || n, 'guest' || n, :now FROM numbers;
+INSERT INTO users (id, username, created_at, inviter_id)
+    SELECT 'u' || n, 'guest' || n, :now, CASE WHEN n % 2 THEN :alice END FROM numbers;
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
 INSERT INTO invites
@@ -364,6 +365,18 @@ def reset_token(crowded):
         return {"token": resets.link(accounts.named("bob")).rpartition("?")[2]}
 
 
+def of_own_invite(what):
+    """A form of alice about an invite that she has just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            maker = accounts.as_maker(accounts.named("alice"))
+            made = invites.create(drafts.read({"email": "hal@example.org", "project": "orchard"}), maker)
+            return {"path": f"/account/invites/{made.id}/{what}"}
+
+    return form("alice", "", made)
+
+
 def stop_mail(crowded):
     with in_force(crowded.settings):
         token = blocking.link("guest7@example.org").partition("?")[2]
@@ -420,6 +433,9 @@ FORMS = {
     "/account/sessions/end-others": form("frank", "/account/sessions/end-others"),
     "/account/passes": form("kate", "/account/passes", new_pass, ttl="90d"),
     "/account/passes/delete": form("kate", "/account/passes/delete", lambda crowded: {"pass": some_pass(crowded)}),
+    "/account/invites": form("alice", "/account/invites", once="once-" * 3, email="hal@example.org", project="orchard"),
+    "/account/invites/<invite_id>/send": of_own_invite("send"),
+    "/account/invites/<invite_id>/revoke": of_own_invite("revoke"),
     "/account/delete": form("henry", "/account/delete", current_password=PASSWORD),
     "/admin/invites": form(
         "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
@@ -529,6 +545,17 @@ def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowde
     assert done < [STATEMENTS, 0], done
     looks = 10 if "busy" in path or path.endswith("invite.created") else 1
     assert done[1] <= looks * STEPS  # what no index has is looked for among 10,000
+
+
+@pytest.mark.long
+@pytest.mark.sqlite
+def test_ones_own_invitations_take_as_much_beside_a_hundred_thousand_rows(crowded):
+    browser = crowded.browser("alice")
+    with crowded.counted() as done:
+        answer = browser.client.get("/invites")
+    assert answer.status_code == 200, answer.text
+    assert done < [STATEMENTS, 0], done
+    assert done[1] <= STEPS
 
 
 @pytest.mark.long

@@ -41,6 +41,7 @@ from rules import (
     legacy,
     outbox,
     own_account,
+    own_invites,
     passes,
     presets,
     programs,
@@ -298,6 +299,14 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "revoke in a project": lambda: projects.revoke_invite(managed("bob"), place.bound),
         "approve in a project": lambda: (managed("bob"), waiting.approve(place.asked)),
         "deny in a project": lambda: (managed("bob"), waiting.deny(place.asked)),
+        "create an own invite": lambda: own_invites.create(
+            place.caller("anne").user, Draft(email="h@example.org", project="orchard"), True, "9999"
+        ),
+        "create an own invite to nothing": lambda: own_invites.create(
+            place.caller("anne").user, Draft(email="h@example.org"), True, "9998"
+        ),
+        "remind of an own invite": lambda: own_invites.remind(place.caller("anne").user, place.unmailed),
+        "revoke an own invite": lambda: own_invites.revoke(place.caller("anne").user, place.bound),
         "rename": lambda: own_account.rename(place.caller("anne").user, "Anne"),
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
         "confirm the own password": lambda: own_account.confirm(place.attempt("anne")),

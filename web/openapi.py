@@ -41,6 +41,7 @@ TITLES = {
     "pages": "Pages",
     "account": "Account pages",
     "own": "Your account",
+    "my_invites": "Your invitations",
     "unsubscribe": "Invitations by mail",
     "admin": "Administration: invites",
     "admin_keys": "Administration: API keys and presets",
