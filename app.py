@@ -15,6 +15,7 @@ from dialects import (
     account,
     admin,
     admin_activity,
+    admin_growth,
     admin_keys,
     admin_people,
     admin_webhooks,
@@ -228,6 +229,9 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/admin/webhooks/<webhook_id>/test",    admin_webhooks.test_webhook,  admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/webhooks/<webhook_id>/retry",   admin_webhooks.retry_deliveries, admin_form,        "120/minute", WRITES),
         Route("POST",     "/admin/webhooks/<webhook_id>/delete",  admin_webhooks.delete_webhook, admin_form,          "120/minute", WRITES),
+    ],
+    admin_growth: [
+        Route("GET",      "/admin/people/growth",                 admin_growth.list_branches,   admin_visitor,        "120/minute", READS),
     ],
     admin_activity: [
         Route("GET",      "/admin/activity",                      admin_activity.list_events,   admin_visitor,        "120/minute", READS),

@@ -47,6 +47,7 @@ TITLES = {
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
     "admin_webhooks": "Administration: webhooks",
+    "admin_growth": "Administration: growth",
     "admin_activity": "Administration: activity",
     "gate": "Gate",
     "gate_pages": "Gate: pages",
