@@ -111,7 +111,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/auth/register/with-invite",           hitkey.register_with_invite,  anyone,               "10/minute 120/invite",  OWN),
         Route("POST",     "/auth/login",                          hitkey.login,                 anyone,               "10/minute",  OWN),
         Route("POST",     "/auth/logout",                         hitkey.logout,                signed_in,            "120/minute", WRITES),
-        Route("GET",      "/auth/me",                             hitkey.me,                    signed_in,            "120/minute", LOOKS),
+        Route("GET",      "/auth/me",                             hitkey.me,                    signed_in,            "120/minute", READS),
         Route("POST",     "/auth/token/refresh",                  hitkey.refresh_token,         anyone,               "120/minute", OWN),
         Route("POST",     "/auth/register/start",                 hitkey.start_registration,    anyone,               "10/minute",  WRITES),
         Route("POST",     "/auth/register/resend",                hitkey.resend_code,           maybe,                "10/minute",  WRITES),

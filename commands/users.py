@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from commands import terminal
+from commands import terminal, trees
 from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
 from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, fields, ids, resets
+from rules import accounts, branches, budgets, fields, ids, resets
 from rules.accounts import Names
 from rules.refusals import together
 
@@ -86,7 +86,10 @@ def list_users(limit: int, as_json: bool) -> Iterable[str]:
 @reads
 def show(who: str, as_json: bool) -> Iterable[str]:
     """Show all about one account."""
-    return terminal.details(facts(accounts.named(who)), as_json)
+    found = accounts.named(who)
+    left = budgets.left(found)
+    invites = {"inviter": found.inviter_id, "budget": found.budget or budgets.DEFAULT, "invites_left": left.places}
+    return terminal.details({**facts(found), **invites, "invites_back_at": left.back_at}, as_json)
 
 
 @user.command(name="admin", example="invite-api user admin anne")
@@ -102,14 +105,59 @@ def make_admin(who: str, off: bool) -> list[str]:
 @user.command(name="disable", example="invite-api user disable anne")
 @who_argument
 @click.option("--off", is_flag=True, help="Let the account in again.")
+@click.option("--branch", is_flag=True, help="Also all that it invited, and all that these invited; admins are spared.")
+@click.option("--dry-run", is_flag=True, help="With --branch: only show who that is.")
 @writes
-def disable(who: str, off: bool) -> list[str]:
-    """Shut an account out. Its sessions end, the open invites it made are withdrawn."""
+def disable(who: str, off: bool, branch: bool, dry_run: bool) -> list[str]:
+    """Shut an account out. Its sessions end, the open invites it made are withdrawn.
+
+    With --branch and --off those come back that were disabled by the same command. Prints who that is: id, what is
+    done, name.
+    """
     found = accounts.named(who)
+    if dry_run and not branch:
+        raise click.UsageError("--dry-run is for --branch.")
+    if branch:
+        return trees.disable(found, off, dry_run)
     if off:
         accounts.enable(found)
         return []
     return revoked_note(accounts.disable(found))
+
+
+@user.command(name="budget", example="invite-api user budget anne 5/7d")
+@who_argument
+@click.argument("budget")
+@writes
+def set_budget(who: str, budget: str) -> list[str]:
+    """Set how many people an account can invite: 5/7d, 0 for nobody, off for any number, default for the setting."""
+    budgets.set_budget(accounts.named(who), budget)
+    return []
+
+
+@user.command(name="tree", example="invite-api user tree anne")
+@who_argument
+@json_option
+@reads
+def tree(who: str, as_json: bool) -> Iterable[str]:
+    """Show whom an account invited, whom they invited, and so on.
+
+    The columns: name, state, how many it invited, how many are below it in all, id, since when.
+    """
+    return trees.shown(accounts.named(who), as_json)
+
+
+@user.command(name="move", example="invite-api user move anne --under bob")
+@who_argument
+@click.option("--under", help="The account that is its inviter from now on.", shell_complete=any_user)
+@click.option("--root", is_flag=True, help="From now on nobody is its inviter.")
+@writes
+def move(who: str, under: str | None, root: bool) -> list[str]:
+    """Move an account, with its branch, to another place in the tree of inviters."""
+    if root == (under is not None):
+        raise click.UsageError("Give --under WHOM or --root.")
+    branches.move(accounts.named(who), accounts.named(under) if under is not None else None)
+    return []
 
 
 @user.command(name="delete", example="invite-api user delete anne")

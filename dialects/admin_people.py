@@ -8,7 +8,22 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import accounts, activity, fields, gate, listing, passes, places, projects, proxies, resets, timeline, urls
+from rules import (
+    accounts,
+    activity,
+    branches,
+    budgets,
+    fields,
+    gate,
+    listing,
+    passes,
+    places,
+    projects,
+    proxies,
+    resets,
+    timeline,
+    urls,
+)
 from rules.projects import Plan
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
@@ -19,6 +34,7 @@ from web.html import Shown, page
 HEADERS = desk.HEADERS
 
 LATEST = 20  # events that the page of a person shows
+MOST_BELOW, MOST_SHOWN = 10_000, 100  # accounts of a person's branch that are counted, and that are shown
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
 _OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
@@ -167,6 +183,8 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     memberships = [
         (desk.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
     ]
+    branch = branches.of(user, MOST_BELOW)
+    left = budgets.left(user)
     return partial(
         page,
         "admin/person.html",
@@ -174,6 +192,11 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         memberships=memberships,
         is_self=user.id == caller.user.id,
         used=used,
+        inviter=user.inviter and desk.kept(user.inviter, "id", "called"),
+        branch=branch,
+        below=branch.people[1 : MOST_SHOWN + 1],
+        left=left.places,
+        back_at=left.back_at,
         happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
         done=request.args.get("done"),
     )

@@ -15,6 +15,7 @@ from dialects.shapes import hitkey as shapes
 from dialects.shapes.values import Addressed, Token
 from rules import (
     accounts,
+    budgets,
     invitations,
     passwords,
     redemption,
@@ -108,7 +109,7 @@ def logout(caller: SignedIn) -> shapes.Said:
 
 def me(caller: SignedIn) -> shapes.Me:
     """The account that is signed in."""
-    user = caller.user
+    user, left = caller.user, budgets.left(caller.account)
     return {
         **_user(user),
         "username": user.username,
@@ -123,6 +124,8 @@ def me(caller: SignedIn) -> shapes.Me:
         "givenNames": None,
         "nativeScript": None,
         "preferredOrder": None,
+        "invitesLeft": left.places,
+        "invitesBackAt": iso(left.back_at) if left.back_at else None,
     }
 
 

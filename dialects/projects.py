@@ -13,10 +13,12 @@ from rules import accounts, invites, presets, projects, waiting
 from rules.idempotency import Once
 from rules.refusals import (
     AlreadyMember,
+    BudgetSpent,
     InviteAlreadyExists,
     InviteNotFound,
     MailLimit,
     MailUnwanted,
+    MayNotInvite,
     MemberNotFound,
     NotAllowed,
     NotProjectMember,
@@ -26,7 +28,8 @@ from rules.refusals import (
 from rules.sessions import SignedIn
 from rules.waiting import Waiting
 from settings import settings
-from web.contract import Created, refuses
+from web import inviting
+from web.contract import Created, CreatedWith, refuses
 
 
 def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
@@ -59,10 +62,11 @@ def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
     return {"message": "Member removed."}
 
 
-@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists, MailLimit, MailUnwanted)
+@refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists)
+@refuses(BudgetSpent, MayNotInvite, MailLimit, MailUnwanted)
 def invite_to_project(
     caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
-) -> Created[shapes.SentInvite]:
+) -> CreatedWith[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
     manager = projects.of_manager(slug, caller.user)
     draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
@@ -70,7 +74,7 @@ def invite_to_project(
     sent = cast(shapes.SentInvite, _invite(made))
     if not settings().smtp_url:
         sent["inviteUrl"] = invites.link(invites.token(made))
-    return sent, 201
+    return sent, 201, inviting.left(caller.account)
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)

@@ -88,6 +88,10 @@ _GIVEN_UP: Mapping[str, str] = {
     "failing": N_("the webhook %(webhook)s was disabled: it failed for five days"),
 }
 _PROVES = N_("%(user)s has to prove an address to use %(invite)s")
+_WITH_BRANCH: Mapping[str, str] = {
+    "user.disabled": N_("%(who)s disabled the account of %(user)s, with a branch of the tree of inviters"),
+    "user.enabled": N_("%(who)s enabled the account of %(user)s, with a branch of the tree of inviters"),
+}
 _NEVER_ENDS = N_("%(who)s extended the access of %(user)s to the project %(project)s: it never ends")
 _NEVER_EXPIRES = N_("%(who)s extended %(invite)s: it never expires")
 _NO_GATE = N_("%(who)s removed the gate of the project %(project)s")
@@ -169,6 +173,8 @@ def _by_facts(event: Happened) -> str | None:
         "member.extended": None if facts.get("access") is not None else _NEVER_ENDS,
         "project.gate": None if facts.get("origins") else _NO_GATE,
         "user.admin": None if facts.get("admin") else _NO_ADMIN,
+        "user.disabled": _WITH_BRANCH["user.disabled"] if facts.get("branch") else None,
+        "user.enabled": _WITH_BRANCH["user.enabled"] if facts.get("branch") else None,
         "webhook.disabled": _GIVEN_UP.get(str(facts.get("why"))),
     }.get(event.type)
 

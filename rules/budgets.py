@@ -24,7 +24,7 @@ from settings.readers import Budget
 
 DEFAULT = "default"
 _AS_IS = "%(message)s"  # not for translators: only the command shows it, and it speaks English
-_LOOKED_AT = 1000  # unused invites that are read in the order of one index before the other one is tried
+_LOOKED_AT = 100  # unused invites that are read in the order of one index before the other one is tried
 
 
 @dataclass(frozen=True)

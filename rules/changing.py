@@ -1,6 +1,6 @@
 """How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -212,6 +212,11 @@ def revoke_all_by(maker: User, project_id: str | None = None) -> int:
     """Revoke the invites that an account created, or only those to one project; returns how many were revoked."""
     to = [Invite.project_id == project_id] if project_id else []
     return _revoke_all(Invite.maker_id == maker.id, *to)
+
+
+def revoke_all_of(makers: Sequence[str]) -> int:
+    """Revoke the invites that the accounts with these ids created; returns how many were revoked."""
+    return _revoke_all(Invite.maker_id.in_(makers))
 
 
 def revoke_admins_by(maker: User) -> int:

@@ -102,6 +102,12 @@ def tell(
     _TELL.run(**_row(type_, by or actor(), at or clock.now(), facts, about))
 
 
+def tell_numbered(type_: str, facts: Facts | None = None, **about: Unpack[About]) -> int:
+    """Store that something of this type happened, as `tell` does; returns the event's number."""
+    begin_numbering()
+    return int(_TELL_NUMBERED.value(**_row(type_, actor(), clock.now(), facts, about)))
+
+
 def tell_test(webhook_id: str, at: datetime) -> int:
     """Store that a webhook was tested at this moment; returns the event's number, by which it is sent."""
     begin_numbering()

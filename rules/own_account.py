@@ -18,6 +18,7 @@ from rules.timeline import Filter, Happened
 from settings import settings
 
 AT_ONCE = 500  # invites that are read in one unit of work
+_OF_OTHERS = ("before", "under", "branch")  # facts of an event that name other accounts
 MOST_OTHERS = 100  # admins that are looked for; one who stays is enough
 
 Facts = Mapping[str, Any]
@@ -140,7 +141,7 @@ def events_of(user: User) -> Iterator[Sequence[Facts]]:
 def _own(event: Happened, user_id: str) -> Facts:
     """An event as the account sees that did it or that it is about; another account in it stays unnamed."""
     kept = {name: getattr(event, name) for name in ("id", "at", "type", "invite_id", "project_id")}
-    facts = {name: value for name, value in event.facts.items() if name != "before"}
+    facts = {name: value for name, value in event.facts.items() if name not in _OF_OTHERS}
     return {**kept, "by_you": event.actor_id == user_id, "about_you": event.user_id == user_id, "facts": facts}
 
 

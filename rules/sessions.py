@@ -179,6 +179,12 @@ def end_all(user: User) -> None:
     passes.end_all(user.id)
 
 
+def end_all_of(user_ids: Sequence[str]) -> None:
+    """End all sessions of the accounts with these ids, and delete the passes of their programs, as `end_all` does."""
+    _end(Session.user_id.in_(user_ids))
+    passes.end_all_of(user_ids)
+
+
 def end_one(user: User, session_id: str) -> None:
     """End one session of an account, if it is one of its own and has not ended yet."""
     _end(and_(Session.user_id == user.id, Session.id == session_id))

@@ -38,6 +38,9 @@ REFUSED = {
     "user show": "unknown",
     "user admin": "unknown",
     "user disable": "unknown",
+    "user budget": "anne many",
+    "user tree": "unknown",
+    "user move": "unknown --root",
     "user delete": "alice",
     "user reset": "unknown",
     "project create": "Garden --owner unknown",
@@ -147,7 +150,7 @@ def test_every_list_and_every_show_has_json():
     named = {
         path
         for path, _ in commands()
-        if path[-1] in ("list", "show", "members", "events", "routes", "deliveries", "blocked")
+        if path[-1] in ("list", "show", "members", "events", "routes", "deliveries", "blocked", "tree")
     }
     assert {each.values[0] for each in LISTS} == named
 
@@ -191,7 +194,7 @@ def test_no_command_is_left_out():
 def test_an_id_may_be_cut_as_a_terminal_shows_it(shell):
     assert json.loads(shell(f"invite-api invite show {SOME_ID[:8]} --json").stdout)["id"] == SOME_ID
     user = json.loads(shell("invite-api user list --json").stdout)[0]
-    assert json.loads(shell(f"invite-api user show {user['id'][:8]} --json").stdout) == user
+    assert json.loads(shell(f"invite-api user show {user['id'][:8]} --json").stdout).items() >= user.items()
     letter = shell("invite-api outbox list").stdout.partition("\t")[0]
     assert shell(f"invite-api outbox retry {letter[:8]}").returncode == 0
     assert shell(f"invite-api invite show {SOME_ID[:7]}").returncode == 1

@@ -29,6 +29,8 @@ from rules import (
     accounts,
     batches,
     blocking,
+    branches,
+    budgets,
     changing,
     deliveries,
     drafts,
@@ -106,6 +108,7 @@ class Place:
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
             self._webhooks()
+            self._plant(people)
             self._expire(unit.session, people["anne"])
 
     def _invite(self, people) -> None:
@@ -181,6 +184,14 @@ class Place:
             of_anne = {"user_id": anne.id, "project_id": self.project, "created_at": past, "expires_at": past}
             written.add(Pass(id=each, hash=f"{each:>64}", **of_anne))
             written.add(Letter(id=each, kind="code", recipient=each, code_id=each, created_at=past, sent_at=past))
+
+    def _plant(self, people) -> None:
+        """The tree of inviters: Anne's branch has Carol, Dora and an admin in it; another one is disabled."""
+        for name, inviter in (("carol", "anne"), ("frank", "anne"), ("dora", "carol"), ("rita", "frank")):
+            people[name].inviter_id = people[inviter].id
+        stem = accounts.create(Names("stem"), HASH)
+        self.ids["stem"], self.ids["leaf"] = stem.id, accounts.create(Names("leaf"), HASH, inviter_id=stem.id).id
+        branches.disable(stem)
 
     def _webhooks(self) -> None:
         """Two webhooks, one of them disabled; events that nobody has written deliveries for, and deliveries due."""
@@ -387,6 +398,12 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "make an admin": lambda: accounts.set_admin(place.user("anne"), True),
         "unmake an admin": lambda: accounts.set_admin(place.user("rita"), False),
         "enable": lambda: accounts.enable(place.user("anne")),
+        "set a budget": lambda: budgets.set_budget(place.user("anne"), "5/7d"),
+        "move in the tree": lambda: branches.move(place.user("carol"), place.user("frank")),
+        "make a root": lambda: branches.move(place.user("carol"), None),
+        "disable a branch": lambda: branches.disable(place.user("anne")),
+        "disable a part of a branch": lambda: branches.disable(place.user("carol")),
+        "enable a branch": lambda: branches.enable(place.user("stem")),
         "own": lambda: projects.create(place.user("anne"), projects.Plan("Orchard")),
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),

@@ -12,7 +12,7 @@ from web.map import Dialect
 from web.replies import Common, Reply
 
 MAX_AGE = 7200  # seconds for which a browser need not ask again
-_READABLE = "Location, Link, Retry-After, WWW-Authenticate, Deprecation, Sunset, Idempotency-Replayed"
+_READABLE = "Location, Link, Retry-After, WWW-Authenticate, Deprecation, Sunset, Idempotency-Replayed, X-Invites-Left"
 
 
 class Headers:

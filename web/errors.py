@@ -135,6 +135,8 @@ def with_status(response: Response, error: Refusal | HTTPException, statuses: Ma
     retry_after = getattr(error, "retry_after", None) or (2 if isinstance(error, refusals.Overloaded) else None)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
+    if isinstance(error, refusals.BudgetSpent):
+        response.headers["X-Invites-Left"] = str(error.left)
     if isinstance(error, Refusal):
         row = requests.row()
         response.status_code = contract.status_of(type(error), row and row.view, statuses)

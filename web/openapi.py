@@ -62,6 +62,7 @@ _SHOWN = {"key": "ID/SECRET", "token": "ACCESS_TOKEN"}
 _SAMPLES: Mapping[type[Refusal], Refusal] = {
     refusals.InviteExpired: refusals.InviteExpired(datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.InviteHeld: refusals.InviteHeld(datetime(2026, 3, 25, 21, tzinfo=UTC)),
+    refusals.BudgetSpent: refusals.BudgetSpent(0, 1, datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.RateLimited: refusals.RateLimited(30),
     refusals.MailLimit: refusals.MailLimit(50, datetime(2026, 3, 25, 21, tzinfo=UTC)),
 }
@@ -88,7 +89,9 @@ _FORMATS = {
     "Location": {"type": "string", "format": "uri-reference"},
     "Retry-After": {"type": "string"},
     "Remote-User": {"type": "string"},
+    "X-Invites-Left": {"type": "string", "pattern": "^[0-9]+$"},
 }
+_SOMETIMES = ("X-Invites-Left",)
 
 
 def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:
@@ -224,7 +227,9 @@ class Operation:
     def _answered(self, answer: Answer) -> Object:
         told: Object = {"description": _phrase(answer.status)}
         if answer.header:
-            told["headers"] = {answer.header: {"required": True, "schema": _FORMATS[answer.header]}}
+            told["headers"] = {
+                answer.header: {"required": answer.header not in _SOMETIMES, "schema": _FORMATS[answer.header]}
+            }
         if not answer.media.startswith(("text/", JSON)):  # what makes typed clients stumbles over a picture
             told["description"] += f": {answer.media}"
         elif answer.shape:

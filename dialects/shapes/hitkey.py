@@ -210,6 +210,8 @@ class Me(Person):
     givenNames: NoPart
     nativeScript: NoPart
     preferredOrder: NoPart
+    invitesLeft: Annotated[int | None, Meta(description="How many people one can invite now; null: any number.")]
+    invitesBackAt: Annotated[Moment | None, Meta(description="When one can invite more; null if never.")]
 
 
 class Said(TypedDict):
