@@ -242,11 +242,11 @@ def test_beyond_the_days_mail_the_link_is_left(mine, create, stored, letters):
     assert create(email="dora@example.org", mail="on").status_code == 303
     refused = create(once=f"{ONCE}2", email="erin@example.org", mail="on")
     assert (refused.status_code, len(stored())) == (429, 1)
-    assert "You have had 1 invitations mailed" in seen(refused)
+    assert "As many of your invitations as possible were mailed within a day (1)." in seen(refused)
     assert "erin@example.org" in refused.text
     page = mine.client.get("/invites")
     assert 'name="mail"' not in page.text
-    assert "More mail is possible after" in seen(page)
+    assert "The next mail is possible after" in seen(page)
     assert create(once=f"{ONCE}2", email="erin@example.org").status_code == 303
     assert letters() == 1
 
@@ -274,7 +274,7 @@ def test_a_reminder_counts_as_a_mail(mine, house, invite_of, letters):
         unit.session.query(Letter).update({"attempts": 1})
     refused = mine.post(f"/account/invites/{invite_id}/send")
     assert (refused.status_code, letters()) == (429, 1)
-    assert "You have had 1 invitations mailed" in seen(refused)
+    assert "As many of your invitations as possible were mailed within a day (1)." in seen(refused)
 
 
 def test_what_has_no_address_is_not_mailed(mine, invite_of, letters):

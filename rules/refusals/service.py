@@ -39,8 +39,8 @@ class MailLimit(Refusal):
     code = "MAIL_LIMIT"
     field = "mail"
     sentence = N_(
-        "You have had %(most)s invitations mailed within a day, and no more are possible before %(until)s. "
-        "Wait, or create the invitation without mail and send its link yourself."
+        "As many of your invitations as possible were mailed within a day (%(most)s). The next mail is possible after "
+        "%(until)s. You can create the invitation without mail and send its link yourself."
     )
 
     def __init__(self, most: int, until: datetime) -> None:
