@@ -192,7 +192,7 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         memberships=memberships,
         is_self=user.id == caller.user.id,
         used=used,
-        inviter=user.inviter and desk.kept(user.inviter, "id", "called"),
+        inviter=user.inviter and desk.kept(user.inviter, "id", "called", "deleted_at"),
         branch=branch,
         below=branch.people[1 : MOST_SHOWN + 1],
         left=left.places,

@@ -251,6 +251,12 @@ def test_the_page_of_a_person_shows_the_branch(house, client, tree):
     assert "2 people in all, by this person and by those below. dora active, invited 1 frank active" in seen(page)
     assert f"/admin/people/{ids['frank']}" in page.text
     assert "Can inviteany number of people" in seen(browser.client.get(f"/admin/people/{ids['root']}"))
+    with house.writing():
+        accounts.remove(accounts.named("carol"))
+    assert "Invited bya deleted account" in seen(browser.client.get(f"/admin/people/{ids['dora']}"))
+    page = browser.client.get(f"/admin/people/{ids['alice']}")
+    assert "a deleted account invited 1, 2 in all" in seen(page)
+    assert ids["carol"] not in page.text
     assert "Invited people" not in seen(browser.client.get(f"/admin/people/{ids['frank']}"))
 
 

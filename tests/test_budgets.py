@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import time_machine
+from sqlalchemy import text
 
 import clock
 from app import create_app
@@ -431,3 +432,43 @@ def test_every_invite_of_an_account_and_of_none_else_is_spent_since_it_was_creat
     with house.reading() as unit:
         found = unit.session.query(Invite).order_by(Invite.made_by)
         assert [each.spent_at == each.created_at if each.maker_id else each.spent_at for each in found] == [True, None]
+
+
+# What may have come about with one account, so many times: uses, days since it was created and until it expires (or
+# ended), and whether it was revoked. Some of it only while the account had no budget.
+HEAPS = {
+    "active": ("0", -1, 7, False),
+    "used": ("1", -1, 7, False),
+    "expired": ("0", -10, -3, False),
+    "revoked": ("0", -1, 7, True),
+    "older and active": ("0", -60, 300, False),
+    "older and used": ("1", -60, -50, False),
+    "all kinds": ("n % 2", -10, 7, False),
+}
+
+
+@pytest.mark.sqlite
+@pytest.mark.long
+@pytest.mark.parametrize("heap", HEAPS)
+def test_with_a_hundred_thousand_invites_it_takes_no_longer(house, alice, heap):
+    uses, created, ends, revoked = HEAPS[heap]
+    moments = {"created": clock.now() + created * DAY, "ends": clock.now() + ends * DAY}
+    written = {name: each.replace(tzinfo=None).isoformat(" ", "microseconds") for name, each in moments.items()}
+    with house.writing() as unit:
+        unit.connection.execute(
+            text(
+                "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000) "
+                "INSERT INTO invites (id, nonce, token_hash, role, plan, max_uses, uses, created_at, spent_at, "
+                "expires_at, revoked_at, made_by, maker_id) SELECT 'i' || n, 'x', printf('%064d', n), 'member', "
+                f"'solo', 1, {uses}, :created, :created, :ends, {':created' if revoked else 'NULL'}, 'alice', :alice "
+                "FROM numbers"
+            ),
+            {**written, "alice": accounts.named("alice").id},
+        )
+    with house.reading() as unit:
+        account, driver, steps = accounts.named("alice"), unit.connection.connection.driver_connection, []
+        driver.set_progress_handler(lambda: steps.append(1) and 0, 100)
+        left = budgets.left(account)
+        driver.set_progress_handler(None, 0)
+    assert left.places == (0 if heap in ("active", "used", "all kinds") else 100)
+    assert len(steps) < 100  # ten thousand instructions; one pass over the heap takes some hundred thousand

@@ -11,11 +11,11 @@ import database
 from conftest import HASH, make_settings
 from database import session
 from models import Redemption, User
-from rules import accounts, holds, invites, keys, redemption, waiting
+from rules import accounts, branches, holds, invites, keys, redemption, waiting
 from rules.accounts import Names
 from rules.drafts import SHELL, Draft
 from settings import in_force
-from upkeep import inviting, upgrade
+from upkeep import inviting, transfer, upgrade
 
 INDEXES = ("users_of_inviter", "users_disabled_together")
 
@@ -95,6 +95,19 @@ def test_the_inviters_that_are_found_are_those_who_were_written_down(furnished):
             inviting.derive(opened)
         assert inviters(house) == written
         house.close()
+
+
+def test_a_copy_has_the_whole_tree_also_where_an_inviter_came_later(furnished, tmp_path):
+    house, settings = furnished
+    with house.writing():
+        branches.move(accounts.named("bob"), accounts.named("gina"))
+    written = inviters(house)
+    house.close()
+    copied = make_settings(tmp_path / "copy", DATABASE_URL=f"sqlite:///{tmp_path}/copy.db")
+    transfer.copy(settings, copied)
+    other = database.open_database(copied)
+    assert inviters(other) == written
+    other.close()
 
 
 STEP = upgrade.FOLDER / "0009_inviters_and_budgets.sql"

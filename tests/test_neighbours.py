@@ -56,9 +56,9 @@ INSERT INTO users (id, username, created_at, inviter_id)
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
 INSERT INTO invites
-    (id, nonce, token_hash, email, project_id, role, plan, max_uses, uses, created_at, made_by, maker_id)
+    (id, nonce, token_hash, email, project_id, role, plan, max_uses, uses, created_at, spent_at, made_by, maker_id)
     SELECT 'i' || n, 'x', printf('%064d', n), 'guest' || n || '@example.org', CASE WHEN n % 3 THEN :project
-           ELSE 'p' || n END, 'member', 'solo', 1, 1, :now,
+           ELSE 'p' || n END, 'member', 'solo', 1, 1, :now, '2020-01-01 00:00:00.000000',
            'alice', CASE WHEN n % 2 THEN :alice ELSE 'u' || n END FROM numbers;
 INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) SELECT 'r' || n, 'i' || n, 'u' || n, :now FROM numbers;
 INSERT INTO redemptions (id, invite_id, state, since, until, key_id, subject)

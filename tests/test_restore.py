@@ -20,6 +20,8 @@ from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, Use
 from rules import (
     accounts,
     blocking,
+    branches,
+    budgets,
     changing,
     deliveries,
     drafts,
@@ -298,14 +300,25 @@ def test_a_program_that_follows_is_told_on_where_nothing_is_left_of_the_database
 
 def test_what_was_shut_stays_shut(copy, put_back, make_invite, house, alice, charlie, settings, reopened):
     token = make_invite(name="Anne")
+    with house.writing():
+        for name in ("stem", "mallory", "dora"):
+            accounts.create(accounts.Names(name), HASH)
     copy()
     with house.writing():
         changing.revoke(invites.find(token))
         accounts.disable(accounts.named("alice"))
         accounts.remove(accounts.named("charlie"))
+        stem = accounts.named("stem")
+        accounts.create(accounts.Names("leaf"), HASH, inviter_id=stem.id)
+        branches.move(accounts.named("mallory"), stem)
+        branches.disable(stem)
+        budgets.set_budget(accounts.named("dora"), "0")
     said = put_back()
     assert [whose for _, whose in said["invites were withdrawn"]] == ["Anne"]
-    assert len(said["accounts were disabled or deleted"]) == 2
+    assert len(said["accounts were disabled or deleted"]) == 4
+    assert [whose for _, whose in said["accounts got another budget"]] == ["dora"]
+    together = reopened(lambda: branches.to_enable(accounts.named("stem")).people)
+    assert [each.called for each in together] == ["stem", "mallory"]
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{token}").status_code == 404
     for name in ("alice", "charlie"):

@@ -92,10 +92,17 @@ _SHUT = (
     ),
     (
         "accounts were disabled or deleted since the backup, and will be disabled",
-        "UPDATE users SET disabled_at = "
-        "(SELECT coalesce(deleted_at, disabled_at) FROM present.users AS now WHERE now.id = users.id) "
+        "UPDATE users SET (disabled_at, disabled_event) = (SELECT coalesce(deleted_at, disabled_at), disabled_event "
+        "FROM present.users AS now WHERE now.id = users.id) "
         "WHERE disabled_at IS NULL AND deleted_at IS NULL "
         "AND id IN (SELECT id FROM present.users WHERE disabled_at IS NOT NULL OR deleted_at IS NOT NULL) "
+        "RETURNING id, coalesce(email, username)",
+    ),
+    (
+        "accounts got another budget since the backup, and have that",
+        "UPDATE users SET budget = (SELECT budget FROM present.users AS now WHERE now.id = users.id) "
+        "WHERE id IN (SELECT now.id FROM present.users AS now JOIN main.users AS before USING (id) "
+        "WHERE now.budget IS NOT before.budget) "
         "RETURNING id, coalesce(email, username)",
     ),
     (
