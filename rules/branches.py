@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select, true, update
 
 import clock
 from database import connection, session
@@ -185,9 +185,20 @@ def _columns() -> Any:
 def _read(user: User, most: int | None) -> Sequence[Any]:
     """The rows of a branch; those below each other end where an account is met again, as in a circle."""
     branch = select(User.id).where(User.id == user.id).cte("branch", recursive=True)
-    branch = branch.union(select(User.id).where(User.inviter_id == branch.c.id))
+    branch = branch.union(_invited_by(branch))
     query = _columns().join(branch, branch.c.id == User.id)
     return session().execute(query if most is None else query.limit(most + 1)).all()
+
+
+def _invited_by(branch: Any) -> Any:
+    """The ids of those whom the accounts in a branch invited, each found by the index of inviters.
+
+    Left to itself, PostgreSQL reads all accounts at each level of the tree as long as it has no statistics.
+    """
+    if connection().dialect.name == "sqlite":
+        return select(User.id).where(User.inviter_id == branch.c.id)
+    one = select(User.id).where(User.inviter_id == branch.c.id).offset(0).lateral()
+    return select(one.c.id).select_from(branch.join(one, true()))
 
 
 def _above(user: User) -> set[str]:
