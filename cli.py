@@ -51,10 +51,10 @@ def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> No
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Make invites, and see who used them.
+    """Create invites, and see who used them.
 
-    An invite is made by `invite-api invite create`. The commands create, list and delete are about the
-    API keys of programs, as those of prosodyctl's mod_invites_api are.
+    `invite-api invite create` creates an invite. The commands create, list and delete are about the API
+    keys of programs, as those of prosodyctl's mod_invites_api are.
     """
     if os.environ.get("NO_COLOR"):  # see no-color.org
         ctx.color = False

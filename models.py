@@ -92,6 +92,11 @@ class User(Person, Base):
     disabled_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
     folded: Mapped[str | None]
+    inviter_id: Mapped[str | None]
+    budget: Mapped[str | None]
+    disabled_event: Mapped[int | None] = mapped_column(BigInteger)
+
+    inviter: Mapped["User | None"] = relationship(primaryjoin="foreign(User.inviter_id) == User.id", remote_side=[id])
 
 
 def called(display_name: str | None, username: str | None, email: str | None) -> str:
@@ -256,6 +261,8 @@ class Invite(Base):
     approve: Mapped[bool] = mapped_column(default=False)
     waiting: Mapped[int] = mapped_column(default=0)
     lapses_at: Mapped[datetime | None]
+    message: Mapped[str | None]
+    spent_at: Mapped[datetime | None]
 
     project: Mapped[Project | None] = relationship()
     maker: Mapped[User | None] = relationship()
@@ -334,7 +341,8 @@ class Letter(Base):
 
     `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account;
     ``approved`` or ``denied``, which is how an approval ended; ``ending``: an access to a project ends soon; or
-    ``webhook``: the service has disabled a webhook.
+    ``webhook``: the service has disabled a webhook. `sender_id` is the account that had an invitation
+    mailed, if one did.
     """
 
     __tablename__ = "outbox"
@@ -353,6 +361,7 @@ class Letter(Base):
     sent_at: Mapped[datetime | None]
     dropped_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
+    sender_id: Mapped[str | None]
 
     invite: Mapped[Invite | None] = relationship()
     code: Mapped[Code | None] = relationship()
@@ -368,6 +377,15 @@ class Letter(Base):
         if self.dropped_at:
             return "refused" if self.last_error else "dropped"
         return "waiting"
+
+
+class BlockedAddress(Base):
+    """An address to which no invitation is mailed; `hash` is a keyed hash of it (rules/tokens.py)."""
+
+    __tablename__ = "blocked_addresses"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    blocked_at: Mapped[datetime]
 
 
 class Webhook(Base):

@@ -6,11 +6,15 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (7);
+INSERT INTO schema_version (version) VALUES (10);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
 -- `folded`, here and below, is what a search compares where a text is not all ASCII (rules/searching.py).
+-- inviter_id is whose invite the account was created with, also when that account is gone (no foreign key: who registers
+-- by an invite would lock that account after the invite, and who deletes it does so before); NULL for an invite of the
+-- shell or an API key, or none. `budget` is how many people it may invite, such as 5/7d, NULL for the setting's.
+-- `disabled_event` is the number of the event of the act that disabled a whole branch, this account among others.
 CREATE TABLE users (
     id                TEXT PRIMARY KEY NOT NULL,
     username          TEXT UNIQUE CHECK (length(username) BETWEEN 2 AND 30),
@@ -24,11 +28,16 @@ CREATE TABLE users (
     disabled_at       TIMESTAMP,
     deleted_at        TIMESTAMP,
     folded            TEXT,
+    inviter_id        TEXT,
+    budget            TEXT,
+    disabled_event    BIGINT,
     CHECK (email IS NOT NULL OR email_verified_at IS NULL),
     CHECK (deleted_at IS NULL OR (username IS NULL AND email IS NULL AND password_hash IS NULL))
 );
 CREATE UNIQUE INDEX users_former_name ON users (former_name);
 CREATE INDEX users_newest ON users (created_at, id);
+CREATE INDEX users_of_inviter ON users (inviter_id, created_at) WHERE inviter_id IS NOT NULL;
+CREATE INDEX users_disabled_together ON users (disabled_event) WHERE disabled_event IS NOT NULL;
 
 -- One row for one signing in, by a program or a browser. A refresh token is <id>.<secret>.
 CREATE TABLE sessions (
@@ -127,7 +136,9 @@ CREATE INDEX passes_to_forget ON passes (expires_at) WHERE expires_at IS NOT NUL
 -- created it with an Idempotency-Key, which gave the row its id. `created_event` is the number in `events`. `email` may
 -- be "@example.org", for anyone with an address there. `access` is how long a guest stays in the project, in seconds;
 -- `data` is JSON for the operator's programs. `waiting` is how many of its uses wait, lapses_at the first moment at which
--- one of these lapses.
+-- one of these lapses. `message` is what the inviter says to the guest, who sees it; `note` is for the operator alone.
+-- spent_at is since when its places count against the budget of the account that created it: since then, or since they
+-- were last given again to one that had ended (rules/budgets.py).
 CREATE TABLE invites (
     id              TEXT PRIMARY KEY NOT NULL,
     nonce           TEXT NOT NULL,
@@ -159,13 +170,20 @@ CREATE TABLE invites (
     approve         BOOLEAN NOT NULL DEFAULT FALSE,
     waiting         INTEGER NOT NULL DEFAULT 0 CHECK (waiting BETWEEN 0 AND uses),
     lapses_at       TIMESTAMP,
+    message         TEXT CHECK (length(message) <= 500),
+    spent_at        TIMESTAMP,
     CHECK (NOT makes_admin OR (max_uses = 1 AND expires_at IS NOT NULL))
 );
 CREATE INDEX invites_newest ON invites (created_at, id);
 CREATE INDEX invites_open ON invites (expires_at) WHERE revoked_at IS NULL AND uses < max_uses;
 CREATE INDEX invites_for_address ON invites (email) WHERE email IS NOT NULL;
 CREATE INDEX invites_of_project ON invites (project_id, created_at) WHERE project_id IS NOT NULL;
-CREATE INDEX invites_of_maker ON invites (maker_id) WHERE maker_id IS NOT NULL;
+CREATE INDEX invites_of_maker ON invites (maker_id, created_at, id) WHERE maker_id IS NOT NULL;
+CREATE INDEX invites_used ON invites (maker_id, spent_at) WHERE spent_at IS NOT NULL AND uses > 0;
+CREATE INDEX invites_unused ON invites (maker_id, spent_at, expires_at)
+    WHERE spent_at IS NOT NULL AND uses = 0 AND revoked_at IS NULL;
+CREATE INDEX invites_unused_until ON invites (maker_id, expires_at, spent_at)
+    WHERE spent_at IS NOT NULL AND uses = 0 AND revoked_at IS NULL;
 CREATE INDEX invites_lapsing ON invites (lapses_at) WHERE lapses_at IS NOT NULL;
 
 -- One row for one use. An invite's `uses` is always the number of its rows here that are not released.
@@ -267,7 +285,8 @@ CREATE INDEX deliveries_newest ON deliveries (created_at, event);
 
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
 -- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put
--- off while somebody tries to send it.
+-- off while somebody tries to send it. sender_id is the account that had an invitation mailed, no foreign key: so that
+-- to write a mail locks nobody.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
     kind       TEXT NOT NULL
@@ -283,7 +302,8 @@ CREATE TABLE outbox (
     attempts   INTEGER NOT NULL DEFAULT 0,
     sent_at    TIMESTAMP,
     dropped_at TIMESTAMP,
-    last_error TEXT
+    last_error TEXT,
+    sender_id  TEXT
 );
 -- In the order in which they are sent: codes and resets, for which people wait, before invitations.
 CREATE INDEX outbox_due ON outbox ((kind = 'invite'), due_at) WHERE due_at IS NOT NULL;
@@ -291,6 +311,15 @@ CREATE INDEX outbox_newest ON outbox (created_at);
 CREATE INDEX outbox_of_invite ON outbox (invite_id) WHERE invite_id IS NOT NULL;
 CREATE INDEX outbox_of_code ON outbox (code_id) WHERE code_id IS NOT NULL;
 CREATE INDEX outbox_of_webhook ON outbox (webhook_id) WHERE webhook_id IS NOT NULL;
+CREATE INDEX outbox_of_sender ON outbox (sender_id, created_at) WHERE sender_id IS NOT NULL;
+
+-- Addresses to which no invitation is mailed, since their people want none. Each is a keyed hash: who reads this table
+-- learns of nobody.
+CREATE TABLE blocked_addresses (
+    hash       TEXT PRIMARY KEY NOT NULL CHECK (length(hash) = 64),
+    blocked_at TIMESTAMP NOT NULL
+);
+CREATE INDEX blocked_addresses_newest ON blocked_addresses (blocked_at);
 
 -- Tries at a secret, spent before the secret is looked at: ('login', a user's id), ...
 CREATE TABLE counters (

@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def wait_until_it_listens(port: int) -> None:
-    """Until somebody answers there; ends the run if nobody does."""
+    """Until a server answers there; ends the run if none does."""
     for _ in range(2400):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

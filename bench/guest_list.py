@@ -42,7 +42,7 @@ def single(environ: Environ, count: int) -> list[float]:
 
 
 def others(path: Path, stop: threading.Event, waited: list[float]) -> None:
-    """Somebody else who writes all the time: how long each turn took to come."""
+    """Another who writes all the time: how long each turn took to come."""
     with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
         while not stop.is_set():
             began = time.perf_counter()
@@ -53,7 +53,7 @@ def others(path: Path, stop: threading.Event, waited: list[float]) -> None:
 
 
 def together(settings: Settings, environ: Environ, count: int) -> tuple[float, float]:
-    """Seconds for the whole file, and the longest that somebody else waited meanwhile."""
+    """Seconds for the whole file, and the longest that another waited meanwhile."""
     path = settings.instance / "guests.csv"
     path.write_text("".join(guests(count)))
     stop, waited = threading.Event(), [0.0]
@@ -78,7 +78,7 @@ def main() -> None:
         environ = os.environ | {"INVITE_API_INSTANCE": str(settings.instance)}
         each = statistics.mean(single(environ, calls))
         taken, waited = together(settings, environ, count)
-    print(f"{count:,} invites from a file: {taken:.2f} s, in which somebody else waited at most {waited * 1000:.0f} ms")
+    print(f"{count:,} invites from a file: {taken:.2f} s, in which another waited at most {waited * 1000:.0f} ms")
     print(f"a single call: {each * 1000:.0f} ms, {count:,} of them {each * count:.0f} s")
     print(f"ratio: {each * count / taken:.0f}")
 

@@ -27,6 +27,7 @@ from rules.refusals import (
     ProjectNotFound,
     ProjectNotGated,
     Refusal,
+    TooManyChosen,
     UserNotFound,
     WebhookDisabled,
 )
@@ -37,14 +38,14 @@ MOST_COMPLETIONS = 100
 # Texts for the operator, for refusals whose own text is written for a guest.
 _MESSAGES: Mapping[type[Exception], str] = {
     InviteNotFound: "no such invite: name one by its id, its token or its whole link; see invite-api invite list",
-    InviteUsed: "this invite has been used; make a new one with invite-api invite create",
+    InviteUsed: "this invite has been used; create a new one with invite-api invite create",
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
-    MemberNotFound: "this account is no member of this project; see invite-api member list SLUG",
+    MemberNotFound: "this account is not a member of this project; see invite-api member list SLUG",
     ProjectNotGated: "this project has no app behind the gate; invite-api project gate SLUG ORIGIN puts one there",
+    TooManyChosen: "at most 1000 invites are changed at once",
     PassNotFound: "no such pass: name one by its id; see invite-api pass list",
-    AccountDisabled: "this account is disabled, so a new password would be of no use; "
-    "invite-api user disable WHO --off enables it",
+    AccountDisabled: "this account is disabled; enable it first with invite-api user disable WHO --off",
     WebhookDisabled: "this webhook is disabled, so nothing is sent to it; invite-api webhook enable WEBHOOK enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
 }
@@ -193,7 +194,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 
 def expiry_note(moment: datetime | None) -> list[str]:
-    """When what was asked for expires, for whoever sits at the terminal; [] in a pipe."""
+    """When what was asked for expires, for the person at the terminal; [] in a pipe."""
     return [StderrLine(f"It {terminal.expiry(moment)}")] if terminal.is_interactive() else []
 
 
@@ -214,14 +215,12 @@ def proof_note(email: str | None) -> list[str]:
 
 def revoked_note(count: int) -> list[str]:
     """The note on how many active invites were revoked with their account or project; [] for none."""
-    return [StderrLine(f"Note: {count} open invites were withdrawn with it")] if count else []
+    return [StderrLine(f"Note: {count} invites were revoked with it")] if count else []
 
 
 def message_of(error: Exception) -> str:
     """The text of an error for the operator, who is told which command helps."""
     if isinstance(error, InviteExpired):
-        state = (
-            "was withdrawn; make" if error.revoked_at else "expired; invite-api invite extend lets it live on, or make"
-        )
-        return f"this invite {state} a new one with invite-api invite create"
+        state = "was revoked;" if error.revoked_at else "expired; extend it with invite-api invite extend, or"
+        return f"this invite {state} create a new one with invite-api invite create"
     return _MESSAGES.get(type(error), str(error))

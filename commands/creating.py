@@ -46,24 +46,24 @@ invite-api invite create --from guests.csv --project tea-garden > links.txt
 
 @click.command(cls=Examples, example=EXAMPLE)
 @click.argument("guest", metavar="[NAME]", required=False)
-@click.option("--name", help="Whom it is for; the same as NAME.")
+@click.option("--name", help="The guest's name; the same as NAME.")
 @field_options
 @preset_option
-@click.option("--admin", is_flag=True, help="Whoever uses it becomes an admin of this site (at most 24h, one use).")
+@click.option("--admin", is_flag=True, help="The guest becomes an admin of this site (at most 24h, one use).")
 @click.option("--mail/--no-mail", default=False, help="Mail it to its address, too, with a link of its own. [no]")
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code, too.")
-@click.option("--count", type=click.IntRange(1, guests.MOST), help="Make so many, all alike.")
-@click.option("--from", "source", type=click.File("rb"), help="Make one for each row of a CSV file; - is stdin.")
+@click.option("--count", type=click.IntRange(1, guests.MOST), help="Create this many, all alike.")
+@click.option("--from", "source", type=click.File("rb"), help="Create one for each row of a CSV file; - is stdin.")
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
-@click.option("--ignore-unknown", is_flag=True, help="Leave out columns of the file that are not known.")
-@click.option("--keep-going", is_flag=True, help="Make those of good rows, and print an empty line for each other.")
+@click.option("--ignore-unknown", is_flag=True, help="Ignore unknown columns of the file.")
+@click.option("--keep-going", is_flag=True, help="Create those of good rows, and print an empty line for each other.")
 def create(
     guest: str | None, source: BinaryIO | None, count: int | None, admin: bool, mail: bool, **given: Any
 ) -> None:
-    """Make an invite, or many, and print the links. If something is wrong with one of many, none is made.
+    """Create an invite, or many, and print the links. If one of many is wrong, none is created.
 
     The columns of a file are the options name, email, project, role, plan, ttl, uses, redirect_url,
-    note, access, data, approve and preset, also in other usual spellings; an option says it for rows
+    message, note, access, data, approve and preset, also in other usual spellings; an option says it for rows
     that do not. What invite export printed is such a file, too.
     """
     if guest is not None:
@@ -87,13 +87,13 @@ def named_guest(guest: str, option: str | None) -> str:
     if option is not None:
         raise click.UsageError("Give NAME or --name, not both.")
     if "@" in guest:
-        raise click.UsageError(f"NAME is whom it is for: bind it to an address with --email {guest}")
+        raise click.UsageError(f"NAME is the guest's name: give an address with --email {guest}")
     return guest
 
 
 def create_alike(opened: Database, batch: Batch, count: int, options: Options) -> None:
     """Create a number of invites from the same options, and print their links; raises CommandFailed if interrupted."""
-    with interruptible("nothing was made"):
+    with interruptible("nothing was created"):
         with opened.reading():
             draft = presets.draft(batch.defaults, batch.maker, batch.makes_admin)
             prepare = (invites.prepare(draft, batch.maker, batch.mailed) for _ in range(count))
@@ -115,7 +115,7 @@ def create_from_file(opened: Database, batch: Batch, source: BinaryIO, options: 
     Raises CommandFailed if it is interrupted, or a row is wrong; then nothing is created, unless the
     others are to be.
     """
-    with interruptible("nothing was made"):
+    with interruptible("nothing was created"):
         left_out: list[str] = []
         rows = guests.read(source.read(), left_out if options.ignore_unknown else None)
         with opened.reading():
@@ -135,7 +135,7 @@ def create_from_file(opened: Database, batch: Batch, source: BinaryIO, options: 
         report(source.name, checked, options)
         print_notes(batch, good)
     if wrong:
-        raise CommandFailed(f"{wrong} of {len(rows)} rows are wrong; {len(good)} invites were made")
+        raise CommandFailed(f"{wrong} of {len(rows)} rows are wrong; {len(good)} invites were created")
 
 
 def report_check(file: str, checked: Sequence[Checked], wrong: int) -> None:
@@ -144,8 +144,8 @@ def report_check(file: str, checked: Sequence[Checked], wrong: int) -> None:
         print_problems(file, row, problems)
     if wrong:
         wrong_rows = f"{wrong} of {len(checked)} rows are wrong"
-        raise CommandFailed(f"nothing was made: {wrong_rows}; --keep-going makes the others")
-    click.echo(f"Note: all {len(checked)} rows are good; nothing was made", err=True)
+        raise CommandFailed(f"nothing was created: {wrong_rows}; --keep-going creates the others")
+    click.echo(f"Note: all {len(checked)} rows are good; nothing was created", err=True)
 
 
 def report(file: str, checked: Sequence[Checked], options: Options) -> None:
@@ -159,12 +159,12 @@ def report(file: str, checked: Sequence[Checked], options: Options) -> None:
             click.echo("")
             continue
         whom = " ".join(each for each in (invite.name, invite.email) if each)
-        click.echo(f"{file}, line {row.line}: made {invite.id} {terminal.safe(whom)}".rstrip(), err=True)
+        click.echo(f"{file}, line {row.line}: created {invite.id} {terminal.safe(whom)}".rstrip(), err=True)
         print_link(invite, options)
 
 
 def summary(made: Sequence[Invite]) -> str:
-    """What was created, for whoever sits at the terminal: ``For Anne · 1 use · expires 5 Dec (in 7 days)``."""
+    """What was created, for the person at the terminal: ``For Anne · 1 use · expires 5 Dec (in 7 days)``."""
     invite = made[0]  # all are alike
     whom = " ".join(each for each in (invite.name, invite.email) if each) or "anyone with the link"
     uses = f"{invite.max_uses} use{'s' if invite.max_uses > 1 else ''}" + (" each" if len(made) > 1 else "")
@@ -237,7 +237,7 @@ def interruptible(state: str) -> Iterator[None]:
 
 def all_made(count: int) -> str:
     """The state after all invites were created, and how to get their links again."""
-    return f"all {count} invites were made; invite-api invite export --with-links prints them again"
+    return f"all {count} invites were created; invite-api invite export --with-links prints them again"
 
 
 def with_progress(items: Iterator[T], length: int) -> Iterator[T]:

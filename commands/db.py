@@ -36,7 +36,7 @@ def path() -> None:
 
 @db.command(example="invite-api db check")
 def check() -> None:
-    """Look for damage, and print ok. Then the file is whole, all references hold, every use is accounted for."""
+    """Check the database, and print ok. Then the file is whole, all references hold, every use is accounted for."""
     with opened_database() as opened:
         problems = opened.check()
         with opened.reading():
@@ -55,7 +55,7 @@ class NewFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if str(value).endswith(os.sep) and not Path(value).is_dir():
-            raise CommandFailed(f"{value}: there is no such folder; make it, or name a file")
+            raise CommandFailed(f"{value}: there is no such folder; create it, or name a file")
         return super().convert(value, param, ctx)
 
 
@@ -83,13 +83,13 @@ def backup(file: Path, quiet: bool) -> None:
 @db.command(example="invite-api db restore yesterday.db --yes")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--reopen", is_flag=True, help="Let what was used, withdrawn or shut out since be open again.")
+@click.option("--reopen", is_flag=True, help="Let what was used, revoked or disabled since be active again.")
 def restore(file: Path, yes: bool, reopen: bool) -> None:
-    """Make a backup the database again.
+    """Replace the database by a backup.
 
-    The server must be stopped. The present database is kept beside it. API keys and links are
-    good as they were; everybody has to sign in again. Invites that were used or withdrawn since stay
-    so, and what was made since is named.
+    The server must be stopped. The present database is kept beside it. API keys and links
+    work as before; everyone has to sign in again. Invites that were used or revoked since stay so, and
+    what was created since is listed.
     """
     os.umask(0o077)
     with restoring.prepared(load_settings(), file.expanduser().absolute(), reopen) as ready:
@@ -105,9 +105,9 @@ def restore(file: Path, yes: bool, reopen: bool) -> None:
 
 @db.command(example="invite-api db migrate")
 def migrate() -> None:
-    """Bring the database to this version's schema.
+    """Update the database to this version's schema.
 
-    The server must be stopped; a backup is made first.
+    The server must be stopped; a backup is created first.
     """
     os.umask(0o077)
     settings = load_settings()
@@ -154,7 +154,7 @@ def copy(source: str | None, target: str) -> None:
     for name, rows in copied.items():
         click.echo(f"{name}: {rows}")
     click.echo("Note: now set INVITE_API_DATABASE_URL to the new database, for the server and in your shell", err=True)
-    click.echo(f"Note: links are shown again under the same master secret alone: {secret_place(settings)}", err=True)
+    click.echo(f"Note: links can be shown again only with the same master secret: {secret_place(settings)}", err=True)
 
 
 def progress(rows: int) -> Any:
@@ -165,7 +165,7 @@ def progress(rows: int) -> Any:
 def backup_before(settings: Settings, step: str) -> str:
     """Back the database up before a step, if it is a file; returns the note on the backup."""
     if not settings.on_sqlite:
-        return "Note: no backup was made: PostgreSQL's own tools make them; each step is done as a whole or not at all"
+        return "Note: no backup was created: use PostgreSQL's own tools; each step is done as a whole or not at all"
     file = files.file_of(settings)
     made = copies.make(file, file.with_name(f"{file.stem}-before-{step}-{copies.moment()}.db"))
     return f"Note: the database as it was is {made}"

@@ -62,7 +62,7 @@ def events(limit: int, follow: bool, as_json: bool, **given: str | None) -> None
         if follow:
             print_what_comes(opened, given, last, as_json)
         elif are_more:
-            print_line(StderrLine("Note: there are older ones; --limit shows more of them"))
+            print_line(StderrLine("Note: there are older events; --limit shows more"))
 
 
 def newest(opened: Database, given: Mapping[str, str | None], limit: int, as_json: bool) -> tuple[list[str], int, bool]:
@@ -145,7 +145,7 @@ def spoken(told: Told) -> str:
     """An event as a sentence."""
     which = f"for {told.invite.called}" if told.invite.called else (told.invite.id or "")[:8]
     named = {
-        "who": "somebody unknown" if told.who == Subject(activity.UNKNOWN) else told.who.called,
+        "who": "Unknown account" if told.who == Subject(activity.UNKNOWN) else told.who.called,
         "user": told.user.called,
         "invite": f"the invite {which}",
         "project": told.project.called,

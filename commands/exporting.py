@@ -10,8 +10,7 @@ from datetime import datetime
 import clock
 from commands import terminal, waiting
 from database import Database
-from rules import invites, listing
-from rules.headings import FORMULA
+from rules import headings, invites, listing
 from rules.listing import Filter, Listed
 from rules.waiting import asking
 
@@ -29,7 +28,7 @@ def lines(database: Database, wanted: Filter, form: str, with_links: bool) -> It
     while rows:
         for each in rows:
             facts = {name: value_of(each, name, form) for name in columns}
-            yield terminal.as_line(facts) if form == "jsonl" else csv_line(map(csv_cell, facts.values()))
+            yield terminal.as_line(facts) if form == "jsonl" else csv_line(csv_cell(*each) for each in facts.items())
         rows = chunk(database, wanted.following(rows[-1]))
 
 
@@ -56,16 +55,19 @@ def value_of(row: Listed, name: str, form: str) -> object:
     return getattr(row, name)
 
 
-def csv_cell(value: object) -> str:
-    """A value as text. What a spreadsheet would take for a formula has an apostrophe before it."""
+def csv_cell(name: str, value: object) -> str:
+    """The value of a column as text. What a spreadsheet would take for a formula has an apostrophe before it.
+
+    Only a message has line breaks, which stay: else the file could not be imported again.
+    """
     if isinstance(value, datetime):
         return clock.iso(value)
-    text = "" if value is None else terminal.safe(str(value))
-    return f"'{text}" if text.lstrip()[:1] in FORMULA else text
+    lines = [] if value is None else str(value).split("\n") if name == "message" else [str(value)]
+    return headings.guarded("\n".join(map(terminal.safe, lines)))
 
 
 def csv_line(cells: Iterable[str]) -> str:
     """A line of CSV, without its end."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\n").writerow(cells)  # without one, line breaks in cells would not be quoted
+    return line.getvalue().removesuffix("\n")

@@ -2,8 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -26,10 +27,11 @@ from commands.creating import create
 from commands.projects import any_project
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import changing, fields, ids, invites, listing, places, timeline, uses
+from rules import bulk, changing, fields, ids, invites, listing, places, timeline, uses
 from rules import waiting as waits
-from rules.listing import STATES, Filter, Listed
-from rules.refusals import LinkLost
+from rules.bulk import Outcome
+from rules.listing import ALIASES, STATES, Filter, Listed
+from rules.refusals import Invalid, InviteNotFound, LinkLost, together
 
 ASKED_ID = "c7a1f2d8-0000-4000-8000-000000000000"
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
@@ -64,7 +66,7 @@ def promised(invite: Invite | Listed, as_json: bool) -> Facts:
     return {"access": clock.spell_seconds(invite.access), "data": data, "approve": invite.approve}
 
 
-LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"), row, listed_facts)
+LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "CREATED BY"), row, listed_facts)
 
 
 def facts(invite: Invite, as_json: bool) -> Facts:
@@ -81,6 +83,7 @@ def facts(invite: Invite, as_json: bool) -> Facts:
         "plan": invite.plan,
         "makes_admin": invite.makes_admin,
         "redirect_url": invite.redirect_url,
+        "message": invite.message if as_json or not invite.message else invite.message.split("\n"),
         "note": invite.note,
         **promised(invite, as_json),
         "made_by": invite.made_by,
@@ -92,7 +95,7 @@ def facts(invite: Invite, as_json: bool) -> Facts:
         "used_by": [use_facts(each) for each in invite.redemptions if each.redeemed_at],
         "timeline": [
             {
-                "what": each.what,
+                "what": "created" if each.what == "made" and not as_json else each.what,
                 "who": each.who or None,
                 "whom": each.whom or None,
                 "by": each.by or None,
@@ -124,6 +127,7 @@ def any_invite(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 
 which_argument = click.argument("which", shell_complete=any_invite)
+several_argument = click.argument("which", nargs=-1, required=True, shell_complete=any_invite)
 
 
 @completed
@@ -137,14 +141,22 @@ def any_waiting(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 who_argument = click.argument("who", required=False, shell_complete=any_waiting)
 
 
+class State(click.Choice[str]):
+    """A state of invites; the former words for some of them are taken, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The state, by its own word."""
+        return super().convert(ALIASES.get(str(value), value), param, ctx)
+
+
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator that adds the options by which invites are filtered; `listing.read` reads their values."""
     for option in (
         click.option("--text", "q", help="Only those with this in their name, address or note."),
-        click.option("--email", help="Only those bound to this address."),
-        click.option("--maker", help="Only those that this account, API key or shell made."),
+        click.option("--email", help="Only those for this address."),
+        click.option("--maker", help="Only those created by this account, API key or shell."),
         click.option("--project", help="Only those to the project with this slug.", shell_complete=any_project),
-        click.option("--state", "status", type=click.Choice(list(STATES)), help="Only those in this state."),
+        click.option("--state", "status", type=State(list(STATES)), help="Only those in this state."),
     ):
         command = option(command)
     return command
@@ -152,7 +164,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=Group)
 def invite() -> None:
-    """Make, list, show and withdraw invites. One is named by its id, its token or its whole link."""
+    """Create, list, show and revoke invites. One is named by its id, its token or its whole link."""
 
 
 invite.add_command(create)
@@ -167,7 +179,7 @@ invite.add_command(create)
 def list_invites(after: str | None, limit: int, as_json: bool, **given: str | None) -> Iterable[str]:
     """List the newest invites.
 
-    The columns: id, state, uses, for whom, until when, made by; in a pipe also the name beside an address.
+    The columns: id, state, uses, guest, expiry, created by; in a pipe also the name beside an address.
     """
     found = listing.page(read_filter(given, after), limit + 1)
     shown = terminal.listing(found[:limit], LISTED, as_json)
@@ -189,21 +201,32 @@ def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
 
 
 @invite.command(name="delete", example=f"invite-api invite delete {SOME_ID}")
-@which_argument
+@several_argument
 @writes
-def delete(which: str) -> list[str]:
-    """Withdraw an invite: its link stops working. It stays in the list."""
-    changing.revoke(invites.named(which))
+def delete(which: tuple[str, ...]) -> list[str]:
+    """Revoke invites: their links no longer work. They stay in the list.
+
+    Of several, those that are used or revoked already stay as they are. If one is not there, none is revoked.
+    """
+    if len(which) > 1:
+        return outcome_note("revoked", bulk.revoke(ids_of(which)))
+    changing.revoke(invites.named(*which))
     return []
 
 
 @invite.command(name="extend", example=f"invite-api invite extend {SOME_ID} 3d")
-@which_argument
+@several_argument
 @click.argument("ttl")
 @writes
-def extend(which: str, ttl: str) -> list[str]:
-    """Let an invite live for so long from now. TTL is 3d, 12h, 2 weeks, or never."""
-    found = invites.named(which)
+def extend(which: tuple[str, ...], ttl: str) -> list[str]:
+    """Let invites expire so long from now. TTL is 3d, 12h, 2 weeks, or never.
+
+    Of several, those that are used, revoked, or expire later already stay as they are. If one is not there, none is
+    extended.
+    """
+    if len(which) > 1:
+        return outcome_note("extended", bulk.extend(ids_of(which), fields.ttl(ttl)))
+    found = invites.named(*which)
     changing.extend(found, fields.ttl(ttl))
     return expiry_note(found.expires_at)
 
@@ -212,7 +235,7 @@ def extend(which: str, ttl: str) -> list[str]:
 @which_argument
 @writes
 def resend(which: str) -> list[str]:
-    """Mail an invite once more, with the same link. It lives as long as a new one from then on."""
+    """Mail an invite once more, with the same link. It then expires no earlier than a new one."""
     found = invites.named(which)
     changing.resend(found)
     return [*expiry_note(found.expires_at), *mail_note()]
@@ -222,7 +245,7 @@ def resend(which: str) -> list[str]:
 @which_argument
 @writes
 def rotate(which: str) -> list[str]:
-    """Give an invite a new link and print it: the old ones are dead. A mailed one is mailed anew."""
+    """Give an invite a new link, and print it. The old links no longer work. A mailed one is mailed again."""
     found = invites.named(which)
     changing.rotate(found)
     return [invites.link(invites.token(found)), *(mail_note() if found.mail_token_hash else [])]
@@ -233,7 +256,7 @@ def rotate(which: str) -> list[str]:
 @who_argument
 @writes
 def approve(which: str, who: str | None) -> list[str]:
-    """Let a guest in who waits for approval. WHO may be left out if only one waits.
+    """Approve a guest who waits for approval. WHO may be left out if only one waits.
 
     WHO is a name, a user name or address, a program's name for its guest, or the id of the use.
     """
@@ -245,7 +268,7 @@ def approve(which: str, who: str | None) -> list[str]:
 @who_argument
 @writes
 def deny(which: str, who: str | None) -> list[str]:
-    """Refuse a guest who waits for approval; the use is given back. WHO may be left out if only one waits."""
+    """Deny a guest who waits for approval; the use is given back. WHO may be left out if only one waits."""
     return decided(waits.deny(waiting.approvable(invites.named(which), who)))
 
 
@@ -262,6 +285,35 @@ def export(form: str, with_links: bool, **given: str | None) -> None:
             wanted = read_filter(given)
         for line in exporting.lines(opened, wanted, form, with_links):
             click.echo(line)
+
+
+def ids_of(which: Sequence[str]) -> list[str]:
+    """The ids of the invites that were typed; raises Invalid with all that are not there."""
+    return together(*(partial(id_of, each) for each in which))
+
+
+def id_of(which: str) -> str:
+    """The id of an invite that was typed among others; raises Invalid, which names it."""
+    try:
+        return invites.named(which).id
+    except InviteNotFound:
+        raise Invalid.at(
+            "which", "exists", "names no invite: %(which)s; nothing was changed", which=terminal.safe(which[:80])
+        ) from None
+
+
+def outcome_note(done: str, outcome: Outcome) -> list[str]:
+    """What came of an act on several invites, if some stayed as they are; at a terminal in any case."""
+    left = (
+        (outcome.used, "used already"),
+        (outcome.revoked, "revoked already"),
+        (outcome.later, "expire later already"),
+        (outcome.ended, "not extended, since the access of their inviter has ended"),
+    )
+    if not (terminal.is_interactive() or any(number for number, _ in left)):
+        return []
+    parts = [f"{outcome.changed} {done}", *(f"{number} {why}" for number, why in left if number)]
+    return [StderrLine(f"Note: {', '.join(parts)}")]
 
 
 def read_filter(given: dict[str, str | None], after: str | None = None) -> Filter:

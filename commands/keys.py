@@ -53,14 +53,14 @@ def any_key(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 @click.command(cls=Examples, example=EXAMPLE, hint=NO_HOST)
 @click.argument("name", required=False)
-@click.option("--expires", default="never", help="How long it is good: 90d, 12h, 2 weeks. [never]")
+@click.option("--expires", default="never", help="Expires after: 90d, 12h, 2 weeks, or never. [never]")
 @click.option("--may", default="create", help="Its scopes, of create, redeem, read and manage. [create]")
 @click.option("--preset", help="Bind it to this preset: it creates no other invites.", shell_complete=any_preset)
 @writes
 def create(name: str | None, expires: str, may: str, preset: str | None) -> list[str]:
-    """Make an API key and print it: ID/SECRET. It is shown only now.
+    """Create an API key and print it: ID/SECRET. It is shown only once.
 
-    A key may create invites, redeem them for people of its own program, read all that is there, or manage
+    A key may create invites, redeem them for people of its own program, read everything, or manage
     the invites of others; several scopes have commas between them. Bound to a preset it changes nothing
     that the preset says, and creates nothing once the preset is deleted.
     """
@@ -86,6 +86,6 @@ def list_keys(at_length: bool, as_json: bool) -> Iterable[str]:
 @click.argument("key_id", shell_complete=any_key)
 @writes
 def delete(key_id: str) -> list[str]:
-    """Delete an API key. Programs that use it are refused from now on; what it made stays."""
+    """Delete an API key. Programs that use it are refused from now on. The invites that it created stay."""
     keys.delete(key_id)
     return []

@@ -13,7 +13,7 @@ from rules import accounts, fields, projects
 
 @click.group(cls=Group)
 def member() -> None:
-    """List the members of a project, and say until when they are. One is named as an account is."""
+    """List the members of a project, and extend their access. One is named as an account is."""
 
 
 @member.command(name="list", example="invite-api member list tea-garden")
@@ -21,7 +21,7 @@ def member() -> None:
 @json_option
 @reads
 def list_members(slug: str, as_json: bool) -> Iterable[str]:
-    """List the members of a project. The columns: account's id, role, user name, address, since when, until when."""
+    """List the members of a project. The columns: account's id, role, user name, address, joined, access ends."""
     return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
 
 
@@ -31,7 +31,7 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @click.argument("access")
 @writes
 def extend(slug: str, who: str, access: str) -> list[str]:
-    """Let the access of a member end so long from now.
+    """Set when the access of a member ends, counted from now.
 
     ACCESS is 60d, 12 weeks, or never. It may be less than it was.
     """

@@ -1,4 +1,4 @@
-"""`invite-api outbox`: the mail."""
+"""`invite-api outbox`: the mail, and the addresses to which no invitation is mailed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,8 +7,8 @@ import click
 from commands import terminal
 from commands.base import Group, StderrLine, completed, json_option, limit_option, mail_note, reads, writes
 from commands.terminal import Cell, Facts, Kind
-from models import Letter
-from rules import ids
+from models import BlockedAddress, Letter
+from rules import blocking, fields, ids
 from rules import outbox as letters
 
 
@@ -33,7 +33,20 @@ def facts(letter: Letter) -> Facts:
     }
 
 
-LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "WENT WRONG"), row, facts)
+LETTERS = Kind(("ID", "STATE", "KIND", "TO", "TRIES", "ERROR"), row, facts)
+
+
+def blocked_row(address: BlockedAddress) -> list[Cell]:
+    """The cells of a blocked address: the beginning of its hash, and when it was blocked."""
+    return [address.hash[:8], address.blocked_at]
+
+
+def blocked_facts(address: BlockedAddress) -> Facts:
+    """What JSON says of a blocked address."""
+    return {"hash": address.hash, "blocked_at": address.blocked_at}
+
+
+BLOCKED = Kind(("HASH", "SINCE"), blocked_row, blocked_facts)
 
 
 @completed
@@ -46,16 +59,16 @@ def any_letter(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 @click.group(cls=Group)
 def outbox() -> None:
-    """The mail that was sent, and that waits."""
+    """List the mail that was sent or waits, and send it again."""
 
 
 @outbox.command(name="list", example="invite-api outbox list --waiting")
-@click.option("--waiting", is_flag=True, help="Only what still waits.")
+@click.option("--waiting", is_flag=True, help="Only mail that waits.")
 @limit_option
 @json_option
 @reads
 def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest mail. The columns: id, state, kind, to whom, tries, what went wrong last."""
+    """List the newest mail. The columns: id, state, kind, recipient, tries, last error."""
     return terminal.listing(letters.newest(limit, waiting), LETTERS, as_json)
 
 
@@ -63,6 +76,47 @@ def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
 @click.argument("letter", required=False, shell_complete=any_letter)
 @writes
 def retry(letter: str | None) -> list[str]:
-    """Have the server try to send one mail, or all that wait, at once."""
+    """Let the server send one mail, or all that wait, now."""
     count = letters.retry(letter)
-    return [StderrLine(f"Note: {count} to be tried at once by the server"), *(mail_note() if count else [])]
+    return [StderrLine(f"Note: {count} to be sent now by the server"), *(mail_note() if count else [])]
+
+
+@outbox.command(name="block", example="invite-api outbox block anne@example.org")
+@click.argument("email", metavar="ADDRESS")
+@writes
+def block(email: str) -> list[str]:
+    """Mail no more invitations to an address.
+
+    This holds for every account that sends them. Codes and links for a new password are still mailed there.
+    """
+    blocking.block_address(fields.email(email))
+    return []
+
+
+@outbox.command(name="unblock", example="invite-api outbox unblock anne@example.org")
+@click.argument("email", metavar="ADDRESS")
+@writes
+def unblock(email: str) -> list[str]:
+    """Mail invitations to an address again.
+
+    It was blocked by its person, with the link in an invitation, or by the command.
+    """
+    if not blocking.unblock_address(fields.email(email)):
+        return [StderrLine("Note: this address was not blocked")]
+    return []
+
+
+@outbox.command(name="blocked", example="invite-api outbox blocked")
+@click.argument("email", metavar="[ADDRESS]", required=False)
+@limit_option
+@json_option
+@reads
+def blocked(email: str | None, limit: int, as_json: bool) -> Iterable[str]:
+    """List the blocked addresses, the latest first. The columns: hash, since when.
+
+    The addresses themselves are not stored, only a keyed hash of each. So name an address to see whether it is blocked.
+    """
+    if email is None:
+        return terminal.listing(blocking.newest(limit), BLOCKED, as_json)
+    found = blocking.blocked_since(fields.email(email))
+    return terminal.listing([found] if found else [], BLOCKED, as_json)

@@ -52,11 +52,11 @@ def pass_() -> None:
 @pass_.command(name="create", example="invite-api pass create bob tea-garden --ttl 90d --name calendar")
 @who_argument
 @slug_argument
-@click.option("--ttl", default="never", help="How long it is valid: 90d, 12 weeks, or never ending. [never]")
+@click.option("--ttl", default="never", help="Expires after: 90d, 12 weeks, or never. [never]")
 @click.option("--name", help="What it is for.")
 @writes
 def create(who: str, slug: str, ttl: str, name: str | None) -> list[str]:
-    """Create a pass for a program of a member, and print it. It is shown only now.
+    """Create a pass for a program of a member, and print it. It is shown only once.
 
     The program sends it as the password of its user, or as a bearer token. Signing out does not end it; a new password
     of the account does, and the end of the membership.
@@ -89,6 +89,6 @@ def list_passes(who: str | None, limit: int, as_json: bool) -> Iterable[str]:
 @click.argument("pass_id", metavar="ID", shell_complete=any_pass)
 @writes
 def delete(pass_id: str) -> list[str]:
-    """Delete a pass: the program that has it is refused from now on. It may be named by itself, too."""
+    """Delete a pass: the program that has it is refused from now on. You may give the pass instead of its ID."""
     passes.delete(passes.named(pass_id).id)
     return []

@@ -15,15 +15,16 @@ from rules import keys, presets
 F = TypeVar("F", bound=Callable[..., Any])
 
 FIELD_OPTIONS = (
-    click.option("--email", help="Bind it to this address, or to a domain: @example.org."),
+    click.option("--email", help="Only for this address, or for a domain: @example.org."),
     click.option("--project", help="The slug of the project to join.", shell_complete=any_project),
     click.option("--role", help="member or admin of the project."),
     click.option("--plan", help="A label for the program that verifies the invite. [solo]"),
-    click.option("--ttl", help="How long it lives: 3d, 12h, 2 weeks, or never. [INVITE_API_INVITE_TTL]"),
+    click.option("--ttl", help="Expires after: 3d, 12h, 2 weeks, or never. [INVITE_API_INVITE_TTL]"),
     click.option("--uses", help="How many people may use it. [1]"),
-    click.option("--redirect-url", help="Where they may go afterwards."),
-    click.option("--note", help="Your own words; never shown to the guest."),
-    click.option("--access", help="How long a guest stays in the project: 30d, 12 weeks, or never ending. [never]"),
+    click.option("--redirect-url", help="Link after joining: a URL."),
+    click.option("--message", help="What you say to the guest, in the mail and on the page. No links."),
+    click.option("--note", help="Your own note; never shown to the guest."),
+    click.option("--access", help="The access to the project ends after: 30d, 12 weeks, or never. [never]"),
     click.option("--data", metavar="JSON", help="A JSON object for your own programs; never shown to the guest."),
     click.option("--approve/--no-approve", default=None, help="Let each use wait for an admin's approval. [no]"),
 )
@@ -80,7 +81,7 @@ name_argument = click.argument("preset", metavar="NAME", shell_complete=any_pres
 
 @click.group(cls=Group)
 def preset() -> None:
-    """Create, list and delete presets. One is a name for fields of an invite, which --preset takes."""
+    """Create, list and delete presets. A preset is a name for fields of an invite; --preset takes it."""
 
 
 @preset.command(name="create", example="invite-api preset create choir --plan gold --ttl 30d --uses 5")

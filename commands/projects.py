@@ -63,7 +63,7 @@ slug_argument = click.argument("slug", shell_complete=any_project)
 
 @click.group(cls=Group)
 def project() -> None:
-    """Make, list and delete projects. One is named by its slug."""
+    """Create, list and delete projects. One is named by its slug."""
 
 
 @project.command(name="create", example='invite-api project create "Tea House" --owner anne')
@@ -71,10 +71,10 @@ def project() -> None:
 @click.option(
     "--owner", required=True, help="Whose it is: an account's id, user name or address.", shell_complete=any_user
 )
-@click.option("--public", is_flag=True, help="Let everybody who has an account see it.")
+@click.option("--public", is_flag=True, help="Everyone with an account may see it.")
 @writes
 def create(name: str, owner: str, public: bool) -> list[str]:
-    """Make a project and print its slug."""
+    """Create a project and print its slug."""
     plan = Plan(fields.text(name, "name", 100), is_public=public)
     return [str(projects.create(accounts.named(owner), plan).slug)]
 
@@ -93,7 +93,7 @@ def list_projects(limit: int, as_json: bool) -> Iterable[str]:
 @json_option
 @reads
 def list_members(slug: str, as_json: bool) -> Iterable[str]:
-    """List who belongs to a project, as `member list` does."""
+    """List the members of a project, as `member list` does."""
     return terminal.listing(projects.members(projects.find(slug)), MEMBERS, as_json)
 
 
@@ -102,7 +102,7 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @click.argument("who", shell_complete=any_user)
 @writes
 def hand_over(slug: str, who: str) -> list[str]:
-    """Make somebody else the owner of a project. Who was it becomes an admin of it."""
+    """Make another account the owner of a project. The former owner becomes an admin of it."""
     projects.hand_over(slug, accounts.named(who))
     return []
 
@@ -132,7 +132,7 @@ def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
 )
 @slug_argument
 @click.argument("origin", nargs=-1)
-@click.option("--off", is_flag=True, help="Have no gate any more: a proxy that still asks is refused.")
+@click.option("--off", is_flag=True, help="Remove the gate: a proxy that still asks is refused.")
 @click.option(
     "--print", "proxy", type=click.Choice([*proxies.FILES]), help="Print the whole configuration of a reverse proxy."
 )
@@ -143,7 +143,7 @@ def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
 def set_gate(slug: str, origin: tuple[str, ...], off: bool, proxy: str | None, **app: Any) -> list[str]:
     """Let only the members of a project use an app. Without ORIGIN print where the app is.
 
-    ORIGIN is where people reach the app, such as https://photos.example.org. The origins of before are replaced. A
+    ORIGIN is where people reach the app, such as https://photos.example.org. Earlier origins are replaced. A
     reverse proxy asks the gate before each request to the app.
     """
     if off and (origin or proxy):
@@ -167,5 +167,5 @@ def plain_note(origins: Iterable[str]) -> list[str]:
 @slug_argument
 @writes
 def delete(slug: str) -> list[str]:
-    """Delete a project and withdraw its open invites. What happened stays in the history."""
+    """Delete a project, and revoke its active invites. The history stays."""
     return revoked_note(projects.delete(slug))

@@ -20,10 +20,10 @@ from rules import keys, prosody
 @click.option("--host", help="Only the keys of this host.")
 @writes
 def import_keys(folder: Path, host: str | None) -> list[str]:
-    """Take over the API keys of a Prosody.
+    """Import the API keys of a Prosody server.
 
-    Those of its mod_invites_api go on working here. Keys that are here already stay as they are: it can be
-    done again at any time.
+    The keys of its mod_invites_api then work here, too. Keys that are here already stay as they are: you can
+    import them again at any time.
     """
     new: Counter[str] = Counter()
     present = 0
@@ -32,7 +32,7 @@ def import_keys(folder: Path, host: str | None) -> list[str]:
             new[name] += 1
         else:
             present += 1
-    lines: list[str] = [StderrLine(f"Note: {count} API keys of {name} taken over") for name, count in new.items()]
+    lines: list[str] = [StderrLine(f"Note: {count} API keys of {name} imported") for name, count in new.items()]
     if present:
         lines.append(StderrLine(f"Note: {present} API keys were here already"))
     return lines

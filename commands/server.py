@@ -1,7 +1,10 @@
 """`invite-api serve` and `routes`: the service itself. What is slow to load is loaded here only when it is run."""
 
+import errno
 import gc
 import os
+import shlex
+import socket
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,7 +16,7 @@ import database
 from commands import terminal
 from commands.base import CommandFailed, Examples, json_option
 from commands.terminal import Cell, Facts, Kind
-from settings import LOCAL_URL, Settings, in_force, load_settings, settings
+from settings import LOCAL_URL, VERSION, Settings, in_force, load_settings, settings
 
 
 def _row(route: Any) -> list[Cell]:
@@ -73,13 +76,11 @@ def _serve(chosen: Settings, host: str, port: int) -> None:
     try:
         server = Server(app, host, port, _lanes(chosen.threads, service), _large_bodies())
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "there is no such address"
-        raise CommandFailed(f"cannot listen on {host}:{port}: {why}; try another --host or --port") from error
-    click.echo(f"invite-api listens on {server.address}, its database is {database.display_name(chosen)}", err=True)
-    if chosen.public_url == LOCAL_URL != server.address:
-        click.echo(f"links will start with {chosen.public_url}: set INVITE_API_PUBLIC_URL", err=True)
-    with in_force(chosen), suppress(database.Unavailable):  # what is served says so, and may be there a moment later
-        _say_what_next(opened)
+        raise CommandFailed(_cannot_listen(chosen, host, port, error)) from error
+    with in_force(chosen):
+        _say_where(server.address)
+        with suppress(database.Unavailable):  # what is served says so, and may be there a moment later
+            _say_what_next(opened, host, server.address)
     helpers = [Postman(opened, chosen), Caretaker(opened, chosen), *courier.threads(opened, chosen)]
     for each in helpers:
         each.start()
@@ -87,10 +88,43 @@ def _serve(chosen: Settings, host: str, port: int) -> None:
     server.run()
     BackgroundThread.stop_all(helpers)
     opened.close()
+    if sys.stderr.isatty():
+        click.echo("invite-api has stopped.", err=True)
 
 
-def _say_what_next(opened: database.Database) -> None:
-    """Say what to do next to who has started the service; not in a log, which others may read, with a link."""
+def _cannot_listen(chosen: Settings, host: str, port: int, error: Exception) -> str:
+    """Why the server cannot listen there, and what to do."""
+    if getattr(error, "errno", None) != errno.EADDRINUSE:
+        why = getattr(error, "strerror", None) or "there is no such address"
+        return f"cannot listen on {host}:{port}: {why}; try another --host or --port"
+    other = port + 1 if port < 65535 else port - 1
+    links = f"INVITE_API_PUBLIC_URL=http://127.0.0.1:{other} " if chosen.public_url == LOCAL_URL else ""
+    return f"cannot listen on {host}:{port}: this port is in use; try another: {links}{_typed()} --port {other}"
+
+
+def _typed() -> str:
+    """This command, as it can be typed again."""
+    return f"{shlex.quote(sys.argv[0])} serve"
+
+
+def _say_where(address: str) -> None:
+    """Say where the service listens and where its data is: in a table on a terminal, else in the log."""
+    from web import logs
+
+    data, public = database.display_name(settings()), settings().public_url
+    if not sys.stderr.isatty():
+        logs.log.info("invite-api listens on %s, its database is %s", address, data)
+        if public == LOCAL_URL != address:
+            logs.log.warning("links begin with %s: set INVITE_API_PUBLIC_URL", public)
+        return
+    rows = [("Address", public), ("Admin pages", f"{public}/admin"), ("Database", data), ("Listens on", address)]
+    click.echo(f"invite-api {VERSION} is running.\n", err=True)
+    for line in terminal.aligned(rows[:-1] if address == public else rows):
+        click.echo(f"  {line}", err=True)
+
+
+def _say_what_next(opened: database.Database, host: str, address: str) -> None:
+    """Say what to do next to the person who started the service, with a link that no log may have."""
     from rules import first_admin
     from web import logs
 
@@ -100,14 +134,36 @@ def _say_what_next(opened: database.Database) -> None:
         if is_wanted:
             logs.log.info("there is no admin yet: invite-api invite create --admin prints a link that makes one")
         return
-    click.echo(f"Admin pages: {settings().public_url}/admin", err=True)
     if is_wanted:
         with opened.writing():
             link = first_admin.link()
-        click.echo(f"There is no admin yet. This link makes one; it is good for 24 hours, once:\n  {link}", err=True)
-    if note := terminal.loopback_note():
-        click.echo(note, err=True)
-    click.echo("Ctrl-C stops it.", err=True)
+        click.echo("\nThere is no admin yet. Open this link to become the admin (once, within 24 hours):\n", err=True)
+        click.echo(f"  {click.style(link, bold=True)}", err=True)
+    if note := _note_on_links(host, address):
+        click.echo(f"\n{note}", err=True)
+    click.echo("\nCtrl-C stops it.\n", err=True)
+
+
+def _note_on_links(host: str, address: str) -> str:
+    """Where links do not work, and how to start the service so that they do; "" where they do."""
+    public, port = settings().public_url, address.rpartition(":")[2]
+    port_too = "" if port == LOCAL_URL.rpartition(":")[2] else f" --port {port}"
+    if public == LOCAL_URL and port_too:
+        start = f"INVITE_API_PUBLIC_URL=http://127.0.0.1:{port} {_typed()}{port_too}"
+        return f"These links do not work: they begin with {public}. Start it with\n\n  {start}"
+    note = terminal.loopback_note()
+    if not note or host not in ("127.0.0.1", "localhost"):
+        return note
+    start = f"INVITE_API_PUBLIC_URL=http://{_address_here()}:{port} {_typed()} --host 0.0.0.0{port_too}"
+    return f"Links open on this machine only. To open them on a phone in your network, start it with\n\n  {start}"
+
+
+def _address_here() -> str:
+    """The address of this machine in its network. It is looked up in the routing table; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return "ADDRESS-OF-THIS-MACHINE"
 
 
 def _lanes(threads: int, service: Any) -> Any:

@@ -18,21 +18,21 @@ _PLAIN = str.maketrans({"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", '"'
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands and names. Put it into the shell's start-up file.
+    """Print the completion script. Put it into the shell's start-up file.
 
     For fish: invite-api completion fish > ~/.config/fish/completions/invite-api.fish
     """
     root = ctx.find_root()
     found = get_completion_class(shell)
     if found is None:
-        raise CommandFailed(f"there is nothing for {shell}")
+        raise CommandFailed(f"there is no completion for {shell}")
     click.echo(found(root.command, {}, root.info_name or "invite-api", VARIABLE).source())
 
 
 @click.command(cls=Examples, example="invite-api man > invite-api.1")
 @click.pass_context
 def man(ctx: click.Context) -> None:
-    """Print the manual of this command, for man. It is made from the help of all commands."""
+    """Print the manual of this command, for man."""
     for line in manual(ctx.find_root()):
         click.echo(line)
 
@@ -40,7 +40,7 @@ def man(ctx: click.Context) -> None:
 def manual(root: click.Context) -> Iterator[str]:
     """The lines of the manual page, in roff's man macros: see man(7)."""
     yield '.TH INVITE\\-API 1 "" "" "User Commands"'
-    yield ".SH NAME\ninvite\\-api \\- make invites, and see who used them"
+    yield ".SH NAME\ninvite\\-api \\- create invites, and see who used them"
     yield ".SH SYNOPSIS\n.B invite\\-api\nCOMMAND [ARGUMENTS]"
     yield ".SH DESCRIPTION"
     yield escaped(root.command.help or "")

@@ -27,6 +27,7 @@ Cell = str | datetime
 NARROWEST = 12  # characters: a column of text is not made narrower, also if the terminal is
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LABELS = {"made_by": "created_by"}  # of facts whose names in JSON and in a pipe stay as they were
 _COLOURS = {
     **dict.fromkeys(("active", "sent", "enabled"), "green"),
     **dict.fromkeys(("expired", "waiting", "kept", "failing"), "yellow"),
@@ -78,7 +79,7 @@ def details(facts: Mapping[str, object], as_json: bool) -> Iterable[str]:
     ]
     if not is_interactive():
         return [f"{name}\t{words}" for name, words in lines]
-    return aligned([(name, words) for name, words in lines if words])
+    return aligned([(_LABELS.get(name, name), words) for name, words in lines if words])
 
 
 def as_line(value: object) -> str:

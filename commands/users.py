@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from commands import terminal
+from commands import terminal, trees
 from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
 from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, fields, ids, resets
+from rules import accounts, branches, budgets, fields, ids, resets
 from rules.accounts import Names
 from rules.refusals import together
 
@@ -51,16 +51,16 @@ who_argument = click.argument("who", shell_complete=any_user)
 
 @click.group(cls=Group)
 def user() -> None:
-    """Make, list, show and manage accounts. One is named by its id, user name or address."""
+    """Create, list, show and manage accounts. One is named by its id, user name or address."""
 
 
 @user.command(name="create", example="invite-api user create dora --email dora@example.org")
 @click.argument("username", required=False)
-@click.option("--email", help="The account's address, as yet unproven.")
+@click.option("--email", help="The account's address, not verified yet.")
 @click.option("--admin", is_flag=True, help="Make it an admin of this site.")
 @writes
 def create(username: str | None, email: str | None, admin: bool) -> list[str]:
-    """Make an account without an invite. Prints the link with which its password is set."""
+    """Create an account without an invite. Prints the link that sets its password."""
     if not (username or email):
         raise click.UsageError("Give a user name, --email, or both.")
     names = together(
@@ -76,7 +76,7 @@ def create(username: str | None, email: str | None, admin: bool) -> list[str]:
 @json_option
 @reads
 def list_users(limit: int, as_json: bool) -> Iterable[str]:
-    """List the newest accounts. The columns: id, what it may do, user name, address, since when."""
+    """List the newest accounts. The columns: id, state, user name, address, creation."""
     return terminal.listing(accounts.newest(limit), ACCOUNTS, as_json)
 
 
@@ -86,7 +86,10 @@ def list_users(limit: int, as_json: bool) -> Iterable[str]:
 @reads
 def show(who: str, as_json: bool) -> Iterable[str]:
     """Show all about one account."""
-    return terminal.details(facts(accounts.named(who)), as_json)
+    found = accounts.named(who)
+    left = budgets.left(found)
+    invites = {"inviter": found.inviter_id, "budget": found.budget or budgets.DEFAULT, "invites_left": left.places}
+    return terminal.details({**facts(found), **invites, "invites_back_at": left.back_at}, as_json)
 
 
 @user.command(name="admin", example="invite-api user admin anne")
@@ -101,22 +104,70 @@ def make_admin(who: str, off: bool) -> list[str]:
 
 @user.command(name="disable", example="invite-api user disable anne")
 @who_argument
-@click.option("--off", is_flag=True, help="Let the account in again.")
+@click.option("--off", is_flag=True, help="Enable the account again.")
+@click.option("--branch", is_flag=True, help="Also all that it invited, and all that these invited; admins are spared.")
+@click.option("--dry-run", is_flag=True, help="With --branch: only show who that is.")
 @writes
-def disable(who: str, off: bool) -> list[str]:
-    """Shut an account out. Its sessions end, the open invites it made are withdrawn."""
+def disable(who: str, off: bool, branch: bool, dry_run: bool) -> list[str]:
+    """Disable an account. Its sessions end, and the active invites that it created are revoked.
+
+    With --branch and --off those are enabled that were disabled by the same command. Prints who that is: id, what is
+    done, name.
+    """
     found = accounts.named(who)
+    if dry_run and not branch:
+        raise click.UsageError("--dry-run is for --branch.")
+    if branch:
+        return trees.disable(found, off, dry_run)
     if off:
         accounts.enable(found)
         return []
     return revoked_note(accounts.disable(found))
 
 
+@user.command(name="budget", example="invite-api user budget anne 5/7d")
+@who_argument
+@click.argument("budget")
+@writes
+def set_budget(who: str, budget: str) -> list[str]:
+    """Set how many people an account can invite.
+
+    BUDGET is 5/7d, 0 for none, off for any number, or default for what the settings say.
+    """
+    budgets.set_budget(accounts.named(who), budget)
+    return []
+
+
+@user.command(name="tree", example="invite-api user tree anne")
+@who_argument
+@json_option
+@reads
+def tree(who: str, as_json: bool) -> Iterable[str]:
+    """Show the people whom an account invited, directly or not.
+
+    The columns: name, state, how many it invited, how many are below it in all, id, since when.
+    """
+    return trees.shown(accounts.named(who), as_json)
+
+
+@user.command(name="move", example="invite-api user move anne --under bob")
+@who_argument
+@click.option("--under", help="The account that is its inviter from now on.", shell_complete=any_user)
+@click.option("--root", is_flag=True, help="From now on nobody is its inviter.")
+@writes
+def move(who: str, under: str | None, root: bool) -> list[str]:
+    """Give an account, and with it its branch, another inviter."""
+    if root == (under is not None):
+        raise click.UsageError("Give --under WHOM or --root.")
+    branches.move(accounts.named(who), accounts.named(under) if under is not None else None)
+    return []
+
+
 @user.command(name="delete", example="invite-api user delete anne")
 @who_argument
 @writes
 def delete(who: str) -> list[str]:
-    """Delete an account and withdraw the open invites it made. What it did stays in the history."""
+    """Delete an account, and revoke the active invites that it created. The history stays."""
     return revoked_note(accounts.remove(accounts.named(who)))
 
 
@@ -124,5 +175,5 @@ def delete(who: str) -> list[str]:
 @who_argument
 @writes
 def reset(who: str) -> list[str]:
-    """Print a link to set a new password with, once and within a day."""
+    """Print a link that sets a new password. It works once, within a day."""
     return [resets.link(accounts.named(who))]

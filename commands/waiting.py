@@ -1,4 +1,4 @@
-"""Uses of an invite that wait, in the command: what is shown of them, and which one somebody means."""
+"""Uses of an invite that wait, in the command: what is shown of them, and which one a person means."""
 
 from collections.abc import Sequence
 

@@ -98,7 +98,7 @@ webhook_argument = click.argument("webhook", shell_complete=any_webhook)
 
 @click.group(cls=Group)
 def webhook() -> None:
-    """Send what happens to other programs."""
+    """Send events to other programs."""
 
 
 @webhook.command(
@@ -111,9 +111,8 @@ def webhook() -> None:
 def create(url: str, types: str | None, project: str | None, private: bool) -> None:
     """Create a webhook, and print its id, a tab, and its secret.
 
-    The secret is shown only now. It is sent what happens from now on. Its URL begins with https:// and has
-    a name, whose addresses are looked at whenever something is sent: nothing goes to one that is not on the
-    Internet.
+    The secret is shown only once. Events are sent from now on. The URL begins with https:// and has a host
+    name, whose addresses are checked at each sending: nothing is sent to one that is not on the Internet.
     """
     wanted = webhooks.Wanted(url, types, project, private)
     with opened_database() as opened:
@@ -149,7 +148,7 @@ def show(webhook: str, as_json: bool) -> Iterable[str]:
 def test(webhook: str) -> None:
     """Send a webhook a test; print its status and milliseconds.
 
-    This command itself sends it. The exit status is 1 if it does not take it. A test is tried once.
+    The command sends it, once. The exit status is 1 if the webhook does not accept it.
     """
     from delivery import courier
 
@@ -158,7 +157,7 @@ def test(webhook: str) -> None:
     if answer.status is not None:
         print_line(f"{answer.status}\t{answer.milliseconds}")
     if not answer.is_success:
-        raise CommandFailed(f"not taken: {answer.error or 'its receiver refuses it'}")
+        raise CommandFailed(f"not accepted: {answer.error or 'the receiver refuses it'}")
 
 
 @webhook.command(name="rotate", example="invite-api webhook rotate 0d6f2c1a")
@@ -167,7 +166,7 @@ def test(webhook: str) -> None:
 def rotate(webhook: str) -> list[str]:
     """Give a webhook a new secret, and print it.
 
-    The one before signs as well for 24 hours.
+    The former one is valid for 24 more hours.
     """
     return [webhooks.rotate(webhooks.held(webhook))]
 
@@ -176,9 +175,9 @@ def rotate(webhook: str) -> list[str]:
 @webhook_argument
 @writes
 def enable(webhook: str) -> list[str]:
-    """Send what happens from now on to a webhook again.
+    """Send new events to a webhook again.
 
-    What came while it was disabled is sent by retry --since.
+    Events from the time when it was disabled are sent by retry --since.
     """
     webhooks.enable(webhooks.held(webhook))
     return []
@@ -190,7 +189,7 @@ def enable(webhook: str) -> list[str]:
 def disable(webhook: str) -> list[str]:
     """Send nothing more to a webhook.
 
-    What happens meanwhile is kept for 30 days.
+    New events are kept for 30 days.
     """
     webhooks.disable(webhooks.held(webhook))
     return []
@@ -214,7 +213,7 @@ def delete(webhook: str) -> list[str]:
 def list_deliveries(webhook: str | None, state: str | None, limit: int, as_json: bool) -> Iterable[str]:
     """List what was sent to a webhook, or to all, the newest first.
 
-    The columns: id, state, when it happened, type, status, milliseconds, tries, next try, what went wrong.
+    The columns: id, state, when it happened, type, status, milliseconds, tries, next try, error.
     A delivery is sent, waiting for its next try, failed at its last, or kept since its webhook was disabled.
     """
     found = webhooks.named(webhook) if webhook else None
@@ -223,13 +222,13 @@ def list_deliveries(webhook: str | None, state: str | None, limit: int, as_json:
 
 @webhook.command(name="retry", example="invite-api webhook retry --since 2d --webhook 0d6f2c1a")
 @click.argument("delivery", required=False, shell_complete=any_delivery)
-@click.option("--since", help="All that was not sent of what happened since then: 2d, or a day such as 2026-11-01.")
+@click.option("--since", help="All events since then that were not sent: 2d, or a day such as 2026-11-01.")
 @click.option("--webhook", help="Of this webhook only.", shell_complete=any_webhook)
 @writes
 def retry(delivery: str | None, since: str | None, webhook: str | None) -> list[str]:
-    """Have the server send a delivery again at once.
+    """Let the server send a delivery again, now.
 
-    With --since these are all that were not sent of what happened since then. Tries begin anew.
+    With --since it sends all events since then that were not sent. The tries start again.
     """
     if (delivery is None) == (since is None):
         raise click.UsageError("Name a delivery, or say since when with --since.")
@@ -240,4 +239,4 @@ def retry(delivery: str | None, since: str | None, webhook: str | None) -> list[
         count = 1
     else:
         count = deliveries.retry_since(activity.since(str(since)), webhooks.held(webhook) if webhook else None)
-    return [StderrLine(f"Note: {count} to be sent at once by the server")]
+    return [StderrLine(f"Note: {count} to be sent now by the server")]

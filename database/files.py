@@ -34,7 +34,7 @@ def ensured_file(settings: Settings) -> Path:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             sync(path.parent)
         if not path.is_file():
-            raise Unavailable(f"{path}: is no file: name one that is there, or is to be made")
+            raise Unavailable(f"{path}: is no file: name one that is there, or is to be created")
         refuse_foreign(path)
     except OSError as error:
         hint = as_owner(path.parent) if isinstance(error, PermissionError) else ""
@@ -48,7 +48,7 @@ def existing_file(settings: Settings) -> Path:
     try:
         refuse_foreign(path)
     except FileNotFoundError as error:
-        raise Unavailable(f"{path}: there is no database yet; the first start of invite-api makes it") from error
+        raise Unavailable(f"{path}: there is no database yet; the first start of invite-api creates it") from error
     except OSError as error:
         raise Unavailable(f"{path}: cannot be opened: {error.strerror}{as_owner(path)}") from error
     return path

@@ -68,7 +68,7 @@ _CONFLICTS = (
 _EXPLANATIONS = {
     "25006": "it may only be read: look whether DATABASE_URL names the primary",
     "28": "it does not let invite-api in: look at the user and password in DATABASE_URL",
-    "3D000": "there is no such database: make it, or look at DATABASE_URL",
+    "3D000": "there is no such database: create it, or check DATABASE_URL",
     "42P01": "its tables are not ours: go back to a backup",
     "42703": "its tables are not ours: go back to a backup",
     "42501": "it does not let invite-api do its work: look at what its user may do",
@@ -126,7 +126,7 @@ class Postgresql(Database):
     def _set_up(self, connection: Any, record: object) -> None:  # noqa: ARG002
         """Set up a new connection and take its locks; raises Unavailable if this process may not use the database."""
         if connection.info.parameter_status("server_encoding") != "UTF8":
-            raise Unavailable(f"{self.name}: is not in UTF-8: make one with CREATE DATABASE … ENCODING 'UTF8'")
+            raise Unavailable(f"{self.name}: is not in UTF-8: create one with CREATE DATABASE … ENCODING 'UTF8'")
         connection.autocommit = True
         (may_use, *_) = connection.execute(_SET_UP, [IN_USE]).fetchone()
         if not may_use:

@@ -42,7 +42,7 @@ class Dispatcher(BackgroundThread):
     """The thread that writes deliveries for what has happened, and says whether any is due."""
 
     unavailable = "no deliveries of webhooks can be written: %s"
-    failed = "an error nobody foresaw, in writing deliveries of webhooks"
+    failed = "an unexpected error, while deliveries of webhooks were written"
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__("dispatcher", database, settings, PAUSE, patience=5)
@@ -64,7 +64,7 @@ class Courier(BackgroundThread):
     """A thread that sends deliveries. It asks the database nothing while the dispatcher finds none to be due."""
 
     unavailable = "no webhooks can be sent: %s"
-    failed = "an error nobody foresaw, in sending webhooks"
+    failed = "an unexpected error, while webhooks were sent"
 
     def __init__(self, number: int, dispatcher: Dispatcher) -> None:
         # A receiver may take 15 seconds: what is not marked in the end is sent again by the next process.

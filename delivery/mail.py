@@ -17,9 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 import clock
 import language
+from delivery import looks
 from language import say
 from models import Letter
-from rules import accounts, invitations, invites, projects, resets, tokens, waiting
+from rules import accounts, blocking, invitations, invites, projects, resets, tokens, waiting
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
@@ -53,7 +54,9 @@ def compose(letter: Letter) -> EmailMessage | None:
 
 def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     """A mail with this subject, in plain text and in HTML. The letter's kind names the templates."""
-    facts = {**facts, "site": settings().site_name, "language": language.current()}
+    accent = settings().accent
+    look: Facts = {"subject": subject, "accent": accent, "on_accent": looks.on(accent)}
+    facts = {**facts, **look, "site": settings().site_name, "language": language.current()}
     message = EmailMessage(_UNWRAPPED)
     message["Subject"] = subject
     message["From"] = settings().mail_from
@@ -61,7 +64,12 @@ def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     message["Date"] = letter.created_at
     message["Message-ID"] = f"<{letter.id}@{urlsplit(settings().public_url).hostname}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(templates().get_template(f"{letter.kind}.txt").render(facts))
+    text = templates().get_template(f"{letter.kind}.txt").render(facts)
+    message.set_content(re.sub("\n{3,}", "\n\n", text).strip() + "\n")
+    if stop := facts.get("stop"):
+        message["List-Unsubscribe"] = f"<{stop}>"
+        if str(stop).startswith("https:"):  # RFC 8058 has it for no other
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.add_alternative(templates().get_template(f"{letter.kind}.html").render(facts), subtype="html")
     return message
 
@@ -133,6 +141,11 @@ def harmless_name(name: str) -> str:
     return name if name == settings().site_name else harmless(name)
 
 
+def harmless_message(text: str) -> str:
+    """What an inviter says to a guest, without what a mail program would turn into a link: ``example. org``."""
+    return re.sub(r"(?<=\w)([.。．｡])(?=[^\W\d_])", r"\1 ", re.sub(r"(?<=\S)[@＠](?=\S)", " @ ", text))
+
+
 @contextmanager
 def connected(scheme: str, host: str, port: int | None) -> Iterator[smtplib.SMTP]:
     """A connection to a mail server, which is closed at the end; raises smtplib.SMTPException or OSError.
@@ -177,14 +190,18 @@ def start_tls(connection: smtplib.SMTP, trust: ssl.SSLContext, required: bool) -
 
 
 def invitation(letter: Letter) -> Content | None:
-    """The mail with the link of an invite; None if the invite is no longer active."""
+    """The mail with the link of an invite; None if it is no longer active, or its person wants no more of them."""
     invite = invites.find_by_id(letter.invite_id or "")
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
+        return None
+    if blocking.blocked_since(letter.recipient):
         return None
     shown = invitations.of(invite)
     inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
     facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
+    facts |= {"called": harmless(shown.name or ""), "message": harmless_message(shown.message or "")}
+    facts |= {"stop": blocking.link(letter.recipient), "by_site": shown.is_by_site}
     return say("Your invitation to %(to)s", to=to), facts
 
 
@@ -218,11 +235,12 @@ def password_reset(letter: Letter) -> Content | None:
     left = letter.created_at + resets.MAILED_TTL - now
     if user is None or user.email != letter.recipient or left <= clock.SECOND:
         return None
+    called = harmless(user.called)
     if user.disabled_at:
-        return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None}
-    link = resets.mailed_link(user, left)
+        return say("Your account at %(site)s is disabled", site=settings().site_name), {"link": None, "called": called}
+    link = resets.mailed_link(user, left, letter.project.slug if letter.project else None)
     subject = say("A new password for %(site)s", site=settings().site_name)
-    return subject, {"link": link, "called": harmless(user.called)}
+    return subject, {"link": link, "called": called}
 
 
 def access_ending(letter: Letter) -> Content | None:
@@ -234,7 +252,8 @@ def access_ending(letter: Letter) -> Content | None:
     if not member.user.may_sign_in or member.user.email != letter.recipient:
         return None
     facts: Facts = {"project": harmless(member.project.name), "day": language.current().day(member.ends_at)}
-    return say("Your access to %(project)s ends on %(day)s", **facts), {**facts, "until": member.ends_at}
+    subject = say("Your access to %(project)s ends on %(day)s", **facts)
+    return subject, {**facts, "until": member.ends_at, "called": harmless(member.user.called)}
 
 
 def approved(letter: Letter) -> Content | None:
@@ -258,7 +277,8 @@ def webhook_disabled(letter: Letter) -> Content | None:
     if webhook is None or webhook.disabled_at is None or webhook.why is None:
         return None
     host = urlsplit(webhook.url).hostname or ""
-    facts: Facts = {"host": host, "why": webhook.why, "link": f"{settings().public_url}/admin/webhooks/{webhook.id}"}
+    link = f"{settings().public_url}/admin/webhooks/{webhook.id}"
+    facts: Facts = {"host": host, "why": webhook.why, "link": link, "called": harmless(user.called)}
     return say("The webhook to %(host)s was disabled", host=host), facts
 
 

@@ -28,7 +28,7 @@ class Postman(BackgroundThread):
     """The thread that sends the letters. Without SMTP_URL it only logs how many wait."""
 
     unavailable = "the outbox cannot be used: %s"
-    failed = "an error nobody foresaw, in delivering mail"
+    failed = "an unexpected error, while mail was sent"
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__("postman", database, settings, PAUSE, patience=mail.PATIENCE)
@@ -91,7 +91,7 @@ def deliver_one(database: Database) -> bool:
 def claim() -> Letter | None:
     """The next letter, put off for `LEASE` so that no other process takes it; None if none is due.
 
-    That is the one that has been due longest; invitations are sent after all others, for which somebody waits.
+    That is the one that has been due longest; invitations are sent after all others, for which a person waits.
     """
     now = clock.now()
     is_invitation: ColumnElement[bool] = literal_column("kind = 'invite'")  # as the index outbox_due has it

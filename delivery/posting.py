@@ -270,7 +270,7 @@ def _said(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             said = f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
-            said = f"no encrypted connection can be made: {error.reason or 'it ended'}"
+            said = f"no encrypted connection is possible: {error.reason or 'it ended'}"
         case socket.gaierror() | ValueError():
             said = "its name has no address"
         case _:

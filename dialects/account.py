@@ -45,7 +45,7 @@ def show_verification(caller: SignedIn | None) -> Response | str:
     if caller is None and not settings().open_registration:
         return see_other(f"/login?{urlencode({'then': '/verify', **cookies.note()}, safe='/')}")
     if caller and caller.account.email_verified_at:
-        return see_other("/")
+        return see_other(leading.then() or "/")
     return _code_form(caller)()
 
 
@@ -58,7 +58,7 @@ def _code_form(caller: SignedIn | None) -> Shown:
 
 @html.form(_code_form)
 def send_code(caller: SignedIn | None) -> Response | str:
-    """Mail a code: to the address of the account that is signed in, or of one that is being made."""
+    """Mail a code: to the address of the account that is signed in, or of one that is being created."""
     if caller:
         registration.start_proof(caller.user)
     else:
@@ -81,7 +81,7 @@ def verify(caller: SignedIn | None) -> Response | str:
 
     proved, ticket, token = committed(check)
     if caller is None:
-        return page("first_password.html", email=proved, ticket=ticket)
+        return page("first_password.html", email=proved, ticket=ticket, speaks=False)
     return see_other(f"/welcome?{token}" if token else "/?confirmed")
 
 
@@ -95,31 +95,42 @@ def _token_of(went_on: Sequence[Any]) -> str:
 
 def _first_password_form(_: SignedIn | None) -> Shown:
     given = {name: request.form.get(name, "") for name in ("email", "ticket")}
-    return partial(page, "first_password.html", **given)
+    return partial(page, "first_password.html", **given, speaks=False)  # at no address could it be opened again
 
 
 @html.form(_first_password_form)
 def choose_password() -> Response:
-    """Make the account whose address was proven just now, and sign it in."""
+    """Create the account whose address was verified just now, and sign it in."""
     email, ticket, password = together(
         lambda: fields.email(requests.form_field("email")), partial(requests.form_field, "ticket"), _typed_password
     )
     password_hash = passwords.hash(password)
 
-    def complete() -> str:
+    def complete() -> tuple[str, str]:
         user = registration.complete(email, password_hash, requests.neighbourhood(), ticket)
-        return sessions.start_in_browser(user)
+        return leading.destination() or "/?welcome", sessions.start_in_browser(user)
 
-    return cookies.sign_in(see_other(leading.then() if leading.way() else "/?welcome"), committed(complete))
+    path, cookie = committed(complete)
+    return cookies.sign_in(see_other(path), cookie)
 
 
 def _login_page(token: str) -> Shown:
     return partial(page, "login.html", token=token if tokens.is_token(token) else "", app=leading.app())
 
 
-def show_login() -> str:
-    """The form that signs in."""
-    return _login_page(token_in_link())(done="done" in request.args)
+def show_login(caller: SignedIn | None) -> Response | str:
+    """The form that signs in; who is signed in goes on to where it would lead."""
+    token = token_in_link()
+    if caller:
+        return _signed_in(token, leading.destination(), accounts.is_admin(caller.account))
+    return _login_page(token)(done="done" in request.args)
+
+
+def _signed_in(token: str, wanted: str, is_admin: bool) -> Response:
+    """Lead a person on who has signed in: to an invitation, to where they wanted, or to their first page."""
+    if tokens.is_token(token):
+        return to_invitation(token)
+    return see_other(wanted or ("/admin" if is_admin else "/"))
 
 
 def _login_form(_: SignedIn | None) -> Shown:
@@ -135,17 +146,16 @@ def login(caller: SignedIn | None) -> Response:
         attempt = committed(accounts.begin_login, user, requests.form_field("password"))
         checked = accounts.check_password(attempt)
 
-    def sign_in() -> tuple[str, str]:
+    def sign_in() -> tuple[str, str, bool]:
         user = accounts.finish_login(checked)
         if caller:
             sessions.end(caller.session_id)
         leading.app()  # one that has gone is forgotten
-        return user.id, sessions.start_in_browser(user)
+        return user.id, sessions.start_in_browser(user), accounts.is_admin(user)
 
-    user_id, cookie = committed(sign_in)
+    user_id, cookie, is_admin = committed(sign_in)
     forgive(user_id)
-    back = to_invitation(token) if tokens.is_token(token) else see_other(leading.then() or "/")
-    return cookies.sign_in(back, cookie)
+    return cookies.sign_in(_signed_in(token, leading.then(), is_admin), cookie)
 
 
 def show_logout() -> str:
@@ -154,16 +164,20 @@ def show_logout() -> str:
 
 
 def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session; from an invitation, and on the way to an app, one comes back there."""
+    """End this browser's session; from an invitation, and on the way to an app, one comes back there.
+
+    From a page that is for others one comes to the form that signs in, and then there.
+    """
     if caller:
         sessions.end(caller.session_id)
     token = requests.form_field("token")
-    back = leading.then() if leading.app() else "/"
+    back = leading.then() if leading.app() else leading.added("/login") if leading.then() else "/"
     return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
 
 
 def show_forgotten() -> str:
     """The form that asks for a link for a new password."""
+    leading.destination()
     return page("forgot.html", email="", sent="sent" in request.args)
 
 
@@ -174,10 +188,10 @@ def _forgotten_form(_: SignedIn | None) -> Shown:
 @html.form(_forgotten_form)
 def send_reset() -> Response:
     """Mail a link for a new password, if an account has this address; the answer is the same for all."""
-    address = fields.email(requests.typed("email"))
+    address, app = fields.email(requests.typed("email")), leading.app()
     g.again = partial(page, "forgot.html", sent=True)
-    registration.send_reset(address)
-    return see_other("/password/forgot?sent")
+    registration.send_reset(address, app.project_id if app else None)
+    return see_other(leading.added("/password/forgot?sent"))
 
 
 def show_reset() -> str:
@@ -197,7 +211,7 @@ def reset() -> Response:
     password_hash = passwords.hash(_typed_password(user.username))
     joined = committed(lambda: _token_of(resets.use(token, password_hash)))
     # A page made now would have a form of the session that just ended.
-    return see_other(f"/login?t={joined}&done" if joined else "/login?done")
+    return see_other(leading.added(f"/login?t={joined}&done" if joined else "/login?done"))
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

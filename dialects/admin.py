@@ -1,4 +1,4 @@
-"""Pages for the admins of the site: invites.
+"""Pages for the admins of the site: creating invites, and each of them.
 
 A form that creates something carries a number that is used once, so that sending it again (a double click, the back
 button) creates nothing more. What a form does ends in a redirect.
@@ -8,62 +8,48 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import urlencode
 
-from flask import Response, g, request
+from flask import Response, request
 
 import clock
 from rules import (
     accounts,
     changing,
     drafts,
+    durations,
     fields,
     invites,
     listing,
-    places,
-    presets,
-    projects,
     timeline,
-    tokens,
     waiting,
 )
 from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
-from rules.statistics import weeks
 from settings import settings
-from web import desk, html, requests
+from web import choices, desk, html, requests
 from web.html import Shown, page, see_other
 
 HEADERS = desk.HEADERS
 
 MOST_AT_ONCE = 500
-MOST_WAITING = 10  # who wait for approval, on the page with the list
-WEEKS = 12
 
-_FILTER = ("status", "q", "project", "maker", "email", "cursor")
-_DRAFT = (*drafts.READERS, "preset")
-_OF_INVITE = (*_DRAFT, "count", "once", "admin", "mail")
+_OF_INVITE = (*choices.FIELDS, "count", "once", "admin", "mail")
 
 refusal = desk.refusal
 
 
-def list_invites() -> Response | str:
-    """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
-    show = partial(page, "admin/invites.html", asking=[], **listing.counts())
-    g.again = partial(show, given=desk.as_typed(*_FILTER), weeks=[], rows=[], older=None)
-    given = requests.query(_FILTER)
-    token = tokens.in_text(given.get("q", ""))
-    if tokens.is_token(token):
-        return see_other(f"/admin/invites/{invites.find(token).id}")
-    show = partial(show, given=given, weeks=[] if given else weeks(WEEKS))
-    if not given:
-        show = partial(show, asking=waiting.for_approval(MOST_WAITING))
-    found = listing.search(listing.read(given), desk.ROWS)
-    older = desk.next_page(given, places.cursor(found.next)) if found.next else None
-    return show(rows=found.rows, older=older, until=found.next and found.next[0])
-
-
 def new_invite() -> str:
-    """The form that creates one invite or many; `project` in the query is chosen in it."""
-    return _invite_form({"once": clock.random_text(16), **requests.query(("project",))})()
+    """The form that creates one invite or many.
+
+    `project` in the query is chosen in it. With `like` it has what the invite with this id has, but for the guest;
+    with `again` also that.
+    """
+    asked = requests.query(("project", "like", "again"))
+    given = {"project": asked.get("project", "")}
+    if "like" in asked:
+        given = choices.fields_of(asked["like"], but=("name", "email"))
+    elif "again" in asked:
+        given = choices.fields_of(asked["again"])
+    return _invite_form({"once": clock.random_text(16), **given})()
 
 
 @html.form(lambda _: _invite_form(desk.again(_OF_INVITE, clock.random_text(16))))
@@ -72,7 +58,7 @@ def create_invites(caller: SignedIn) -> Response:
     given, maker = desk.sent(*_OF_INVITE), accounts.as_maker(caller.account)
     count, draft, once = together(
         lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
-        lambda: presets.draft({name: given[name] or None for name in _DRAFT}, maker, bool(given["admin"])),
+        lambda: choices.draft(given, maker, bool(given["admin"])),
         lambda: desk.once(given["once"]),
     )
     ids = listing.batch_ids(once, count)
@@ -82,18 +68,8 @@ def create_invites(caller: SignedIn) -> Response:
         for each in ids:
             invites.create(draft, maker, mailed=bool(given["mail"]), id_=each)
     if count == 1:
-        return see_other(f"/admin/invites/{ids[0]}?done=made")
+        return desk.done(f"/admin/invites/{ids[0]}", "created")
     return see_other(f"/admin/made?{urlencode({'once': given['once'], 'count': count})}")
-
-
-def made() -> str:
-    """The links of the invites that were created together."""
-    given = requests.query(("once", "count"))
-    ids = listing.batch_ids(
-        desk.once(given.get("once", "")), fields.count(given.get("count", "1"), "count", MOST_AT_ONCE)
-    )
-    links = [invites.link(invites.token(each)) for each in listing.with_ids(ids)]
-    return page("admin/made.html", links=links)
 
 
 def show_invite(invite_id: str) -> str:
@@ -113,8 +89,8 @@ def _invite_named(_: SignedIn) -> Shown:
 
 @html.form(_invite_named)
 def extend_invite(invite_id: str) -> Response:
-    """Extend an invite: it expires so long from now."""
-    changing.extend(invites.find_by_id(invite_id), fields.ttl(requests.form_field("ttl")))
+    """Extend an invite: it expires so long from now, or at the end of a day."""
+    changing.extend(invites.find_by_id(invite_id), durations.ttl(desk.sent("ttl", "until", "offset")))
     return desk.done(f"/admin/invites/{invite_id}", "extended")
 
 
@@ -153,20 +129,18 @@ def _asked(invite_id: str) -> str:
 
 def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:
     """The form with what was typed."""
-    named = [(each.slug, each.name) for each in projects.newest(200)]
-    shown = {"projects": named, "presets": [(each.name, each.name) for each in presets.by_name()]}
-    return partial(page, "admin/invite_new.html", given=given, lifetime=_usual_lifetime(), **shown)
+    return partial(page, "admin/invite_new.html", **choices.offered(given))
 
 
 def _invite_page(invite_id: str) -> Callable[..., str]:
     invite = listing.one(invite_id)
     events = timeline.of_invite(invites.find_by_id(invite_id))
     link = invites.link(invite.token) if invite.token else None
-    shown = {"invite": invite, "events": events, "link": link, "lifetime": _usual_lifetime()}
-    shown["access"] = clock.spell_seconds(invite.access)
+    typed = desk.again(("ttl", "until", "once"), "")
+    longest = drafts.ADMIN_TTL if invite.makes_admin else None
+    lengths = [(clock.spell(each), each, clock.now() + each) for each in durations.lifetimes(typed["ttl"], longest)]
+    shown = {"invite": invite, "events": events, "link": link, "lengths": lengths, "given": typed}
+    shown["usual"] = clock.spell(settings().invite_ttl)
+    shown["access"] = invite.access and invite.access * clock.SECOND
     shown["domain"] = fields.is_domain(invite.email)
     return partial(page, "admin/invite.html", **shown, done=request.args.get("done"))
-
-
-def _usual_lifetime() -> str:
-    return clock.spell(settings().invite_ttl)

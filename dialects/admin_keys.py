@@ -14,7 +14,7 @@ from web.html import page
 
 HEADERS = desk.HEADERS
 
-_OF_KEY = ("name", "expires", "preset", "once", *keys.SCOPES)
+_OF_KEY = ("name", "expires", "until", "offset", "preset", "once", *keys.SCOPES)
 _OF_PRESET = ("preset", *presets.FIELDS)
 
 refusal = desk.refusal
@@ -31,7 +31,7 @@ def create_key() -> str:
     given = desk.sent(*_OF_KEY)
     name, lifetime, preset, once = together(
         lambda: fields.text(given["name"], "name", 100) if given["name"] else None,
-        lambda: keys.lifetime(given["expires"]) if given["expires"] else None,
+        lambda: keys.lifetime(desk.length(given, "expires") or "never"),
         lambda: presets.named(given["preset"]).name if given["preset"] else None,
         lambda: desk.once(given["once"]),
     )
@@ -41,7 +41,7 @@ def create_key() -> str:
 
 
 def delete_key(key_id: str) -> Response:
-    """Delete a key; what it made stays."""
+    """Delete a key; the invites that it created stay."""
     keys.delete(key_id)
     return desk.done("/admin/keys", "deleted")
 

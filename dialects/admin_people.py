@@ -8,7 +8,22 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import accounts, activity, fields, gate, listing, passes, places, projects, proxies, resets, timeline, urls
+from rules import (
+    accounts,
+    activity,
+    branches,
+    budgets,
+    fields,
+    gate,
+    listing,
+    passes,
+    places,
+    projects,
+    proxies,
+    resets,
+    timeline,
+    urls,
+)
 from rules.projects import Plan
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
@@ -19,6 +34,7 @@ from web.html import Shown, page
 HEADERS = desk.HEADERS
 
 LATEST = 20  # events that the page of a person shows
+MOST_BELOW, MOST_SHOWN = 10_000, 100  # accounts of a person's branch that are counted, and that are shown
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
 _OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
@@ -76,11 +92,18 @@ def disable_person(caller: SignedIn, user_id: str) -> Response:
 
 @html.form(_person_named)
 def delete_person(caller: SignedIn, user_id: str) -> Response:
-    """Delete an account and revoke the open invites that it created."""
+    """Delete an account, and revoke the active invites that it created."""
     user = accounts.named(user_id)
     accounts.refuse_self(caller.user, user)
     accounts.remove(user)
     return desk.done("/admin/people", "deleted")
+
+
+@html.form(_person_named)
+def delete_pass_of(user_id: str, pass_id: str) -> Response:
+    """Delete a pass of this account: the program that has it is refused."""
+    passes.delete_own(user_id, pass_id)
+    return desk.done(f"/admin/people/{user_id}", "pass")
 
 
 @html.form(_person_named)
@@ -123,10 +146,10 @@ def change_owner(slug: str) -> Response:
 @html.form(lambda _: _project_page(desk.in_path("slug")))
 def extend_member(slug: str) -> Response:
     """Let the access of a member of the project end so long from now, or never."""
-    given = desk.sent("who", "access")
+    given = desk.sent("who", "access", "until", "offset")
     _, length, member = together(
         lambda: requests.require(given, "who", "access"),
-        lambda: fields.access(given["access"]) if given["access"] else None,
+        lambda: fields.access(desk.length(given, "access")) if given["access"] else None,
         lambda: _member(slug, given["who"]) if given["who"] else None,
     )
     projects.extend(member, length)
@@ -154,7 +177,7 @@ def _member(slug: str, who: str) -> Any:
 
 
 def delete_project(slug: str) -> Response:
-    """Delete a project and revoke its open invites."""
+    """Delete a project, and revoke its active invites."""
     projects.delete(slug)
     return desk.done("/admin/projects", "deleted")
 
@@ -167,6 +190,8 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     memberships = [
         (desk.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
     ]
+    branch = branches.of(user, MOST_BELOW)
+    left = budgets.left(user)
     return partial(
         page,
         "admin/person.html",
@@ -174,9 +199,23 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         memberships=memberships,
         is_self=user.id == caller.user.id,
         used=used,
+        passes=_passes_of(user),
+        now=clock.now(),
+        inviter=user.inviter and desk.kept(user.inviter, "id", "called", "deleted_at"),
+        branch=branch,
+        below=branch.people[1 : MOST_SHOWN + 1],
+        left=left.places,
+        back_at=left.back_at,
         happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
         done=request.args.get("done"),
     )
+
+
+def _passes_of(user: Any) -> list[tuple[SimpleNamespace, str, str]]:
+    return [
+        (desk.kept(each, *_OF_PASS), f"/admin/projects/{each.project.slug}", each.project.name)
+        for each in passes.of_user(user.id)
+    ]
 
 
 def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
@@ -187,7 +226,10 @@ def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
 def _project_page(slug: str) -> Callable[..., str]:
     project = projects.find(slug)
     members = [(_person(each.user), each.role, each.joined_at, each.ends_at) for each in projects.members(project)]
-    opened = [(desk.kept(each, *_OF_PASS), _person(each.user)) for each in passes.of_project(project.id)]
+    opened = [
+        (desk.kept(each, *_OF_PASS), f"/admin/people/{each.user_id}", each.user.called)
+        for each in passes.of_project(project.id)
+    ]
     shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
     origins = gate.origins(project)
     printed = {each: proxies.configuration(each, slug, origins) for each in proxies.FILES} if origins else {}

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g, request
 
 import clock
-from rules import activity, deliveries, fields, timeline, webhooks
+from rules import activity, deliveries, durations, fields, timeline, webhooks
 from rules.refusals import WebhookNotFound
 from rules.webhooks import Wanted
 from web import desk, guards, html, requests
@@ -99,7 +99,9 @@ def retry_deliveries(webhook_id: str) -> Response:
     if which:
         deliveries.retry(which)
     else:
-        since = fields.text(requests.form_field("since"), "since", 100)
+        given = desk.sent("since", "day")
+        day = given["since"] == durations.DATE
+        since = fields.text(given["day" if day else "since"], "day" if day else "since", 100)
         deliveries.retry_since(activity.since(since), webhook)
     return desk.done(f"/admin/webhooks/{webhook_id}", "retried")
 

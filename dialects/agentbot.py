@@ -19,11 +19,11 @@ from rules import accounts, fields, invitations, invites, legacy, listing, place
 from rules.drafts import Maker
 from rules.idempotency import Once
 from rules.listing import Filter, Listed
-from rules.refusals import Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal
+from rules.refusals import BudgetSpent, Invalid, InviteExpired, InviteNotFound, InviteUsed, MayNotInvite, Refusal
 from rules.sessions import SignedIn
 from settings import settings
-from web import contract, errors, requests
-from web.contract import Answer, Created, Deprecated, refuses
+from web import contract, errors, inviting, requests
+from web.contract import Answer, Created, CreatedWith, Deprecated, refuses
 from web.html import see_other
 from web.replies import dumps
 
@@ -37,21 +37,23 @@ ANY_JSON = True  # the original's handlers read a body as JSON, whatever Content
 
 DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 CHUNK = 500
-STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked")}
+STATES = {"active": ("active",), "used": ("used",), "expired": ("expired", "revoked"), "revoked": ("revoked",)}
 
 Onward = Annotated[Response, Answer(303, header="Location")]
 Listing = Annotated[Response | Iterator[str], Answer(200, shapes.InviteList)]
 
 
-def create_invite(caller: SignedIn, body: shapes.Named, once: Once | None) -> Created[shapes.Made]:
+@refuses(BudgetSpent, MayNotInvite)
+def create_invite(caller: SignedIn, body: shapes.Named, once: Once | None) -> CreatedWith[shapes.Made]:
     """Invite a person by name, as the user who is signed in."""
     token = _token(body, caller, once)
-    return {"success": True, "inviteUrl": f"{_link(token)}&name={quote(body['name'], safe='')}", "token": token}, 201
+    url = f"{_link(token)}&name={quote(body['name'], safe='')}"
+    return {"success": True, "inviteUrl": url, "token": token}, 201, inviting.left(caller.account)
 
 
 @refuses(InviteNotFound, InviteExpired, InviteUsed)
 def verify(body: shapes.TokenOrCode) -> shapes.Verified:
-    """Whether a token is good; nothing is used."""
+    """Check whether a token is valid; nothing is used."""
     token = body.get("token") or body.get("code") or ""
     if not tokens.is_token(token):
         raise Invalid.at("token", "format", "must be 64 lower-case hexadecimal digits")

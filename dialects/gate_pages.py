@@ -75,7 +75,7 @@ def show_pass(caller: SignedIn | None, slug: Slug) -> Response | str:
     way = way_in.of_state(state)
     app = gate.app(slug, way.origin if way else None)
     if way is None or (way.slug, way.origin) != (slug, app.origin):
-        return page("gate/over.html", app=app)
+        return page("gate/over.html", app=app, expired=bool(state) and cookies.FLAG not in request.args)
     if caller and gate.is_member(slug, caller.account):
         return _led(303, f"{app.origin}{AT_APP}{slug}/done?{way_in.ticket(way, app, caller.session_id)}")
     leading.begin(f"/pass/{slug}?{state}")
@@ -91,7 +91,9 @@ def refusal(error: Refusal | HTTPException) -> Response:
     """What went wrong: at the app's host on a page that stands alone, at ours as on every page."""
     if not request.path.startswith(AT_APP):
         return html.refusal(error)
-    return errors.with_status(_at_app("refused", html.said(error)), error, html.STATUS)
+    return errors.with_status(
+        _at_app("refused", title=html.title(error), sentence=html.said(error)), error, html.STATUS
+    )
 
 
 def _app(slug: str) -> App:
@@ -115,8 +117,8 @@ def _led(status: int, where: str) -> Response:
     return Response(status=status, headers={"Location": where})
 
 
-def _at_app(kind: str, sentence: str = "") -> Response:
+def _at_app(kind: str, **facts: str) -> Response:
     """A page at the app's own host."""
-    response = make_response(page("gate/at_app.html", kind=kind, sentence=sentence), 400)
+    response = make_response(page("gate/at_app.html", kind=kind, **facts), 400)
     response.headers["Content-Security-Policy"] = _POLICY
     return response

@@ -15,6 +15,7 @@ from dialects.shapes import hitkey as shapes
 from dialects.shapes.values import Addressed, Token
 from rules import (
     accounts,
+    budgets,
     invitations,
     passwords,
     redemption,
@@ -64,7 +65,7 @@ def view_invite(token: Token) -> shapes.Invitation:
 
 @refuses(*DEAD, InviteHeld, AlreadyMember, EmailMismatch)
 def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.Waits, Literal[202]]:
-    """Use an invite, as the account that is signed in; 202 if the use waits for somebody's yes or for a proof."""
+    """Use an invite, as the account that is signed in; 202 if the use waits for approval or for a proof."""
     used = redemption.accept(token, caller.account)
     return (_waits(used.waiting_for), 202) if used.waiting_for else _joined(used)
 
@@ -108,7 +109,7 @@ def logout(caller: SignedIn) -> shapes.Said:
 
 def me(caller: SignedIn) -> shapes.Me:
     """The account that is signed in."""
-    user = caller.user
+    user, left = caller.user, budgets.left(caller.account)
     return {
         **_user(user),
         "username": user.username,
@@ -123,6 +124,8 @@ def me(caller: SignedIn) -> shapes.Me:
         "givenNames": None,
         "nativeScript": None,
         "preferredOrder": None,
+        "invitesLeft": left.places,
+        "invitesBackAt": iso(left.back_at) if left.back_at else None,
     }
 
 

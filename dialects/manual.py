@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Response, current_app
 
-from web import html
+from web import curl, html
 from web.contract import Document
 from web.replies import dumps
 from web.schemas import Object
@@ -29,6 +29,33 @@ COMMON = {
     "SERVICE_UNAVAILABLE",
     "OVERLOADED",
 }
+FIRST = ("v1", "Holds", "Prosody", "Agentbot", "HitKey")  # tags that the page shows before all others
+_KEY = ("-H", "Authorization: Bearer {key}")
+# What the page begins with: what one does, what comes of it, and the options, body and path of the call.
+_ACTS: tuple[tuple[str, str, tuple[str, ...], Any, str], ...] = (
+    (
+        "Create",
+        "An invite that two people can use. The answer has its `id`, `link` and `token`.",
+        _KEY,
+        {"note": "Tea Garden", "max_uses": 2},
+        "/v1/invites",
+    ),
+    (
+        "Check",
+        "Whether a token is valid. This needs no key and changes nothing.",
+        (),
+        {"token": "{token}"},
+        "/api/invites/verify",
+    ),
+    (
+        "Spend",
+        "Use the invite for a guest whose account your own program keeps. `subject` is what it calls the guest.",
+        _KEY,
+        {"token": "{token}", "subject": "anne", "complete": True},
+        "/v1/holds",
+    ),
+    ("Revoke", "The link stops working.", ("-X", "POST", *_KEY), None, "/v1/invites/{id}/revoke"),
+)
 _PLAIN = {
     "string": "text",
     "integer": "whole number",
@@ -124,11 +151,20 @@ def show() -> str:
 def facts(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of an OpenAPI document: its calls by tag, and what every call may refuse."""
     calls = [_operation(document, *each) for each in _operations(document)]
-    groups = [(tag, [each for each in calls if tag["name"] in each.facts["tags"]]) for tag in document["tags"]]
+    tags = sorted(document["tags"], key=lambda tag: (*FIRST, tag["name"]).index(tag["name"]))  # else in their order
+    groups = [(tag, [each for each in calls if tag["name"] in each.facts["tags"]]) for tag in tags]
     said = {(told.status, code): text for each in calls for told in each.answers for code, text in told.codes.items()}
     common = [(status, code, text) for (status, code), text in sorted(said.items()) if code in COMMON]
     shown = [{"place": _place(each), **each} for each in document["components"]["securitySchemes"].values()]
-    return {"info": document["info"], "groups": groups, "common": common, "shown": shown}
+    acts = list(_acts(document["servers"][0]["url"]))
+    return {"info": document["info"], "acts": acts, "groups": groups, "common": common, "shown": shown}
+
+
+def _acts(address: str) -> Iterator[tuple[str, str, str]]:
+    """What one does, what comes of it, and a line for the shell, with {key}, {token} and {id} to be replaced."""
+    for act, outcome, options, body, path in _ACTS:
+        media = "application/json" if body else ""
+        yield act, outcome, curl.line(options, media, body, address + path)
 
 
 def _place(scheme: Mapping[str, Any]) -> str:

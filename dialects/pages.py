@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from flask import Response, g, make_response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from dialects.shapes import pages as shapes
 from rules import (
@@ -40,19 +40,13 @@ from rules.sessions import SignedIn
 from settings import settings, texts
 from web import cookies, errors, html, leading, requests
 from web.answer import committed, read_only
-from web.contract import Picture, Style
+from web.contract import Picture
 from web.guards import SentForm
 from web.html import Shown, page, see_other, to_invitation, token_in_link
 
 HEADERS: Mapping[str, str] = html.HEADERS
 
 DEAD = (InviteNotFound, InviteExpired, InviteUsed)
-
-
-def style() -> Style:
-    """The style sheet. Its address changes with it, so browsers may keep it."""
-    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(html.style(), headers=kept, mimetype="text/css")
 
 
 def home(caller: SignedIn | None) -> str:
@@ -165,9 +159,14 @@ def welcome(caller: SignedIn | None) -> Response | str:
     )
 
 
-def show_registration() -> Response | str:
-    """The form that creates an account; a dead token leads to the invitation's page."""
+def show_registration(caller: SignedIn | None) -> Response | str:
+    """The form that creates an account; the token of an invitation that is over leads to its page.
+
+    So does any for who is signed in.
+    """
     token = token_in_link()
+    if caller:
+        return to_invitation(token) if tokens.is_token(token) else see_other(leading.destination() or "/")
     if settings().open_registration and not (tokens.is_token(token) if leading.way() else token):
         return page("begin.html", email="")
     try:
@@ -198,6 +197,8 @@ def register(caller: SentForm, form: shapes.RegistrationForm) -> Response | str:
 
 def refusal(error: Refusal | HTTPException) -> Response:
     """A dead link says why it is one and what to do; all else is said as on every page."""
+    if isinstance(error, NotFound) and (mended := html.mended(request.path)):
+        return make_response(see_other(mended))
     if not isinstance(error, DEAD):
         return html.refusal(error)
     return errors.with_status(_readable(page("dead.html", kind=_kind(error), error=error)), error, html.STATUS)

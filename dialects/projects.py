@@ -13,8 +13,12 @@ from rules import accounts, invites, presets, projects, waiting
 from rules.idempotency import Once
 from rules.refusals import (
     AlreadyMember,
+    BudgetSpent,
     InviteAlreadyExists,
     InviteNotFound,
+    MailLimit,
+    MailUnwanted,
+    MayNotInvite,
     MemberNotFound,
     NotAllowed,
     NotProjectMember,
@@ -24,7 +28,8 @@ from rules.refusals import (
 from rules.sessions import SignedIn
 from rules.waiting import Waiting
 from settings import settings
-from web.contract import Created, refuses
+from web import inviting
+from web.contract import Created, CreatedWith, refuses
 
 
 def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
@@ -52,15 +57,16 @@ def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
 def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
-    """Remove a member; the open invites that it created there are revoked."""
+    """Remove a member, and revoke the active invites to the project that this member created."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, AlreadyMember, InviteAlreadyExists)
+@refuses(BudgetSpent, MayNotInvite, MailLimit, MailUnwanted)
 def invite_to_project(
     caller: SignedIn, slug: Slug, body: shapes.ProjectInvite, once: Once | None
-) -> Created[shapes.SentInvite]:
+) -> CreatedWith[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
     manager = projects.of_manager(slug, caller.user)
     draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
@@ -68,7 +74,7 @@ def invite_to_project(
     sent = cast(shapes.SentInvite, _invite(made))
     if not settings().smtp_url:
         sent["inviteUrl"] = invites.link(invites.token(made))
-    return sent, 201
+    return sent, 201, inviting.left(caller.account)
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)
@@ -86,7 +92,7 @@ def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvi
 def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
     """Revoke an invite to a project."""
     projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
-    return {"message": "Invite cancelled."}
+    return {"message": "Invite revoked."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)

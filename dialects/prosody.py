@@ -1,4 +1,4 @@
-"""Prosody's mod_invites_api: one address that makes an invite.
+"""Prosody's mod_invites_api: one address that creates an invite.
 
 The module's promise: a GET with ``Authorization: Bearer ID/SECRET`` or ``?key=ID/SECRET`` answers
 201 with the invite's link in Location and an empty body, or 303 when ``redirect`` is in the query;

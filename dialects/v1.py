@@ -27,6 +27,7 @@ from rules.refusals import (
     InviteNotFound,
     InviteUsed,
     LinkLost,
+    MailUnwanted,
     NotWaiting,
     Refusal,
     ScopeMissing,
@@ -87,7 +88,7 @@ def list_invites(query: shapes.ListQuery) -> Page:
 
 @refuses(InviteNotFound, ScopeMissing, Forbidden, LinkLost)
 def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shapes.InviteWithEvents:
-    """An invite, and what happened to it; with ``?link=1`` also its link, for who created it or may manage."""
+    """An invite, and what happened to it; with ``?link=1`` also its link, for its own key or one that may manage."""
     if query.get("link", "1") != "1":
         raise Invalid.at("link", "enum", "must be 1")
     invite = invites.find_by_id(invite_id)
@@ -101,7 +102,10 @@ def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shap
 
 @refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
 def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shapes.OneInvite:
-    """Change how long an invite is valid, how often it may be used, its name, note or data; not of one that is over."""
+    """Change how long an invite is valid, how often it may be used, its name, message, note or data.
+
+    What is used or revoked cannot be changed.
+    """
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
     changing.change(invite, given, caller.maker)
@@ -128,7 +132,7 @@ def rotate_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     return {"invite": _opened(shown["invite"], invites.token(invite))}
 
 
-@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden)
+@refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden, MailUnwanted)
 def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     """Mail an invite to its address again, with the same link; it is valid at least as long as a new one."""
     invite = caller.held(invite_id)
@@ -152,7 +156,7 @@ def deny_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
 
 
 def list_events(query: shapes.EventQuery) -> Followed:
-    """What happened, the oldest first, from a cursor on; who goes on with `next` misses nothing and is told once.
+    """List what happened, the oldest first, from a cursor on. Go on with `next` to miss nothing and read nothing twice.
 
     `next` is always there. While nothing is new it stays the same.
     """

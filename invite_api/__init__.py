@@ -23,7 +23,7 @@ def _home() -> Path:
 def _forget_others(home: Path) -> None:
     """Drop modules of other people that are loaded under names of ours, by a sitecustomize or a .pth file.
 
-    Whoever loaded them keeps them; what we import next is found anew, and is ours.
+    A module that loaded them keeps them; what we import next is found anew, and is ours.
     """
     ours = {each.stem for each in home.glob("[!_]*.py")} | {each.parent.name for each in home.glob("*/__init__.py")}
     for name in [each for each in sys.modules if each.partition(".")[0] in ours - {"invite_api"}]:

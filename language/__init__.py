@@ -8,11 +8,11 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache, lru_cache, partial
 from typing import Any
 
-from babel import Locale, dates, numbers
+from babel import Locale, dates, numbers, units
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
@@ -24,6 +24,13 @@ import clock
 from settings import LANGUAGES, TRANSLATIONS
 
 _BRITISH = "en_GB"  # English dates begin with the day, as in the texts
+_SPANS = (
+    (365 * clock.DAY, "year"),
+    (clock.DAY, "day"),
+    (clock.HOUR, "hour"),
+    (clock.MINUTE, "minute"),
+    (clock.SECOND, "second"),
+)
 
 
 class Language:
@@ -56,6 +63,10 @@ class Language:
         """A time as text: ``28 November 2026, 09:05 UTC``."""
         return f"{self.day(moment)}, {moment:%H:%M} UTC"
 
+    def full_moment(self, moment: datetime) -> str:
+        """A time as text, with the day of the week: ``Saturday, 28 November 2026, 09:05 UTC``."""
+        return f"{dates.format_date(moment.date(), 'full', locale=self.locale)}, {moment:%H:%M} UTC"
+
     def day(self, moment: datetime) -> str:
         """The day of a time as text: ``28 November 2026``."""
         return written_day(self.tag, moment.date())
@@ -64,6 +75,11 @@ class Language:
         """The distance of a time from now, as text: ``in 6 days``, ``2 hours ago``."""
         away = moment - clock.now()
         return str(dates.format_timedelta(away, add_direction=True, threshold=1, locale=self.locale))
+
+    def span(self, length: timedelta) -> str:
+        """A length of time as text, in its largest whole unit: ``7 days``, ``1 year``, ``12 hours``."""
+        size, unit = next((each for each in _SPANS if not length % each[0]), _SPANS[-1])
+        return str(units.format_unit(length // size, f"duration-{unit}", locale=self.locale))
 
     def number(self, number: int) -> str:
         """A number as text: ``1,234``."""
@@ -74,6 +90,13 @@ class Language:
 def named(code: str) -> Language:
     """The language with this code, which must be one of `LANGUAGES`. It is loaded once."""
     return Language(code)
+
+
+@cache
+def called(code: str) -> str:
+    """What the language with this code calls itself: ``Deutsch``."""
+    name = str(Locale.parse(code).get_display_name())
+    return name[:1].upper() + name[1:]
 
 
 @lru_cache(maxsize=4096)
@@ -108,14 +131,15 @@ def say(text: str, **facts: object) -> str:
 def install(environment: Environment) -> None:
     """Give templates the current language: ``_(TEXT)``, ``{% trans %}``, and filters for dates, numbers and names.
 
-    The filters are the methods `moment`, `day`, `distance` and `number` of the current language, and `bdi`.
+    The filters are `bdi`, and these methods of the current language: `moment`, `full_moment`, `day`, `distance`,
+    `span` and `number`.
     """
     environment.add_extension("jinja2.ext.i18n")
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         lambda text: current().text(text), lambda *texts: current().plural(*texts), newstyle=True
     )
-    for name in ("moment", "day", "distance", "number"):
+    for name in ("moment", "full_moment", "day", "distance", "span", "number"):
         environment.filters[name] = partial(filtered, name)
     environment.filters["bdi"] = bdi
 

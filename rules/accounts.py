@@ -11,6 +11,8 @@ from database import session
 from models import Invite, Member, Project, Redemption, SchemaVersion, User
 from rules import (
     addresses,
+    admins,
+    calling,
     changing,
     counters,
     drafts,
@@ -40,7 +42,6 @@ from rules.refusals import (
     UserNotFound,
 )
 from rules.uses import Taken
-from settings import settings
 
 MOST_FAILURES = 100
 
@@ -75,7 +76,7 @@ def register(token: str, names: Names, password_hash: str) -> tuple[User, redemp
     mail to that address: the invite's other link can be seen without access to that mailbox.
 
     One for a whole domain needs an address there, and its use waits until that is proved; one with `approve` waits for
-    somebody's yes. The account may sign in meanwhile.
+    an admin's yes. The account may sign in meanwhile.
 
     Raises what `redemption.accept` does, UsernameTaken, EmailInUse, or Invalid where an address is needed.
     """
@@ -86,7 +87,7 @@ def register(token: str, names: Names, password_hash: str) -> tuple[User, redemp
     invite = uses.take(token)
     _refuse_other_address(invite, names)
     proven = redemption.proves_mailbox(invite, token)
-    user = create(replace(names, email=invite.email or names.email), password_hash, proven)
+    user = create(replace(names, email=invite.email or names.email), password_hash, proven, invite.maker_id)
     redemption.settle(invite, user)
     return user, redemption.Used(invite)
 
@@ -96,10 +97,10 @@ def _register_later(invite: Invite, token: str, names: Names, password_hash: str
     uses.refuse_unusable(invite)
     _refuse_other_address(invite, names)
     if fields.is_domain(invite.email):
-        user = create(names, password_hash)
+        user = create(names, password_hash, inviter_id=invite.maker_id)
         return user, redemption.wait_for_proof(invite, user)
     proven = redemption.proves_mailbox(invite, token)
-    user = create(replace(names, email=invite.email or names.email), password_hash, proven)
+    user = create(replace(names, email=invite.email or names.email), password_hash, proven, invite.maker_id)
     uses.wait(invite, "approval", None, user_id=user.id)
     return user, redemption.Used(invite, "approval")
 
@@ -121,14 +122,16 @@ def refuse_names(token: str, names: Names) -> Names:
     return names
 
 
-def create(names: Names, password_hash: str | None = None, proven: bool = False) -> User:
+def create(names: Names, password_hash: str | None = None, proven: bool = False, inviter_id: str | None = None) -> User:
     """Create an account and return it; if `proven`, its address counts as verified.
 
-    Without a password nobody can sign in to it before a reset link was used. Raises UsernameTaken, EmailInUse, or
-    Invalid if it has no name at all.
+    `inviter_id` is the account by whose invite it is created, and stays so; None for an invite of the shell or an API
+    key, and for none. Without a password it can be signed in to once a reset link was used. Raises UsernameTaken,
+    EmailInUse, or Invalid without a name, or with that of the site.
     """
     if not (names.username or names.email):
         raise Invalid.at("username", "required", "or an e-mail address is needed")
+    calling.refuse_name_of_site(names.display_name)
     if proven and names.email:
         addresses.release(names.email)
     user = User(
@@ -140,6 +143,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False)
         folded=searching.stored(names.display_name),
         password_hash=password_hash,
         created_at=clock.now(),
+        inviter_id=inviter_id,
     )
     try:
         with session().begin_nested():
@@ -148,16 +152,10 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False)
         if names.username and session().scalar(select(User.id).where(User.username == names.username)):
             raise UsernameTaken from None
         raise EmailInUse from None
-    if names.username and _belonged_to_someone(names.username):  # now, since this may have waited for its deletion
+    if names.username and calling.was_given(names.username):  # now, since this may have waited for its deletion
         raise UsernameTaken
     events.tell("user.created", user_id=user.id, by=events.person(user) if events.actor() == events.GUEST else None)
     return user
-
-
-def _belonged_to_someone(username: str) -> bool:
-    """Whether an account with this user name was deleted."""
-    former = User.former_name.in_(tokens.name_hashes(username))
-    return session().scalar(select(User.id).where(former)) is not None
 
 
 def begin_login(name: str, password: str) -> Attempt:
@@ -205,7 +203,7 @@ def finish_login(attempt: Attempt) -> User:
 
 def is_admin(user: User | sessions.Account) -> bool:
     """Whether this is an admin of the site: marked as one, or by a verified address in INVITE_API_ADMIN_EMAILS."""
-    return user.admin_at is not None or (user.email_verified_at is not None and user.email in settings().admin_emails)
+    return admins.is_admin(user)
 
 
 def as_maker(user: User | sessions.Account) -> drafts.Maker:
@@ -309,7 +307,7 @@ def disable(user: User) -> int:
 def enable(user: User) -> None:
     """Enable a disabled account again; its sessions, passes and invites do not come back."""
     if user.disabled_at:
-        user.disabled_at = None
+        user.disabled_at = user.disabled_event = None
         events.tell("user.enabled", user_id=user.id)
 
 

@@ -40,6 +40,8 @@ _SENTENCES: Mapping[str, str] = {
     "user.enabled": N_("%(who)s enabled the account of %(user)s"),
     "user.deleted": N_("%(who)s deleted the account of %(user)s"),
     "user.admin": N_("%(who)s made %(user)s an admin of this site"),
+    "user.moved": N_("%(who)s moved %(user)s to another place in the tree of inviters"),
+    "user.budget": N_("%(who)s changed how many people %(user)s can invite"),
     "member.joined": N_("%(who)s added %(user)s to the project %(project)s"),
     "member.removed": N_("%(who)s removed %(user)s from the project %(project)s"),
     "member.extended": N_("%(who)s extended the access of %(user)s to the project %(project)s until %(until)s"),
@@ -86,6 +88,10 @@ _GIVEN_UP: Mapping[str, str] = {
     "failing": N_("the webhook %(webhook)s was disabled: it failed for five days"),
 }
 _PROVES = N_("%(user)s has to prove an address to use %(invite)s")
+_WITH_BRANCH: Mapping[str, str] = {
+    "user.disabled": N_("%(who)s disabled the account of %(user)s, with a branch of the tree of inviters"),
+    "user.enabled": N_("%(who)s enabled the account of %(user)s, with a branch of the tree of inviters"),
+}
 _NEVER_ENDS = N_("%(who)s extended the access of %(user)s to the project %(project)s: it never ends")
 _NEVER_EXPIRES = N_("%(who)s extended %(invite)s: it never expires")
 _NO_GATE = N_("%(who)s removed the gate of the project %(project)s")
@@ -98,7 +104,7 @@ _NO_TYPE_BUT = N_("is no type of event: %(word)s; did you mean %(near)s?")
 
 @dataclass(frozen=True)
 class Subject:
-    """Somebody or something in a sentence, as it is called; `id` names its page: an id, a slug, None where none is."""
+    """A person or a thing in a sentence, as it is called; `id` names its page: an id, a slug, None where none is."""
 
     called: str
     id: str | None = None
@@ -108,7 +114,7 @@ class Subject:
 class Told:
     """An event for people: an English sentence to be translated, with places for what it is about.
 
-    They are `who`, `user`, `invite` (the guest's name or address, "" for anybody), `project`, `until`, and those of
+    They are `who`, `user`, `invite` (the guest's name or address, "" for anyone), `project`, `until`, and those of
     `facts`: the id of a key or a webhook, a preset, the fields that were changed.
     """
 
@@ -167,6 +173,8 @@ def _by_facts(event: Happened) -> str | None:
         "member.extended": None if facts.get("access") is not None else _NEVER_ENDS,
         "project.gate": None if facts.get("origins") else _NO_GATE,
         "user.admin": None if facts.get("admin") else _NO_ADMIN,
+        "user.disabled": _WITH_BRANCH["user.disabled"] if facts.get("branch") else None,
+        "user.enabled": _WITH_BRANCH["user.enabled"] if facts.get("branch") else None,
         "webhook.disabled": _GIVEN_UP.get(str(facts.get("why"))),
     }.get(event.type)
 

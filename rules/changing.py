@@ -1,19 +1,33 @@
 """How an invite that exists is changed: given more time, mailed again, given a new link, revoked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, true, update
 
 import clock
 from database import connection, session
 from models import Event, Invite, Project, User
-from rules import events, fields, invites, joining, presets, searching, states, tokens, uses
+from rules import (
+    blocking,
+    budgets,
+    events,
+    fields,
+    invites,
+    joining,
+    messages,
+    presets,
+    searching,
+    states,
+    tokens,
+    uses,
+)
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
 from rules.events import Told
 from rules.refusals import Invalid, InviteExpired, together
+from rules.sessions import Account
 from settings import settings
 
 # Expired ones, too: they could be extended. And those whose last uses wait.
@@ -24,19 +38,37 @@ _UNSPENT = Invite.uses - Invite.waiting < Invite.max_uses, Invite.revoked_at.is_
 _REVOKED: Mapping[str, Any] = {"uses": Invite.uses - Invite.waiting, "waiting": 0, "lapses_at": None}
 
 
-def extend(invite: Invite, ttl: timedelta | None) -> None:
+def extend(invite: Invite, ttl: timedelta | None, by: User | Account | None = None) -> None:
     """Let an invite expire `ttl` from now, or never if it is None; an expired one becomes active again.
 
-    At most until the access of its inviter to its project ends. Raises InviteUsed, InviteExpired if it was revoked or
-    that access has ended, and Invalid for more than 24 hours where it makes an admin. A short code does not outlive its
-    week: it can be guessed, with patience.
+    For an expired one the account `by` which it is done needs room in its budget, as for a new one; without an account,
+    as for the shell and API keys, nothing is asked. At most until the access of its inviter to its project ends. Raises
+    InviteUsed, InviteExpired if it was revoked or that access has ended, what `budgets.spend` does, and Invalid for
+    more than 24 hours where it makes an admin. A short code does not outlive its week: it can be
+    guessed, with patience.
     """
     states.refuse_used_or_revoked(invite)
-    _extend(invite, _bounded(invite, ttl))
+    longer = bounded(invite, ttl)
+    _revive(invite, by)
+    _extend(invite, longer)
 
 
-def _bounded(invite: Invite, ttl: timedelta | None) -> timedelta | None:
-    """How long an invite may be extended where that is asked for; before it is changed, so that it is changed once."""
+def _revive(invite: Invite, by: User | Account | None) -> None:
+    """Spend the places of an invite that has expired anew, before it is changed: they had come back."""
+    if invite.state(clock.now()) == "expired":
+        _spend(invite, by, invite.max_uses)
+
+
+def _spend(invite: Invite, by: User | Account | None, places: int) -> None:
+    budgets.spend(by, places, again=invite)
+    invite.spent_at = clock.now() if invite.maker_id else None
+
+
+def bounded(invite: Any, ttl: timedelta | None) -> timedelta | None:
+    """How long an invite may be extended where `ttl` is asked for; raises what `extend` does of its inviter and role.
+
+    It is asked before the invite is changed, so that it is changed once.
+    """
     now = clock.now()
     if invite.maker_id and invite.project_id and (until := joining.ends_at(invite.project_id, invite.maker_id)):
         if until <= now:
@@ -55,15 +87,30 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
     _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
 
 
-CHANGES = ("ttl", "name", "note", "data", "max_uses")
+def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
+    """Extend held invites as `extend` does, by one statement; what `bounded` permits of each has been asked."""
+    now = clock.now()
+    until = None if ttl is None else now + ttl
+    outlived = true() if until is None else Invite.created_at < until - SHORT_CODE_TTL
+    code = case((outlived, None), else_=Invite.legacy_hash)
+    revived = and_(Invite.maker_id.is_not(None), Invite.expires_at <= now)
+    spent = case((revived, now), else_=Invite.spent_at)  # as `_revive` does; admins, who alone do this, have no budget
+    extended = update(Invite).where(Invite.id.in_(ids)).values(expires_at=until, legacy_hash=code, spent_at=spent)
+    rows = connection().execute(extended.returning(Invite.id, Invite.project_id)).all()
+    facts = {"ttl": None if ttl is None else int(ttl.total_seconds())}
+    told = (Told({"invite_id": each.id, "project_id": each.project_id}, facts=facts) for each in rows)
+    events.tell_all("invite.extended", told)
+
+
+CHANGES = ("ttl", "name", "message", "note", "data", "max_uses")
 
 
 def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
-    """Change what is given of CHANGES, by somebody who may create invites as `maker`. A `ttl` counts from now.
+    """Change what is given of CHANGES, by a caller who may create invites as `maker`. A `ttl` counts from now.
 
-    A name, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises InviteUsed,
-    InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for example.
-    The invite is held (`invites.held`), so that it is not used meanwhile.
+    A name, message, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises
+    InviteUsed, InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for
+    example. The invite is held (`invites.held`), so that it is not used meanwhile.
     """
     states.refuse_used_or_revoked(invite)
     presets.refuse_changes(maker, {name: "uses" if name == "max_uses" else name for name in given})
@@ -75,7 +122,11 @@ def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
     if is_prolonged and ttl is None and not maker.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
     is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
-    ttl = _bounded(invite, ttl) if is_prolonged else None
+    ttl = bounded(invite, ttl) if is_prolonged else None
+    if (most := values.get("max_uses", 0)) > invite.max_uses:
+        _spend(invite, maker.user, most)
+    elif is_prolonged:
+        _revive(invite, maker.user)
     _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
@@ -112,34 +163,38 @@ def _or_none(read: Callable[[object], str]) -> Callable[[object], str | None]:
 _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "name": _or_none(fields.name),
+    "message": _or_none(messages.read),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
     "data": _or_none(fields.json_data),
     "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
 }
 
 
-def resend(invite: Invite) -> None:
+def resend(invite: Invite, by: User | Account | None = None) -> None:
     """Mail an invite again, with the same link, and extend it to at least the time that a new one has.
 
-    Raises InviteUsed, InviteExpired if it was revoked, and Invalid without an address.
+    `by` is as for `extend`. Raises InviteUsed, InviteExpired if it was revoked, what `budgets.spend` does, Invalid
+    without an address, and MailUnwanted.
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
     is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
-    longer = _bounded(invite, ttl) if is_short else None
+    longer = bounded(invite, ttl) if is_short else None
+    _revive(invite, by)
     invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`
     if is_short:
         _extend(invite, longer)
-    invites.mail(invite)
+    invites.mail(invite, by.id if by else None)
 
 
 def rotate(invite: Invite) -> None:
     """Give an invite a new link: its old links, the mailed one and the short code no longer work.
 
-    An invite that was mailed is mailed again. Raises InviteUsed or InviteExpired unless it is active.
+    An invite that was mailed is mailed again, unless its person wants no more mail. Raises InviteUsed or InviteExpired
+    unless it is active.
     """
     states.refuse_unusable(invite)
-    was_mailed = invite.mail_token_hash is not None
+    was_mailed = invite.mail_token_hash is not None and not blocking.blocked_since(invite.email or "")
     invite.nonce = tokens.new_nonce()
     invite.token_hash = tokens.digest(tokens.invite_token(invite.nonce))
     invite.mail_token_hash = invite.legacy_hash = None
@@ -191,9 +246,19 @@ def revoke_all_by(maker: User, project_id: str | None = None) -> int:
     return _revoke_all(Invite.maker_id == maker.id, *to)
 
 
+def revoke_all_of(makers: Sequence[str]) -> int:
+    """Revoke the invites that the accounts with these ids created; returns how many were revoked."""
+    return _revoke_all(Invite.maker_id.in_(makers))
+
+
 def revoke_admins_by(maker: User) -> int:
     """Revoke the invites of an account that make an admin of the site; returns how many were revoked."""
     return _revoke_all(Invite.maker_id == maker.id, Invite.makes_admin.is_(True))
+
+
+def revoke_all(ids: Sequence[str]) -> int:
+    """Revoke those of these invites that are neither used nor revoked; returns how many were revoked."""
+    return _revoke_all(Invite.id.in_(ids))
 
 
 def revoke_all_to(project: Project) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import clock
 from models import User
-from rules import events, fields
+from rules import events, fields, messages
 from rules.refusals import Invalid, problem
 from rules.sessions import Account
 from settings import settings
@@ -55,8 +55,9 @@ class Draft:
     """What a new invite is to be; `read` and `presets.draft` make one from text or JSON.
 
     A `ttl` of None means that it never expires. `email` may be ``@example.org``, for anyone with an address there.
+    `message` is what the inviter says to the guest, and `note` the operator's own.
     `access` is how long a guest stays in the project, None for ever; `data` is a JSON object, as text, for the
-    operator's programs; with `approve` a use waits until somebody says yes. `preset` is the name of the one by which it
+    operator's programs; with `approve` a use waits until an admin says yes. `preset` is the name of the one by which it
     is created.
     """
 
@@ -68,6 +69,7 @@ class Draft:
     ttl: timedelta | None = field(default_factory=lambda: settings().invite_ttl)
     uses: int = 1
     redirect_url: str | None = None
+    message: str | None = None
     note: str | None = None
     makes_admin: bool = False
     access: timedelta | None = None
@@ -85,6 +87,7 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "ttl": fields.ttl,
     "uses": lambda value: fields.count(value, "uses", MOST_USES),
     "redirect_url": fields.redirect_url,
+    "message": messages.read,
     "note": lambda value: fields.text(value, "note", 1000),
     "access": fields.access,
     "data": fields.data,

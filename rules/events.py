@@ -24,6 +24,7 @@ TYPES = (
     *("invite.revoked", "invite.expired", "invite.held", "invite.released", "invite.waiting", "invite.approved"),
     *("invite.denied", "invite.declined"),
     *("user.created", "user.disabled", "user.enabled", "user.deleted", "user.admin"),
+    *("user.moved", "user.budget"),
     *("member.joined", "member.removed", "member.extended", "member.expired"),
     *("project.created", "project.owner", "project.gate", "project.deleted"),
     *("key.created", "key.deleted", "preset.created", "preset.deleted", "pass.created", "pass.deleted"),
@@ -51,7 +52,7 @@ class Actor:
 
 SERVICE = Actor("invite-api")  # by itself, such as the caretaker
 SHELL = Actor("shell")
-GUEST = Actor("a guest")  # somebody who is not signed in
+GUEST = Actor("a guest")  # a visitor who is not signed in
 
 _actor: ContextVar[Actor] = ContextVar("actor", default=SERVICE)
 
@@ -93,12 +94,18 @@ def tell(
     facts: Facts | None = None,
     **about: Unpack[About],
 ) -> None:
-    """Store that something of this type happened, now and by whoever acts here unless `at` and `by` say otherwise.
+    """Store that something of this type happened, now and by the one who acts here unless `at` and `by` say otherwise.
 
     `facts` are ids, numbers, and durations in seconds: no address, no name, nothing that opens a door.
     """
     begin_numbering()
     _TELL.run(**_row(type_, by or actor(), at or clock.now(), facts, about))
+
+
+def tell_numbered(type_: str, facts: Facts | None = None, **about: Unpack[About]) -> int:
+    """Store that something of this type happened, as `tell` does; returns the event's number."""
+    begin_numbering()
+    return int(_TELL_NUMBERED.value(**_row(type_, actor(), clock.now(), facts, about)))
 
 
 def tell_test(webhook_id: str, at: datetime) -> int:

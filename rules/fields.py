@@ -54,7 +54,7 @@ def text(value: object, field: str, longest: int) -> str:
 
 
 def name(value: object, field: str = "name") -> str:
-    """What somebody is called: letters and marks of any script, digits, spaces, and what people put between them."""
+    """What a person is called: letters and marks of any script, digits, spaces, and what people put between them."""
     kept = text(value, field, 100)
     if _PLAIN_NAME.fullmatch(kept):
         return kept
@@ -87,7 +87,7 @@ def email(value: object) -> str:
         _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=LONGEST_ADDRESS)
     _refuse_unseen("email", address)
     if "=?" in address:  # the start of an encoded word (RFC 2047), which mail programs decode
-        _refuse("email", "email", "is no plain e-mail address")
+        _refuse("email", "email", "is not a valid address (example: anne@example.org)")
     if unicodedata.normalize("NFKC", address) != address:
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")
     try:
@@ -95,7 +95,7 @@ def email(value: object) -> str:
             address, allow_smtputf8=False, check_deliverability=False, globally_deliverable=False, strict=True
         )
     except ValueError:
-        _refuse("email", "email", "is no e-mail address such as anne@example.org")
+        _refuse("email", "email", "is not a valid address (example: anne@example.org)")
     # IDNA takes "。" for a dot, and drops invisible letters: two addresses would be one.
     if address.rpartition("@")[2].lower() not in (checked.domain, checked.ascii_domain):
         _refuse("email", "email", "has look-alike characters in it; type it with the plain ones")

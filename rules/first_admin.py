@@ -1,4 +1,4 @@
-"""The first admin of a site: while there is none, whoever starts the service gets a link that makes one."""
+"""The first admin of a site: while there is none, the person who starts the service gets a link that makes one."""
 
 from sqlalchemy import select
 
@@ -17,7 +17,7 @@ def is_wanted() -> bool:
 
 
 def link() -> str:
-    """A link that makes whoever opens an account with it an admin, for 24 hours at most, once.
+    """A link that makes the first account that is created with it an admin, for 24 hours at most, once.
 
     As long as such a link can be used it is given again: a service that is restarted often makes one a day.
     """

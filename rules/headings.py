@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rules.drafts import READERS
 from rules.listing import Listed
-from rules.refusals import Invalid
+from rules.refusals import N_, Invalid
 
 AS_IS = "%(message)s"  # not for translators: only the command shows these, and it speaks English
 FORMULA = tuple("=+-@＝＋－＠")  # what a spreadsheet takes for a formula starts with one of these
@@ -35,6 +35,7 @@ SPELLINGS: Mapping[str, str] = {
     "access": "zugang zugangsdauer",
     "approve": "approval freigabe freigeben",
     "data": "daten",
+    "message": "personalmessage nachricht greeting grußwort",
     "note": "notes notiz notizen comment comments kommentar bemerkung bemerkungen",
 }
 
@@ -98,12 +99,12 @@ def read(line: int, header: Sequence[str], left_out: list[str] | None) -> Column
             name = None
             _note(line, heading, key, left_out)
         elif name in headings:
-            refuse(f"line {line}, column {heading}: is there twice")
+            refuse(N_("line %(line)s, column %(heading)s: is there twice"), line=line, heading=heading)
         if name:
             headings[name] = heading
         names.append(name)
     if not headings:
-        refuse(f"is empty; its first line names the columns: {', '.join(COLUMNS)}")
+        refuse(AS_IS, message=f"is empty; its first line names the columns: {', '.join(COLUMNS)}")
     if "name" not in headings and (FIRST in headings or LAST in headings):
         headings["name"] = headings.get(FIRST) or headings[LAST]
     return Columns(names, headings, is_export)
@@ -114,11 +115,22 @@ def _note(line: int, heading: str, key: str, left_out: list[str] | None) -> None
     if left_out is None:
         near = difflib.get_close_matches(key, map(_plain, COLUMNS), 1)
         hint = f"did you mean {_FIELDS[near[0]]}?" if near else f"there are {', '.join(COLUMNS)}"
-        refuse(f"line {line}, column {heading}: there is no such column; {hint} --ignore-unknown leaves it out")
+        said = f"line {line}, column {heading}: there is no such column; {hint} --ignore-unknown leaves it out"
+        refuse(AS_IS, message=said)
     if heading:
         left_out.append(heading)
 
 
-def refuse(message: str) -> NoReturn:
+def names_columns(header: Sequence[str]) -> bool:
+    """Whether the cells of a first line name columns: one of them is a heading that we know, and none an address."""
+    return any(_plain(each) in _FIELDS for each in header) and not any("@" in each for each in header)
+
+
+def guarded(text: str) -> str:
+    """A text for a cell of CSV: what a spreadsheet would take for a formula has an apostrophe before it."""
+    return f"'{text}" if text.lstrip()[:1] in FORMULA else text
+
+
+def refuse(text: str, **facts: object) -> NoReturn:
     """Raise Invalid for a file that is no guest list."""
-    raise Invalid.at("source", "csv", AS_IS, message=message)
+    raise Invalid.at("source", "csv", text, **facts)

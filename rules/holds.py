@@ -135,7 +135,7 @@ def take(invite: Invite, key_id: str, wanted: Wanted, once: Once | None = None) 
 def complete(hold_id: str, key_id: str) -> Hold:
     """Complete a hold: the guest has an account. To complete it again changes nothing.
 
-    After its lease it is taken anew if a use is left. If the invite needs somebody's yes, it waits for that. Raises
+    After its lease it is taken anew if a use is left. If the invite needs an admin's yes, it waits for that. Raises
     HoldNotFound, HoldReleased or HoldLost.
     """
     use = _held(hold_id, key_id)

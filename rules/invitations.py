@@ -18,9 +18,10 @@ class Invitation:
     """What a guest may know of an invite: nothing of notes, keys or other people.
 
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
-    account that created the invite, or of the site where an API key or the command did. With `approve` a guest joins
-    once somebody has said yes; `is_shared` says that several may use it. `join_url` is where a program of the
-    operator's own lets the guests of the project in, with ``{token}`` in it.
+    account that created the invite, or of the site where an API key or the command did (`is_by_site`). `message` is
+    what the inviter says to the guest, with line breaks in it. With `approve` a guest joins once an admin has said yes;
+    `is_shared` says that several may use it. `join_url` is where a program of the operator's own lets the guests of
+    the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -35,7 +36,9 @@ class Invitation:
     redirect_url: str | None
     approve: bool
     is_shared: bool
+    message: str | None
     join_url: str | None = None
+    is_by_site: bool = False
 
     @property
     def domain(self) -> str | None:
@@ -71,6 +74,7 @@ def _read(row: Any) -> Invitation:
     return Invitation(
         id=row.id,
         inviter=called(row.display_name, row.username, row.address) if row.maker_id else site,
+        is_by_site=not row.maker_id,
         to=row.project_name or site,
         name=row.name,
         email=row.email,
@@ -81,6 +85,7 @@ def _read(row: Any) -> Invitation:
         redirect_url=redirect(row.redirect_url),
         approve=row.approve,
         is_shared=row.max_uses > 1,
+        message=row.message,
         join_url=None if row.makes_admin else row.join_url,  # no program may hold one that makes an admin
     )
 
@@ -91,6 +96,7 @@ _WITH_NAMES = (
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
         *(getattr(Invite, name) for name in ("uses", "max_uses", "lapses_at", "revoked_at", "expires_at", "approve")),
         Invite.makes_admin,
+        Invite.message,
         Project.join_url,
         Project.name.label("project_name"),
         Project.slug,

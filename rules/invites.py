@@ -12,7 +12,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
-from rules import events, fields, ids, outbox, searching, states, tokens
+from rules import blocking, budgets, events, fields, ids, outbox, searching, states, tokens
 from rules.drafts import Draft, Maker, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
@@ -25,10 +25,12 @@ def create(
 ) -> Invite:
     """Create an invite, mailed if `mailed`; raises Invalid for what this maker may not ask for, or no address.
 
-    With `once` a second such call returns the same invite; it raises IdempotencyKeyReused for another call's.
+    Raises BudgetSpent or MayNotInvite for an account that can invite fewer people now, or nobody. With `once` a second
+    such call returns the same invite, and spends nothing; it raises IdempotencyKeyReused for another call's.
     """
     if once and (before := once.made()):
         return before
+    budgets.spend(maker.user, draft.uses)
     invite = prepare(draft, maker, mailed)
     invite.id = id_ or invite.id
     if once:
@@ -37,7 +39,7 @@ def create(
     session().add(invite)
     if mailed:
         with events.acting(maker.actor):
-            mail(invite)
+            mail(invite, maker.user.id if maker.user else None)
     return invite
 
 
@@ -48,6 +50,7 @@ def create_token(draft: Draft, maker: Maker, once: Once | None = None) -> str:
     """
     if once:
         return token(create(draft, maker, once=once))
+    budgets.spend(maker.user, draft.uses)
     values, made = _values(draft, maker, find_project)
     number = events.tell_created(values["id"], values["project_id"], maker.actor, values["created_at"])
     _INSERT.run(**values, created_event=number)
@@ -70,6 +73,8 @@ def prepare(
 
 def add(prepared: Sequence[Invite]) -> None:
     """Put prepared invites into the database, and a mail for each that was prepared to be mailed into the outbox.
+
+    Nobody's budget is asked: those who create many at once have none.
 
     The invites do not become part of the session: that would take twice as long, while other writers wait. Raises
     Invalid if a project was deleted since they were prepared.
@@ -110,6 +115,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "role": draft.role,
         "plan": draft.plan,
         "redirect_url": draft.redirect_url,
+        "message": draft.message,
         "note": draft.note,
         "makes_admin": draft.makes_admin,
         "max_uses": draft.uses,
@@ -125,6 +131,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "data": draft.data,
         "approve": draft.approve,
         "waiting": 0,
+        "spent_at": now if maker.user else None,
     }
     return row, token
 
@@ -141,25 +148,31 @@ def find_project(slug: str) -> Project:
     return found
 
 
-def mail(invite: Invite) -> None:
-    """Have an invite mailed to its address, with a token of its own; raises Invalid without an address.
+def mail(invite: Invite, sender_id: str | None = None) -> None:
+    """Have an invite mailed to its address, with a token of its own; raises Invalid without one, or MailUnwanted.
 
-    If one of its mails waits that was not tried yet, no second one is written.
+    If one of its mails waits that was not tried yet, no second one is written. `sender_id` is the account that has it
+    mailed, if one does.
     """
     address = give_mail_token(invite)
     session().flush()
     if not outbox.has_untried(invite):
         letter = outbox.queue("invite", address, invite=invite)
+        letter.sender_id = sender_id
         facts = {"letter": letter.id}
         events.tell("invite.mailed", invite_id=invite.id, project_id=invite.project_id, facts=facts)
 
 
 def give_mail_token(invite: Invite) -> str:
-    """Make the link that is mailed valid; returns the address to which it goes."""
+    """Make the link that is mailed valid; returns the address to which it goes.
+
+    Raises Invalid where there is no such address, and MailUnwanted where its person wants no invitations by mail.
+    """
     if invite.email is None:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
     if fields.is_domain(invite.email):
         raise Invalid.at("email", "domain", "is a whole domain: to send mail, name one address")
+    blocking.refuse_blocked(invite.email)
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     return invite.email
 
@@ -227,8 +240,8 @@ def named(text: str) -> Invite:
 
 
 # Built once, since building a query takes as long as SQLite takes to answer it.
-# By one column each: once somebody has had SQLite count the rows (ANALYZE), it reads all of them for an OR of the two,
-# since most invites have no token that was mailed.
+# By one column each: once SQLite has counted the rows (ANALYZE), it reads all of them for an OR of the
+# two, since most invites have no token that was mailed.
 WITH_TOKEN = Invite.token_hash == bindparam("digest")
 WITH_MAIL_TOKEN = Invite.mail_token_hash == bindparam("digest")
 _FIND, _FIND_MAILED = select(Invite).where(WITH_TOKEN), select(Invite).where(WITH_MAIL_TOKEN)

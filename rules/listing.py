@@ -19,6 +19,7 @@ from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 from rules.waiting import Waiting
 
 STATES: Mapping[str, Sequence[str]] = {each: (each,) for each in ("active", "used", "expired", "revoked")}
+ALIASES: Mapping[str, str] = {"open": "active", "withdrawn": "revoked"}  # former words for two of them
 
 LOOKED_AT = 50_000  # at most so many rows are read by one search
 
@@ -61,6 +62,7 @@ class Listed:
     legacy_code: str | None
     name: str | None
     email: str | None
+    message: str | None
     note: str | None
     project: str | None
     plan: str
@@ -99,7 +101,8 @@ def read(
 ) -> Filter:
     """A Filter from the fields `project`, `maker`, `email`, `cursor` and two more; raises Invalid.
 
-    `state` and `text` are what those two are called; `states` says which states each word for the first stands for.
+    `state` and `text` are what those two are called; `states` says which states each word for the first stands for. The
+    words in ALIASES are taken, too.
     """
     named: dict[str, Callable[[Any], Any]] = {
         state: partial(_states, states, state),
@@ -124,6 +127,7 @@ def described(row: Listed) -> dict[str, Any]:
         "data": json.loads(row.data) if row.data else None,
         "approve": row.approve,
         "redirect_url": row.redirect_url,
+        "message": row.message,
         "note": row.note,
         "makes_admin": row.makes_admin,
         "max_uses": row.max_uses,
@@ -140,7 +144,7 @@ def described(row: Listed) -> dict[str, Any]:
 def page(wanted: Filter, limit: int) -> list[Listed]:
     """At most `limit` invites; raises Invalid for a project that does not exist."""
     now = clock.now()
-    return _listed(session().execute(_query(wanted, now).limit(limit)).all(), now)
+    return _listed(session().execute(matching(wanted, now).limit(limit)).all(), now)
 
 
 def search(wanted: Filter, limit: int) -> SearchResult:
@@ -149,18 +153,16 @@ def search(wanted: Filter, limit: int) -> SearchResult:
     Only that many rows are looked at, so that a search which matches few of a million takes no longer than any other.
     """
     now = clock.now()
-    query, last = _query(wanted, now), None
-    if wanted.narrows:
-        looked_at: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
-        last = session().execute(places.after(looked_at, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
-    if last:
-        query = query.where(
-            Invite.created_at >= last.created_at, or_(Invite.created_at > last.created_at, Invite.id >= last.id)
-        )
+    query, last = looked_at(matching(wanted, now), wanted)
     rows = _listed(session().execute(query.limit(limit + 1)).all(), now)
     if len(rows) > limit:
         return SearchResult(rows[:limit], places.of(rows[limit - 1]))
-    return SearchResult(rows, places.of(last) if last else None)
+    return SearchResult(rows, last)
+
+
+def of_ids(these: Sequence[str]) -> list[Listed]:
+    """The rows of the invites with these ids, the newest first; ids that no invite has are left out."""
+    return _listed(session().execute(_LISTED.where(Invite.id.in_(these))).all(), clock.now())
 
 
 def one(invite_id: str) -> Listed:
@@ -173,8 +175,8 @@ def one(invite_id: str) -> Listed:
 
 def of_new(invite: Invite, project: str | None, token: str) -> Listed:
     """The row of an invite that was created just now, with this token, to the project with this slug."""
-    columns = ("id", "name", "email", "note", "plan", "role", "redirect_url", "makes_admin", "uses", "max_uses")
-    moments = ("made_by", "created_at", "expires_at", "revoked_at", "access", "data", "approve")
+    columns = ("id", "name", "email", "message", "note", "plan", "role", "redirect_url", "makes_admin", "uses")
+    moments = ("max_uses", "made_by", "created_at", "expires_at", "revoked_at", "access", "data", "approve")
     return Listed(
         **{name: getattr(invite, name) for name in (*columns, *moments)},
         token=token,
@@ -220,8 +222,27 @@ def _unused(*conditions: ColumnElement[bool]) -> int:
     return left + (lapsed or 0)
 
 
-def _query(wanted: Filter, now: datetime) -> Select[Any]:
-    query = _LISTED
+def looked_at(query: Select[Any], wanted: Filter) -> tuple[Select[Any], Place | None]:
+    """A query for those rows alone at which one search looks, and the place of the last of these.
+
+    The place is None if the search looks at all rows.
+    """
+    if not wanted.narrows:
+        return query, None
+    rows: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
+    last = session().execute(places.after(rows, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
+    if last is None:
+        return query, None
+    within = or_(Invite.created_at > last.created_at, Invite.id >= last.id)
+    return query.where(Invite.created_at >= last.created_at, within), places.of(last)
+
+
+def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Select[Any]:
+    """The query for the rows that a filter leaves, of the list or of another query for invites; raises as `page` does.
+
+    `now` decides who is in which state.
+    """
+    query = _LISTED if of is None else of
     if wanted.states:
         query = query.where(or_(*(states.in_state(each, now) for each in wanted.states)))
     if wanted.project:
@@ -244,9 +265,10 @@ def _created_by(maker: str) -> ColumnElement[bool]:
 
 
 def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Sequence[str]:
-    if word not in states:
+    called = ALIASES.get(str(word), str(word))
+    if called not in states:
         raise Invalid.at(field, "enum", "must be one of %(words)s", words=", ".join(states))
-    return states[str(word)]
+    return states[called]
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
@@ -268,8 +290,8 @@ _latest = (
 _Use = aliased(Redemption)
 _LISTED = (
     select(
-        *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email", "note")),
-        *(getattr(Invite, name) for name in ("plan", "role", "redirect_url", "makes_admin", "uses")),
+        *(getattr(Invite, name) for name in ("id", "nonce", "token_hash", "legacy_hash", "name", "email")),
+        *(getattr(Invite, name) for name in ("message", "note", "plan", "role", "redirect_url", "makes_admin", "uses")),
         *(getattr(Invite, name) for name in ("max_uses", "made_by", "created_at", "expires_at", "revoked_at")),
         *(getattr(Invite, name) for name in ("access", "data", "approve", "waiting", "lapses_at")),
         func.coalesce(Project.slug, Project.name).label("project"),

@@ -13,9 +13,10 @@ import clock
 from database import session
 from models import Code, Invite, Letter, User
 from rules import counters, ids
-from rules.refusals import LetterNotFound, RateLimited
+from rules.refusals import LetterNotFound, MailLimit, RateLimited
+from settings import settings
 
-MOST_TO_ONE, MOST_FROM_ONE = 5, 100  # invitations in a day, of all who are no admins of the site
+MOST_TO_ONE = 5  # invitations in a day, of all who are no admins of the site
 
 _WAITS = Letter.due_at.is_not(None)
 
@@ -55,12 +56,25 @@ def limit_mails(purpose: str, subject: str, *bounds: tuple[int, timedelta]) -> N
 
 
 def limit_invitations(sender: str, recipient: str) -> None:
-    """Count an invitation that the account with the id `sender` has mailed; raises RateLimited.
+    """Count an invitation that the account with the id `sender` is about to have mailed; raises RateLimited, MailLimit.
 
-    An address gets at most 5 a day, whoever sends them, and an account sends at most 100 a day.
+    An address gets at most 5 a day, no matter who sends them. How many an account has had mailed is counted in the
+    outbox, so that each is forgotten a day after it was written. The account is locked until the unit ends, as the
+    caller is (sessions.of_access_token): of two at the same moment the later one counts the mail of the other.
     """
     limit_mails("invited", recipient, (MOST_TO_ONE, clock.DAY))
-    limit_mails("inviting", sender, (MOST_FROM_ONE, clock.DAY))
+    if (free_at := room_at(sender)) > clock.now():
+        raise MailLimit(settings().mails_per_day, free_at)
+
+
+def room_at(sender: str) -> datetime:
+    """When the account with this id may have one more invitation mailed: now, or when its oldest is a day old."""
+    now, most = clock.now(), settings().mails_per_day
+    # Not those beyond a day from now, which were written while the clock was wrong.
+    within = Letter.sender_id == sender, Letter.created_at > now - clock.DAY, Letter.created_at <= now + clock.DAY
+    written = select(Letter.created_at).where(*within).order_by(Letter.created_at.desc())
+    full_since = session().scalar(written.offset(most - 1).limit(1))
+    return full_since + clock.DAY if full_since else now
 
 
 def newest(limit: int, waiting: bool = False) -> Sequence[Letter]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import accounts, invitations, passes, places, projects, searching, sessions, timeline
+from rules import accounts, calling, invitations, passes, places, projects, searching, sessions, timeline
 from rules.accounts import Attempt
 from rules.places import Place
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
@@ -18,6 +18,7 @@ from rules.timeline import Filter, Happened
 from settings import settings
 
 AT_ONCE = 500  # invites that are read in one unit of work
+_OF_OTHERS = ("before", "under", "branch")  # facts of an event that name other accounts
 MOST_OTHERS = 100  # admins that are looked for; one who stays is enough
 
 Facts = Mapping[str, Any]
@@ -35,7 +36,11 @@ class Obstacles:
 
 
 def rename(user: User, display_name: str | None) -> None:
-    """Set the name that is shown for an account; without one it is the user name, or what is before the @."""
+    """Set the name that is shown for an account; without one it is the user name, or what is before the @.
+
+    Raises Invalid for the name of the site.
+    """
+    calling.refuse_name_of_site(display_name, "display_name")
     user.display_name, user.folded = display_name, searching.stored(display_name)
 
 
@@ -59,7 +64,7 @@ def confirm(attempt: Attempt) -> User:
 def change_password(attempt: Attempt, password_hash: str) -> str:
     """Set a new password; ends all sessions and passes, and returns the cookie of a new session, for this browser.
 
-    This browser gets another one, since whoever has copied its cookie must not stay either. Raises WrongPassword
+    This browser gets another one, since a person who has copied its cookie must not stay either. Raises WrongPassword
     or AccountDisabled.
     """
     user = confirm(attempt)
@@ -140,13 +145,13 @@ def events_of(user: User) -> Iterator[Sequence[Facts]]:
 def _own(event: Happened, user_id: str) -> Facts:
     """An event as the account sees that did it or that it is about; another account in it stays unnamed."""
     kept = {name: getattr(event, name) for name in ("id", "at", "type", "invite_id", "project_id")}
-    facts = {name: value for name, value in event.facts.items() if name != "before"}
+    facts = {name: value for name, value in event.facts.items() if name not in _OF_OTHERS}
     return {**kept, "by_you": event.actor_id == user_id, "about_you": event.user_id == user_id, "facts": facts}
 
 
 _OF_INVITE = (
-    *("id", "name", "email", "role", "plan", "redirect_url", "note", "makes_admin", "max_uses", "uses"),
-    *("created_at", "expires_at", "revoked_at"),
+    *("id", "name", "email", "role", "plan", "redirect_url", "message", "note", "makes_admin"),
+    *("max_uses", "uses", "created_at", "expires_at", "revoked_at"),
 )
 
 
@@ -182,7 +187,7 @@ def _uses(user: User) -> Sequence[Facts]:
 
 
 def _as_guest(invite: Invite) -> Facts:
-    """What whoever used an invite may know of it."""
+    """What a guest who used an invite may know of it."""
     seen = invitations.of(invite)
     return {"id": seen.id, "name": seen.name, "email": seen.email, "invited_by": seen.inviter, "to": seen.to}
 

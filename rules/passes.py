@@ -99,6 +99,11 @@ def end_all(user_id: str) -> None:
     _end(Pass.user_id == user_id)
 
 
+def end_all_of(user_ids: Sequence[str]) -> None:
+    """Delete all passes of the accounts with these ids."""
+    _end(Pass.user_id.in_(user_ids))
+
+
 def end_for(project_id: str, user_id: str, by: Actor | None = None, at: datetime | None = None) -> None:
     """Delete the passes of an account that is no member of the project any more; `by` and `at` as in `events.tell`."""
     _end(and_(Pass.project_id == project_id, Pass.user_id == user_id), by, at)

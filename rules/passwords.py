@@ -40,7 +40,7 @@ def check(password: object, username: str | None = None) -> str:
     if not kept.isprintable():
         raise Invalid.at("password", "characters", "has characters that cannot be typed again, such as a line break")
     if kept.lower() in _common() or kept.lower() == username:
-        raise Invalid.at("password", "common", "is one of the first that anybody would guess; choose another one")
+        raise Invalid.at("password", "common", "is too easy to guess; choose another one")
     return kept
 
 

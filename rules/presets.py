@@ -37,7 +37,7 @@ def create(name: str, given: Mapping[str, object]) -> Preset:
     """Create a preset of these fields, by the names in FIELDS, as text or as JSON has them; None and "" are left out.
 
     Raises Invalid for a name that is taken or is none, no field at all, an unknown field, or a value that no invite
-    may have. Whether whoever uses it may ask for that is looked at when an invite is created.
+    may have. Whether its user may ask for that is looked at when an invite is created.
     """
     kept = {field: value for field, value in given.items() if value not in (None, "")}
     called, _, draft = together(lambda: read_name(name), lambda: _refuse_fields(kept), lambda: drafts.read(kept))

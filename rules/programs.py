@@ -54,7 +54,7 @@ class Program:
         """Raise unless this caller may have the link of an invite, and let it live longer.
 
         That is ScopeMissing for an invite of others without the scope `manage`, and Forbidden for an invite that makes
-        an admin of the site unless one asks: with its link, whoever has the key would become one.
+        an admin of the site unless one asks: with its link, the holder of the key would become one.
         """
         self._refuse_foreign(invite)
         if invite.makes_admin and not self.maker.trusted:

@@ -207,11 +207,15 @@ def members(project: Project) -> Sequence[Member]:
     return session().scalars(query.options(joinedload(Member.user))).all()
 
 
-def invite(member: Member, draft: drafts.Draft, once: Once | None = None) -> Invite:
+def invite(
+    member: Member, draft: drafts.Draft, once: Once | None = None, mailed: bool = True, id_: str | None = None
+) -> Invite:
     """Create an invite to a manager's project and mail it to the draft's address; with `once` as `invites.create`.
 
-    Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited for too many
-    mails, or Invalid.
+    One that is not `mailed` may be for anyone.
+
+    Raises AlreadyMember, InviteAlreadyExists, NotAllowed where an admin would appoint another, RateLimited or
+    MailLimit for too many mails, MailUnwanted, or Invalid.
     """
     if once and (before := once.made()):
         return before
@@ -220,14 +224,14 @@ def invite(member: Member, draft: drafts.Draft, once: Once | None = None) -> Inv
     if holder and find_member(project, holder):
         raise AlreadyMember
     same = Invite.project_id == project.id, Invite.email == draft.email, states.is_active(clock.now())
-    if session().scalar(select(Invite.id).where(*same).limit(1)):
+    if draft.email and session().scalar(select(Invite.id).where(*same).limit(1)):
         raise InviteAlreadyExists
     if draft.role == "admin" and member.role != "owner":
         raise NotAllowed
-    if draft.email and not accounts.is_admin(member.user):
+    if mailed and draft.email and not accounts.is_admin(member.user):
         outbox.limit_invitations(member.user_id, draft.email)
     maker = drafts.Maker(member.user.called, user=member.user, appoints=member.role == "owner", until=member.ends_at)
-    return invites.create(draft, maker, mailed=True, once=once)
+    return invites.create(draft, maker, mailed=mailed, id_=id_, once=once)
 
 
 def invites_of(project: Project) -> Sequence[Invite]:

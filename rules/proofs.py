@@ -1,4 +1,4 @@
-"""The codes of six digits that are mailed to an address, for whoever reads mail there to type."""
+"""The codes of six digits that are mailed to an address, for the person who reads mail there to type."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""How an account uses an invite: at once, or after the proof of an address or somebody's approval.
+"""How an account uses an invite: at once, or after the proof of an address or an admin's approval.
 
 A use is taken first in its unit of work (rules/uses.py). What follows from it is in the same unit, so a refusal after
 it gives the use back. If nothing could be taken, the row is read afterwards to say why.
@@ -40,7 +40,7 @@ def accept(token: str, user: User | Account) -> Used:
     """Let an existing account use an invite; returns what became of it.
 
     An invite for one address is only for the account that has verified that address, or verifies it now with the link
-    that was mailed there. One for a domain waits for the proof of an address there, one with `approve` for somebody's
+    that was mailed there. One for a domain waits for the proof of an address there, one with `approve` for an admin's
     yes; to accept it again meanwhile changes nothing. Raises InviteNotFound, AlreadyMember, InviteUsed, InviteExpired,
     InviteHeld or EmailMismatch.
     """

@@ -69,8 +69,10 @@ def is_code_awaited(account: Account) -> bool:
     return session().scalar(select(Code.id).where(*mailed, *good)) is not None
 
 
-def send_reset(email: str) -> None:
+def send_reset(email: str, project_id: str | None = None) -> None:
     """Mail a link for a new password to an address if it belongs to an account. Raises RateLimited.
+
+    With the id of a project the link leads to the app of that afterwards.
 
     If that account is disabled, the mail says so, and has no link.
 
@@ -80,7 +82,7 @@ def send_reset(email: str) -> None:
     proofs.limit("reset", email)
     user = addresses.holder(email)
     with session().begin_nested() as written:
-        outbox.queue("reset", email, user=user)
+        outbox.queue("reset", email, user=user).project_id = project_id
         session().flush()
         if user is None:
             written.rollback()

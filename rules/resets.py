@@ -1,4 +1,4 @@
-"""Links for a new password: each is used once, and no password is known to whoever passes it on."""
+"""Links for a new password: each is used once, and the one who passes it on learns no password."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,9 +26,12 @@ def link(user: User, lifetime: timedelta = TTL, proves: str | None = None) -> st
     return f"{settings().public_url}/password/reset?{tokens.sign('password reset', payload)}"
 
 
-def mailed_link(user: User, lifetime: timedelta) -> str:
-    """A link for a new password that is only mailed to the account's address: to use it proves the address."""
-    return link(user, lifetime, proves=user.email)
+def mailed_link(user: User, lifetime: timedelta, slug: str | None = None) -> str:
+    """A link for a new password that is only mailed to the account's address: to use it proves the address.
+
+    It leads to the app of the project with this slug afterwards.
+    """
+    return link(user, lifetime, proves=user.email) + (f"&then=/pass/{slug}" if slug else "")
 
 
 def find(token: str) -> User:

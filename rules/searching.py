@@ -17,6 +17,12 @@ _DOT_ABOVE = "\u0307"  # what folding leaves of a Turkish capital i
 _ALIKE = str.maketrans({**dict.fromkeys("\u2010\u2011", "-"), "’": "'", "ı": "i", **dict.fromkeys(texts.JOINERS)})
 
 
+def alike(one: str, other: str) -> bool:
+    """Whether two names are the same to a reader: in capitals or not, in wide letters, with other spaces."""
+    first, second = (folded(unicodedata.normalize("NFKC", each)) for each in (one, other))
+    return first == second
+
+
 def folded(text: str) -> str:
     """A text as it is compared: case folded as Unicode has it, in one form of each letter, every i with one dot.
 

@@ -171,12 +171,18 @@ def end(session_id: str) -> None:
 
 
 def end_all(user: User) -> None:
-    """End all sessions of an account, and delete the passes of its programs: whoever has them may be someone else.
+    """End all sessions of an account, and delete the passes of its programs: another person may have them.
 
     Last in its unit, since others who delete passes have locked invites and members before.
     """
     _end(Session.user_id == user.id)
     passes.end_all(user.id)
+
+
+def end_all_of(user_ids: Sequence[str]) -> None:
+    """End all sessions of the accounts with these ids, and delete the passes of their programs, as `end_all` does."""
+    _end(Session.user_id.in_(user_ids))
+    passes.end_all_of(user_ids)
 
 
 def end_one(user: User, session_id: str) -> None:

@@ -1,6 +1,6 @@
 """Where webhooks may go: which URLs may be given, and which addresses may be dialled when one is sent.
 
-A name is judged by the addresses that it has when it connects: whoever has a name may give it another address later.
+A name is judged by the addresses that it has when it connects: the owner of a name may give it another address later.
 """
 
 import ipaddress
@@ -37,7 +37,7 @@ _NOT_GLOBAL = _networks(
     *("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     *("2001::/23", "2001:db8::/32", "3fff::/20"),
 )
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to anybody in IPv6
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to anyone in IPv6
 # Where the last 32 bits are an address of IPv4. (::a.b.c.d and ::ffff:0:a.b.c.d are not unwrapped: they lead nowhere.)
 _LAST_32 = _networks("::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/96")
 _6TO4 = ipaddress.IPv6Network("2002::/16")

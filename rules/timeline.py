@@ -249,7 +249,7 @@ def _ways(wanted: Filter) -> tuple[Sequence[ColumnElement[bool]], Sequence[Colum
         ways.append([and_(events.NOT_CREATED, Event.invite_id == wanted.invite_id), Event.number == created])
     if wanted.project_id:
         ways.append([Event.project_id == wanted.project_id])
-    if wanted.actor_id:  # what somebody did themselves is in the index of whom it is about
+    if wanted.actor_id:  # what a person did themselves is in the index of whom it is about
         to_others = and_(events.NOT_ONESELF, Event.actor_id == wanted.actor_id)
         ways.append([to_others, and_(Event.user_id == wanted.actor_id, Event.actor_id == Event.user_id)])
     if wanted.user_id:

@@ -140,6 +140,14 @@ def name_hashes(username: str) -> list[str]:
     return [_derive(secret, "former name", username) for secret in settings().secrets]
 
 
+def address_hashes(address: str) -> list[str]:
+    """The hashes under which a blocked address is stored, one for each master secret; the first is the one to store.
+
+    They are keyed: addresses can be guessed.
+    """
+    return [_derive(secret, "blocked address", address) for secret in settings().secrets]
+
+
 def webhook_secret(nonce: str) -> str:
     """The secret of a new webhook, 64 hex characters, derived from its nonce."""
     return _derive(settings().secrets[0], "webhook", nonce)

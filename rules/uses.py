@@ -2,7 +2,7 @@
 
 One guarded UPDATE takes a use. A use that waits is a redemption that is neither done nor released; giving one back is
 guarded, too, so that it happens once. Whatever waits is changed while the invite's row is locked, and that row is
-changed by one UPDATE in a unit of work. From its `until` on a use that waits counts no more: whoever next wants it
+changed by one UPDATE in a unit of work. From its `until` on a use that waits counts no more: the next who wants it
 takes it, and the caretaker only tidies.
 """
 
@@ -38,6 +38,7 @@ class Taken:
     mail_token_hash: str | None
     redirect_url: str | None
     access: int | None
+    maker_id: str | None
 
 
 def take(token: str) -> Taken:
@@ -65,8 +66,8 @@ def _take_lapsed(invite: Invite) -> Taken:
     """Take a use that waited and has lapsed; raises InviteUsed or InviteExpired where there is none."""
     states.refuse_unusable(invite)
     hold(invite)
+    states.refuse_unusable(invite)  # before anything is written: who refuses a short code keeps the unit
     lapsed = lapse(invite)
-    states.refuse_unusable(invite)
     return count(invite, 1 - lapsed, -lapsed)
 
 

@@ -1,4 +1,4 @@
-"""Uses of invites that wait for the proof of an address, or for somebody's yes; and how each ends."""
+"""Uses of invites that wait for the proof of an address, or for an admin's yes; and how each ends."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -140,7 +140,7 @@ def asked(invite_id: str, use_id: str) -> str:
 def proved(user: User, email: str) -> Sequence[Invite]:
     """Let the uses of an account go on that waited for the proof of this address, also those that have lapsed.
 
-    Returns the invites of those that went on: each is done, or waits for somebody's yes. One that has lapsed goes on
+    Returns the invites of those that went on: each is done, or waits for an admin's yes. One that has lapsed goes on
     if its invite still has a use, and not otherwise; nor if the account has another use of that invite by now.
     """
     went_on = []

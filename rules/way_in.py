@@ -1,7 +1,7 @@
 """The way in: how a browser that the gate has refused gets a pass, and then what it asked for.
 
 It goes from the app to us and back. A state, kept in a cookie at the app, remembers what was asked for, and is named in
-the address that leads to us. Whoever is a member is led back with a ticket, for which that browser alone gets a pass:
+the address that leads to us. A member is led back with a ticket, for which that browser alone gets a pass:
 it has the state. Neither state nor ticket says what was asked for, and both are of use to nobody else.
 """
 

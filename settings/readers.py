@@ -7,6 +7,7 @@ name: ``write on or off``.
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import clock
 from settings import home, texts
 
 SHORTEST_SECRET = 16
+MOST_PLACES = 10_000  # of a budget: to create takes longer, the more of them are spent
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _ORIGIN = re.compile(
@@ -100,6 +102,40 @@ def lifetime(value: str) -> timedelta:
     return length
 
 
+def age(value: str) -> timedelta:
+    """A length of time such as ``7d``, which may be none at all: ``0d``."""
+    length = clock.duration(value)
+    if length > 3650 * clock.DAY:
+        raise ValueError("write a time up to 3650d")
+    return length
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many people an account may invite within a length of time; 0 for nobody."""
+
+    places: int
+    window: timedelta = clock.DAY
+
+    def __str__(self) -> str:
+        return f"{self.places}/{clock.spell(self.window)}" if self.places else "0"
+
+
+def budget(value: str) -> Budget | None:
+    """A budget such as ``100/30d``; None for ``off``, which is no limit."""
+    if value.strip().lower() == "off":
+        return None
+    number, slash, length = value.strip().partition("/")
+    try:
+        if not re.fullmatch("[0-9]{1,5}", number) or int(number) > MOST_PLACES or (int(number) and not slash):
+            raise ValueError
+        return Budget(int(number), lifetime(length) if slash else clock.DAY)
+    except ValueError:
+        raise ValueError(
+            f"write how many in how long, such as 100/30d: 1 to {MOST_PLACES}, in 1m to 3650d; or 0, or off"
+        ) from None
+
+
 def lifetime_if_any(value: str) -> timedelta | None:
     """A length of time as `lifetime` reads it, or nothing."""
     return lifetime(value) if value else None
@@ -130,7 +166,7 @@ def prefix(value: str) -> str:
 def secret(value: str) -> str:
     """A master secret of at least `SHORTEST_SECRET` characters, or nothing."""
     if value and len(value) < SHORTEST_SECRET:
-        raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` makes a good one")
+        raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` prints a good one")
     return value
 
 
@@ -183,6 +219,13 @@ def public_url(value: str) -> str:
     if not re.fullmatch(r"[!-~]+", value) or any(each in value for each in '\\?#@%"<>'):
         raise ValueError("write only where the service is reached, such as https://example.org/invites")
     return origin(value) + urlsplit(value).path.rstrip("/")
+
+
+def page(value: str) -> str:
+    """The URL of a page, or nothing."""
+    if value and not (re.fullmatch(r"[!-~]+", value) and origin(value)):
+        raise ValueError("write the URL of a page such as https://app.example.org/start")
+    return value
 
 
 def _refuse_host(url: str) -> None:

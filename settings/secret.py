@@ -98,11 +98,11 @@ def make_private(folder: Path) -> None:
         if (others or not is_own) and _has_modes(folder):
             what = f"{others[0]} is in it" if others else "anyone may write there"
             hint = "set INVITE_API_INSTANCE to another folder"
-            raise ConfigError(f"{folder}: is not for invite-api alone: {what}; {hint}")
+            raise ConfigError(f"{folder}: is not only for invite-api: {what}; {hint}")
         with _if_known():
             folder.chmod(0o700)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made a private folder: {error.strerror}") from error
+        raise ConfigError(f"{folder}: cannot be kept private: {error.strerror}") from error
 
 
 def _has_modes(folder: Path) -> bool:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from settings import file, readers
 from settings.file import Given
 from settings.home import LANGUAGES, LOCAL_URL, PREFIX
-from settings.readers import Network
+from settings.readers import Budget, Network
 from settings.secret import ConfigError, own_secret, read_secret
 
 
@@ -49,7 +49,7 @@ class Settings:
     database_url: str = _setting(
         readers.database_url,
         "",
-        "Where the invites live: `sqlite:////path/to/file.db`, or `postgresql://user:password@host/database`. "
+        "The database: `sqlite:////path/to/file.db`, or `postgresql://user:password@host/database`. "
         "Unset: `invites.db` in `INSTANCE`.",
         secret=True,
     )
@@ -58,25 +58,46 @@ class Settings:
     public_url: str = _setting(
         readers.public_url, LOCAL_URL, "Where people reach the service; every link starts with it."
     )
-    site_name: str = _setting(readers.text, "", "What the pages call this place. Unset: the host of `PUBLIC_URL`.")
+    site_name: str = _setting(
+        readers.text, "", "The name of this site, on pages and in mail. Unset: the host of `PUBLIC_URL`."
+    )
+    home_url: str = _setting(
+        readers.page, "", "Where people go on after they have joined, such as your app. Unset: to their account."
+    )
     language: str = _setting(
-        readers.one_of(*LANGUAGES), "en", "The language of mail, and of pages for browsers that ask for none we know."
+        readers.one_of(*LANGUAGES),
+        "en",
+        "The language of mail, and of pages for browsers that ask for no language we have.",
     )
     accent: str = _setting(readers.colour, "#2f6f5e", "The colour of the pages' buttons and links.")
     secret_key: str = _setting(
-        readers.secret, "", "The master secret. Unset: made at the first start, in `INSTANCE/secret.key`.", secret=True
+        readers.secret,
+        "",
+        "The master secret. Unset: created at the first start, in `INSTANCE/secret.key`.",
+        secret=True,
     )
     secret_key_file: Path | None = _setting(readers.path, "", "A file that holds the master secret instead.")
     secret_key_fallbacks: tuple[str, ...] = _setting(
         readers.list_of(readers.secret),
         "",
-        "Former master secrets, so that links made under them can still be shown.",
+        "Former master secrets, so that links created under them can still be shown.",
         secret=True,
     )
-    invite_ttl: timedelta = _setting(readers.lifetime, "7d", "How long an invite lives when nothing else is asked for.")
-    invite_ttl_max: timedelta = _setting(readers.lifetime, "365d", "The longest life of an invite that expires.")
+    invite_ttl: timedelta = _setting(
+        readers.lifetime, "7d", "How long an invite is valid, if nothing else is asked for."
+    )
+    invite_ttl_max: timedelta = _setting(
+        readers.lifetime, "365d", "The longest time that an invite may be valid, unless it never expires."
+    )
+    budget: Budget | None = _setting(
+        readers.budget,
+        "100/30d",
+        "How many people one account may invite in how long, if it is not an admin of the site; "
+        "`0`: only admins invite; `off`: no limit.",
+    )
+    budget_after: timedelta = _setting(readers.age, "0d", "How old an account must be before it may invite people.")
     events_kept: timedelta | None = _setting(
-        readers.lifetime_if_any, "", "How long what happened is kept, such as `400d`. Unset: for ever."
+        readers.lifetime_if_any, "", "How long events are kept, such as `400d`. Unset: they are never deleted."
     )
     redirect_origins: tuple[str, ...] = _setting(
         readers.list_of(readers.exact_origin), "", "If set, the only origins a `redirect_url` may have, beside our own."
@@ -84,14 +105,16 @@ class Settings:
     cors_origins: tuple[str, ...] = _setting(
         readers.list_of(readers.exact_origin),
         "",
-        "Front ends at other origins that may call the API, but not Prosody's: with a bearer token, never a cookie.",
+        "Front ends at other origins that may call the API (not Prosody's): with a bearer token, never a cookie.",
     )
     password_min_length: int = _setting(readers.number(8, 64), "8", "The shortest password a new account may have.")
     allow_query_key: bool = _setting(
         readers.switch, "on", "Whether `?key=` is taken beside the `Authorization` header."
     )
     registration: str = _setting(
-        readers.one_of("invite", "open"), "invite", "Whether one can register without an invite, with a code by mail."
+        readers.one_of("invite", "open"),
+        "invite",
+        "Whether people can register without an invite, with a code by mail.",
     )
     smtp_url: str = _setting(
         readers.smtp_url,
@@ -99,12 +122,22 @@ class Settings:
         "The mail server: `smtp://user:password@host:587` (with STARTTLS) or `smtps://…`. Unset: mail waits.",
         secret=True,
     )
-    mail_from: str = _setting(readers.sender, "", "Whom mail is from. Unset: `invitations@` the host of `PUBLIC_URL`.")
+    mails_per_day: int = _setting(
+        readers.number(1, 1_000_000),
+        "50",
+        "How many invitations an account that is no admin may have mailed within a day.",
+    )
+    mail_from: str = _setting(readers.sender, "", "The sender of mail. Unset: `invitations@` the host of `PUBLIC_URL`.")
     trusted_proxies: tuple[Network, ...] = _setting(
-        readers.list_of(ipaddress.ip_network), "", "Addresses or networks whose `X-Forwarded-For` is believed."
+        readers.list_of(ipaddress.ip_network),
+        "",
+        "Addresses or networks whose `X-Forwarded-For` is trusted. Set it behind a proxy: otherwise all visitors share "
+        "one rate limit.",
     )
     admin_emails: tuple[str, ...] = _setting(
-        readers.list_of(readers.address), "", "Whoever has verified one of these addresses is an admin of the site."
+        readers.list_of(readers.address),
+        "",
+        "Accounts that have verified one of these addresses are admins of the site.",
     )
     token_prefix: str = _setting(readers.prefix, "hitkey_", "What access tokens start with.")
     legacy_codes: bool = _setting(
@@ -113,7 +146,7 @@ class Settings:
     legacy_sunset: date | None = _setting(
         readers.day, "", "The day (`2027-06-30`) on which they will be switched off, for the `Sunset` header."
     )
-    limits: bool = _setting(readers.switch, "on", "Flood limits: how many calls a minute one caller may make.")
+    limits: bool = _setting(readers.switch, "on", "Rate limits: how many calls a minute one caller may send.")
     limits_url: str = _setting(
         readers.limits_url,
         "",
@@ -190,7 +223,7 @@ def _usual_sender(public_url: str) -> str:
 
 
 def table() -> list[tuple[str, str, str]]:
-    """(name, default, meaning) of every setting, for the README and its test."""
+    """(name, default, meaning) of every setting, for docs/SETTINGS.md and its test."""
     return [(_name(each), each.metadata["default"], each.metadata["meaning"]) for each in fields(Settings)]
 
 

@@ -1,14 +1,75 @@
 // What pages gain where scripts run; without them everything works. No text is said here: it stands in data-… attributes.
 
+// Copies what data-copy says, or what stands in the field that data-from names, or in the one beside it.
 for (const button of document.querySelectorAll("button[data-copy]")) {
-  if (!navigator.clipboard) continue; // only on https, and on this machine
   const before = button.textContent;
+  const field = document.getElementById(button.dataset.from) || button.parentElement.querySelector("input");
   button.hidden = false;
   button.setAttribute("aria-live", "polite");
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    if (!await copy(button.dataset.copy || field.value)) return field?.select();
     button.textContent = button.dataset.done;
     setTimeout(() => { button.textContent = before; }, 2000);
+  });
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // there is none but on https and on this machine, or it is forbidden
+    const focused = document.activeElement;
+    const box = Object.assign(document.createElement("textarea"), { value: text, readOnly: true, className: "unseen" });
+    document.body.append(box);
+    box.select();
+    const copied = document.execCommand("copy");
+    box.remove();
+    focused.focus();
+    return copied;
+  }
+}
+
+// Sharing, where the browser can, with the words that are ready: a button, or one beside each link of a table.
+if (navigator.share) {
+  for (const table of document.querySelectorAll("[data-shares]")) {
+    for (const input of table.querySelectorAll(".copy input")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "plain" });
+      button.textContent = table.dataset.label;
+      button.dataset.title = table.dataset.shares;
+      button.dataset.share = `${table.dataset.shares}: ${input.value}`;
+      input.parentElement.append(button);
+    }
+  }
+  for (const button of document.querySelectorAll("button[data-share]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.share({ title: button.dataset.title, text: button.dataset.share }).catch(() => {}); // they changed their mind
+    });
+  }
+}
+
+for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
+// A field that counts with one choice of a list is shown with that choice, and is not sent without it.
+for (const list of document.querySelectorAll("select[data-reveals]")) {
+  const field = document.getElementById(list.dataset.reveals);
+  const show = () => {
+    field.disabled = list.value !== list.dataset.when;
+    field.closest(".field").hidden = field.disabled;
+  };
+  list.addEventListener("change", show);
+  addEventListener("pageshow", show); // the back button brings an earlier choice back
+  show();
+}
+
+// Where the reader's day ends: how many minutes they are behind UTC on the day that they chose.
+for (const input of document.querySelectorAll("input[data-offset-of]")) {
+  const day = document.getElementById(input.dataset.offsetOf);
+  input.form.addEventListener("submit", () => {
+    input.value = day.value && new Date(`${day.value}T23:59`).getTimezoneOffset() || "";
   });
 }
 
@@ -79,3 +140,13 @@ for (const time of document.querySelectorAll("time[datetime]")) {
 
 // That somebody has just signed in is of no use in the history or in bookmarks.
 if (/[?&]entered=/.test(location.search)) history.replaceState(history.state, "", location.href.replace(/[?&]entered=\d+/, ""));
+
+// Everything on this page is selected, or nothing.
+for (const all of document.querySelectorAll("input[data-all]")) {
+  const each = () => [...all.form.querySelectorAll(`input[name="${all.dataset.all}"]`)];
+  const look = () => { all.checked = each().every((one) => one.checked); };
+  all.closest("label").hidden = false;
+  all.addEventListener("change", () => each().forEach((one) => { one.checked = all.checked; }));
+  all.form.addEventListener("change", (event) => event.target === all || look());
+  addEventListener("pageshow", look);
+}

@@ -11,6 +11,7 @@ from chromium import Window
 
 VERSION = "4.14.1"
 SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+IN_THE_DARK, ON_A_PHONE = ("color-contrast", "link-in-text-block"), ("target-size", "scrollable-region-focusable")
 KEPT = Path(__file__).parent / ".cache" / f"axe-{VERSION}.js"
 
 
@@ -23,11 +24,11 @@ def source(npm: Callable[[], str]) -> str:
     return text.decode()
 
 
-def violations(window: Window, script: str) -> list[str]:
-    """What axe has against this page, each with the elements it is about."""
+def violations(window: Window, script: str, *rules: str) -> list[str]:
+    """What axe has against this page, each with the elements it is about; by all its rules, unless some are named."""
     if not window.run("return 'axe' in window"):
         window.run(script)
-    found = window.driver.execute_async_script(_LOOK)
+    found = window.driver.execute_async_script(_LOOK, rules)
     return [f"{each['id']}: {each['help']}: {[node['html'] for node in each['nodes']]}" for each in found]
 
 
@@ -42,6 +43,7 @@ def _fetch(npm: str) -> None:
 
 
 _LOOK = """
-const done = arguments[arguments.length - 1];
-axe.run({ resultTypes: ["violations"] }).then((result) => done(result.violations));
+const [rules, done] = arguments;
+const wanted = { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } };
+axe.run(rules.length ? { ...wanted, runOnly: rules } : wanted).then((result) => done(result.violations));
 """

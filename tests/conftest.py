@@ -45,6 +45,7 @@ from models import ApiKey, Code, Invite, Member
 from programs import require
 from rules import (
     accounts,
+    blocking,
     deliveries,
     drafts,
     gate,
@@ -356,7 +357,9 @@ class Browser:
         self.client = client
 
     def csrf(self) -> str:
-        return re.search(r'name="csrf" value="([^"]+)"', self.client.get("/login").text)[1]
+        page = self.client.get("/login")
+        page = page if page.status_code == 200 else self.client.get("/logout")  # who is signed in is led on
+        return re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
 
     def post(self, path: str, headers: dict[str, str] | None = None, csrf: str | None = None, **fields: str):
         fields["csrf"] = self.csrf() if csrf is None else csrf
@@ -410,6 +413,7 @@ def seeded(house, settings, tmp_path):
         for name in ("alice", "bob"):
             redemption.accept(asked_for, accounts.named(name))
         failed = deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/"), 0, id_=SOME_WEBHOOK)[0])
+        blocking.block_address("nobody@example.org")
         failed.due_at, failed.attempts, failed.status, failed.milliseconds = None, 1, 500, 38
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")
@@ -455,10 +459,10 @@ class Served:
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with _opener.open(request, timeout=30) as response:
-                return Answer(response.status, dict(response.headers), response.read().decode())
+                return Answer(response.status, dict(response.headers), response.read().decode(errors="replace"))
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers), error.read().decode())
+                return Answer(error.code, dict(error.headers), error.read().decode(errors="replace"))
 
     def run(self, *arguments: str) -> str:
         """The stdout of a command beside the running server."""

@@ -18,6 +18,8 @@ from models import Code, Counter
 from rules import (
     accounts,
     addresses,
+    blocking,
+    budgets,
     changing,
     deliveries,
     drafts,
@@ -37,7 +39,7 @@ from rules import (
 from rules.holds import Wanted
 from settings import in_force
 
-CALLED = {"SITE_NAME": "Garden Club"}
+CALLED = {"SITE_NAME": "Garden Club", "BUDGET": "500/30d"}
 # Who was invited, and how many weeks ago; most have come.
 GUESTS = [
     ("Anne-Marie", 11),
@@ -79,7 +81,7 @@ class Place:
         with in_force(self.settings):
             self.house = database.open_database(self.settings)
             self.facts = {**_people(self.house), **_invitations(self.house)}
-            self.cookies = {name: self._cookie(name) for name in ("root", "bob", "charlie", "nora")}
+            self.cookies = {name: self._cookie(name) for name in ("root", "alice", "bob", "charlie", "nora")}
 
     def show(self, window: Window, name: str) -> None:
         """Bring a page before somebody's eyes."""
@@ -194,13 +196,28 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(made["domain"], accounts.named("nora"))
         changing.decline(invites.find(declined := _make(name="Dora")))
         made["declined"] = declined
-        made |= _that_wait()
+        made |= _that_wait() | _by_bob()
         for each in (Code, Counter):  # she has not asked for a code by herself yet
             database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
+    stop, stopped = (blocking.link(f"{name}@example.org").partition("?")[2] for name in ("dora", "emil"))
+    with house.writing():
+        blocking.block_address("emil@example.org")
     state = way_in.state(way_in.begin("seed-library", "https://seeds.example.org"))
-    return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state}
+    return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state, "stop": stop, "stopped": stopped}
+
+
+def _by_bob() -> dict[str, str]:
+    """Invitations of somebody who is no admin; Charlie has created as many as he may, and Nora may create none."""
+    maker = accounts.as_maker(accounts.named("bob"))
+    many = [invites.create(drafts.read({"name": name}), maker) for name in ("Theo", "Theo", "Theo", "Theo", "Ulla")]
+    accounts.register(invites.token(many[-1]), accounts.Names("ulla", display_name="Ulla"), HASH)
+    bound = invites.create(drafts.read({"email": "vera@example.org", "ttl": "30d"}), maker, mailed=True)
+    budgets.set_budget(accounts.named("charlie"), "1/30d")
+    invites.create(drafts.read({"name": "Wilma"}), accounts.as_maker(accounts.named("charlie")))
+    budgets.set_budget(accounts.named("nora"), "0")
+    return {"bobs": invites.token(bound)}
 
 
 def _that_wait() -> dict[str, str]:
@@ -238,27 +255,84 @@ def _filled(button: str, **typed: str) -> Callable[[Window, Place], None]:
 
 def _confirmed(window: Window, place: Place) -> None:
     address = f"dora{clock.random_hex(4)}@example.org"
-    _filled("Send me the code", email=address)(window, place)
+    _filled("Send code", email=address)(window, place)
     _filled("Confirm", code=place.code(address))(window, place)
 
 
 def _unwise(window: Window, place: Place) -> None:
     _confirmed(window, place)
-    _filled("Make my account", password="password1")(window, place)
+    _filled("Create account", password="password1")(window, place)
 
 
 def _posted_from_elsewhere(window: Window, place: Place) -> None:
     """As a form of another site does: it makes the account, and signs nobody in."""
     window.run("document.querySelector('[name=csrf]').remove()")
-    _filled("Make my account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
+    _filled("Create account", user=f"dora{clock.random_hex(4)}", password=PASSWORD)(window, place)
 
 
 def _rotated(window: Window, place: Place) -> None:
     window.press("New secret", sure=True)
 
 
+def _selected(button: str, **chosen: str) -> Callable[[Window, Place], None]:
+    """Select some invitations of the list, one of them used, and go on; then choose, and send the form."""
+
+    def go_on(window: Window, place: Place) -> None:
+        window.run("document.querySelectorAll('[name=which]').forEach((each, n) => { each.checked = n < 25; })")
+        window.press(button)
+        for name, value in chosen.items():
+            window.choose(name, value)
+            window.leave(lambda: window.run("document.querySelector('.acts button').click()"))
+
+    return go_on
+
+
+def _without_a_day(button: str, field: str, **typed: str) -> Callable[[Window, Place], None]:
+    """Choose a date in a list, but type none beside it, and send the form."""
+
+    def send(window: Window, place: Place) -> None:
+        window.write(**typed)
+        window.choose(field, "date")
+        window.press(button)
+
+    return send
+
+
+def _revoked(window: Window, place: Place) -> None:
+    window.press("Theo")
+    window.press("Revoke", sure=True)
+
+
 def _wrong_day(window: Window, place: Place) -> None:
-    _filled("Extend", ttl="soon")(window, place)
+    window.choose("ttl", "date")
+    window.press("Extend")
+
+
+def _new_refused(window: Window, place: Place) -> None:
+    window.named("More options").click()
+    _filled("Create invitation", name="Dora", uses="many", data="{")(window, place)
+
+
+def _by_date(window: Window, place: Place) -> None:
+    window.choose("ttl", "date")
+    window.press("Create invitation")
+
+
+def _created_many(window: Window, place: Place) -> None:
+    window.named("More options").click()
+    _filled("Create invitation", count="5", note="for the fair")(window, place)
+
+
+def _list_created(window: Window, place: Place) -> None:
+    _filled("Check the list", guests=LISTED)(window, place)
+    window.press("Create 30 invitations")
+
+
+# Thirty guests, of whom some are known already.
+LISTED = "\n".join(
+    ["Charlie <charlie@example.org>", "Müller, Hans;hans@example.org", "ندى", "dora@example.org"]
+    + [f"Guest Number {number} <guest{number}@example.org>" for number in range(26)]
+)
 
 
 PAGES = {
@@ -266,7 +340,7 @@ PAGES = {
     "home-signed-in": Page("/?welcome", "nora"),
     "home-confirmed": Page("/?confirmed", "bob"),
     "home-plain": Page("/", plain=True),
-    "code-refused": Page("/code", then=_filled("Open the invitation", code="7f3a-summer")),
+    "code-refused": Page("/code", then=_filled("Open invitation", code="7f3a-summer")),
     "invitation": Page("/invite?{named}"),
     "invitation-plain": Page("/invite?{plain}"),
     "invitation-bound": Page("/invite?{charlies}"),
@@ -289,10 +363,10 @@ PAGES = {
     "register": Page("/register?t={charlies}"),
     "register-domain": Page("/register?t={domain}"),
     "register-domain-refused": Page(
-        "/invite?{domain}", then=_filled("Make my account", user="dora", email="dora@example.com", password="password1")
+        "/invite?{domain}", then=_filled("Create account", user="dora", email="dora@example.com", password="password1")
     ),
-    "register-refused": Page("/invite?{named}", then=_filled("Make my account", user="bob", password=PASSWORD)),
-    "register-unwise": Page("/invite?{named}", then=_filled("Make my account", user="nora", password="password1")),
+    "register-refused": Page("/invite?{named}", then=_filled("Create account", user="bob", password=PASSWORD)),
+    "register-unwise": Page("/invite?{named}", then=_filled("Create account", user="nora", password="password1")),
     "welcome": Page("/welcome?{used}", "bob"),
     "welcome-unproven": Page("/welcome?{shared}", "nora"),
     "welcome-waits": Page("/welcome?{asking}", "bob"),
@@ -300,7 +374,7 @@ PAGES = {
     "welcome-unkept": Page("/welcome?{shared}&entered={now}"),
     "welcome-from-elsewhere": Page("/invite?{shared}", then=_posted_from_elsewhere),
     "register-stranger": Page(
-        "/invite?{charlies}", then=_filled("Make my account", user="eve@example.org", password="password1")
+        "/invite?{charlies}", then=_filled("Create account", user="eve@example.org", password="password1")
     ),
     "login": Page("/login?t={named}"),
     "login-refused": Page("/login", then=_filled("Sign in", user="bob", password="not that one")),
@@ -316,17 +390,17 @@ PAGES = {
     "welcome-app": Page("/welcome?{seeds}", "nora"),
     "at-an-app": Page("/.invite/seed-library/done?nonsense"),
     "forgotten": Page("/password/forgot"),
-    "forgotten-refused": Page("/password/forgot", then=_filled("Send me the link", email=".bob@example.org")),
+    "forgotten-refused": Page("/password/forgot", then=_filled("Send link", email=".bob@example.org")),
     "forgotten-sent": Page("/password/forgot?sent"),
     "forgotten-plain": Page("/password/forgot", plain=True),
     "reset": Page("/password/reset?{reset}"),
-    "reset-refused": Page("/password/reset?{reset}", then=_filled("Set this password", password="password1")),
+    "reset-refused": Page("/password/reset?{reset}", then=_filled("Set password", password="password1")),
     "reset-dead": Page("/password/reset?nonsense"),
     "begin": Page("/register"),
-    "begin-refused": Page("/register", then=_filled("Send me the code", email=".dora@example.org")),
+    "begin-refused": Page("/register", then=_filled("Send code", email=".dora@example.org")),
     "verify": Page("/verify", "nora"),
-    "verify-mailed": Page("/verify", "nora", _filled("Send me the code")),
-    "verify-sent": Page("/register", then=_filled("Send me the code", email="emil@example.org")),
+    "verify-mailed": Page("/verify", "nora", _filled("Send code")),
+    "verify-sent": Page("/register", then=_filled("Send code", email="emil@example.org")),
     "verify-refused": Page("/verify", then=_filled("Confirm", email="dora@example.org", code="123456")),
     "verify-open": Page("/verify"),
     "first-password": Page("/register", then=_confirmed),
@@ -344,19 +418,47 @@ PAGES = {
     ),
     "account-delete-last": Page("/account/delete", "root"),
     "account-deleted": Page("/?deleted"),
+    "invites": Page("/invites", "bob"),
+    "invites-of-many": Page("/invites", "alice"),
+    "invites-over": Page("/invites", "charlie"),
+    "invites-refused": Page("/invites", "bob", _filled("Create invitation", name="Dora", email="emil@example.org")),
+    "invites-forbidden": Page("/invites", "nora"),
+    "invites-created": Page("/invites", "bob", _filled("Create invitation", name="Dora")),
+    "invites-mailed": Page("/invites", "bob", _filled("Create invitation", email="frida@example.org")),
+    "invites-revoked": Page("/invites", "bob", _revoked),
+    "invites-one": Page("/account/invites/{id_bobs}", "bob"),
+    "invites-one-used": Page("/account/invites/{id_used}", "alice"),
+    "unsubscribe": Page("/unsubscribe?{stop}"),
+    "unsubscribe-done": Page("/unsubscribe?{stopped}"),
+    "unsubscribe-damaged": Page("/unsubscribe?{unknown}"),
     "docs": Page("/docs"),
     "not-found": Page("/nothing"),
     "forbidden": Page("/admin", "bob"),
     "admin": Page("/admin", "root"),
     "admin-filtered": Page("/admin?status=used&q=a", "root"),
     "admin-nothing": Page("/admin?q=zebra", "root"),
+    "admin-several-revoke": Page("/admin", "root", _selected("Revoke …")),
+    "admin-several-extend": Page("/admin", "root", _selected("Extend …")),
+    "admin-several-refused": Page("/admin", "root", _selected("Extend …", ttl="date")),
+    "admin-several-none": Page("/admin?q=nora", "root", _filled("Revoke …")),
     "admin-refused": Page("/admin?project=nowhere", "root"),
     "admin-beside-no-field": Page("/admin?email=nobody", "root"),
     "admin-damaged": Page("/admin/made?once=x", "root"),
     "admin-new": Page("/admin/invites/new", "root"),
-    "admin-new-refused": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", ttl="soon", uses="many")),
-    "admin-made": Page("/admin/invites/new", "root", _filled("Make it", name="Dora", email="dora@example.org")),
-    "admin-made-many": Page("/admin/invites/new", "root", _filled("Make it", count="5", note="for the fair")),
+    "admin-new-refused": Page("/admin/invites/new", "root", _new_refused),
+    "admin-new-by-date": Page("/admin/invites/new", "root", _by_date),
+    "admin-new-again": Page("/admin/invites/new?again={id_revoked}", "root"),
+    "admin-made": Page(
+        "/admin/invites/new", "root", _filled("Create invitation", name="Dora", email="dora@example.org")
+    ),
+    "admin-made-many": Page("/admin/invites/new", "root", _created_many),
+    "admin-list": Page("/admin/invites/new/list", "root"),
+    "admin-list-checked": Page("/admin/invites/new/list", "root", _filled("Check the list", guests=LISTED)),
+    "admin-list-wrong": Page(
+        "/admin/invites/new/list", "root", _filled("Check the list", guests=f"{LISTED}\nBob <b@b@b>")
+    ),
+    "admin-list-refused": Page("/admin/invites/new/list", "root", _filled("Check the list", guests="")),
+    "admin-list-created": Page("/admin/invites/new/list", "root", _list_created),
     "admin-invite": Page("/admin/invites/{id_named}", "root"),
     "admin-invite-shared": Page("/admin/invites/{id_shared}", "root"),
     "admin-invite-used": Page("/admin/invites/{id_used}", "root"),
@@ -367,8 +469,8 @@ PAGES = {
     "admin-invite-domain": Page("/admin/invites/{id_domain}", "root"),
     "admin-invite-refused": Page("/admin/invites/{id_named}", "root", _wrong_day),
     "admin-keys": Page("/admin/keys", "root"),
-    "admin-key-made": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="90d")),
-    "admin-keys-refused": Page("/admin/keys", "root", _filled("Make a key", name="shop", expires="soon")),
+    "admin-key-made": Page("/admin/keys", "root", _filled("Create key", name="shop")),
+    "admin-keys-refused": Page("/admin/keys", "root", _without_a_day("Create key", "expires", name="shop")),
     "admin-presets": Page("/admin/presets", "root"),
     "admin-preset-made": Page("/admin/presets", "root", _filled("Create preset", preset="choir", plan="gold")),
     "admin-presets-refused": Page("/admin/presets", "root", _filled("Create preset", preset="a b", uses="many")),
@@ -379,18 +481,21 @@ PAGES = {
     "admin-webhook-disabled": Page("/admin/webhooks/{hook}", "root"),
     "admin-webhook-filtered": Page("/admin/webhooks/{hook}?state=failed", "root"),
     "admin-webhook-rotated": Page("/admin/webhooks/{quiet}", "root", _rotated),
-    "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _filled("Send again", since="soon")),
+    "admin-webhook-refused": Page("/admin/webhooks/{quiet}", "root", _without_a_day("Send again", "since")),
     "admin-people": Page("/admin/people", "root"),
     "admin-people-nobody": Page("/admin/people?q=zebra", "root"),
     "admin-person": Page("/admin/people/{bob}", "root"),
     "admin-person-self": Page("/admin/people/{root}", "root"),
-    "admin-person-shut-out": Page("/admin/people/{walter}", "root"),
+    "admin-person-disabled": Page("/admin/people/{walter}", "root"),
     "admin-person-reset": Page("/admin/people/{bob}", "root", _filled("Link for a new password")),
+    "admin-growth": Page("/admin/people/growth", "root"),
+    "admin-growth-day": Page("/admin/people/growth?by=day", "root"),
+    "admin-growth-refused": Page("/admin/people/growth?by=year", "root"),
     "admin-projects": Page("/admin/projects", "root"),
-    "admin-projects-refused": Page("/admin/projects", "root", _filled("Make a project", name="Tea", owner="nobody")),
+    "admin-projects-refused": Page("/admin/projects", "root", _filled("Create project", name="Tea", owner="nobody")),
     "admin-project": Page("/admin/projects/tea-garden", "root"),
     "admin-project-access-refused": Page(
-        "/admin/projects/tea-garden", "root", _filled("Change access", who="bob", access="soon")
+        "/admin/projects/tea-garden", "root", _without_a_day("Change access", "access", who="bob")
     ),
     "admin-project-gate-refused": Page(
         "/admin/projects/tea-garden", "root", _filled("Save gate", origin="https://garden.example.org/seeds")
@@ -399,5 +504,5 @@ PAGES = {
     "admin-activity-filtered": Page("/admin/activity?type=member&user={bob}&since=30d", "root"),
     "admin-activity-nothing": Page("/admin/activity?type=preset", "root"),
     "admin-activity-refused": Page("/admin/activity?user=nobody&since=soon", "root"),
-    "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Hand it over", owner="nobody")),
+    "admin-project-refused": Page("/admin/projects/tea-garden", "root", _filled("Change owner", owner="nobody")),
 }

@@ -332,7 +332,7 @@ def test_a_shorter_access_ends_open_invites_sooner_and_a_longer_one_leaves_them(
 
 BAD = {
     "the owner": (("tea-garden", "alice", "60d"), "WHO: is the owner, whose access never ends"),
-    "no member": (("tea-garden", "dora", "60d"), "this account is no member of this project"),
+    "no member": (("tea-garden", "dora", "60d"), "this account is not a member of this project"),
     "nobody": (("tea-garden", "nobody", "60d"), "no such account"),
     "no project": (("orchard", "bob", "60d"), "no such project"),
     "nothing": (("tea-garden", "bob", "0"), "ACCESS: must be between 1m and 3650d"),

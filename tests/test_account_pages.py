@@ -33,7 +33,7 @@ def hidden(page, name):
 
 
 def test_without_an_invite_one_registers_with_a_mailed_code(browser, digits, house):
-    assert "six digits" in seen(browser.client.get("/register"))
+    assert "six-digit code" in seen(browser.client.get("/register"))
     sent = browser.post("/register/start", email="New@Example.org")
     assert "Enter the code that was mailed to new@example.org" in seen(sent)
     wrong = browser.post("/verify", email="new@example.org", code=f"{(int(digits()) + 1) % 1_000_000:06d}")
@@ -80,13 +80,13 @@ def test_where_registration_is_closed_there_are_no_such_forms(tmp_path, house, a
     assert browser.client.get("/verify").location == "/login?then=/verify"
     assert browser.post("/register/start", email="new@example.org").status_code == 403
     assert browser.post("/verify", email="new@example.org", code="123456").status_code == 403
-    assert "sends no mail" in seen(browser.client.get("/password/forgot"))
+    assert "cannot send mail" in seen(browser.client.get("/password/forgot"))
 
 
 def test_who_is_signed_in_confirms_the_own_address(browser, digits, house):
     browser.sign_in("alice")
     assert "not confirmed yet" in seen(browser.client.get("/"))
-    assert "A mail with a code" in seen(browser.post("/verify/send"))
+    assert "A mail with a six-digit code" in seen(browser.post("/verify/send"))
     assert browser.post("/verify/send").status_code == 429
     assert browser.post("/verify", code="1").status_code == 422
     done = browser.post("/verify", code=digits(), email="bob@example.org")  # whatever the form says
@@ -123,23 +123,23 @@ def test_a_forgotten_password_is_asked_for_alike_by_all(browser, alice, waiting)
 def test_what_hinders_an_invitation_is_said_before_it_is_tried(browser, make_invite, house, alice):
     browser.sign_in("alice")
     mine = seen(browser.client.get(f"/invite?{make_invite(email='alice@example.org')}"))
-    assert "show that alice@example.org is yours" in mine
+    assert "confirm that alice@example.org is yours" in mine
     assert "Accept as" not in mine
     hers = seen(browser.client.get(f"/invite?{make_invite(email='dora@example.org')}"))
-    assert "this invitation is for dora@example.org" in hers
-    assert "Sign out, and go on as somebody else" in hers
+    assert "this invitation is only for dora@example.org" in hers
+    assert "Sign out and use another account" in hers
     alice.verify_address()
     assert "Accept as alice" in seen(browser.client.get(f"/invite?{make_invite(email='alice@example.org')}"))
     twice = make_invite(uses=2)
     browser.post("/accept", token=twice)
-    assert "who has joined already" in seen(browser.client.get(f"/invite?{twice}"))
+    assert "have already joined" in seen(browser.client.get(f"/invite?{twice}"))
 
 
 def test_who_signs_out_on_an_invitation_comes_back_to_it(browser, make_invite):
     token = make_invite()
     browser.sign_in("alice")
     assert browser.post("/logout", token=token).location == f"/invite?{token}"
-    assert "Make an account" in seen(browser.client.get(f"/invite?{token}"))
+    assert "Create your account" in seen(browser.client.get(f"/invite?{token}"))
 
 
 def test_our_form_takes_an_address_for_a_name(browser, make_invite, house):

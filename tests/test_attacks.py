@@ -128,7 +128,7 @@ def test_a_key_has_one_limit_however_it_is_spelt(tmp_path, house, key, spelling)
 
 
 def test_a_user_has_one_limit_in_every_session_and_whatever_else_is_shown(tmp_path, house, alice):
-    client = create_app(make_settings(tmp_path / "instance", LIMITS="on")).test_client()
+    client = create_app(make_settings(tmp_path / "instance", LIMITS="on", BUDGET="off")).test_client()
     for number in range(120):
         bearer = alice.bearer if number % 2 else alice.sign_in()
         assert client.post(f"/api/invite?key={number}", headers=bearer, json={"name": "Bob"}).status_code == 201

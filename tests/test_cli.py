@@ -51,6 +51,26 @@ def test_an_invite_is_made_listed_shown_and_withdrawn(invite_api):
     assert json.loads(invite_api("invite", "list", "--json").stdout)[0]["state"] == "revoked"
 
 
+def test_several_invites_are_extended_and_revoked_together_or_none_of_them(invite_api):
+    first, second = (invite_api("invite", "create", "--ttl", ttl).stdout.strip() for ttl in ("1d", "9d"))
+    done = invite_api("invite", "extend", first, second, "3d")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "Note: 1 extended, 1 expire later already\n")
+    refused = invite_api("invite", "delete", first, "nobody", second, "neither")
+    assert (refused.returncode, refused.stderr.splitlines()) == (
+        1,
+        [
+            "Error: WHICH: names no invite: nobody; nothing was changed",
+            "WHICH: names no invite: neither; nothing was changed",
+        ],
+    )
+    assert len(invite_api("invite", "list", "--state", "active").stdout.splitlines()) == 2
+    done = invite_api("invite", "delete", first, second)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert invite_api("invite", "list", "--state", "active").stdout == ""
+    again = invite_api("invite", "delete", first, second)
+    assert again.stderr == "Note: 0 revoked, 2 revoked already\n"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("option", ["--name", "--email", "--project", "--ttl", "--uses", "--redirect-url"])
 def test_an_option_that_a_script_left_empty_is_refused(invite_api, option):

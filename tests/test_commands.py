@@ -38,6 +38,9 @@ REFUSED = {
     "user show": "unknown",
     "user admin": "unknown",
     "user disable": "unknown",
+    "user budget": "anne many",
+    "user tree": "unknown",
+    "user move": "unknown --root",
     "user delete": "alice",
     "user reset": "unknown",
     "project create": "Garden --owner unknown",
@@ -55,6 +58,9 @@ REFUSED = {
     "preset show": "unknown",
     "preset delete": "unknown",
     "outbox retry": "unknown",
+    "outbox block": "anne",
+    "outbox unblock": "anne",
+    "outbox blocked": "anne",
     "webhook create": "http://app.example.org/",
     "webhook show": "unknown",
     "webhook test": "unknown",
@@ -121,7 +127,7 @@ def test_the_example_of_serve_runs_until_ctrl_c(seeded):
     call = shlex.split(serve.example.replace("8080", str(free_port())))
     environ = os.environ | naming(seeded / "instance")
     process = subprocess.Popen([COMMAND, *call[1:]], stderr=subprocess.PIPE, text=True, env=environ)
-    assert process.stderr.readline().startswith("invite-api listens on http://127.0.0.1:")
+    assert "invite-api listens on http://127.0.0.1:" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     process.stderr.close()
@@ -142,7 +148,9 @@ def test_lists_and_details_are_json_if_asked_for(path, command, shell):
 
 def test_every_list_and_every_show_has_json():
     named = {
-        path for path, _ in commands() if path[-1] in ("list", "show", "members", "events", "routes", "deliveries")
+        path
+        for path, _ in commands()
+        if path[-1] in ("list", "show", "members", "events", "routes", "deliveries", "blocked", "tree")
     }
     assert {each.values[0] for each in LISTS} == named
 
@@ -186,7 +194,7 @@ def test_no_command_is_left_out():
 def test_an_id_may_be_cut_as_a_terminal_shows_it(shell):
     assert json.loads(shell(f"invite-api invite show {SOME_ID[:8]} --json").stdout)["id"] == SOME_ID
     user = json.loads(shell("invite-api user list --json").stdout)[0]
-    assert json.loads(shell(f"invite-api user show {user['id'][:8]} --json").stdout) == user
+    assert json.loads(shell(f"invite-api user show {user['id'][:8]} --json").stdout).items() >= user.items()
     letter = shell("invite-api outbox list").stdout.partition("\t")[0]
     assert shell(f"invite-api outbox retry {letter[:8]}").returncode == 0
     assert shell(f"invite-api invite show {SOME_ID[:7]}").returncode == 1
@@ -235,7 +243,7 @@ def test_the_list_is_filtered_and_goes_on_where_it_ended(shell):
         shell("invite-api invite list --text 'for sec' --state active --maker shell").stdout.split("\t")[3] == "second"
     )
     assert shell("invite-api invite list --email dora@example.org").stdout.startswith(SOME_ID)
-    assert shell("invite-api invite list --email nobody").stderr.startswith("Error: --email: is no e-mail address")
+    assert shell("invite-api invite list --email nobody").stderr.startswith("Error: --email: is not a valid address")
     assert shell(f"invite-api invite list --text '{'x' * 300}'").stderr.startswith("Error: --text: is longer than")
     assert shell("invite-api invite list --state lost").returncode == 2
     assert shell("invite-api invite list --after unknown").returncode == 1
@@ -254,7 +262,7 @@ def test_show_tells_what_has_happened(shell, house):
         ("used", "dora"),
         ("revoked", "shell"),
     ]
-    assert f"timeline\tmade shell {shown['created_at']}\n" in shell(f"invite-api invite show '{link}'").stdout
+    assert f"timeline\tcreated shell {shown['created_at']}\n" in shell(f"invite-api invite show '{link}'").stdout
 
 
 @pytest.mark.long
@@ -263,13 +271,13 @@ def test_what_is_dead_is_refused_in_the_words_of_who_runs_the_place(shell, house
     with house.writing():
         invites.find_by_id(SOME_ID).expires_at = clock.now()
     assert shell(dead).stderr.startswith(
-        "Error: this invite expired; invite-api invite extend lets it live on, or make"
+        "Error: this invite expired; extend it with invite-api invite extend, or create"
     )
     shell(f"invite-api invite delete {SOME_ID}")
-    assert shell(dead).stderr.startswith("Error: this invite was withdrawn; make a new one")
+    assert shell(dead).stderr.startswith("Error: this invite was revoked; create a new one")
     with house.writing():
         invites.find_by_id(SOME_ID).uses = 1
-    assert shell(dead).stderr.startswith("Error: this invite has been used; make a new one")
+    assert shell(dead).stderr.startswith("Error: this invite has been used; create a new one")
 
 
 @pytest.mark.long
@@ -295,7 +303,8 @@ def test_a_disk_that_is_full_does_not_hide_what_was_made(shell):
     done = shell("invite-api invite create --count 3 > /dev/full")
     assert done.returncode == 1
     assert (
-        "No space left on device; all 3 invites were made; invite-api invite export --with-links prints" in done.stderr
+        "No space left on device; all 3 invites were created; invite-api invite export --with-links prints"
+        in done.stderr
     )
 
 

@@ -35,7 +35,7 @@ def complete(tmp_path):
     ("words", "completion", "described"),
     [
         (["del"], "delete", "Delete an API key"),
-        (["invite", "ext"], "extend", "Let an invite live"),
+        (["invite", "ext"], "extend", "Let invites expire"),
         (["delete", "HT"], "HTwALnKL", "x"),
         (["invite", "show", "5b"], SOME_ID, "dora@example.org"),
         (["invite", "extend", SOME_ID[:10]], SOME_ID, "dora@example.org"),
@@ -150,4 +150,4 @@ def test_the_manual_is_good_roff(invite_api, tmp_path):
     command = [groff, "-K", "utf8", "-man", "-Tutf8", "-ww", str(tmp_path / "invite-api.1")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert "Make an API key and print it: ID/SECRET." in done.stdout
+    assert "Create an API key and print it: ID/SECRET." in done.stdout

@@ -18,6 +18,7 @@ from app import ROUTES
 from conftest import COMMAND, free_port, wait_for
 from delivery import mail
 from programs import missing, require
+from screen import Screen
 from settings import HOME, table
 from test_cli import commands
 from web import server
@@ -188,6 +189,34 @@ def test_the_service_runs_from_the_image_on_a_root_that_cannot_be_written(image,
         process.terminate()
         assert process.wait(20) == 0, (tmp_path / "said.log").read_text()
     assert subprocess.run(probe, capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.long
+def test_the_image_is_built_by_what_the_dockerfile_says_and_tells_its_admins_link(image, tmp_path):
+    """In a clean environment, with the terminal that compose.yaml gives it; only Docker itself is not there."""
+    steps = re.findall(r"^RUN ((?:.*\\\n)*.*)$", DOCKERFILE.partition("\nFROM ")[0], re.M)
+    environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    environ |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    for each in steps:
+        subprocess.run(["sh", "-c", each], cwd=image, env=environ, check=True, capture_output=True, timeout=300)
+    port = free_port()
+    program, *arguments = exec_form("CMD")
+    environ["INVITE_API_INSTANCE"] = str(tmp_path / "data")
+    assert COMPOSE["tty"] is True
+    assert steps
+    with Screen([image / ".venv/bin" / program, *arguments, "--port", str(port)], tmp_path, environ) as screen:
+        screen.until("become the admin")
+        screen.until(r"^  http://127.0.0.1:8080/invite\?[0-9a-f]{64}$")
+        screen.until("Ctrl-C stops it")
+        assert screen.stop() == 0
+
+
+def test_compose_runs_as_it_is_and_its_links_lead_where_its_port_is():
+    """Each variable that it reads has a default."""
+    text = (HERE / "compose.yaml").read_text()
+    assert dict(re.findall(r"\$\{(\w+)(?::-([^}]+))?\}", text)) == {"INVITE_API_PUBLIC_URL": "http://127.0.0.1:8080"}
+    assert COMPOSE["ports"] == ["127.0.0.1:8080:8080"]
+    assert COMPOSE["env_file"][0]["required"] is False
 
 
 def test_compose_keeps_the_container_small_and_to_this_machine():

@@ -76,6 +76,32 @@ def test_a_call_that_was_refused_is_none_that_a_page_shows(serve):
     assert well_called(served) == {("GET", "/health")}
 
 
+# What is said in other words: docs/CONTRIBUTING.md has those of the product.
+AVOIDED = re.compile(
+    r"\b(whoever|whomever|somebody|anybody|everybody|nobody|for ever|good until|withdrawn?|shut out|logg(?:ed|ing) in|"
+    r"(?:mak(?:e|es|ing)|made) (?:an? |new |the )?(?:invit\w+|accounts?|(?:API )?keys?))\b",
+    re.I,
+)
+
+
+def avoided(text):
+    """Words that the product does not use, in the sentences of a page; figures are written by the tests."""
+    prose = re.sub(r"<!-- figures: begin -->.*<!-- figures: end -->", "", text, flags=re.S)
+    return AVOIDED.findall(re.sub(r"`[^`\n]*`", "", prose))
+
+
+@pytest.mark.parametrize("path", by_name(documents.PAGES))
+def test_a_page_uses_the_words_of_the_product(path):
+    assert avoided(documents.read(path).prose) == []
+
+
+def test_another_word_is_noticed_and_code_is_not():
+    assert avoided("Whoever is logged in makes an invite. Send it to\nsomebody.") == [
+        *("Whoever", "logged in", "makes an invite", "somebody")
+    ]
+    assert avoided("`test_nobody` and create an invite") == []
+
+
 @pytest.mark.parametrize("path", by_name(documents.PAGES))
 def test_what_a_page_names_is_there(path):
     assert documents.complaints(documents.read(path)) == []

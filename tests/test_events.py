@@ -350,8 +350,8 @@ def test_an_erased_person_is_a_deleted_account_and_who_is_unknown_is_said_to_be(
     page = admin.client.get("/admin/activity")
     assert "Anne" not in page.text
     assert "a deleted account revoked the invitation for Dora" in sentences(page)
-    assert f"somebody unknown created the API key {told['key']}" in sentences(page)
-    assert "somebody unknown" in seen(admin.client.get("/admin/activity?actor=unknown"))
+    assert f"an unknown account created the API key {told['key']}" in sentences(page)
+    assert "an unknown account" in seen(admin.client.get("/admin/activity?actor=unknown"))
     assert told["anne"] not in re.findall('href="/admin/people/([^"]*)"', page.text)
     assert sentences(admin.client.get(f"/admin/activity?user={told['anne']}&type=invite.revoked")) == [
         "a deleted account revoked the invitation for Dora"
@@ -368,11 +368,11 @@ def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
         events.tell("invite.changed", invite_id=other.id, facts={"fields": ["name", "note"]})
         other_id = other.id
     page = seen(admin.client.get(f"/admin/invites/{told['invite']}"))
-    for each in ("made by Anne", "by Anne", "given a new link by Anne", "used by Dora", "withdrawn by Anne"):
+    for each in ("created by Anne", "by Anne", "given a new link by Anne", "used by Dora", "revoked by Anne"):
         assert each in page
     assert re.search(r"extended until \d+ \w+ \d{4} by Anne", page)
     page = seen(admin.client.get(f"/admin/invites/{other_id}"))
-    for each in ("made by shell", "extended by Root: it never expires", "changed by Root (name, note)"):
+    for each in ("created by shell", "extended by Root: it never expires", "changed by Root (name, note)"):
         assert each in page
 
 
@@ -389,7 +389,7 @@ def test_invite_show_says_who_extended_it_until_when(run, told):
 
 def test_who_did_it_before_it_was_told_is_unknown(admin, house, meddle, told):
     meddle("UPDATE events SET actor = 'unknown', actor_id = NULL WHERE type = 'invite.revoked'")
-    assert "withdrawn by somebody unknown" in seen(admin.client.get(f"/admin/invites/{told['invite']}"))
+    assert "revoked by an unknown account" in seen(admin.client.get(f"/admin/invites/{told['invite']}"))
 
 
 def test_a_persons_page_says_what_they_did_and_what_happened_to_them(admin, told):

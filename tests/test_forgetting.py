@@ -154,7 +154,7 @@ def test_a_caretaker_whose_database_cannot_be_used_says_so_and_comes_again(house
     path.rename(path.with_name("elsewhere"))
     working = Caretaker(house, settings)
     working.start()
-    wait_for(lambda: caplog.text.count("what is over cannot be told or deleted") > 1)
+    wait_for(lambda: caplog.text.count("expired data cannot be deleted") > 1)
     assert working.is_alive()
     working.stop()
     assert not working.is_alive()

@@ -69,7 +69,7 @@ def test_a_guest_goes_from_the_link_to_an_account_to_the_app(window, proxy, town
 
     window.open(f"https://invites.example.org/invite?{town.change(invite)}")
     window.write(user=f"kim-{proxy}", password=PASSWORD)
-    window.press("Make my account")
+    window.press("Create account")
     window.press("Open Photos")
     assert at(window) == f"{PHOTOS}/"
     assert f"kim-{proxy}" in window.seen

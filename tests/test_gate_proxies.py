@@ -204,10 +204,10 @@ def is_well_said(proxy: str, reply: Reply, asked: Asked, sent: Sequence[dict]) -
         who = {"Remote-User": ["bob"], "Remote-Name": [quote("Zoë 李", safe=" ")]}
         who |= {"Remote-Email": ["bob@example.org"], "Remote-Groups": ["member"]}
         return said == who and of_ours == []
+    schemes = [each.split()[0] for each in reply.headers.get_all("WWW-Authenticate", [])]
     if reply.status == 401:
-        schemes = " ".join(reply.headers.get_all("WWW-Authenticate"))
-        return "Bearer" in schemes and ("Basic" in schemes) == asked.is_calendar
-    return reply.status == 403 or reply.location.startswith(f"{PHOTOS}/.invite/photos/enter?/")
+        return schemes == ["Bearer", *["Basic"] * asked.is_calendar]
+    return (schemes == [] and reply.status == 403) or reply.location.startswith(f"{PHOTOS}/.invite/photos/enter?/")
 
 
 def test_every_request_is_decided_as_the_table_says(town, app, credentials):

@@ -66,7 +66,7 @@ def test_columns_are_the_options_however_they_are_written(heading):
         ("name,shoe size\n", "line 1, column shoe size: there is no such column; there are name, email, "),
         ("anne@example.org,Anne\n", "line 1, column anne@example.org: there is no such column; there are name, "),
         ("name,Name\nA,B\n", "line 1, column Name: is there twice"),
-        ("name,email\n", "has 0 rows below its header; 1 to 10000 can be made at once"),
+        ("name,email\n", "has 0 rows below its header; 1 to 10000 can be created at once"),
         ("name\n" + "Anne\n" * 10_001, "has 10001 rows below its header"),
         ('name\nAnne\n"Bob\n', "line 3: cannot be read as CSV: unexpected end of data"),
         ("name\nAnne\n" + "x" * 200_000 + "\n", "line 3: cannot be read as CSV: field larger than field limit"),
@@ -101,8 +101,8 @@ def test_a_guest_list_makes_an_invite_for_each_row_in_their_order(invite_api, gu
     assert done.returncode == 0
     shown = [json.loads(invite_api("invite", "show", link, "--json").stdout) for link in done.stdout.splitlines()]
     assert [(each["name"], each["note"]) for each in shown] == [("Anne", "choir"), ("李小龙", "tea")]
-    assert [f"made {each['id']} {each['name']} {each['email']}" in done.stderr for each in shown] == [True, True]
-    assert ": made " in done.stderr.splitlines()[0].partition("guests.csv, line 2")[2]
+    assert [f"created {each['id']} {each['name']} {each['email']}" in done.stderr for each in shown] == [True, True]
+    assert ": created " in done.stderr.splitlines()[0].partition("guests.csv, line 2")[2]
 
 
 def test_one_wrong_row_and_nothing_is_made(invite_api, guest_list):
@@ -110,9 +110,9 @@ def test_one_wrong_row_and_nothing_is_made(invite_api, guest_list):
     done = invite_api("invite", "create", "--from", path)
     assert (done.returncode, done.stdout) == (1, "")
     lines = done.stderr.splitlines()
-    assert lines[0].startswith(f"{path}, line 4, column email: is no e-mail address")
+    assert lines[0].startswith(f"{path}, line 4, column email: is not a valid address")
     assert lines[1].startswith(f"{path}, line 5, column name: may not have < (U+003C)")
-    assert lines[2] == "Error: nothing was made: 2 of 4 rows are wrong; --keep-going makes the others"
+    assert lines[2] == "Error: nothing was created: 2 of 4 rows are wrong; --keep-going creates the others"
     assert invite_api("invite", "list").stdout == ""
 
 
@@ -130,14 +130,14 @@ def test_to_keep_going_makes_the_good_rows_and_leaves_a_line_for_each_other(invi
     assert [bool(each) for each in links] == [False, True, False, True, False]
     assert json.loads(invite_api("invite", "show", links[3], "--json").stdout)["name"] == "Dora"
     assert ", line 2, column Name: " in done.stderr
-    assert done.stderr.endswith("Error: 2 of 4 rows are wrong; 2 invites were made\n")
+    assert done.stderr.endswith("Error: 2 of 4 rows are wrong; 2 invites were created\n")
 
 
 @pytest.mark.long
 def test_a_dry_run_makes_nothing(invite_api, guest_list):
     done = invite_api("invite", "create", "--dry-run", "--from", guest_list())
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "Note: all 2 rows are good; nothing was made\n"
+    assert done.stderr == "Note: all 2 rows are good; nothing was created\n"
     wrong = invite_api("invite", "create", "--dry-run", "--keep-going", "--from", guest_list(LIST + "<b>,,\n"))
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert invite_api("invite", "list").stdout == ""
@@ -177,7 +177,7 @@ def test_a_guest_list_may_come_from_stdin(invite_api, tmp_path):
     call = [COMMAND, "invite", "create", "--from", "-"]
     done = subprocess.run(call, input=LIST, capture_output=True, text=True, env=environ, check=True)
     assert done.stdout.count("\n") == 2
-    assert done.stderr.startswith("<stdin>, line 2: made ")
+    assert done.stderr.startswith("<stdin>, line 2: created ")
 
 
 @pytest.mark.long

@@ -11,7 +11,21 @@ import clock
 from app import create_app
 from conftest import make_settings
 from models import Event, Invite, Letter, Redemption
-from rules import accounts, changing, drafts, expiry, holds, invites, keys, legacy, projects, redemption, usual, waiting
+from rules import (
+    accounts,
+    changing,
+    drafts,
+    expiry,
+    holds,
+    invites,
+    keys,
+    legacy,
+    projects,
+    redemption,
+    uses,
+    usual,
+    waiting,
+)
 from rules.refusals import NotWaiting
 
 NOBODY = "5b0e0c6e-8f0e-4c59-9a57-6f3d1f6b2a10"
@@ -295,6 +309,21 @@ def test_wrong_short_codes_are_counted_together_with_those_of_all_other_calls(sh
     assert shop.take(make_invite()).status_code == 201
     still.shift(clock.MINUTE)
     assert shop.ask("POST", "/v1/holds", {"code": code, "subject": "anne"}).status_code == 201
+
+
+def test_a_short_code_that_expires_while_a_lapsed_use_is_taken_leaves_nothing_half_done(
+    shop, client, code, still, monkeypatch
+):
+    shop.ask("POST", "/v1/holds", {"code": code, "subject": "anne", "lease": "10m"})
+    still.shift(11 * clock.MINUTE)
+    lapse = uses.lapse
+
+    def late(invite):
+        still.shift(30 * clock.DAY)
+        return lapse(invite)
+
+    monkeypatch.setattr(uses, "lapse", late)
+    assert client.post("/api/invite/validate", json={"code": code}).status_code == 200
 
 
 def test_where_short_codes_are_off_they_are_410(tmp_path, house, shop, code):

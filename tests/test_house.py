@@ -159,14 +159,16 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, applicat
     facts = {
         "InviteExpired": (clock.now(),),
         "InviteHeld": (clock.now(),),
+        "BudgetSpent": (0, 1, clock.now()),
         "RateLimited": (7,),
+        "MailLimit": (50, clock.now()),
         "OwnsProjects": (["garden"],),
         "Invalid": (refusals.problem("name", "rule", "is odd"),),
     }
     with application.test_request_context("/"):
         application.preprocess_request()
         answer = dialect.refusal(refusal(*facts.get(refusal.__name__, ())))
-    led = {"admin": "/login?then=%2F", "own": "/login?then=/account"}  # and back again
+    led = {"admin": "/login?then=%2F", "own": "/login?then=/account", "my": "/login?then=/"}  # and back again
     family = dialect.__name__.removeprefix("dialects.").partition("_")[0]
     if refusal is refusals.NotSignedIn and family in led:
         assert answer.location == led[family]

@@ -51,9 +51,7 @@ def test_keys_of_a_real_prosody_go_on_working(prosodyctl, serve, invite_api):
     ]
     done = invite_api("import", "--prosody", str(prosodyctl.folder))
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == (
-        "Note: 2 API keys of chat.example taken over\nNote: 1 API keys of other.example taken over\n"
-    )
+    assert done.stderr == ("Note: 2 API keys of chat.example imported\nNote: 1 API keys of other.example imported\n")
     names = dict(line.split("\t") for line in invite_api("list").stdout.splitlines())
     assert [names[key.partition("/")[0]] for key in keys] == ['José\'s "key" \\ 李', "<unknown>", "a b [31m"]
     served = serve()
@@ -72,7 +70,7 @@ def test_to_import_again_changes_nothing_and_brings_what_is_new(prosodyctl, invi
     assert (again.returncode, again.stderr) == (0, "Note: 1 API keys were here already\n")
     assert invite_api("list", "--json").stdout == before
     prosodyctl("chat.example", "second")
-    assert "1 API keys of chat.example taken over" in invite_api("import", "--prosody", str(prosodyctl.folder)).stderr
+    assert "1 API keys of chat.example imported" in invite_api("import", "--prosody", str(prosodyctl.folder)).stderr
 
 
 @pytest.mark.long

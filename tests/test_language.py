@@ -69,14 +69,14 @@ def test_the_texts_of_templates_rules_and_mail_are_collected(update):
 def test_a_page_is_in_the_language_its_reader_asks_for(client, asked, spoken):
     page = client.get("/", headers={"Accept-Language": asked})
     assert f'<html lang="{spoken}"' in page.text
-    assert ("Hast du ein Konto?" in page.text) == (spoken == "de")
+    assert ("Hast du schon ein Konto?" in page.text) == (spoken == "de")
     assert "Accept-Language" in page.headers["Vary"]
 
 
 def test_where_nothing_we_know_is_asked_for_the_setting_counts(tmp_path, house):
     client = create_app(make_settings(tmp_path / "instance", LANGUAGE="de")).test_client()
-    assert "Hast du ein Konto?" in client.get("/").text
-    assert "Have an account?" in client.get("/", headers={"Accept-Language": "en"}).text
+    assert "Hast du schon ein Konto?" in client.get("/").text
+    assert "Already have an account?" in client.get("/", headers={"Accept-Language": "en"}).text
     with pytest.raises(ConfigError, match="write en or de"):
         make_settings(tmp_path, LANGUAGE="tlh")
 
@@ -87,7 +87,7 @@ def test_what_is_refused_is_said_in_the_readers_language(client, make_invite):
     assert "Muss mindestens 8 Zeichen haben." in client.post("/register", data=form, headers=german).text
     with time_machine.travel(datetime(2026, 3, 1, 12, 0, tzinfo=UTC), tick=False):
         token = make_invite(ttl="1h")
-    assert "Sie galt bis 1. März 2026, 13:00 UTC." in seen(client.get(f"/invite?{token}", headers=german))
+    assert "Sie war gültig bis 1. März 2026, 13:00 UTC." in seen(client.get(f"/invite?{token}", headers=german))
     assert "expired" in client.get(f"/invites/{token}", headers=german).json["error"]  # programs read English
 
 

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -574,8 +575,62 @@ def asked(house, alice, charlie):
     return ask
 
 
+WORDS = {
+    "en": ("Hello Dora,", "alice invites you to Tea Garden.", "Valid until Sunday, 1 March 2026, 12:00 UTC."),
+    "de": ("Hallo Dora,", "alice lädt dich ein zu Tea Garden.", "Gültig bis Sonntag, 1. März 2026, 12:00 UTC."),
+}
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_an_invitation_greets_its_guest_and_says_who_invites_and_until_when(
+    tmp_path, house, alice, smtp, mailbox, language
+):
+    with time_machine.travel(datetime(2026, 2, 28, 12, tzinfo=UTC), tick=False), house.writing():
+        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        draft = drafts.read({"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "ttl": "1d"})
+        invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=True)
+    spoken = make_settings(tmp_path / "instance", SMTP_URL=smtp, LANGUAGE=language)
+    with time_machine.travel(datetime(2026, 2, 28, 13, tzinfo=UTC), tick=False), in_force(spoken):
+        assert deliver_one(house)
+    text, html = (mailbox.mails[0].get_body((kind,)).get_content() for kind in ("plain", "html"))
+    for said in WORDS[language]:
+        assert said in text
+        assert said in re.sub("<[^>]*>", "", html)
+    assert "\r\n\r\n\r\n" not in text
+    assert mailbox.link() in html.replace(f'href="{mailbox.link()}"', "")  # as a text, too
+
+
+def test_an_account_that_is_called_as_the_site_does_not_speak_for_it(deliver, mailbox, house, alice):
+    with house.writing():
+        accounts.named("alice").display_name = "127.0.0.1:8080"  # from before the site had this name
+        draft = drafts.read({"email": "dora@example.org", "message": "Call us."})
+        invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=True)
+    deliver()
+    text = mailbox.mails[0].get_body(("plain",)).get_content()
+    assert "Hello, 127.0.0.1:8080 invites you to 127.0.0.1:8080." in " ".join(text.split())
+
+
+def test_an_invitation_of_the_site_itself_does_not_name_it_twice(deliver, mailbox, mail_invite):
+    mail_invite()
+    deliver()
+    text = mailbox.mails[0].get_body(("plain",)).get_content()
+    assert " ".join(text.split()).startswith("Hello, You are invited to 127.0.0.1:8080. Open this link to join: http")
+
+
+@pytest.mark.parametrize(
+    ("accent", "text"), [("#2f6f5e", "#ffffff"), ("#000000", "#ffffff"), ("#ffe600", "#000000"), ("#7cc4ad", "#000000")]
+)
+def test_the_text_on_a_button_can_be_read_on_any_colour(tmp_path, house, smtp, mailbox, mail_invite, accent, text):
+    mail_invite()
+    with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, ACCENT=accent)):
+        assert deliver_one(house)
+    html = mailbox.mails[0].get_body(("html",)).get_content()
+    assert f"background-color:{accent};color:{text};" in html
+    assert "<style" not in html
+
+
 OUTCOMES = {
-    "approved": (waiting.approve, "You've joined Tea Garden", "your request was approved: you've joined Tea Garden."),
+    "approved": (waiting.approve, "You've joined Tea Garden", "Your request was approved. You've joined Tea Garden."),
     "denied": (
         waiting.deny,
         "Your request to join Tea Garden was not approved",
@@ -606,8 +661,8 @@ def test_how_an_approval_ended_is_mailed_in_german(tmp_path, house, asked, smtp,
         with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, LANGUAGE="de")):
             deliver_one(house)
     said = [each.get_body(("plain",)).get_content() for each in mailbox.mails]
-    assert "deine Anfrage bei Tea Garden wurde abgelehnt" in said[0]
-    assert "deine Anfrage wurde angenommen" in said[1]
+    assert "Deine Anfrage bei Tea Garden wurde abgelehnt." in said[0]
+    assert "Deine Anfrage wurde angenommen. Du bist jetzt bei Tea Garden dabei." in said[1]
 
 
 def _ask_again(_, ask):

@@ -20,8 +20,10 @@ from settings import HOME, in_force, make_private
 
 
 @pytest.fixture
-def settings(tmp_path, smtp):
-    with in_force(make_settings(tmp_path / "instance", SMTP_URL=smtp, REGISTRATION="open")) as chosen:
+def settings(request, tmp_path, smtp):
+    """Those of a test may be more, by a parameter of this name."""
+    given = {"SMTP_URL": smtp, "REGISTRATION": "open", **getattr(request, "param", {})}
+    with in_force(make_settings(tmp_path / "instance", **given)) as chosen:
         yield chosen
 
 
@@ -65,14 +67,14 @@ def test_a_stranger_gets_five_invitations_a_day_whoever_sends_them(house, invite
     assert invite(alice, "erin@example.org").status_code == 201
 
 
-def test_an_account_mails_a_hundred_invitations_a_day(invite, alice, charlie, monkeypatch):
-    monkeypatch.setattr(outbox, "MOST_FROM_ONE", 3)
+@pytest.mark.parametrize("settings", [{"MAILS_PER_DAY": "3"}], indirect=True)
+def test_an_account_mails_so_many_invitations_a_day(invite, alice, charlie):
     assert [invite(alice, f"guest{each}@example.org").status_code for each in range(5)] == [201, 201, 201, 429, 429]
     assert invite(charlie, "guest9@example.org").status_code == 201
 
 
-def test_a_refused_invitation_counts_nowhere(house, invite, alice, root, monkeypatch):
-    monkeypatch.setattr(outbox, "MOST_FROM_ONE", 1)
+@pytest.mark.parametrize("settings", [{"MAILS_PER_DAY": "1"}], indirect=True)
+def test_a_refused_invitation_counts_nowhere(house, invite, alice, root):
     assert [invite(alice, "dora@example.org").status_code for _ in range(9)] == [201] + [429] * 8
     assert invite(root, "dora@example.org").status_code == 201  # an admin of the site, whom nothing limits
     with house.reading() as unit:
@@ -201,7 +203,7 @@ def test_a_folder_that_others_use_is_not_made_private(tmp_path, invite_api):
     (shared / "of somebody else.txt").write_text("mine")
     refused = invite_api("invite", "list", INSTANCE=str(shared))
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"{shared}: is not for invite-api alone: of somebody else.txt is in it; set INV" in refused.stderr
+    assert f"{shared}: is not only for invite-api: of somebody else.txt is in it; set INV" in refused.stderr
     assert [each.name for each in shared.iterdir()] == ["of somebody else.txt"]
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
 

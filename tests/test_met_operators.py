@@ -227,14 +227,14 @@ def test_whoever_is_invited_twice_or_is_a_member_is_noted_and_invited(invite_api
         notes = [each for each in done.stderr.splitlines() if each.startswith("Note: guests.csv, line ")]
         assert notes[0] == "Note: guests.csv, line 3: charlie@example.org is a member already: charlie"
         assert notes[1].startswith(
-            f"Note: guests.csv, line 4: dora@example.org has an open invite already: {number} (active until "
+            f"Note: guests.csv, line 4: dora@example.org has an active invite already: {number} (active until "
         )
         assert notes[2] == "Note: guests.csv, line 5: anne@example.org is in line 2 already"
         assert len(notes) == 3
     alone = invite_api("invite", "create", "--email", "charlie@example.org")
     assert (alone.returncode, len(alone.stdout.splitlines())) == (0, 1)
     assert "Note: charlie@example.org is a member already: charlie\n" in alone.stderr
-    assert "charlie@example.org has an open invite already: " in alone.stderr
+    assert "charlie@example.org has an active invite already: " in alone.stderr
 
 
 def test_an_invite_to_another_project_is_no_second_one(invite_api):
@@ -338,7 +338,7 @@ def test_what_a_proxy_says_and_nobody_can_read_is_logged_once(hop, caplog):
     for _ in range(3):
         assert limits.client_address(proxy, ["203.0.113.1", hop], trusted) == proxy
     (record,) = caplog.records
-    assert record.message == "X-Forwarded-For has no address: whoever comes by this proxy counts as one client"
+    assert record.message == "X-Forwarded-For has no address: all visitors by this proxy share one rate limit"
     assert record.facts == {"proxy": proxy, "entry": hop}
     limits.client_address(proxy, ["203.0.113.1"], trusted)
     limits.client_address("203.0.113.9", [hop], trusted)  # anybody may write this

@@ -223,6 +223,7 @@ TROUBLE = {
         'invite_api_deliveries{instance="a", job="invite-api", state="untried"}': "7x60",
         'invite_api_deliveries_oldest_seconds{instance="a", job="invite-api"}': "1200x60",
     },
+    "InviteApiBranchGrows": {'invite_api_fastest_branch_people{instance="a", job="invite-api"}': "101x60"},
     "InviteApiGuessing": {REFUSED.format("KeyRefused"): "0+100x60"},
 }
 WELL = {
@@ -235,6 +236,7 @@ WELL = {
     'invite_api_outbox_oldest_seconds{instance="a", job="invite-api"}': "90x60",
     'invite_api_outbox_letters{instance="a", job="invite-api", state="failed"}': "1x60",
     'invite_api_webhooks{instance="a", job="invite-api", state="failing"}': "0x60",
+    'invite_api_fastest_branch_people{instance="a", job="invite-api"}': "100x60",
     'invite_api_deliveries{instance="a", job="invite-api", state="untried"}': "7x60",
     'invite_api_deliveries_oldest_seconds{instance="a", job="invite-api"}': "90x60",
     REFUSED.format("InviteNotFound"): "0+2x60",

@@ -3,6 +3,7 @@
 All who write to a file wait for one another, so one call that goes through a hundred thousand rows delays everybody.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from delivery import courier
 from models import Code, Moment, Pass, Webhook
 from rules import (
     accounts,
+    blocking,
     drafts,
     gate,
     invites,
@@ -50,19 +52,23 @@ INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'm' || n, 'p' || n, :alice, 'owner', :now FROM numbers;
 INSERT INTO origins (project_id, origin, place)
     SELECT 'p' || n, 'https://orchard.example.org', 0 FROM numbers;
-INSERT INTO users (id, username, created_at) SELECT 'u' || n, 'guest' || n, :now FROM numbers;
+INSERT INTO users (id, username, created_at, inviter_id)
+    SELECT 'u' || n, 'guest' || n, :now, CASE WHEN n % 2 THEN :alice END FROM numbers;
 INSERT INTO members (id, project_id, user_id, role, joined_at)
     SELECT 'n' || n, :project, 'u' || n, 'member', :now FROM numbers;
 INSERT INTO invites
-    (id, nonce, token_hash, email, project_id, role, plan, max_uses, uses, created_at, made_by, maker_id)
+    (id, nonce, token_hash, email, project_id, role, plan, max_uses, uses, created_at, spent_at, made_by, maker_id)
     SELECT 'i' || n, 'x', printf('%064d', n), 'guest' || n || '@example.org', CASE WHEN n % 3 THEN :project
-           ELSE 'p' || n END, 'member', 'solo', 1, 1, :now,
+           ELSE 'p' || n END, 'member', 'solo', 1, 1, :now, '2020-01-01 00:00:00.000000',
            'alice', CASE WHEN n % 2 THEN :alice ELSE 'u' || n END FROM numbers;
 INSERT INTO redemptions (id, invite_id, user_id, redeemed_at) SELECT 'r' || n, 'i' || n, 'u' || n, :now FROM numbers;
 INSERT INTO redemptions (id, invite_id, state, since, until, key_id, subject)
     SELECT 'h' || n, 'i' || n, 'held', :now, :later, 'a-busy-key', 'walter' FROM numbers;
 INSERT INTO outbox (id, kind, recipient, invite_id, created_at, due_at)
     SELECT 'o' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, :now, :later FROM numbers;
+INSERT INTO outbox (id, kind, recipient, invite_id, created_at, sender_id)
+    SELECT 'y' || n, 'invite', 'guest' || n || '@example.org', 'i' || n, datetime(:now, '-2 days'), :alice FROM numbers;
+INSERT INTO blocked_addresses (hash, blocked_at) SELECT printf('%064d', n), :now FROM numbers;
 INSERT INTO events (at, type, actor, actor_id, invite_id, user_id)
     SELECT :now, 'invite.created', 'alice', CASE WHEN n % 2 THEN 'u' || n ELSE 'a-busy-admin' END, 'i' || n,
            NULL FROM numbers;
@@ -86,7 +92,7 @@ class Crowded:
     """A database with all these rows in it, and a client of it."""
 
     def __init__(self, chosen) -> None:
-        self.client, self.done = create_app(chosen).test_client(), [0, 0]
+        self.settings, self.client, self.done = chosen, create_app(chosen).test_client(), [0, 0]
         self.house = self.client.application.extensions["invite_api"].database
         self.alice, self.bob, self.root, *_ = (Person(self.house, name) for name in PEOPLE)
         with self.house.writing() as unit:
@@ -261,6 +267,16 @@ def form(who, path, made=lambda crowded: {}, /, **fields):
     return sent
 
 
+def checked_list(crowded):
+    """What the page of a list of guests that was checked sends."""
+    guests = "Hal <hal@example.org>\nines@example.org"
+    sent = {"guests": guests, "project": "orchard", "mail": "on"}
+    browser = crowded.browser("root")
+    page = browser.post("/admin/invites/new/list", once="once-" * 3, **sent).text
+    shown = {name: re.search(f'name="{name}" value="([^"]+)"', page)[1] for name in ("once", "checked")}
+    return {**sent, **shown, "act": "create"}
+
+
 def of_use(what, who):
     """A form of an admin about a use of an invite that waits for approval."""
 
@@ -286,6 +302,18 @@ def of_invite(what, **fields):
         with crowded.house.writing():
             draft = drafts.read({"email": "hal@example.org", "project": "orchard"})
             return {"path": f"/admin/invites/{invites.create(draft, drafts.SHELL).id}/{what}"}
+
+    return form("root", "", made, **fields)
+
+
+def of_several(what, **fields):
+    """A form of an admin about a few invites that were just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            draft = drafts.read({"project": "orchard"})
+            ids = [invites.create(draft, accounts.as_maker(accounts.named("kate"))).id for _ in range(3)]
+        return {"path": f"/admin/chosen{what}", "ids": " ".join(ids), "which": ids[0]}
 
     return form("root", "", made, **fields)
 
@@ -360,6 +388,24 @@ def reset_token(crowded):
         return {"token": resets.link(accounts.named("bob")).rpartition("?")[2]}
 
 
+def of_own_invite(what):
+    """A form of alice about an invite that she has just created."""
+
+    def made(crowded):
+        with crowded.house.writing():
+            maker = accounts.as_maker(accounts.named("alice"))
+            made = invites.create(drafts.read({"email": "hal@example.org", "project": "orchard"}), maker)
+            return {"path": f"/account/invites/{made.id}/{what}"}
+
+    return form("alice", "", made)
+
+
+def stop_mail(crowded):
+    with in_force(crowded.settings):
+        token = blocking.link("guest7@example.org").partition("?")[2]
+    return crowded.client.post(f"/unsubscribe?{token}")
+
+
 def some_key(crowded):
     with crowded.house.writing():
         return {"path": f"/admin/keys/{keys.create('old').partition('/')[0]}/delete"}
@@ -379,6 +425,10 @@ def some_pass(crowded):
         return passes.create(projects.member("orchard", accounts.named("kate")))[0].id
 
 
+def pass_of_kate(crowded):
+    return {"path": f"/admin/people/{crowded.id_of('kate')}/passes/{some_pass(crowded)}/delete"}
+
+
 def webhook(act):
     """What is done to a new webhook."""
 
@@ -392,6 +442,7 @@ def webhook(act):
 
 FORMS = {
     "/code": form(None, "/code", enter_code),
+    "/unsubscribe": stop_mail,
     "/accept": form("frank", "/accept", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/decline": form("frank", "/decline", lambda crowded: {"token": crowded.invite(project="orchard")}),
     "/register": form(None, "/register", lambda crowded: {"token": crowded.invite()}, user="nora", password=PASSWORD),
@@ -409,10 +460,17 @@ FORMS = {
     "/account/sessions/end-others": form("frank", "/account/sessions/end-others"),
     "/account/passes": form("kate", "/account/passes", new_pass, ttl="90d"),
     "/account/passes/delete": form("kate", "/account/passes/delete", lambda crowded: {"pass": some_pass(crowded)}),
+    "/account/invites": form("alice", "/account/invites", once="once-" * 3, email="hal@example.org", project="orchard"),
+    "/account/invites/<invite_id>/send": of_own_invite("send"),
+    "/account/invites/<invite_id>/revoke": of_own_invite("revoke"),
     "/account/delete": form("henry", "/account/delete", current_password=PASSWORD),
     "/admin/invites": form(
         "root", "/admin/invites", once="once-" * 3, email="hal@example.org", project="orchard", mail="1"
     ),
+    "/admin/chosen": of_several("", act="revoke"),
+    "/admin/chosen/revoke": of_several("/revoke"),
+    "/admin/chosen/extend": of_several("/extend", ttl="3d"),
+    "/admin/invites/new/list": form("root", "/admin/invites/new/list", checked_list),
     "/admin/invites/<invite_id>/revoke": of_invite("revoke"),
     "/admin/invites/<invite_id>/extend": of_invite("extend", ttl="3d"),
     "/admin/invites/<invite_id>/send": of_invite("send"),
@@ -433,6 +491,7 @@ FORMS = {
     "/admin/people/<user_id>/disable": of_person("ida", "disable"),
     "/admin/people/<user_id>/delete": of_person("jack", "delete"),
     "/admin/people/<user_id>/reset": of_person("gina", "reset"),
+    "/admin/people/<user_id>/passes/<pass_id>/delete": form("root", "", pass_of_kate),
     "/admin/projects": form("root", "/admin/projects", once="once-" * 3, name="Tea Garden"),
     "/admin/projects/<slug>/gate": form("root", "/admin/projects/orchard/gate", origin="https://orchard.example.org"),
     "/admin/projects/<slug>/passes/<pass_id>/delete": form(
@@ -518,6 +577,17 @@ def test_a_page_for_programs_takes_as_much_beside_a_hundred_thousand_rows(crowde
     assert done < [STATEMENTS, 0], done
     looks = 10 if "busy" in path or path.endswith("invite.created") else 1
     assert done[1] <= looks * STEPS  # what no index has is looked for among 10,000
+
+
+@pytest.mark.long
+@pytest.mark.sqlite
+def test_ones_own_invitations_take_as_much_beside_a_hundred_thousand_rows(crowded):
+    browser = crowded.browser("alice")
+    with crowded.counted() as done:
+        answer = browser.client.get("/invites")
+    assert answer.status_code == 200, answer.text
+    assert done < [STATEMENTS, 0], done
+    assert done[1] <= STEPS
 
 
 @pytest.mark.long

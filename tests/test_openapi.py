@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from selenium.webdriver.common.by import By
 
 import described
 from app import ROUTES
@@ -164,6 +165,61 @@ def test_every_line_to_copy_does_what_it_is_for(serve, house, root, make_invite)
     unsuccessful = {name: status for name, status in answered.items() if status not in (200, 201, 202, 204, 303)}
     assert unsuccessful == IN_VAIN
     assert len(answered) > 30
+
+
+@pytest.mark.long
+def test_the_first_lines_of_the_page_create_check_spend_and_revoke(serve):
+    """In this order, with the key, token and id that they ask to be put in."""
+    require("curl", "curl")
+    served = serve()
+    key = served.run("create", "shop", "--may", "create,redeem,manage")
+    acts = manual.facts(json.loads(served.get("/openapi.json").body))["acts"]
+    lines = {act: line.replace("{key}", key) for act, _, line in acts}
+    assert list(lines) == ["Create", "Check", "Spend", "Revoke"]
+    assert all(f"{served.url}/" in line for line in lines.values())
+    invite = answered(lines["Create"])["invite"]
+    put = {name: line.replace("{token}", invite["token"]).replace("{id}", invite["id"]) for name, line in lines.items()}
+    assert answered(put["Check"])["valid"] is True
+    assert answered(put["Spend"])["state"] == "done"
+    assert answered(put["Revoke"])["invite"]["state"] == "revoked"
+    assert answered(put["Check"])["code"] == "INVITE_EXPIRED"
+
+
+def answered(line):
+    """The JSON that a line of shell prints."""
+    return json.loads(subprocess.run(["bash", "-c", f"{line} -s"], capture_output=True, check=True).stdout)
+
+
+TALLEST = 8000  # CSS pixels of the page in a window of 1280, folded
+
+
+@pytest.mark.long
+def test_the_page_is_folded_and_opens_where_its_links_lead(served, window):
+    window.origin = served.url
+    window.size(1280, 900)
+    window.open("/docs")
+    folded = window.run("return document.documentElement.scrollHeight")
+    assert folded <= TALLEST
+    assert "POST /v1/invites" not in window.seen
+    texts = [each.text for each in window.driver.find_elements(By.CSS_SELECTOR, "main > details > summary")]
+    assert texts[2:7] == ["/v1, the API of this service", "Holds", "Prosody", "Agentbot", "HitKey"]
+    window.open("/docs#post_v1_invites")
+    assert window.until(lambda: "POST /v1/invites" in window.seen)
+    window.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert window.run("return document.documentElement.scrollHeight") > 5 * TALLEST  # all of it is there
+
+
+@pytest.mark.long
+def test_a_line_is_copied_as_it_stands(served, window):
+    window.origin = served.url
+    window.tell("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    window.open("/docs")
+    line = window.driver.find_element(By.CSS_SELECTOR, ".line pre").text
+    window.named("Copy").click()
+    window.until(lambda: window.named("Copied"))
+    copied = window.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == line
+    assert line.startswith('curl -H "Authorization: Bearer {key}"')
 
 
 def curl(line):

@@ -492,20 +492,29 @@ def test_the_form_creates_an_invitation_with_access_data_and_approval_for_a_doma
     answer = admin.post("/admin/invites", once=once(admin, "/admin/invites/new"), project="tea-garden", **given)
     assert answer.status_code == 303
     page = seen(admin.follow(answer))
-    for each in ("for 30d from joining", "An admin approves each guest.", '{"seat":12}', "@example.org"):
+    for each in ("for 30 days from joining", "An admin approves each guest.", '{"seat":12}', "@example.org"):
         assert each in page
-    assert "No mail server is set up, so nobody can prove an address at @example.org." in page
+    assert "No mail server is set up, so nobody can confirm an address at @example.org." in page
 
 
 def test_the_forms_say_that_nobody_can_prove_an_address_only_without_a_mail_server(admin, client, tmp_path, house):
-    said = "No mail server is set up, so nobody can prove an address."
-    for path in ("/admin/invites/new", "/admin/presets"):
+    forms = {
+        "/admin/invites/new": (
+            "@example.org means everyone with an address there",
+            "but without a mail server nobody can confirm one",
+        ),
+        "/admin/presets": (
+            "or @example.org for anyone with an address there.",
+            "No mail server is set up, so nobody can prove an address.",
+        ),
+    }
+    for path, (_, said) in forms.items():
         assert said in seen(admin.client.get(path))
     mailing = Browser(create_app(make_settings(tmp_path / "instance", SMTP_URL=MAILS)).test_client())
     mailing.sign_in("root")
-    for path in ("/admin/invites/new", "/admin/presets"):
+    for path, (always, said) in forms.items():
         page = seen(mailing.client.get(path))
-        assert "or @example.org for anyone with an address there." in page
+        assert always in page
         assert said not in page
 
 

@@ -14,7 +14,7 @@ from app import create_app
 from conftest import HASH, MAILS, PASSWORD, Browser, Person, led, make_settings, seen
 from models import Counter, Session, User
 from rules import accounts, changing, drafts, invites, own_account, passwords, projects, redemption, resets, sessions
-from rules.refusals import LastAdmin, WrongPassword
+from rules.refusals import Invalid, LastAdmin, WrongPassword
 from settings import in_force
 
 NEW = "a few words are better"
@@ -164,6 +164,16 @@ def test_what_nobody_is_called_is_said_at_the_name(mine, user, name):
     assert user().display_name is None
 
 
+@pytest.mark.parametrize("name", ["Garden Club", "garden club", "Ｇarden\u00a0ＣLUB"])
+def test_no_account_is_called_as_the_site_is(tmp_path, house, alice, name):
+    with in_force(make_settings(tmp_path / "instance", SITE_NAME="Garden Club")), house.writing():
+        with pytest.raises(Invalid, match="cannot be the name of this site"):
+            own_account.rename(accounts.named("alice"), name)
+        with pytest.raises(Invalid, match="cannot be the name of this site"):
+            accounts.create(accounts.Names("eve", display_name=name))
+        own_account.rename(accounts.named("alice"), f"{name} Alice")
+
+
 def test_the_address_is_shown_and_whether_it_is_proved(mine, alice):
     assert "alice@example.org (not confirmed)" in seen(mine.client.get("/account"))
     assert 'href="/verify"' in mine.client.get("/account").text
@@ -204,7 +214,7 @@ def test_a_link_for_a_new_password_dies_with_the_old_one(mine, house, client):
     ("new", "said"),
     [
         ("short", "at least 8"),
-        ("password1", "anybody would guess"),
+        ("password1", "too easy to guess"),
         ("long enough alice", ""),
         ("x" * 129, "at most 128"),
         ("tab\tin the midst", "cannot be typed again"),
@@ -222,7 +232,7 @@ def test_a_new_password_is_checked_as_everywhere(mine, user, new, said):
 def test_the_user_name_is_no_new_password(client, house, elsewhere):
     Person(house, "alexandra")
     page = change(elsewhere("alexandra"), new="Alexandra")
-    assert "anybody would guess" in at("password", page)
+    assert "too easy to guess" in at("password", page)
 
 
 def test_a_wrong_and_a_bad_password_are_said_at_once(mine, user, failures):
@@ -315,7 +325,7 @@ def test_one_sees_where_one_is_signed_in_and_signs_out_there(mine, elsewhere, al
 def test_one_signs_out_everywhere_else(mine, elsewhere, alice, client):
     others = [elsewhere() for _ in range(3)]
     done = mine.post("/account/sessions/end-others")
-    assert "You are signed out everywhere but here." in seen(mine.follow(done))
+    assert "You are signed out everywhere else." in seen(mine.follow(done))
     assert is_signed_in(mine)
     assert not any(map(is_signed_in, others))
     assert client.get("/auth/me", headers=alice.bearer).status_code == 401

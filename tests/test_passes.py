@@ -293,7 +293,7 @@ def test_the_command_prints_the_pass_alone_and_says_the_rest_elsewhere(invite_ap
     [
         ("nobody tea-garden", "no such account"),
         ("bob nowhere", "no such project"),
-        ("bob shed", "this account is no member of this project; see invite-api member list"),
+        ("bob shed", "this account is not a member of this project; see invite-api member list"),
         ("alice shed", "this project has no app behind the gate; invite-api project gate"),
         ("bob tea-garden --ttl soon", "--ttl: must be a number and a unit"),
         ("bob tea-garden --ttl 3M", "--ttl: has an M"),

@@ -455,7 +455,7 @@ def test_an_admin_creates_and_deletes_presets_on_a_page(admin, house):
         assert presets.find("family") == {"plan": "gold", "ttl": "30d", "uses": "5"}
         keys.create("shop", preset="family")
     shown = seen(admin.follow(answer))
-    assert "family Plan: gold Valid for: 30d Uses: 5 shop" in shown
+    assert "family Plan: gold Expires after: 30d Uses: 5 shop" in shown
     assert led(admin.post("/admin/presets/family/delete")) == "/admin/presets?done=deleted"
     shown = seen(admin.client.get("/admin/presets"))
     assert "The preset family was deleted: the API key shop creates nothing." in shown

@@ -59,7 +59,7 @@ def test_an_invites_fields_are_taken_from_query_form_and_json(client, bearer, st
         ({"query_string": "uses=0"}, 400, "uses: must be a whole number"),
         ({"query_string": "uses=1&uses=2"}, 400, "uses: is given more than once"),
         ({"query_string": "uses=1", "data": {"uses": "1"}}, 400, "uses: is given more than once"),
-        ({"query_string": "email=nonsense"}, 400, "email: is no e-mail address"),
+        ({"query_string": "email=nonsense"}, 400, "email: is not a valid address"),
         ({"query_string": "project=nowhere"}, 400, "project: names no project: nowhere"),
         ({"query_string": "name=a%00b"}, 400, "name: has a NUL"),
         ({"json": {"makes_admin": True}}, 400, "makes_admin: cannot be set from outside"),

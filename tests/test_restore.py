@@ -19,6 +19,9 @@ from delivery import courier
 from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, User
 from rules import (
     accounts,
+    blocking,
+    branches,
+    budgets,
     changing,
     deliveries,
     drafts,
@@ -126,7 +129,7 @@ def test_a_spent_invite_stays_spent(copy, put_back, make_invite, use, settings, 
     use(thrice, "third")
     said = put_back()
     assert [whose for _, whose in said["invites were used"]] == ["anne@example.org", None]
-    assert [whose for _, whose in said["accounts were made"]] == ["anne@example.org", "third"]
+    assert [whose for _, whose in said["accounts were created"]] == ["anne@example.org", "third"]
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{once}").status_code == 410
     assert reopened(lambda: invites.find(thrice).uses) == 2
@@ -218,7 +221,7 @@ def test_a_use_that_waited_is_after_a_restore_what_it_was(
     assert state in {each[1] for each in before[-1] if each[0] == held}
     assert set(put_back()) <= {
         *("invites were used", "invites are held, or a use of them waits,", "uses of invites were given back"),
-        "invites were withdrawn",
+        "invites were revoked",
     }
     assert reopened(look) == before
     assert reopened(lambda: list(redemption.miscounted())) == []
@@ -297,14 +300,25 @@ def test_a_program_that_follows_is_told_on_where_nothing_is_left_of_the_database
 
 def test_what_was_shut_stays_shut(copy, put_back, make_invite, house, alice, charlie, settings, reopened):
     token = make_invite(name="Anne")
+    with house.writing():
+        for name in ("stem", "mallory", "dora"):
+            accounts.create(accounts.Names(name), HASH)
     copy()
     with house.writing():
         changing.revoke(invites.find(token))
         accounts.disable(accounts.named("alice"))
         accounts.remove(accounts.named("charlie"))
+        stem = accounts.named("stem")
+        accounts.create(accounts.Names("leaf"), HASH, inviter_id=stem.id)
+        branches.move(accounts.named("mallory"), stem)
+        branches.disable(stem)
+        budgets.set_budget(accounts.named("dora"), "0")
     said = put_back()
-    assert [whose for _, whose in said["invites were withdrawn"]] == ["Anne"]
-    assert len(said["accounts were disabled or deleted"]) == 2
+    assert [whose for _, whose in said["invites were revoked"]] == ["Anne"]
+    assert len(said["accounts were disabled or deleted"]) == 4
+    assert [whose for _, whose in said["accounts got another budget"]] == ["dora"]
+    together = reopened(lambda: branches.to_enable(accounts.named("stem")).people)
+    assert [each.called for each in together] == ["stem", "mallory"]
     client = create_app(settings).test_client()
     assert client.get(f"/invite?{token}").status_code == 404
     for name in ("alice", "charlie"):
@@ -331,8 +345,8 @@ def test_what_was_made_since_is_named_and_kept_aside(copy, put_back, make_invite
         later = keys.create("later").partition("/")[0]
         keys.delete(key.partition("/")[0])
     said = put_back()
-    assert [whose for _, whose in said["invites were made"]] == ["dora@example.org"]
-    assert said["API keys were made"] == [(later, "later")]
+    assert [whose for _, whose in said["invites were created"]] == ["dora@example.org"]
+    assert said["API keys were created"] == [(later, "later")]
     assert said["API keys were deleted"] == [(key.partition("/")[0], "test")]
     (kept,) = source.parent.glob("invites-before-restore-*.db")
     former = database.open_database(make_settings(settings.instance, DATABASE_URL=f"sqlite:///{kept}"))
@@ -368,6 +382,17 @@ def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, hous
             each.sent_at, each.due_at = clock.now(), None
     put_back()
     assert reopened(lambda: [each.due_at for each in database.session().query(Letter)]) == [None]
+
+
+def test_who_wanted_no_more_invitations_since_gets_none(copy, put_back, house, reopened):
+    with house.writing():
+        blocking.block_address("dora@example.org")
+    copy()
+    with house.writing():
+        blocking.block_address("anne@example.org")
+    put_back()
+    blocked = [f"{name}@example.org" for name in ("dora", "anne", "bob")]
+    assert reopened(lambda: [bool(blocking.blocked_since(each)) for each in blocked]) == [True, True, False]
 
 
 def test_webhooks_are_as_they_are_now_and_nothing_is_sent_again(copy, put_back, house, make_invite, reopened):
@@ -599,7 +624,7 @@ def test_without_yes_nothing_is_restored(invite_api, tmp_path):
     invite_api("invite", "create", "--email", "dora@example.org")
     done = invite_api("db", "restore", "copy.db")
     assert done.returncode == 1
-    assert "Warning: 1 invites were made since the backup; their links will be dead:\n" in done.stderr
+    assert "Warning: 1 invites were created since the backup; their links will no longer work:\n" in done.stderr
     assert "  dora@example.org\n" in done.stderr
     assert done.stderr.endswith("Error: nothing was changed: give --yes\n")
     assert len(json.loads(invite_api("invite", "list", "--json").stdout)) == 2
@@ -709,7 +734,7 @@ def test_an_app_that_was_taken_from_behind_the_gate_stays_so_and_one_that_was_pu
         gate.set_origins(garden, [new, kept])
     said = put_back(reopen)
     assert [origin for _, origin in said["apps were put behind the gate"]] == [new]
-    taken = [origin for _, origin in said.get("apps were taken from behind the gate", [])]
+    taken = [origin for _, origin in said.get("apps were removed from the gate", [])]
     assert taken == ([] if reopen else [gone])
     there = reopened(lambda: gate.origins(projects.find(garden)))
     assert there == ([kept, gone] if reopen else [kept])
@@ -831,9 +856,7 @@ def test_a_schema_that_is_not_ours_is_neither_restored_nor_sound(copy, house, se
             connection.executescript(CHANGES[change])
     before = source.read_bytes()
     with (
-        pytest.raises(
-            Unavailable, match=r"is no database that invite-api has made: (table|index|trigger|view) \w+: is"
-        ),
+        pytest.raises(Unavailable, match=r"is not a database of invite-api: (table|index|trigger|view) \w+: is"),
         restore.prepared(settings, file),
     ):
         pass

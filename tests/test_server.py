@@ -253,6 +253,7 @@ def test_a_port_in_use_is_told_in_one_sentence(invite_api):
         port = str(taken.getsockname()[1])
         done = invite_api("serve", "--port", port)
     assert_refused(done, f"127.0.0.1:{port}")
+    assert f"--port {int(port) + 1}" in done.stderr
 
 
 def test_an_address_that_is_none_is_told_in_one_sentence(invite_api):
@@ -262,7 +263,7 @@ def test_an_address_that_is_none_is_told_in_one_sentence(invite_api):
 def test_it_says_where_links_will_lead_if_nobody_told_it_its_address(serve):
     served = serve(PUBLIC_URL="")
     assert served.get("/health").status == 200
-    assert "links will start with http://127.0.0.1:8080: set INVITE_API_PUBLIC_URL" in served.log.read_text()
+    assert "links begin with http://127.0.0.1:8080: set INVITE_API_PUBLIC_URL" in served.log.read_text()
 
 
 def test_a_log_has_no_link_that_makes_an_admin_and_says_which_command_does(serve):
@@ -276,7 +277,7 @@ def test_a_log_has_no_link_that_makes_an_admin_and_says_which_command_does(serve
 @pytest.mark.long
 def test_it_says_nothing_of_links_if_it_was_told(served):
     assert served.get("/health").status == 200
-    assert "links will start" not in served.log.read_text()
+    assert "links begin" not in served.log.read_text()
 
 
 @pytest.mark.long
@@ -592,8 +593,7 @@ def is_socket(file: Path) -> bool:
 
 def requests_logged(served: Served) -> Iterator[dict[str, object]]:
     lines = served.log.read_text().splitlines()
-    entries = (json.loads(line) for line in lines if not line.startswith("invite-api listens on"))
-    return (each for each in entries if each["event"] == "request")
+    return (each for each in map(json.loads, lines) if each["event"] == "request")
 
 
 def query(served: Served, sql: str) -> list[tuple[object, ...]]:

@@ -97,7 +97,7 @@ def test_an_invitation_is_accepted_as_the_account_that_is_named(browser, make_in
     for _ in ("once", "once more, by a double click"):
         done = browser.post("/accept", token=token)
         assert (done.status_code, done.location) == (303, f"/welcome?{token}")
-    assert "Go on to app.example.org" in browser.follow(done).text
+    assert "Continue to app.example.org" in browser.follow(done).text
     assert browser.client.get(f"/invite?{token}").location == done.location
 
 
@@ -156,7 +156,7 @@ def test_a_link_sets_a_new_password_once_and_ends_every_session(browser, house, 
     assert browser.sign_in("alice").status_code == 401
     assert browser.sign_in("alice", "another horse battery").status_code == 303
     again = client.post("/password/reset", data={"token": token, "password": "a third horse battery"})
-    assert (again.status_code, "has been used, or is not whole" in again.text) == (400, True)
+    assert (again.status_code, "has been used, or it is not complete" in again.text) == (400, True)
     assert client.get(link).status_code == 400
 
 

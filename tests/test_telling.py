@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import time_machine
@@ -16,13 +16,18 @@ from models import Event, Invite, Member, Redemption, User
 from rules import (
     accounts,
     addresses,
+    branches,
+    budgets,
+    bulk,
     changing,
+    checks,
     deliveries,
     drafts,
     events,
     expiry,
     first_admin,
     gate,
+    guests,
     holds,
     invites,
     joining,
@@ -30,6 +35,7 @@ from rules import (
     legacy,
     outbox,
     own_account,
+    own_invites,
     passes,
     presets,
     projects,
@@ -151,6 +157,25 @@ def prepared(place: Place) -> None:
 Call = Callable[[Place], object]
 
 
+def branch_disabled(_: Place) -> None:
+    """Disable bob, and dora, whom he has invited."""
+    user("dora").inviter_id = user("bob").id
+    branches.disable(user("bob"))
+
+
+def bobs(place: Place) -> str:
+    """The id of the open invite of bob's, which is for an address now, and was not mailed yet."""
+    found = invite(place.open)
+    found.email = NEW
+    return found.id
+
+
+def checked(*names: str) -> Sequence[checks.Checked]:
+    """A list of guests with these names, looked through."""
+    rows = guests.read("\n".join(("name", *names)).encode())
+    return checks.check(rows, {}, accounts.as_maker(user("root")), mailed=False)
+
+
 def twice(call: Call) -> Call:
     """The same call, and at the same moment once more."""
 
@@ -200,6 +225,21 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         lambda _: (accounts.disable(user("unproven@example.org")), addresses.release("unproven@example.org")),
         ["user.disabled"],
     ),
+    "branches.move": (twice(lambda _: branches.move(user("dora"), user("bob"))), ["user.moved"]),
+    "branches.disable": (twice(branch_disabled), ["user.disabled", "user.disabled", "invite.revoked"]),
+    "branches.enable": (
+        lambda place: (branch_disabled(place), branches.enable(user("bob"))),
+        ["user.disabled", "user.disabled", "invite.revoked", "user.enabled", "user.enabled"],
+    ),
+    "budgets.set_budget": (twice(lambda _: budgets.set_budget(user("bob"), "5/7d")), ["user.budget"]),
+    "bulk.revoke": (
+        twice(lambda place: bulk.revoke([invite(place.open).id, invite(place.short).id])),
+        ["invite.revoked", "invite.revoked"],
+    ),
+    "bulk.extend": (
+        twice(lambda place: bulk.extend([invite(place.open).id, invite(place.short).id], 30 * clock.DAY)),
+        ["invite.extended", "invite.extended"],
+    ),
     "changing.change": (
         lambda place: changing.change(invite(place.open), {"ttl": "2d", "note": "new"}, drafts.SHELL),
         ["invite.extended", "invite.changed"],
@@ -238,8 +278,24 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         lambda _: [changing.revoke_all_by(user("bob")) for _ in "12"],
         ["invite.revoked"],
     ),
+    "changing.revoke_all": (
+        twice(lambda place: changing.revoke_all([invite(place.open).id, invite(place.short).id])),
+        ["invite.revoked", "invite.revoked"],
+    ),
+    "changing.revoke_all_of": (
+        twice(lambda place: changing.revoke_all_of([place.ids["bob"]])),
+        ["invite.revoked"],
+    ),
+    "changing.extend_all": (
+        lambda place: changing.extend_all([invite(place.open).id, invite(place.short).id], clock.DAY),
+        ["invite.extended", "invite.extended"],
+    ),
     "changing.revoke_admins_by": (lambda _: changing.revoke_admins_by(user("anne")), ["invite.revoked"]),
     "changing.revoke_all_to": (lambda _: changing.revoke_all_to(projects.find("tea-garden")), ["invite.revoked"]),
+    "checks.create": (
+        twice(lambda _: checks.create(checked("Anne", "Bob"), ["one", "two"])),
+        ["invite.created", "invite.created"],
+    ),
     "deliveries.test": (lambda place: deliveries.test(webhooks.named(place.webhook)), ["webhook.test"]),
     "expiry.tell": (twice(lambda place: expiry.tell([invite(place.short).id])), ["invite.expired"]),
     "expiry.give_back": (
@@ -303,6 +359,22 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["pass.deleted"],
     ),
     "passes.delete_own, of another": (lambda place: passes.delete_own(place.ids["bob"], place.passes[0]), []),
+    "own_invites.create": (
+        twice(lambda _: own_invites.create(user("bob"), drafts.read({}), False, "mine")),
+        ["invite.created"],
+    ),
+    "own_invites.remind": (
+        lambda place: own_invites.remind(user("bob"), bobs(place)),
+        ["invite.extended", "invite.mailed"],
+    ),
+    "own_invites.revoke": (
+        twice(lambda place: own_invites.revoke(user("bob"), invite(place.open).id)),
+        ["invite.revoked"],
+    ),
+    "passes.end_all_of": (
+        twice(lambda place: passes.end_all_of([place.ids["anne"], place.ids["bob"]])),
+        ["pass.deleted", "pass.deleted"],
+    ),
     "passes.end_all": (twice(lambda place: passes.end_all(place.ids["anne"])), ["pass.deleted", "pass.deleted"]),
     "passes.end_for": (
         twice(lambda place: passes.end_for(place.garden, place.ids["anne"])),
@@ -367,6 +439,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["pass.deleted", "pass.deleted"],
     ),
     "sessions.end_all": (lambda _: sessions.end_all(user("anne")), ["pass.deleted", "pass.deleted"]),
+    "sessions.end_all_of": (
+        twice(lambda place: sessions.end_all_of([place.ids["anne"], place.ids["bob"]])),
+        ["pass.deleted", "pass.deleted"],
+    ),
     "uses.take": (lambda place: uses.take(place.shared), ["invite.released"]),
     "uses.take_one": (lambda place: uses.take_one(Invite.id == invite(place.shared).id), ["invite.released"]),
     "uses.lapse": (twice(lambda place: uses.lapse(uses.hold(invite(place.shared)))), ["invite.released"]),
@@ -487,6 +563,7 @@ def test_nothing_that_is_told_opens_a_door_or_names_anybody(house):
             for each in unit.session.scalars(select(Event)):
                 facts = json.loads(each.facts or "{}")
                 facts.pop("preset", None)  # what the operator calls one, on every command line
+                assert facts.pop("budget", "5/7d") == "5/7d"
                 assert {*facts.pop("fields", ())} <= {*changing.CHANGES}
                 assert {facts.pop("for", None)} <= {None, "proof", "approval"}
                 assert {facts.pop("why", None)} <= {None, *uses.RELEASED, "gone", "failing"}

@@ -13,6 +13,7 @@ import pytest
 from wcwidth import width
 
 import clock
+import database
 from commands import terminal
 from conftest import COMMAND, HASH, SOME_ID, naming
 from rules import accounts, invites
@@ -75,7 +76,7 @@ def served_at_terminal(tmp_path):
         printed = b""
         while b"Ctrl-C stops it." not in printed:
             printed += os.read(ours, 65536)
-        address = re.search(rb"listens on (\S+),", printed)[1].decode()
+        address = re.search(r"^  Listens on +(\S+)$", Typed(printed, 0).text, re.M)[1]
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address + path) as answer:
             answer.read()
         while b" ms" not in printed:
@@ -91,8 +92,9 @@ def served_at_terminal(tmp_path):
 
 def test_the_service_says_at_a_terminal_what_to_do_next(served_at_terminal, house, settings):
     said = served_at_terminal()
-    assert "Admin pages: http://127.0.0.1:8080/admin" in said.lines
-    assert "so they open on this machine only. For other devices, set INVITE_API_PUBLIC_URL" in said.text
+    assert re.search("^  Address +http://127.0.0.1:8080$", said.text, re.M)
+    assert re.search("^  Admin pages +http://127.0.0.1:8080/admin$", said.text, re.M)
+    assert re.search(f"^  Database +{re.escape(database.display_name(settings))}$", said.text, re.M)
     token = re.search(r"^  http://127.0.0.1:8080/invite\?([0-9a-f]{64})$", said.text, re.M)[1]
     with house.writing():
         made = invites.find(token)
@@ -102,13 +104,31 @@ def test_the_service_says_at_a_terminal_what_to_do_next(served_at_terminal, hous
     with house.writing():
         accounts.register(token, accounts.Names("root"), HASH)
     said = served_at_terminal(INVITE_API_PUBLIC_URL="https://invite.example.org")
-    assert "Admin pages: https://invite.example.org/admin" in said.lines
+    assert re.search("^  Admin pages +https://invite.example.org/admin$", said.text, re.M)
     assert "There is no admin" not in said.text
     assert "on this machine" not in said.text
 
 
-def test_a_request_is_logged_at_a_terminal_as_one_reads_it(served_at_terminal):
-    (line,) = (each for each in served_at_terminal("/login").lines if "/login" in each)
+@pytest.mark.long
+def test_the_service_says_at_a_terminal_how_links_work_here_and_on_a_phone(served_at_terminal):
+    said = served_at_terminal()
+    port = re.search(r"Listens on +http://127.0.0.1:([0-9]+)$", said.text, re.M)[1]
+    assert "These links do not work: they begin with http://127.0.0.1:8080." in said.text
+    assert f"  INVITE_API_PUBLIC_URL=http://127.0.0.1:{port} {COMMAND} serve --port {port}" in said.lines
+    said = served_at_terminal(INVITE_API_PUBLIC_URL="http://127.0.0.1:8123")
+    assert "Links open on this machine only. To open them on a phone in your network, start it with" in said.lines
+    assert re.search(
+        r"  INVITE_API_PUBLIC_URL=http://\S+:[0-9]+ \S+ serve --host 0.0.0.0 --port [0-9]+$", said.text, re.M
+    )
+    said = served_at_terminal(INVITE_API_PUBLIC_URL="http://127.0.0.1:8123", INVITE_API_HOST="0.0.0.0")
+    assert "For other devices, set INVITE_API_PUBLIC_URL to the address at which they reach it." in said.text
+
+
+def test_a_request_is_logged_at_a_terminal_as_one_reads_it_and_ctrl_c_ends_it_with_a_word(served_at_terminal):
+    said = served_at_terminal("/login")
+    assert said.lines[-1] == "invite-api has stopped."
+    assert "Traceback" not in said.text
+    (line,) = (each for each in said.lines if "/login" in each)
     assert re.fullmatch(r"\d\d:\d\d:\d\d 127.0.0.1 GET /login 200 [0-9.]+ ms", line)
 
 
@@ -134,7 +154,7 @@ def many(seeded, invite_api):
 
 def test_a_list_is_a_table_whose_columns_are_under_each_other(at_terminal, many):
     shown = at_terminal("invite", "list")
-    heads = ["ID", "STATE", "USES", "FOR", "EXPIRES", "MADE BY"]
+    heads = ["ID", "STATE", "USES", "FOR", "EXPIRES", "CREATED BY"]
     assert shown.lines[0].split("  ")[0].strip() == "ID"
     assert re.split(r"  +", shown.lines[0]) == heads
     assert len(shown.lines) == 6
@@ -321,8 +341,8 @@ def test_ctrl_c_in_the_middle_says_what_it_leaves(settings, invite_api, meddle):
         meddle("DELETE FROM invites")
         assert made in (0, 10_000)
         if "interrupted" in said:
-            assert ("nothing was made" in said) == (made == 0)
-            assert ("all 10000 invites were made" in said) == (made == 10_000)
+            assert ("nothing was created" in said) == (made == 0)
+            assert ("all 10000 invites were created" in said) == (made == 10_000)
 
 
 def test_whoever_asks_for_a_time_at_a_terminal_reads_when_it_ends(at_terminal, invite_api):

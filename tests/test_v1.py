@@ -74,7 +74,7 @@ def refused(answer, status, code, *fields):
 
 def test_an_invite_has_what_was_asked_for_its_link_and_its_token(shop, garden):
     asked = {"name": "Anne", "email": "anne@example.org", "project": garden, "role": "member", "plan": "gold"}
-    asked |= {"redirect_url": "https://app.example.org/x", "note": "Summer", "max_uses": 5}
+    asked |= {"redirect_url": "https://app.example.org/x", "message": "Hello!\nBye", "note": "Summer", "max_uses": 5}
     asked |= {"access": "30d", "data": {"seat": 12, "tags": ["é", None]}, "approve": True}
     made = shop.create(**asked, ttl="3d")
     assert {name: made[name] for name in asked} == asked

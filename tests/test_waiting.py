@@ -304,7 +304,7 @@ def test_a_form_without_an_address_comes_back_with_the_field_for_it(client, by_a
     assert refused.status_code == 422
     assert re.search(r'<input id="email" name="email" type="email"[^>]*aria-invalid="true"', refused.text)
     assert "Is needed: this invitation is for addresses at @example.org." in seen(refused)
-    for email, said in (("bob@", "no e-mail address such as"), ("bob@example.com", "ends in @example.org")):
+    for email, said in (("bob@", "not a valid address"), ("bob@example.com", "ends in @example.org")):
         refused = client.post("/register", data={**form, "email": email})
         assert (refused.status_code, said in refused.text) == (422, True)
         assert f'value="{email}"' in refused.text
@@ -369,7 +369,7 @@ def test_an_address_that_is_not_proved_waits_when_it_accepts(client, by_alice, a
     token = by_alice(email="@example.org")
     browser = Browser(client.application.test_client())
     browser.sign_in("charlie")
-    assert "When you accept, we send a code to charlie@example.org" in seen(browser.client.get(f"/invite?{token}"))
+    assert "When you accept, we will send a code to charlie@example.org" in seen(browser.client.get(f"/invite?{token}"))
     assert mailed() == []
     sent = browser.post("/accept", token=token)
     assert mailed() == [("code", "charlie@example.org")]
@@ -407,7 +407,7 @@ def test_without_a_mail_server_the_page_says_that_no_code_comes(tmp_path, house,
         client = create_app(chosen).test_client()
         form = {"user": "bob", "password": PASSWORD, "token": token, "email": "bob@example.org"}
         page = seen(client.post("/register", data=form))
-    assert "This site cannot send the code for it. Ask alice for help." in page
+    assert "This site cannot send you a code. Ask alice for help." in page
     assert "we have sent" not in page
 
 

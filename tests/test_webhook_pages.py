@@ -203,14 +203,14 @@ def test_a_test_that_is_not_taken_exits_1_and_prints_the_status(shell, receiver,
     receiver.usual = status
     tested = shell("test", id_)
     assert (tested.returncode, tested.stdout[:4]) == (1, said)
-    assert "Error: not taken" in tested.stderr
+    assert "Error: not accepted" in tested.stderr
 
 
 def test_a_test_of_one_that_is_not_there_says_why(shell):
     id_ = shell("create", f"http://127.0.0.1:{free_port()}/", "--private").stdout.partition("\t")[0]
     tested = shell("test", id_)
     assert (tested.returncode, tested.stdout) == (1, "")
-    assert tested.stderr == "Error: not taken: connection refused\n"
+    assert tested.stderr == "Error: not accepted: connection refused\n"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_the_command_disables_and_enables_and_has_what_was_kept_sent(shell, rece
     refused = shell("retry", "--since", "1d", "--webhook", id_)
     assert (refused.returncode, "webhook enable" in refused.stderr) == (1, True)
     shell("enable", id_)
-    assert shell("retry", "--since", "1d", "--webhook", id_).stderr == "Note: 1 to be sent at once by the server\n"
+    assert shell("retry", "--since", "1d", "--webhook", id_).stderr == "Note: 1 to be sent now by the server\n"
     deliver(house)
     assert len(receiver.got) == 1
 

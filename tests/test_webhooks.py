@@ -278,7 +278,12 @@ def test_a_body_has_at_most_16_kilobytes(house, receiver, create, deliver):
     create(types="invite")
     wide, high = "𝔐" * 100, "\N{HORSE}" * 500
     given = {
-        **{"name": "M" * 100, "note": high + high, "redirect_url": "https://example.org/" + "x" * 1900},
+        **{
+            "name": "M" * 100,
+            "message": high,
+            "note": high + high,
+            "redirect_url": "https://example.org/" + "x" * 1900,
+        },
         **{"data": json.dumps({"x": "y" * 2000}), "email": f"{'a' * 60}@{'b' * 60}.example.org"},
     }
     with house.writing():

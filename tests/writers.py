@@ -28,6 +28,10 @@ from models import (
 from rules import (
     accounts,
     batches,
+    blocking,
+    branches,
+    budgets,
+    bulk,
     changing,
     deliveries,
     drafts,
@@ -40,6 +44,7 @@ from rules import (
     legacy,
     outbox,
     own_account,
+    own_invites,
     passes,
     presets,
     programs,
@@ -99,10 +104,12 @@ class Place:
             self._wait(people)
             self._codes(people["dora"])
             presets.create("family", {"plan": "gold", "project": "orchard"})
+            blocking.block_address("emil@example.org")
             self._give_passes(people)
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
             self._webhooks()
+            self._plant(people)
             self._expire(unit.session, people["anne"])
 
     def _invite(self, people) -> None:
@@ -179,6 +186,14 @@ class Place:
             written.add(Pass(id=each, hash=f"{each:>64}", **of_anne))
             written.add(Letter(id=each, kind="code", recipient=each, code_id=each, created_at=past, sent_at=past))
 
+    def _plant(self, people) -> None:
+        """The tree of inviters: Anne's branch has Carol, Dora and an admin in it; another one is disabled."""
+        for name, inviter in (("carol", "anne"), ("frank", "anne"), ("dora", "carol"), ("rita", "frank")):
+            people[name].inviter_id = people[inviter].id
+        stem = accounts.create(Names("stem"), HASH)
+        self.ids["stem"], self.ids["leaf"] = stem.id, accounts.create(Names("leaf"), HASH, inviter_id=stem.id).id
+        branches.disable(stem)
+
     def _webhooks(self) -> None:
         """Two webhooks, one of them disabled; events that nobody has written deliveries for, and deliveries due."""
         wanted = webhooks.Wanted("http://127.0.0.1:1/", private=True)
@@ -205,6 +220,7 @@ class Place:
         return accounts.Attempt(PASSWORD, self.ids[name], HASH, verified=True)
 
 
+_SEVERAL = ("7", "30", "1", "05", "40", "8", "3")  # of several inviters, and such as have uses that wait
 _PEOPLE = ("anne", "bob", "carol", "frank", "root", "rita")
 
 
@@ -271,6 +287,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "sign out": lambda: sessions.end(place.caller("anne").session_id),
         "refresh": lambda: sessions.refresh(place.signed_in["anne"].refresh),
         "replay": lambda: sessions.refresh(place.replayed),
+        "block an address": lambda: blocking.block(tokens.address_hashes("dora@example.org")[0]),
         "start to register": lambda: registration.start("eve@example.org"),
         "mail a code": lambda: registration.start_proof(place.caller("dora").user),
         "try a code": lambda: registration.count_try("dora@example.org", place.ids["dora"]),
@@ -298,6 +315,14 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "revoke in a project": lambda: projects.revoke_invite(managed("bob"), place.bound),
         "approve in a project": lambda: (managed("bob"), waiting.approve(place.asked)),
         "deny in a project": lambda: (managed("bob"), waiting.deny(place.asked)),
+        "create an own invite": lambda: own_invites.create(
+            place.caller("anne").user, Draft(email="h@example.org", project="orchard"), True, "9999"
+        ),
+        "create an own invite to nothing": lambda: own_invites.create(
+            place.caller("anne").user, Draft(email="h@example.org"), True, "9998"
+        ),
+        "remind of an own invite": lambda: own_invites.remind(place.caller("anne").user, place.unmailed),
+        "revoke an own invite": lambda: own_invites.revoke(place.caller("anne").user, place.bound),
         "rename": lambda: own_account.rename(place.caller("anne").user, "Anne"),
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
         "confirm the own password": lambda: own_account.confirm(place.attempt("anne")),
@@ -371,6 +396,8 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "resend": lambda: changing.resend(found()),
         "resend what was never mailed": lambda: changing.resend(invites.find_by_id(place.unmailed)),
         "rotate": lambda: changing.rotate(found()),
+        "revoke several": lambda: bulk.revoke(_SEVERAL),
+        "extend several": lambda: bulk.extend(_SEVERAL, 30 * clock.DAY),
         "create a key": lambda: keys.create("three"),
         "delete a key": lambda: keys.delete(place.key),
         "create a preset": lambda: presets.create("choir", {"plan": "gold", "project": "orchard"}),
@@ -378,6 +405,12 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "make an admin": lambda: accounts.set_admin(place.user("anne"), True),
         "unmake an admin": lambda: accounts.set_admin(place.user("rita"), False),
         "enable": lambda: accounts.enable(place.user("anne")),
+        "set a budget": lambda: budgets.set_budget(place.user("anne"), "5/7d"),
+        "move in the tree": lambda: branches.move(place.user("carol"), place.user("frank")),
+        "make a root": lambda: branches.move(place.user("carol"), None),
+        "disable a branch": lambda: branches.disable(place.user("anne")),
+        "disable a part of a branch": lambda: branches.disable(place.user("carol")),
+        "enable a branch": lambda: branches.enable(place.user("stem")),
         "own": lambda: projects.create(place.user("anne"), projects.Plan("Orchard")),
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
@@ -393,7 +426,7 @@ def by_admins(place: Place) -> dict[str, Unit]:
     for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
     about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
-    others = ("revoke", "extend a member", "delete a pass")
+    others = ("revoke", "revoke several", "extend several", "extend a member", "delete a pass")
     on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 
@@ -457,9 +490,11 @@ def by_others(place: Place) -> dict[str, Unit]:
         "approve, on a page": lambda: (place.admin(), waiting.approve(place.asked)),
         "deny, on a page": lambda: (place.admin(), waiting.deny(place.asked)),
         "add a list of guests": add,
+        "add a list of guests, on a page": lambda: (place.admin(), add()),
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
         "retry all mail": outbox.retry,
+        "unblock an address": lambda: blocking.unblock_address("emil@example.org"),
         "warn a member": lambda: expiry.warn(expiry.ending()),
         "deliver": deliver,
         "forget": forget,

@@ -11,8 +11,8 @@ PAUSE = 60.0  # seconds to wait when nothing has expired: who waits to be told o
 class Caretaker(BackgroundThread):
     """The thread that tells that invites expired, and deletes sessions, codes, mail that was sent, and the like."""
 
-    unavailable = "what is over cannot be told or deleted: %s"
-    failed = "an error nobody foresaw, in telling or deleting what is over"
+    unavailable = "expired data cannot be deleted: %s"
+    failed = "an unexpected error, while expired data was deleted"
 
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__("caretaker", database, settings, PAUSE, patience=5)

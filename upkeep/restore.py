@@ -104,7 +104,7 @@ def bring_up_to_date(connection: sqlite3.Connection, file: Path, made: Restore) 
         opened = sqlite.ExclusiveSqlite(connection)
         done = list(upgrade.migrate(opened, upgrade.steps(upgrade.version_of(opened))))
         if wrong := shape.differences(connection.execute):
-            raise Unavailable(f"is no database that invite-api has made: {wrong[0]}")
+            raise Unavailable(f"is not a database of invite-api: {wrong[0]}")
     except Unavailable as error:
         raise Unavailable(f"{file}: {error}") from error
     made.notes += [f"migrated: {each}" for each in done]
@@ -122,8 +122,8 @@ def compare(connection: sqlite3.Connection, made: Restore, reopen: bool) -> None
         made.findings += since.carry_over(connection, made.path, reopen)
     except sqlite3.Error as error:
         made.notes.append(
-            f"the present database cannot be compared ({error}): invites that were used or withdrawn since the backup "
-            "will be open again, and those made since are lost; see invite-api invite list"
+            f"the present database cannot be compared ({error}): invites that were used or revoked since the backup "
+            "will be active again, and those created since are lost; see invite-api invite list"
         )
 
 

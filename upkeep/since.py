@@ -13,21 +13,21 @@ from typing import NamedTuple
 # A heading, and a query for its rows. `main` is the backup, `present` is the present database.
 _LOST = (
     (
-        "invites were made since the backup; their links will be dead",
+        "invites were created since the backup; their links will no longer work",
         "SELECT id, coalesce(email, name) FROM present.invites "
         "WHERE id NOT IN (SELECT id FROM invites) ORDER BY created_at, rowid",
     ),
     (
-        "accounts were made since the backup, and will be gone; invite these people again",
+        "accounts were created since the backup, and will be gone; invite these people again",
         "SELECT id, coalesce(email, username) FROM present.users "
         "WHERE deleted_at IS NULL AND id NOT IN (SELECT id FROM users) ORDER BY created_at, rowid",
     ),
     (
-        "API keys were made since the backup; they will open nothing",
+        "API keys were created since the backup; they will no longer work",
         "SELECT id, name FROM present.api_keys WHERE id NOT IN (SELECT id FROM api_keys) ORDER BY created_at, rowid",
     ),
     (
-        "passes of programs were created since the backup; they will open nothing",
+        "passes of programs were created since the backup; they will no longer work",
         "SELECT id, name FROM present.passes WHERE id NOT IN (SELECT id FROM passes) ORDER BY created_at, rowid",
     ),
     (
@@ -35,7 +35,7 @@ _LOST = (
         "SELECT id, url FROM present.webhooks WHERE id NOT IN (SELECT id FROM webhooks) ORDER BY created_at, rowid",
     ),
     (
-        "accounts joined projects since the backup, and will not belong to them; invite them again",
+        "accounts joined projects since the backup, and will not be members; invite them again",
         "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN users ON users.id = now.user_id "
         "WHERE project_id IN (SELECT id FROM projects WHERE deleted_at IS NULL) "
         "AND now.id NOT IN (SELECT id FROM members) ORDER BY joined_at, now.rowid",
@@ -78,7 +78,7 @@ _BACK = (
 )
 _SHUT = (
     (
-        "invites were withdrawn since the backup, and stay so",
+        "invites were revoked since the backup, and stay so",
         "UPDATE invites SET revoked_at = (SELECT revoked_at FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE revoked_at IS NULL AND id IN (SELECT id FROM present.invites WHERE revoked_at IS NOT NULL) "
         "RETURNING id, coalesce(email, name)",
@@ -92,14 +92,21 @@ _SHUT = (
     ),
     (
         "accounts were disabled or deleted since the backup, and will be disabled",
-        "UPDATE users SET disabled_at = "
-        "(SELECT coalesce(deleted_at, disabled_at) FROM present.users AS now WHERE now.id = users.id) "
+        "UPDATE users SET (disabled_at, disabled_event) = (SELECT coalesce(deleted_at, disabled_at), disabled_event "
+        "FROM present.users AS now WHERE now.id = users.id) "
         "WHERE disabled_at IS NULL AND deleted_at IS NULL "
         "AND id IN (SELECT id FROM present.users WHERE disabled_at IS NOT NULL OR deleted_at IS NOT NULL) "
         "RETURNING id, coalesce(email, username)",
     ),
     (
-        "invites got a new link, or were mailed, since the backup, and keep it: the old link stays dead",
+        "accounts got another budget since the backup, and have that",
+        "UPDATE users SET budget = (SELECT budget FROM present.users AS now WHERE now.id = users.id) "
+        "WHERE id IN (SELECT now.id FROM present.users AS now JOIN main.users AS before USING (id) "
+        "WHERE now.budget IS NOT before.budget) "
+        "RETURNING id, coalesce(email, username)",
+    ),
+    (
+        "invites got a new link, or were mailed, since the backup, and keep it: the old link does not work",
         "UPDATE invites SET (nonce, token_hash, mail_token_hash, legacy_hash) = (SELECT nonce, token_hash, "
         "mail_token_hash, legacy_hash FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE EXISTS (SELECT 1 FROM present.invites AS now WHERE now.id = invites.id "
@@ -107,7 +114,7 @@ _SHUT = (
         "RETURNING id, coalesce(email, name)",
     ),
     (
-        "passwords were set since the backup, and stay so: links for a new password that were used stay dead",
+        "passwords were set since the backup, and stay so: links for a new password that were used do not work again",
         "UPDATE users SET password_hash = (SELECT password_hash FROM present.users AS now WHERE now.id = users.id) "
         "WHERE EXISTS (SELECT 1 FROM present.users AS now WHERE now.id = users.id AND now.deleted_at IS NULL "
         "AND now.password_hash IS NOT users.password_hash) RETURNING id, coalesce(email, username)",
@@ -131,7 +138,7 @@ _SHUT = (
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
     ),
     (
-        "apps were taken from behind the gate since the backup, and stay so",
+        "apps were removed from the gate since the backup, and stay so",
         "DELETE FROM origins WHERE (project_id, origin) NOT IN (SELECT project_id, origin FROM present.origins) "
         "AND project_id IN (SELECT id FROM present.projects) RETURNING project_id, origin",
     ),
@@ -199,7 +206,7 @@ _ENDED = (
 _DONE = "invites were used since the backup, and stay so"
 _WAITING = "invites are held, or a use of them waits, since the backup, and that goes on"
 _GIVEN_BACK = "uses of invites were given back since the backup, and stay so"
-# So that whoever was mailed that an access ends is not mailed again.
+# So that a person who was mailed that an access ends is not mailed again.
 _WARNED = (
     "UPDATE members SET warned_at = (SELECT warned_at FROM present.members AS now WHERE now.id = members.id) "
     "WHERE warned_at IS NULL AND EXISTS (SELECT 1 FROM present.members AS now "
@@ -211,6 +218,8 @@ _SENT = (
     "(SELECT due_at, sent_at, dropped_at FROM present.outbox AS now WHERE now.id = outbox.id) "
     "WHERE due_at IS NOT NULL AND id IN (SELECT id FROM present.outbox WHERE due_at IS NULL)"
 )
+# Who wanted no more invitations by mail gets none.
+_BLOCKED = "INSERT OR IGNORE INTO main.blocked_addresses SELECT * FROM present.blocked_addresses"
 # What happened since the backup did happen: it stays told, at its place if that is free.
 _COLUMNS = "at, type, actor, actor_id, invite_id, project_id, user_id, facts"
 _UNTOLD = (
@@ -262,7 +271,7 @@ def carry_over(connection: sqlite3.Connection, present: Path, reopen: bool) -> l
             found += [*carry_uses_over(connection), *(finding(connection, *each) for each in _SHUT)]
             for each in _ENDED:
                 connection.execute(each)
-        for each in (_WARNED, _SENT, *_TOLD, *_DELIVERED):
+        for each in (_WARNED, _SENT, _BLOCKED, *_TOLD, *_DELIVERED):
             connection.execute(each)
         connection.execute("COMMIT")
     finally:

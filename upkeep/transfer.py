@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Result, Table, func, insert, select
+from sqlalchemy import Connection, Result, Table, bindparam, func, insert, select, update
 
 import database
 from database import Database, Unavailable, files, lock
@@ -90,12 +90,23 @@ def copy_table(given: Connection, taking: Connection, table: Table, done: Callab
     `done` is called with the number of rows in each chunk.
     """
     total = Sum()
+    later = {each.parent.name: None for each in table.foreign_keys if each.column.table is table}
     for rows in read(given, table).partitions(CHUNK):
         for row in rows:
             total.add(row)
-        taking.execute(insert(table), [row._asdict() for row in rows])
+        taking.execute(insert(table), [row._asdict() | later for row in rows])
         done(len(rows))
+    for name in later:
+        copy_references(given, taking, table, name)
     return total
+
+
+def copy_references(given: Connection, taking: Connection, table: Table, name: str) -> None:
+    """Copy the column that refers to other rows of the same table, once all of them are there."""
+    refer = update(table).where(table.c.id == bindparam("of")).values({name: bindparam("to")})
+    query = select(table.c.id.label("of"), table.c[name].label("to")).where(table.c[name].is_not(None))
+    for rows in given.execute(query, execution_options={"yield_per": CHUNK}).partitions(CHUNK):
+        taking.execute(refer, [row._asdict() for row in rows])
 
 
 def sum_of(connection: Connection, table: Table) -> Sum:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from database import ExclusiveDatabase, Unavailable, schema
 from settings import HOME
-from upkeep import folding, naming, retelling
+from upkeep import folding, inviting, naming, retelling
 
 FOLDER = HOME / "migrations"
 
@@ -15,6 +15,7 @@ AFTERWARDS: Mapping[str, Callable[[ExclusiveDatabase], None]] = {
     "0004_events_and_presets": retelling.retell,
     "0005_uses_that_wait": naming.name,
     "0007_webhooks": naming.name,
+    "0009_inviters_and_budgets": inviting.derive,
 }
 
 

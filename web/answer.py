@@ -118,7 +118,7 @@ def explained(service: Service, error: Exception) -> Refusal | HTTPException:
     if isinstance(error, database.Unavailable):
         logs.log.error("the database cannot be used: %s", error, extra={"facts": {"route": template()}})
         return ServiceUnavailable(retry_after=requests.RETRY_AFTER)
-    logs.log.error("an error nobody foresaw", exc_info=error, extra={"facts": {"route": template()}})
+    logs.log.error("an unexpected error", exc_info=error, extra={"facts": {"route": template()}})
     return InternalServerError()
 
 

@@ -47,11 +47,14 @@ DEPRECATED = "deprecated"
 _UNIONS = Union, UnionType
 
 Created = tuple[T, Literal[201]]
+CreatedWith = tuple[T, Literal[201], dict[str, str]]  # with X-Invites-Left, unless there is no limit
 Deprecated = Annotated[tuple[T, dict[str, str]], DEPRECATED]
 Linked = Annotated[Response, Answer(201, header="Location"), Answer(303, header="Location")]
 Empty = Annotated[Response, Answer(200)]
 Style = Annotated[Response, Answer(200, str, "text/css")]
 Picture = Annotated[Response, Answer(200, str, "image/svg+xml")]
+Icon = Annotated[Response, Answer(200, bytes, "image/x-icon")]
+AppManifest = Annotated[Response, Answer(200, dict[str, Any], "application/manifest+json")]
 Document = Annotated[Response, Answer(200, dict[str, Any])]
 
 
@@ -150,8 +153,9 @@ def _answers(hint: Any) -> Iterator[Answer]:
         for each in get_args(bare):
             yield from () if each is Response else _answers(each)
     elif get_origin(bare) is tuple:
-        shape, beside = get_args(bare)
-        yield Answer(get_args(beside)[0] if get_origin(beside) is Literal else 200, shape)
+        shape, beside, *headers = get_args(bare)
+        header = "X-Invites-Left" if headers else ""
+        yield Answer(get_args(beside)[0] if get_origin(beside) is Literal else 200, shape, header=header)
     else:
         yield Answer(200, hint)
 

@@ -1,4 +1,7 @@
-"""The browser's cookies: the one that says who is signed in, one to know a visitor's forms by, those of apps."""
+"""The browser's cookies: the one that says who is signed in, one to know a visitor's forms by, those of apps.
+
+And the language that a visitor has chosen.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -10,6 +13,7 @@ from rules import sessions
 from settings import settings
 
 VISIT = "invite-visit"  # needed over plain http only, so that no name or attribute that asks for https fits
+LANGUAGE = "invite-language"
 FLAG = "entered"  # in the address to which signing in leads: when that was, in seconds since 1970
 FRESH = 300  # seconds; later the address stands in a bookmark, or was gone back to
 
@@ -42,7 +46,7 @@ def was_refused() -> bool:
 def visit() -> str:
     """A text that only this visitor's browser has, for its forms; "" for a browser that says which site a form is of.
 
-    Over plain http none says that, so that another site could sign a visitor in as somebody else.
+    Over plain http none says that, so that another site could sign a visitor in as another person.
     """
     if "Sec-Fetch-Site" in request.headers:
         return ""
@@ -60,6 +64,17 @@ def keep_visit(response: Response) -> None:
     """Have the answer with a new visitor's first form give its browser the cookie."""
     if request.method == "GET" and "visit" in g and g.visit != shown_visit():
         response.set_cookie(VISIT, g.visit, **{**_attributes(), "secure": False})
+
+
+def language() -> str:
+    """The code of the language that the visitor has chosen, "" if none was; it is not known to be one of ours."""
+    return request.cookies.get(LANGUAGE, "")
+
+
+def keep_language(response: Response, code: str) -> Response:
+    """Have the browser keep the language that its user has chosen, for a year."""
+    response.set_cookie(LANGUAGE, code, max_age=int(clock.DAY.total_seconds()) * 365, **_attributes())
+    return response
 
 
 def sign_out(response: Response) -> Response:

@@ -1,7 +1,7 @@
 """Front ends at other origins, listed in INVITE_API_CORS_ORIGINS: scripts of their pages may call, and read answers.
 
 They show a bearer token. A cookie of theirs counts nothing, and no answer allows one (Access-Control-Allow-Credentials
-is never sent): otherwise a page at a listed origin could act as whoever opens it.
+is never sent): otherwise a page at a listed origin could act as the person who opens it.
 """
 
 from flask import Response
@@ -12,7 +12,7 @@ from web.map import Dialect
 from web.replies import Common, Reply
 
 MAX_AGE = 7200  # seconds for which a browser need not ask again
-_READABLE = "Location, Link, Retry-After, WWW-Authenticate, Deprecation, Sunset, Idempotency-Replayed"
+_READABLE = "Location, Link, Retry-After, WWW-Authenticate, Deprecation, Sunset, Idempotency-Replayed, X-Invites-Left"
 
 
 class Headers:

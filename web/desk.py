@@ -1,5 +1,6 @@
 """What the pages for the admins of the site, and that of one's account, share: forms, lists, who may not see them."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, make_response, request
 from werkzeug.exceptions import HTTPException
 
+from rules import durations
 from rules.refusals import Invalid, NotSignedIn, Refusal, together
 from settings import settings
 from web import cookies, html, requests
@@ -50,6 +52,19 @@ def sent(*names: str) -> dict[str, str]:
     return dict(zip(names, together(*(partial(requests.typed, name) for name in names)), strict=True))
 
 
+def length(given: Mapping[str, str], name: str) -> str:
+    """A length of time from now as text, such as ``30d``, from a list called `name` or the day beside it; "" for none.
+
+    The day is in `until`, and counts if the list says so; raises Invalid.
+    """
+    chosen, day = given[name], given["until"]
+    if chosen != durations.DATE and not day:
+        return chosen
+    if chosen != durations.DATE:
+        raise Invalid.at("until", "alone", "counts only with “a date” in the list: choose that, or leave this empty")
+    return f"{math.ceil(durations.until(day, given['offset']).total_seconds())}s"
+
+
 def once(text: str) -> str:
     """The number of a form that may be used once; raises Invalid for one that no page of ours had."""
     if not _ONCE.fullmatch(text):
@@ -62,9 +77,9 @@ def kept(row: Any, *names: str) -> SimpleNamespace:
     return SimpleNamespace(**{name: getattr(row, name) for name in names})
 
 
-def next_page(given: Mapping[str, str], cursor: str) -> str:
-    """The address of the page of this list, filtered in the same way, that begins at a cursor."""
-    return f"{settings().root}{request.path}?{urlencode({**given, 'cursor': cursor})}"
+def next_page(given: Mapping[str, str], cursor: str, path: str = "") -> str:
+    """The address of the page of this list, or of that at `path`, filtered alike, that begins at a cursor."""
+    return f"{settings().root}{path or request.path}?{urlencode({**given, 'cursor': cursor})}"
 
 
 def number(cursor: str) -> int:

@@ -55,6 +55,8 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.InviteUsed: 410,
     refusals.InviteExpired: 404,
     refusals.InviteHeld: 409,
+    refusals.BudgetSpent: 429,
+    refusals.MayNotInvite: 403,
     refusals.HoldNotFound: 404,
     refusals.HoldReleased: 409,
     refusals.HoldLost: 409,
@@ -67,6 +69,8 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.PassCreated: 409,
     refusals.ProjectNotGated: 409,
     refusals.TooManyPasses: 409,
+    refusals.NoneChosen: 422,
+    refusals.TooManyChosen: 422,
     refusals.NotProjectMember: 403,
     refusals.NotAllowed: 403,
     refusals.PassNeeded: 401,
@@ -83,6 +87,9 @@ STATUS: Mapping[type[Refusal], int] = {
     refusals.IdempotencyKeyReused: 422,
     refusals.Overloaded: 503,
     refusals.RateLimited: 429,
+    refusals.MailLimit: 429,
+    refusals.MailUnwanted: 400,
+    refusals.BlockingLinkInvalid: 404,
 }
 
 
@@ -130,14 +137,20 @@ def with_status(response: Response, error: Refusal | HTTPException, statuses: Ma
     retry_after = getattr(error, "retry_after", None) or (2 if isinstance(error, refusals.Overloaded) else None)
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
-    if isinstance(error, Refusal):
-        row = requests.row()
-        response.status_code = contract.status_of(type(error), row and row.view, statuses)
-    else:
-        response.status_code = error.code or 500
+    if isinstance(error, refusals.BudgetSpent):
+        response.headers["X-Invites-Left"] = str(error.left)
+    response.status_code = status(error, statuses)
     if response.status_code == 401 and isinstance(error, refusals.NotSignedIn | refusals.KeyRefused):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def status(error: Refusal | HTTPException, statuses: Mapping[type[Refusal], int]) -> int:
+    """The status of the answer that says this error."""
+    if not isinstance(error, Refusal):
+        return error.code or 500
+    row = requests.row()
+    return contract.status_of(type(error), row and row.view, statuses)
 
 
 def sentence(error: Refusal | HTTPException) -> str:

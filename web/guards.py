@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flask import g, request
 
-from rules import accounts, events, keys, programs, sessions
+from rules import accounts, budgets, events, keys, programs, sessions
 from rules.drafts import Maker
 from rules.keys import VerifiedKey
 from rules.programs import Program
@@ -168,12 +168,13 @@ def visitor() -> SignedIn | None:
     caller = _by_cookie()
     g.visitor = caller.account.called if caller else None
     g.visitor_is_admin = caller is not None and accounts.is_admin(caller.account)
+    g.visitor_may_invite = caller is not None and budgets.may_invite(caller.account)
     g.form_token = lambda: sessions.form_token(caller) if caller else sessions.form_token(None, cookies.visit())
     return caller
 
 
 def admin_visitor() -> SignedIn:
-    """An admin of the site who looks at a page; raises NotSignedIn, or Forbidden for anybody else."""
+    """An admin of the site who looks at a page; raises NotSignedIn, or Forbidden for anyone else."""
     caller = signed_in_visitor()
     if not accounts.is_admin(caller.account):
         raise Forbidden

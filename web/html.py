@@ -6,7 +6,9 @@ view puts in ``g.again`` is shown instead, as the next step is, or what is looke
 
 import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -42,6 +44,7 @@ STATUS = {
     **dict.fromkeys(
         (
             refusals.Invalid,
+            refusals.MailUnwanted,
             refusals.UsernameInvalid,
             refusals.UsernameTaken,
             refusals.EmailInUse,
@@ -61,8 +64,24 @@ STATUS = {
 
 # The field of a form that asks for what a rule calls by another name, where the form has none of that name.
 _ASKED_AS = {"username": "user", "email": "user", "makes_admin": "admin", "code": "q"}
+_ENCODED = re.compile(r"(/(?:invite|register|welcome|password/reset))(?:\?|%3f)([\w.=&-]+)", re.IGNORECASE | re.ASCII)
 _IN_ADDRESS = N_("It stands in the address of this page: open the page without it.")
 _NOT_SHOWN = N_("It is in a part of the form that is not shown: send the form once more, or open the page again.")
+_TITLES: Mapping[type[Exception], str] = {
+    refusals.AppNotFound: N_("App not found"),
+    refusals.CrossSite: N_("Please try again"),
+    refusals.RegistrationClosed: N_("You need an invitation"),
+}
+_TITLE_OF_STATUS = {
+    400: N_("This request cannot be read"),
+    401: N_("Sign in first"),
+    403: N_("Not allowed"),
+    404: N_("Page not found"),
+    405: N_("Page not found"),
+    413: N_("Too much data"),
+    429: N_("Too many requests"),
+    503: N_("Not available right now"),
+}
 _WAIT = N_("Too many requests from here. Try again %(when)s.")
 
 
@@ -77,11 +96,16 @@ def page(template: str, **facts: Any) -> str:
 
 def english(template: str, **facts: Any) -> str:
     """A page in English, whatever the reader's language."""
-    return _rendered("en", template, facts)
+    return _rendered("en", template, {"speaks": False, **facts})
 
 
 def reads() -> str:
-    """The code of the language that the reader's browser asks for; that of the settings where we know none of it."""
+    """The code of the language that the reader has chosen, else of the one that their browser asks for.
+
+    That of the settings where we know none of these.
+    """
+    if (chosen := cookies.language()) in LANGUAGES:
+        return chosen
     asked = [tag.replace("-", "_") for tag, quality in request.accept_languages if quality > 0]
     return negotiate_locale(asked, LANGUAGES) or settings().language
 
@@ -135,6 +159,42 @@ def to_invitation(token: str) -> Response:
     return see_other(leading.onward(f"/invite?{token}" if tokens.is_token(token) else "/invite"))
 
 
+def mended(path: str) -> str:
+    """The address that was meant by a link of which a mail program has encoded the question mark; "" for others."""
+    found = _ENCODED.fullmatch(path)
+    return f"{found[1]}?{found[2]}" if found else ""
+
+
+def here() -> str:
+    """The address of the page that is shown, as a path of ours; of what a form shows, that of the page before it."""
+    sent = requests.asked()
+    if sent.method != "POST":
+        query = sent.query_string.decode("ascii", "replace")
+        return f"{quote(sent.path)}?{query}" if query else quote(sent.path)
+    path, token = _page_before(sent.path), _sent_token()
+    if token:
+        path = f"{'/invite' if path == '/' else path}?{token}"
+    return leading.added(path)
+
+
+def _page_before(path: str) -> str:
+    """The nearest page above the path to which a form is sent."""
+    rows = current_app.create_url_adapter(requests.asked())
+    while path and rows:
+        with suppress(HTTPException):
+            rows.match(path, method="GET")
+            return quote(path)
+        path = path.rpartition("/")[0]
+    return "/"
+
+
+def _sent_token() -> str:
+    with suppress(HTTPException, UnicodeDecodeError):
+        token = requests.asked().form.get("token", "")
+        return token if re.fullmatch(r"[\w.-]+", token, re.ASCII) else ""
+    return ""
+
+
 def qr(link: str) -> str:
     """A link as a picture for a phone's camera, in SVG."""
     out = io.BytesIO()
@@ -142,11 +202,22 @@ def qr(link: str) -> str:
     return out.getvalue().decode()
 
 
+def qr_png(link: str) -> bytes:
+    """A link as such a picture in PNG, large enough to be printed."""
+    out = io.BytesIO()
+    segno.make(link, micro=False).save(out, kind="png", scale=12, border=4)
+    return out.getvalue()
+
+
 def set_table(environment: Environment, settings: Settings) -> None:
     """What every template knows: the settings it may show, and how a text or a moment is said."""
     language.install(environment)
     environment.globals.update(
         site_name=settings.site_name,
+        public_url=settings.public_url,
+        home_url=settings.home_url,
+        languages=[(code, language.called(code)) for code in LANGUAGES],
+        here=here,
         root=settings.root,
         password_min_length=settings.password_min_length,
         mails=bool(settings.smtp_url),
@@ -196,7 +267,13 @@ def _rendered(code: str, template: str, facts: Mapping[str, Any]) -> str:
         spoken = cast(Templates, current_app.jinja_env).in_language(code)
         return render_template(
             spoken.get_template(template),
-            **{"problems": {}, "language": language.named(code), "unkept": cookies.was_refused(), **facts},
+            **{
+                "problems": {},
+                "language": language.named(code),
+                "unkept": cookies.was_refused(),
+                "speaks": True,
+                **facts,
+            },
         )
 
 
@@ -245,6 +322,16 @@ def said(error: Refusal | HTTPException) -> str:
     return language.named(reads()).text(errors.sentence(error))
 
 
+def title(error: Refusal | HTTPException) -> str:
+    """What a page that says an error is called, by the error's status."""
+    status = errors.status(error, STATUS)
+    usual = N_("Something went wrong") if status >= 500 else N_("This did not work")
+    return language.named(reads()).text(_TITLES.get(type(error)) or _TITLE_OF_STATUS.get(status, usual))
+
+
 def _error_page(error: Refusal | HTTPException) -> str:
-    bare = request.path if isinstance(error, Invalid) and request.method == "GET" else None
-    return page("error.html", sentence=said(error), bare=bare, token=requests.invite_token())
+    path = request.path if request.method == "GET" else None
+    bare = path if isinstance(error, Invalid) else None
+    not_mine = path if isinstance(error, Forbidden) and g.get("visitor") else None
+    facts = {"title": title(error), "sentence": said(error), "bare": bare, "not_mine": not_mine}
+    return page("error.html", **facts, token=requests.invite_token())

@@ -17,18 +17,19 @@ from rules.way_in import Way
 from web import requests
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; manifest-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_PAGE = re.compile(r"/(account|admin|verify)(/[a-z0-9-]+)*", re.ASCII)
+_PAGE = re.compile(r"/(account|admin|invites|verify)(/[a-z0-9-]+)*", re.ASCII)
 _TO_APP = re.compile(r"/pass/([^/?]+)\?([\w.-]+)", re.ASCII)
+_APP = re.compile(r"/pass/([a-z0-9-]+)", re.ASCII)  # the page of an app, without a visit that goes back there
 
 
 def then() -> str:
     """Where this visit goes on, as a path of ours; "" if it does not say so, or names something else."""
     if "then" not in g:
         said = _said()
-        g.then = said if _PAGE.fullmatch(said) or _way(said) else ""
+        g.then = said if _PAGE.fullmatch(said) or _APP.fullmatch(said) or _way(said) else ""
     return str(g.then)
 
 
@@ -43,18 +44,31 @@ def way() -> Way | None:
 
 
 def app() -> App | None:
-    """The app of that way; if it is no longer there, this visit goes on as if it had never been named."""
-    found = way()
+    """The app to which this visit goes; if it is no longer there, the visit goes on as if it had never been named."""
+    found, page = way(), _APP.fullmatch(then())
     try:
-        return gate.app(found.slug, found.origin) if found else None
+        if found:
+            return gate.app(found.slug, found.origin)
+        return gate.app(page[1]) if page else None
     except ProjectNotFound:
         begin("")
         return None
 
 
+def destination() -> str:
+    """Where this visit goes on, as `then`; "" also for an app that is no longer there."""
+    app()
+    return then()
+
+
 def onward(path: str) -> str:
     """A path of ours, with what leads on from its page to the app to which this visit goes back, if to any."""
-    return f"{path}{'&' if '?' in path else '?'}{urlencode({'then': then()}, safe='/')}" if way() else path
+    return added(path) if _is_to_app() else path
+
+
+def added(path: str) -> str:
+    """A path of ours, with where this visit goes on, if it goes anywhere."""
+    return f"{path}{'&' if '?' in path else '?'}{urlencode({'then': then()}, safe='/')}" if then() else path
 
 
 def note_form() -> None:
@@ -67,6 +81,10 @@ def allow(response: Response) -> None:
     """Have the answer, which is such a page, permit its forms to lead to the app."""
     policy = POLICY.replace("form-action 'self'", f"form-action 'self' {requests.context().leads_to}")
     response.headers.setdefault("Content-Security-Policy", policy)
+
+
+def _is_to_app() -> bool:
+    return bool(way() or _APP.fullmatch(then()))
 
 
 def _said() -> str:

@@ -90,7 +90,7 @@ def _shared_limiter(url: str) -> FixedWindowRateLimiter:
 
 
 def client_address(remote: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The address nearest to us that is not a trusted proxy's: what stands before it, anybody could write.
+    """The address nearest to us that is not a trusted proxy's: what stands before it, anyone could write.
 
     `remote` is the peer of the socket, `forwarded` the header's addresses from left to right.
     """
@@ -116,7 +116,7 @@ def _warn_once(proxy: str, hop: str) -> None:
         _warned.add(proxy)
         facts = {"proxy": proxy, "entry": hop}
         log.warning(
-            "X-Forwarded-For has no address: whoever comes by this proxy counts as one client", extra={"facts": facts}
+            "X-Forwarded-For has no address: all visitors by this proxy share one rate limit", extra={"facts": facts}
         )
 
 

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 import clock
-from rules import deliveries, listing, outbox, statistics
+from rules import deliveries, growth, listing, outbox, statistics
 from rules.refusals import Refusal
 from web.readiness import OK, Readiness
 
@@ -79,10 +79,12 @@ class _Standing(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Invites, redemptions, mail, webhooks, and whether all is well."""
+        """Invites, redemptions, growth, mail, webhooks, and whether all is well."""
         yield _gauge("invite_api_invites", "Invites, by what can be done with them.", "state", listing.by_state())
         used = statistics.redemptions()
         yield CounterMetricFamily("invite_api_redemptions", "Uses of invites, ever.", value=used)
+        meaning = "People who joined within a day in the branch of inviters that grew fastest."
+        yield GaugeMetricFamily("invite_api_fastest_branch_people", meaning, value=growth.most_in_a_day())
         yield from _mail()
         yield from _webhooks()
         checks = {name: float(said == OK) for name, said in self._readiness.look().items()}

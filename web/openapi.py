@@ -41,17 +41,23 @@ TITLES = {
     "pages": "Pages",
     "account": "Account pages",
     "own": "Your account",
+    "my_invites": "Your invitations",
+    "unsubscribe": "Invitations by mail",
     "admin": "Administration: invites",
+    "admin_guests": "Administration: lists of guests",
+    "admin_list": "Administration: the list of invites",
     "admin_keys": "Administration: API keys and presets",
     "admin_people": "Administration: people and projects",
     "admin_webhooks": "Administration: webhooks",
+    "admin_growth": "Administration: growth",
     "admin_activity": "Administration: activity",
     "gate": "Gate",
     "gate_pages": "Gate: pages",
+    "place": "Pages: site",
     "ops": "Operations",
 }
 
-HEADINGS = {"v1": "Create, check, spend, revoke"}  # of tags whose names, which clients have in theirs, say little
+HEADINGS = {"v1": "/v1, the API of this service"}  # of tags whose names, which clients have in theirs, say little
 
 _SHOWN = {"key": "ID/SECRET", "token": "ACCESS_TOKEN"}
 
@@ -59,7 +65,9 @@ _SHOWN = {"key": "ID/SECRET", "token": "ACCESS_TOKEN"}
 _SAMPLES: Mapping[type[Refusal], Refusal] = {
     refusals.InviteExpired: refusals.InviteExpired(datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.InviteHeld: refusals.InviteHeld(datetime(2026, 3, 25, 21, tzinfo=UTC)),
+    refusals.BudgetSpent: refusals.BudgetSpent(0, 1, datetime(2026, 3, 25, 21, tzinfo=UTC)),
     refusals.RateLimited: refusals.RateLimited(30),
+    refusals.MailLimit: refusals.MailLimit(50, datetime(2026, 3, 25, 21, tzinfo=UTC)),
 }
 _AGAIN = {"Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "string"}}}
 _HEADERS = {
@@ -84,7 +92,9 @@ _FORMATS = {
     "Location": {"type": "string", "format": "uri-reference"},
     "Retry-After": {"type": "string"},
     "Remote-User": {"type": "string"},
+    "X-Invites-Left": {"type": "string", "pattern": "^[0-9]+$"},
 }
+_SOMETIMES = ("X-Invites-Left",)
 
 
 def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:
@@ -112,11 +122,10 @@ def _tag(dialect: Any) -> Object:
 
 
 _ABOUT = (
-    "Our own API, /v1, and three public invite APIs on one set of invites: whatever one of them makes can be viewed, "
-    "verified and used in the others. A body is JSON in UTF-8, of at most 64 KiB; unknown fields are ignored, but in "
-    "/v1 they are refused. "
-    "A call beyond its limit is answered 429, with Retry-After. A limit such as 10/minute 120/invite is that of an "
-    "address; calls beyond it that show an active invite are counted by the invite."
+    "The API of this service, /v1, and three public invite APIs on the same invites: an invite that is created in one "
+    "can be viewed, checked and used in all. A body is JSON in UTF-8, of at most 64 KiB. Unknown fields are ignored; "
+    "/v1 refuses them. A call beyond its rate limit is answered 429, with Retry-After. A limit such as 10/minute "
+    "120/invite is that of an address; calls beyond it that show an active invite are counted by the invite."
 )
 
 
@@ -220,7 +229,9 @@ class Operation:
     def _answered(self, answer: Answer) -> Object:
         told: Object = {"description": _phrase(answer.status)}
         if answer.header:
-            told["headers"] = {answer.header: {"required": True, "schema": _FORMATS[answer.header]}}
+            told["headers"] = {
+                answer.header: {"required": answer.header not in _SOMETIMES, "schema": _FORMATS[answer.header]}
+            }
         if not answer.media.startswith(("text/", JSON)):  # what makes typed clients stumbles over a picture
             told["description"] += f": {answer.media}"
         elif answer.shape:

@@ -66,7 +66,7 @@ class Readiness:
         except Unavailable as error:
             return self._database.trouble(error)
         except Exception as error:
-            log.error("an error nobody foresaw, in looking whether all is ready", exc_info=error)
+            log.error("an unexpected error, while /ready was answered", exc_info=error)
             return "cannot be told: look into the log of invite-api"
 
     def _reading(self) -> str:

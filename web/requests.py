@@ -64,6 +64,7 @@ def query(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if value := _only(name, request.args.getlist(name)):
             given[name] = value
+    _refuse_lost_plus(given.get("email", ""))
     return given
 
 
@@ -136,6 +137,8 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
     query, body = sent.args, _read_body(sent)
     for name in names:
         values: list[object] = [*query.getlist(name)] if name in query else []
+        if name == "email" and values:
+            _refuse_lost_plus(query[name])
         if name in body:
             values.extend(body[name] if isinstance(body, _Form) else [body[name]])
         if values:
@@ -157,6 +160,14 @@ def once(caller: str, given: Mapping[str, Any]) -> Once | None:
 def form_field(name: str) -> str:
     """One field of a posted form, "" where it is missing; raises Invalid for one given twice."""
     return _only(name, request.form.getlist(name)) or ""
+
+
+def several(name: str) -> list[str]:
+    """All values of a field of a posted form that may be there several times, such as a list with ticks."""
+    values = request.form.getlist(name)
+    for value in values:
+        _refuse_unspeakable(value, name)
+    return values
 
 
 def typed(name: str) -> str:
@@ -197,11 +208,14 @@ def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> No
     """Refuse a body, read or not, that is JSON and cannot be used, or names what nobody may set from outside.
 
     And a body of more than `largest` bytes, or one for which the server has no room now; and a NUL in a path, which
-    nothing of ours has: PostgreSQL refuses to look for one. Where a call `is_strict`, its body is read once its
-    caller is known: unknown members are refused then, and a long body of strangers is never parsed. With None for
-    `largest` nobody looks at the body at all.
+    nothing of ours has: PostgreSQL refuses to look for one. Where a call `is_strict`, or takes a longer body than
+    others, that is read once its caller is known: unknown members are refused then, and a long body of strangers is
+    never parsed. With None for `largest` nobody looks at the body at all.
     """
     sent = asked()
+    if largest is not None and largest > LARGEST_BODY:
+        is_strict = True
+        sent.max_content_length = sent.max_form_memory_size = largest
     if largest is not None and (sent.content_length or 0) > LARGEST_BODY:
         if (sent.content_length or 0) > largest:
             raise RequestEntityTooLarge if largest == LARGEST_BODY else TooMuch(largest)
@@ -307,6 +321,12 @@ def _only(name: str, values: Sequence[T]) -> T | None:
     for value in values:
         _refuse_unspeakable(value, name)
     return values[0] if values else None
+
+
+def _refuse_lost_plus(address: str) -> None:
+    """Refuse an address in a query whose plus sign was sent as it is, since in a query that is a space."""
+    if " " in address.partition("@")[0].strip() and b"+" in asked().query_string:
+        raise Invalid.at("email", "email", "has a space in it: in a query write a plus sign as %%2B")
 
 
 def _refuse_unspeakable(value: object, name: str) -> None:

@@ -4,7 +4,22 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import TOKEN, AnyCode, Email, Id, InviteRole, Link, Moment, Name, Plan, Preset, State, Token
+from dialects.shapes.values import (
+    TOKEN,
+    AnyCode,
+    Email,
+    Id,
+    InviteRole,
+    Link,
+    Moment,
+    Name,
+    PersonalMessage,
+    Plan,
+    Preset,
+    State,
+    Token,
+    one_of,
+)
 from web.errors import ErrorBody
 
 
@@ -15,9 +30,10 @@ class NotValid(ErrorBody):
 
 
 class Named(TypedDict):
-    """Whom to invite."""
+    """The guest."""
 
     name: Name
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 
@@ -25,6 +41,7 @@ class ForAddress(TypedDict):
     """The address to invite."""
 
     email: Email
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 
@@ -42,7 +59,7 @@ class ShortCode(TypedDict):
 
 
 class Made(TypedDict):
-    """The invite that was made."""
+    """The invite that was created."""
 
     success: Literal[True]
     inviteUrl: Link
@@ -50,7 +67,7 @@ class Made(TypedDict):
 
 
 class MadeForAddress(TypedDict):
-    """The invite that was made for an address."""
+    """The invite that was created for an address."""
 
     success: Literal[True]
     code: Token
@@ -59,14 +76,14 @@ class MadeForAddress(TypedDict):
 
 
 class Verified(TypedDict):
-    """The token is good."""
+    """The token is valid."""
 
     valid: Literal[True]
     plan: Plan
 
 
 class Spent(TypedDict):
-    """The short code was good, and now is spent."""
+    """The short code was valid, and is now used."""
 
     valid: Literal[True]
 
@@ -82,7 +99,11 @@ class ListQuery(TypedDict, total=False):
 
     limit: Annotated[str, Meta(pattern="^[0-9]{1,9}$", examples=["100"], description="A page of so many, 1 to 1000.")]
     cursor: Annotated[str, Meta(description="Where to go on: `next` of the page before.")]
-    status: State
+    status: Annotated[
+        str,
+        one_of("active", "used", "expired", "revoked"),
+        Meta(description="`expired` also lists what was revoked; `revoked` lists nothing else."),
+    ]
     q: Annotated[str, Meta(description="A text in the name, the address or the note.")]
 
 

@@ -17,6 +17,7 @@ from dialects.shapes.values import (
     Message,
     Moment,
     Password,
+    PersonalMessage,
     Preset,
     RedirectUrl,
     Refresh,
@@ -30,7 +31,7 @@ from rules import fields
 
 
 class Registration(TypedDict):
-    """An invite, and the account to make with it."""
+    """An invite, and the account to create with it."""
 
     invite_token: Annotated[Token, partial(fields.text, field="invite_token", longest=100)]
     email: Email
@@ -40,7 +41,7 @@ class Registration(TypedDict):
 
 
 class Credentials(TypedDict):
-    """What one signs in with."""
+    """The password of the account."""
 
     email: Annotated[str, Meta(examples=["anne@example.org"], description="The address, or the user name.")]
     password: Annotated[str, Meta(examples=["correct horse battery"])]
@@ -53,7 +54,7 @@ class RefreshToken(TypedDict):
 
 
 class MaybeAddressed(TypedDict, total=False):
-    """The address of a registration; not needed by who is signed in."""
+    """The address of a registration; not needed when signed in."""
 
     email: Email
 
@@ -81,7 +82,7 @@ class NewPassword(TypedDict):
 
 
 class ProjectDraft(TypedDict):
-    """A project to make."""
+    """A project to create."""
 
     name: Annotated[str, partial(fields.text, field="name", longest=100), Meta(max_length=100, examples=["Tea Garden"])]
     description: NotRequired[
@@ -91,11 +92,12 @@ class ProjectDraft(TypedDict):
 
 
 class ProjectInvite(TypedDict):
-    """Whom to invite to a project."""
+    """The guest of a project."""
 
     email: Email
     role: NotRequired[InviteRole]
     redirect_url: NotRequired[RedirectUrl]
+    message: NotRequired[PersonalMessage]
     preset: NotRequired[Preset]
 
 
@@ -134,7 +136,7 @@ class Joined(TypedDict):
 WaitingFor = Annotated[
     str,
     one_of("approval", "proof"),
-    Meta(description="`approval`: somebody has to say yes. `proof`: the address of the account has to be proved."),
+    Meta(description="`approval`: an admin has to approve. `proof`: the address of the account has to be proved."),
 ]
 
 
@@ -196,7 +198,7 @@ NoPart = Annotated[str | None, Meta(description="Always null.")]  # a bare null 
 
 
 class Me(Person):
-    """One's own account. The parts of a name are always null: there is one name, the `displayName`."""
+    """The account of the caller. The parts of a name are always null: there is one name, the `displayName`."""
 
     username: Username | None
     emailVerified: bool
@@ -210,6 +212,8 @@ class Me(Person):
     givenNames: NoPart
     nativeScript: NoPart
     preferredOrder: NoPart
+    invitesLeft: Annotated[int | None, Meta(description="How many people one can invite now; null: any number.")]
+    invitesBackAt: Annotated[Moment | None, Meta(description="When one can invite more; null if never.")]
 
 
 class Said(TypedDict):
@@ -290,6 +294,6 @@ class StatedInvite(OpenInvite):
 
 
 class Decided(TypedDict):
-    """Who is meant, of those who wait."""
+    """The use that waits, as the list of them names it."""
 
     redemption: Id

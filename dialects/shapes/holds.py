@@ -28,7 +28,7 @@ HoldState = Annotated[
 
 
 class WantedHold(TypedDict):
-    """Which invite a program wants a use of, by its `token` or a `code`, and for whom."""
+    """The invite of which a program wants a use, by its `token` or a `code`, and the guest."""
 
     token: NotRequired[Token]
     code: NotRequired[Annotated[AnyCode, Meta(description="Instead of a token: a short code, as the guest typed it.")]]

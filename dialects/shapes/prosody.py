@@ -4,7 +4,7 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from dialects.shapes.values import Approve, Invited, InviteRole, Name, Plan, Preset, RedirectUrl, Stay
+from dialects.shapes.values import Approve, Invited, InviteRole, Name, PersonalMessage, Plan, Preset, RedirectUrl, Stay
 from rules.drafts import MOST_USES
 
 
@@ -18,10 +18,10 @@ class InviteParameters(TypedDict, total=False):
     """What an invite is to be. Everything has a default."""
 
     name: Name
-    email: Annotated[Invited, Meta(description="Only who has this address, or one at `@example.org`, may use it.")]
+    email: Annotated[Invited, Meta(description="Only for this address, or for any address at `@example.org`.")]
     uses: Annotated[int, Meta(examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")]
     ttl: Annotated[str, Meta(examples=["3d"], description="How long it is valid: 3d, 12h, or seconds.")]
-    project: Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project that one joins.")]
+    project: Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project that the guest joins.")]
     role: InviteRole
     access: Stay
     approve: Approve
@@ -32,4 +32,5 @@ class InviteParameters(TypedDict, total=False):
     plan: Plan
     preset: Preset
     redirect_url: RedirectUrl
-    note: Annotated[str, Meta(max_length=1000, description="For the operator's eyes only.")]
+    message: PersonalMessage
+    note: Annotated[str, Meta(max_length=1000, description="Your own note, never shown to the guest.")]

@@ -13,6 +13,7 @@ from dialects.shapes.values import (
     Link,
     Moment,
     Name,
+    PersonalMessage,
     Plan,
     Preset,
     RedirectUrl,
@@ -33,7 +34,9 @@ State = Annotated[
 Ttl = Annotated[
     str, Meta(examples=["3d"], description="How long it is valid from now on: `3d`, `12h`, or a number of seconds.")
 ]
-Note = Annotated[str, Meta(max_length=1000, examples=["Summer party"], description="For the operator's eyes only.")]
+Note = Annotated[
+    str, Meta(max_length=1000, examples=["Summer party"], description="Your own note, never shown to the guest.")
+]
 MaxUses = Annotated[
     int, Meta(ge=1, le=MOST_USES, examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")
 ]
@@ -48,7 +51,7 @@ class InviteDraft(TypedDict, total=False):
     """What an invite is to be. Everything has a default."""
 
     name: Name
-    email: Annotated[Invited, Meta(description="Only who has this address, or one at `@example.org`, may use it.")]
+    email: Annotated[Invited, Meta(description="Only for this address, or for any address at `@example.org`.")]
     project: Slug
     role: InviteRole
     access: Stay
@@ -56,8 +59,9 @@ class InviteDraft(TypedDict, total=False):
     data: Data
     approve: Approve
     redirect_url: RedirectUrl
+    message: PersonalMessage
     note: Note
-    makes_admin: Annotated[bool, Meta(description="Whoever uses it becomes an admin of the site. For admins only.")]
+    makes_admin: Annotated[bool, Meta(description="The guest becomes an admin of the site. For admins only.")]
     ttl: Ttl
     max_uses: MaxUses
     preset: Preset
@@ -74,10 +78,11 @@ class InviteDrafts(InviteDraft, total=False):
 
 
 class Changes(TypedDict, total=False):
-    """What is to change; what is left out stays. Null takes a name, a note or the data away."""
+    """What is to change; what is left out stays. Null takes a name, a message, a note or the data away."""
 
     ttl: Ttl
     name: Name | None
+    message: PersonalMessage | None
     note: Note | None
     data: Data | None
     max_uses: Annotated[MaxUses, Meta(description="How many people may use it; no fewer than have.")]
@@ -99,7 +104,7 @@ class WhichUse(TypedDict):
 
 
 class Invite(TypedDict):
-    """An invite; `link` and `token` are there for who created it just now, or asked for them."""
+    """An invite; `link` and `token` are there when it was just created, or if they were asked for."""
 
     id: Id
     state: State
@@ -114,6 +119,7 @@ class Invite(TypedDict):
     data: Data | None
     approve: Approve
     redirect_url: RedirectUrl | None
+    message: PersonalMessage | None
     note: Note | None
     makes_admin: bool
     max_uses: MaxUses

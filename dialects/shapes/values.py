@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
-from rules import fields, passwords, presets
+from rules import fields, messages, passwords, presets
 
 TOKEN = "5d0b4c1f7d7e3cf1c9b9f0a6fd3b9d1b3c84c1f1cbb2e9a2f2b7c7a3d1e0f945"  # noqa: S105 (an example)
 _CODE = "3f9a0c27be51"
@@ -22,6 +22,7 @@ Moment = Annotated[
     str, Meta(examples=["2026-03-25T21:00:00.000Z"], extra_json_schema={"format": "date-time"}, description="UTC.")
 ]
 Token = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", examples=[TOKEN], description="The secret of an invite's link.")]
+Language = Annotated[str, Meta(examples=["de"], description="The code of a language that the pages speak.")]
 AnyCode = Annotated[str, Meta(examples=[_CODE], description="A short code: 12 hexadecimal digits.")]
 Link = Annotated[str, Meta(examples=[f"https://invite.example.org/invite?{TOKEN}"], description="The invite's link.")]
 Email = Annotated[
@@ -49,7 +50,7 @@ Name = Annotated[
     Meta(
         max_length=100,
         examples=[_PERSON],
-        description="What somebody is called: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
+        description="The guest's name: letters of any script, digits, spaces and . ' ’ - , & · ( ) / _",
     ),
 ]
 DisplayName = Annotated[
@@ -66,11 +67,20 @@ Password = Annotated[
     Meta(
         max_length=passwords.LONGEST,
         examples=["correct horse battery"],
-        description="None that is short, or that anybody would guess.",
+        description="Not too short, and not easy to guess.",
+    ),
+]
+PersonalMessage = Annotated[
+    str,
+    messages.read,
+    Meta(
+        max_length=messages.LONGEST,
+        examples=["See you on Saturday!"],
+        description="What the inviter says to the guest, in the mail and on the page: plain text without links.",
     ),
 ]
 InviteRole = Annotated[
-    str, fields.role, one_of("member", "admin"), Meta(description="What one becomes in the project.")
+    str, fields.role, one_of("member", "admin"), Meta(description="The guest's role in the project.")
 ]
 Plan = Annotated[
     str, partial(fields.text, field="plan", longest=100), Meta(examples=["solo"], description="A label for programs.")
@@ -82,7 +92,7 @@ RedirectUrl = Annotated[
         max_length=2000,
         examples=["https://app.example.org/start"],
         extra_json_schema={"format": "uri"},
-        description="Where one may go on after accepting: https, or http on this machine.",
+        description="Link after joining: https, or http on this machine.",
     ),
 ]
 Preset = Annotated[
@@ -97,19 +107,20 @@ Preset = Annotated[
 Stay = Annotated[
     str,
     fields.access,
-    Meta(examples=["30d"], description="How long a guest stays in the project: `30d`, `12 weeks`; `never` ends."),
+    Meta(examples=["30d"], description="How long a guest stays in the project: `30d`, `12 weeks`, or `never`: no end."),
 ]
 Approve = Annotated[bool, Meta(description="Whether each use waits until an admin says yes.")]
 Data = Annotated[
     dict[str, Any],
     Meta(examples=[{"seat": 12}], description="For the operator's programs, at most 2 KiB; guests never see it."),
 ]
-Slug = Annotated[str, Meta(examples=["tea-garden"], description="What a project is called in addresses.")]
+Slug = Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project, as in its address.")]
 Access = Annotated[
     str, Meta(examples=["hitkey_Wm1vX0pJcVQ2bT9y"], description="For `Authorization: Bearer`, for an hour.")
 ]
 Refresh = Annotated[
-    str, Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Good for one `/auth/token/refresh`.")
+    str,
+    Meta(examples=["0b5e7a52-41c4-4a0e-9d8c-3f6a7c1b2d90.Jk2v"], description="Valid for one `/auth/token/refresh`."),
 ]
 Ticket = Annotated[str, Meta(examples=["eyJh.aGk"], description="What allows to choose the first password.")]
 Digits = Annotated[str, Meta(examples=["408213"], description="The six digits that were mailed.")]

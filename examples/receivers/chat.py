@@ -25,7 +25,7 @@ SENTENCES = {
 
 
 def is_signed(headers, body: bytes) -> bool:
-    """Whether whoever has our secret sent this, within the last five minutes."""
+    """Whether the holder of our secret sent this, within the last five minutes."""
     sent_at = headers.get("webhook-timestamp", "")
     if not sent_at.isdecimal() or abs(time.time() - int(sent_at)) > 300:
         return False

@@ -23,6 +23,7 @@ from rules.refusals.accounts import (
     WrongPassword,
 )
 from rules.refusals.base import N_, Facts, Invalid, Problem, Refusal, UnknownField, ended, filled, problem, together
+from rules.refusals.budgets import BudgetSpent, MayNotInvite
 from rules.refusals.gate import AppNotFound, PassNeeded
 from rules.refusals.invites import (
     AlreadyMember,
@@ -39,7 +40,9 @@ from rules.refusals.invites import (
     InviteUsed,
     LegacyCodesOff,
     LinkLost,
+    NoneChosen,
     NotWaiting,
+    TooManyChosen,
 )
 from rules.refusals.keys import KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 from rules.refusals.passes import PassCreated, PassNotFound, ProjectNotGated, TooManyPasses
@@ -53,7 +56,14 @@ from rules.refusals.registration import (
     RegistrationClosed,
     TooManyAttempts,
 )
-from rules.refusals.service import LetterNotFound, Overloaded, RateLimited
+from rules.refusals.service import (
+    BlockingLinkInvalid,
+    LetterNotFound,
+    MailLimit,
+    MailUnwanted,
+    Overloaded,
+    RateLimited,
+)
 from rules.refusals.webhooks import DeliveryNotFound, SecretLost, WebhookCreated, WebhookDisabled, WebhookNotFound
 
 __all__ = [
@@ -61,6 +71,8 @@ __all__ = [
     "AccountDisabled",
     "AlreadyMember",
     "AppNotFound",
+    "BlockingLinkInvalid",
+    "BudgetSpent",
     "CodeExpired",
     "CrossSite",
     "DeliveryNotFound",
@@ -89,9 +101,13 @@ __all__ = [
     "LegacyCodesOff",
     "LetterNotFound",
     "LinkLost",
+    "MailLimit",
+    "MailUnwanted",
+    "MayNotInvite",
     "MemberNotFound",
     "NoCode",
     "NoSuchKey",
+    "NoneChosen",
     "NotAllowed",
     "NotProjectMember",
     "NotSignedIn",
@@ -113,6 +129,7 @@ __all__ = [
     "ScopeMissing",
     "SecretLost",
     "TooManyAttempts",
+    "TooManyChosen",
     "TooManyPasses",
     "UnknownField",
     "UserNotFound",

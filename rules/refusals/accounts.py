@@ -20,7 +20,7 @@ class InvalidCredentials(Refusal):
 
 
 class WrongPassword(Refusal):
-    """Whoever is signed in was asked for the password of the account, and gave another one."""
+    """A signed-in person was asked for the password of the account, and gave another one."""
 
     code = "WRONG_PASSWORD"
     field = "current_password"
@@ -31,7 +31,7 @@ class AccountDisabled(Refusal):
     """The account is disabled. Only who has shown its password or a link for a new one is told, or an operator."""
 
     code = "ACCOUNT_DISABLED"
-    sentence = N_("This account is disabled. Ask whoever runs this place to enable it.")
+    sentence = N_("This account is disabled. Ask an admin of this site to enable it.")
     sentence_for_operators = N_("This account is disabled: enable it first, then give out a link.")
 
     def __init__(self, for_operators: bool = False) -> None:
@@ -69,14 +69,14 @@ class ResetInvalid(Refusal):
     """A link for a new password that was used, was changed, or is not one of ours."""
 
     code = "INVALID_TOKEN"
-    sentence = N_("This link for a new password has been used, or is not whole. Ask for a new one.")
+    sentence = N_("This link for a new password has been used, or it is not complete. Ask for a new one.")
 
 
 class ResetExpired(Refusal):
     """A link for a new password that has expired."""
 
     code = "TOKEN_EXPIRED"
-    sentence = N_("This link for a new password is too old. Ask for a new one.")
+    sentence = N_("This link for a new password has expired. Ask for a new one.")
 
 
 class UsernameInvalid(Refusal):
@@ -122,7 +122,7 @@ class OwnsProjects(Refusal):
 
     code = "OWNS_PROJECTS"
 
-    sentence = N_("This account owns %(slugs)s: delete that, or make somebody else its owner, first.")
+    sentence = N_("This account owns %(slugs)s: delete them first, or give them another owner.")
 
     def __init__(self, slugs: Sequence[str]) -> None:
         super().__init__(slugs=", ".join(slugs))

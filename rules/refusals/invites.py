@@ -20,7 +20,7 @@ class InviteUsed(Refusal):
     """The invite has no uses left."""
 
     code = "INVITE_USED"
-    sentence = N_("This invitation has already been used. Ask whoever sent it for a new one.")
+    sentence = N_("This invitation has already been used. Ask the person who sent it for a new one.")
 
 
 class InviteHeld(Refusal):
@@ -77,8 +77,8 @@ class InviteExpired(Refusal):
 
     code = "INVITE_EXPIRED"
 
-    sentence = N_("This invitation expired on %(expired_at)s. Ask whoever sent it for a new one.")
-    sentence_if_revoked = N_("This invitation has been withdrawn. Ask whoever sent it for a new one.")
+    sentence = N_("This invitation expired on %(expired_at)s. Ask the person who sent it for a new one.")
+    sentence_if_revoked = N_("This invitation has been revoked. Ask the person who sent it for a new one.")
 
     def __init__(self, expired_at: datetime | None, revoked_at: datetime | None = None) -> None:
         super().__init__(expired_at=expired_at, revoked_at=revoked_at)
@@ -92,7 +92,7 @@ class InviteAlreadyExists(Refusal):
     """There is an active invite to this project for this address."""
 
     code = "INVITE_ALREADY_EXISTS"
-    sentence = N_("There is an open invitation for this address already. Cancel it first, or let it be used.")
+    sentence = N_("There is an active invitation for this address already. Revoke it first.")
 
 
 class AlreadyMember(Refusal):
@@ -134,6 +134,25 @@ class EmailMismatch(Refusal):
         return (Problem(field, self.code.lower(), self.sentence, self.facts),)
 
 
+class NoneChosen(Refusal):
+    """No invite was chosen for what is to be done to several."""
+
+    code = "NONE_CHOSEN"
+    sentence = N_("Select at least one invitation first.")
+
+
+class TooManyChosen(Refusal):
+    """More invites were chosen than are changed at once."""
+
+    code = "TOO_MANY_CHOSEN"
+    sentence = N_(
+        "More than %(most)s invitations match. Search for fewer of them: at most %(most)s are changed at once."
+    )
+
+    def __init__(self, most: int = 1000) -> None:
+        super().__init__(most=most)
+
+
 class IdempotencyKeyReused(Refusal):
     """The caller has created something else with this Idempotency-Key."""
 
@@ -157,6 +176,6 @@ class LinkLost(Refusal):
 
     code = "LINK_LOST"
     sentence = N_(
-        "The link still works for whoever has it, but cannot be shown: it was made under another master secret. "
-        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or make a new invite."
+        "The link still works, but cannot be shown: it was created under another master secret. "
+        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or create a new invite."
     )

@@ -26,7 +26,7 @@ class ScopeMissing(Refusal):
     code = "SCOPE"
     sentence = N_(
         "This API key may not do this: it needs the scope %(scope)s. "
-        "`invite-api create NAME --may %(scope)s` makes a key that has it."
+        "`invite-api create NAME --may %(scope)s` creates a key that has it."
     )
 
     def __init__(self, scope: str = "create") -> None:
@@ -45,6 +45,6 @@ class KeyMade(Refusal):
 
     code = "KEY_MADE"
     sentence = N_(
-        "This key has been made already, and its secret was shown then. "
-        "If you have not seen it, delete the key and make another one."
+        "This key has been created already, and its secret was shown then. "
+        "If you have not seen it, delete the key and create another one."
     )

@@ -7,14 +7,14 @@ class RegistrationClosed(Refusal):
     """Registering without an invite is switched off here (INVITE_API_REGISTRATION)."""
 
     code = "REGISTRATION_CLOSED"
-    sentence = N_("One can only register here with an invitation. Ask somebody who is here for one.")
+    sentence = N_("You need an invitation to register here. Ask a member of this site for one.")
 
 
 class NoCode(Refusal):
     """No code was sent to this address, or the code has been used."""
 
     code = "NO_CODE"
-    sentence = N_("No code is awaited for this address. Ask for one first.")
+    sentence = N_("No code was sent to this address, or it was used. Ask for one first.")
 
 
 class InvalidCode(Refusal):
@@ -22,7 +22,7 @@ class InvalidCode(Refusal):
 
     code = "INVALID_CODE"
     field = "code"
-    sentence = N_("This is not the code that was sent. Look again; there are three tries.")
+    sentence = N_("This is not the code that was sent. Check it; you have three tries.")
 
 
 class CodeExpired(Refusal):
@@ -30,7 +30,7 @@ class CodeExpired(Refusal):
 
     code = "CODE_EXPIRED"
     field = "code"
-    sentence = N_("This code is too old. Ask for a new one.")
+    sentence = N_("This code has expired. Ask for a new one.")
 
 
 class TooManyAttempts(Refusal):

@@ -1,6 +1,10 @@
 """The service as a whole: its outbox, and how much it takes at once."""
 
-from rules.refusals.base import N_, Refusal
+import math
+from datetime import datetime
+
+import clock
+from rules.refusals.base import N_, Invalid, Refusal, problem
 
 
 class LetterNotFound(Refusal):
@@ -27,3 +31,40 @@ class RateLimited(Refusal):
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after=retry_after)
         self.retry_after = retry_after
+
+
+class MailLimit(Refusal):
+    """The account has had as many invitations mailed as it may within a day; there is room for one more at `until`."""
+
+    code = "MAIL_LIMIT"
+    field = "mail"
+    sentence = N_(
+        "As many of your invitations as possible were mailed within a day (%(most)s). The next mail is possible after "
+        "%(until)s. You can create the invitation without mail and send its link yourself."
+    )
+
+    def __init__(self, most: int, until: datetime) -> None:
+        super().__init__(most=most, until=until)
+        self.retry_after = max(1, math.ceil((until - clock.now()).total_seconds()))
+
+
+class MailUnwanted(Invalid):
+    """The person at this address wants no invitations by mail. The invite can be created without."""
+
+    code = "MAIL_UNWANTED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            problem(
+                "email",
+                "unwanted",
+                "takes no invitations by mail: create the invitation without mail, and send its link yourself",
+            )
+        )
+
+
+class BlockingLinkInvalid(Refusal):
+    """A link that should stop invitations by mail was changed, or is not one of ours."""
+
+    code = "INVALID_TOKEN"
+    sentence = N_("This link is not whole, or not from this site. Open the link in the invitation mail once more.")

@@ -149,7 +149,12 @@ CHANGES_INVITES = {
     *("/invites_api", "/api/invite", "/api/admin/invites", "/api/invite/generate", "/api/invite/validate"),
     *("/invites/<token>/accept", "/auth/register/with-invite", "/accept", "/register"),
     *("/projects/<slug>/invites", "/projects/<slug>/invites/<invite_id>", "/projects/<slug>/members/<member_id>"),
-    *("/admin/invites", "/admin/invites/<invite_id>/revoke", "/admin/invites/<invite_id>/extend"),
+    *(
+        "/admin/invites",
+        "/admin/invites/new/list",
+        "/admin/invites/<invite_id>/revoke",
+        "/admin/invites/<invite_id>/extend",
+    ),
     *("/admin/invites/<invite_id>/send", "/admin/invites/<invite_id>/rotate", "/admin/projects/<slug>/delete"),
     *("/admin/people/<user_id>/disable", "/admin/people/<user_id>/delete", "/account/delete"),
 }

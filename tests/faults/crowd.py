@@ -41,9 +41,9 @@ WRONG = {
     "letters both due and done with, or neither": """
         SELECT id FROM outbox WHERE (due_at IS NULL) <> (sent_at IS NOT NULL OR dropped_at IS NOT NULL)""",
     "done more than once for one request": """
-        SELECT name FROM invites WHERE name IS NOT NULL GROUP BY name HAVING count(*) > 1
-        UNION ALL SELECT email FROM invites WHERE email IS NOT NULL GROUP BY email HAVING count(*) > 1
-        UNION ALL SELECT subject FROM redemptions WHERE subject IS NOT NULL GROUP BY subject HAVING count(*) > 1""",
+        SELECT name FROM invites WHERE name LIKE 'once %' GROUP BY name HAVING count(*) > 1
+        UNION ALL SELECT email FROM invites WHERE email LIKE 'once.%' GROUP BY email HAVING count(*) > 1
+        UNION ALL SELECT subject FROM redemptions WHERE subject LIKE 'once %' GROUP BY subject HAVING count(*) > 1""",
 }
 JSON = {"Content-Type": "application/json"}
 
@@ -126,7 +126,7 @@ class Client:
                     return
 
     def _make(self) -> None:
-        answer, _ = self._ask("GET", f"/invites_api?key={self._place.key}&name={random.getrandbits(64):x}")
+        answer, _ = self._ask("GET", f"/invites_api?key={self._place.key}&name=once+{random.getrandbits(64):x}")
         if answer.status == 201:
             token = answer.headers["Location"].partition("?")[2]
             self._note("made", token)
@@ -150,7 +150,7 @@ class Client:
             self._note("registered", token, made["user"]["id"])
 
     def _invite(self) -> None:
-        body = {"email": f"{random.getrandbits(64):x}@example.org"}
+        body = {"email": f"once.{random.getrandbits(64):x}@example.org"}
         answer, made = self._ask("POST", f"/projects/{self._place.slug}/invites", body, self._place.bearers[0][1])
         if answer.status == 201:
             self._note("mailed", made["id"])
@@ -168,7 +168,7 @@ class Client:
     def _hold(self) -> None:
         if not self._shared:
             return
-        body = {"token": random.choice(self._shared), "subject": f"{random.getrandbits(64):x}", "lease": "1h"}
+        body = {"token": random.choice(self._shared), "subject": f"once {random.getrandbits(64):x}", "lease": "1h"}
         answer, made = self._ask("POST", "/v1/holds", body, f"Bearer {self._place.key}")
         if answer.status == 201:
             self._note("held", made["id"])

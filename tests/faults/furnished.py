@@ -42,10 +42,10 @@ SAID: Facts = {
     **{"user": ["anne", "bob"], "password": [PASSWORD, "wrong one"], "username": ["anne"], "displayName": ["Anne"]},
     **{"slug": ["tea-garden"], "project": ["tea-garden"], "role": ["member"], "plan": ["solo"], "ttl": ["3d"]},
     **{"uses": ["5"], "redirect_url": ["https://app.example.org/x"], "note": ["n"], "owner": ["bob"]},
-    **{"once": ["once-upon-a"], "count": ["2"], "expires": ["90d"], "off": ["", "1"]},
+    **{"once": ["once-upon-a"], "count": ["2"], "message": ["Hello"], "expires": ["90d"], "off": ["", "1"]},
     **{"limit": ["5"], "status": ["active", "used"], "q": ["a", "%_"], "cursor": [""]},
     **{"max_uses": [5, 2], "mail": [True, False], "state": ["active", "used"], "text": ["a"], "link": ["1"]},
-    **{"type": ["invite.created"]},
+    **{"type": ["invite.created"], "act": ["revoke", "extend"], "all": ["", "on"], "until": ["", "2026-12-24"]},
     **{"ticket": ["x.y"], "then": ["/docs"]},
 }
 

@@ -54,7 +54,7 @@ class Town:
     def form(self, path: str, cookie: str = "", **fields: str) -> Answer:
         """Send a form that stood on a page of ours, as the browser with this cookie does."""
         kept = {"Cookie": cookie} if cookie else {}
-        page = self.served.get("/login", **kept).body
+        page = self.served.get("/logout" if cookie else "/login", **kept).body
         fields["csrf"] = re.search(r'name="csrf" value="([^"]+)"', page)[1]
         if cookie:
             self.keep("form", fields["csrf"])
@@ -132,7 +132,7 @@ class Town:
         header = {"Authorization": f"Bearer {key}"}
         made = [self.served.get(f"/invites_api?key={key}"), self.served.get("/invites_api", "POST", b"", **header)]
         tokens = [self.token(each.headers["Location"]) for each in made]
-        tokens.append(self.token(self.served.run("invite", "create", "--note", "x")))
+        tokens.append(self.token(self.served.run("invite", "create", "--note", "x", "--message", "y")))
         tokens.append(self.keep("token", json.loads(self.json("/api/invite", {"name": "Bob"}, **bearer).body)["token"]))
         code = self.keep("short code", json.loads(self.json("/api/invite/generate", {}, **header).body)["code"])
         self.token(self.served.get("/code", "POST", urlencode({"code": code}).encode()).headers["Location"])

@@ -1,0 +1,116 @@
+"""Pages for people who invite people: their invitations, what is left to invite, and who came.
+
+What a form does ends in a redirect. Only the list is at /invites: what follows that is HitKey's.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, make_response, request
+from werkzeug.exceptions import HTTPException
+
+import clock
+from rules import accounts, budgets, changing, drafts, fields, invites, listing, outbox, own_invites, places, presets
+from rules.refusals import LinkLost, NotSignedIn, Refusal, together
+from rules.sessions import SignedIn
+from settings import settings
+from web import cookies, desk, html, requests
+from web.html import Shown, page, see_other
+
+HEADERS: Mapping[str, str] = html.HEADERS
+
+PATH = "/account/invites"
+_DRAFT = tuple(each for each in ("name", "email", "project", "ttl", "message") if each in drafts.READERS)
+_FORM = (*_DRAFT, "mail", "once")
+
+
+def list_mine(caller: SignedIn) -> str:
+    """What is left to invite, the form that creates an invitation, the caller's invitations and who came."""
+    given = {"once": clock.random_text(16), "mail": "on", "ttl": clock.spell(settings().invite_ttl)}
+    return _list(caller, given)(done=request.args.get("done"))
+
+
+@html.form(lambda caller: _list(caller, desk.again(_FORM, clock.random_text(16))))
+def create(caller: SignedIn) -> Response:
+    """Create the invitation that the form asks for, once; without an address it is not mailed."""
+    given = desk.sent(*_FORM)
+    draft, once = together(
+        lambda: presets.draft({name: given[name] or None for name in _DRAFT}, accounts.as_maker(caller.account)),
+        lambda: desk.once(given["once"]),
+    )
+    mailed = bool(given["mail"] and draft.email and settings().smtp_url)
+    made = own_invites.create(caller.user, draft, mailed, clock.id_for(f"{caller.account.id} {once}"))
+    return see_other(f"{PATH}/{made.id}?done={'mailed' if mailed else 'created'}")
+
+
+def show(caller: SignedIn, invite_id: str) -> str:
+    """One invitation of the caller: its link, to copy or share, and what can be done with it."""
+    return _one(caller, invite_id)()
+
+
+def _shown(caller: SignedIn) -> Shown:
+    return _one(caller, desk.in_path("invite_id"))
+
+
+@html.form(_shown)
+def remind(caller: SignedIn, invite_id: str) -> Response:
+    """Mail an invitation of the caller again."""
+    own_invites.remind(caller.user, invite_id)
+    return see_other(f"{PATH}/{invite_id}?done=reminded")
+
+
+@html.form(_shown)
+def revoke(caller: SignedIn, invite_id: str) -> Response:
+    """Revoke an invitation of the caller."""
+    own_invites.revoke(caller.user, invite_id)
+    return see_other("/invites?done=revoked")
+
+
+def refusal(error: Refusal | HTTPException) -> Response:
+    """Who is not signed in may do so, and comes back; all else is said as on every page."""
+    if not isinstance(error, NotSignedIn):
+        return html.refusal(error)
+    here = request.path if request.method == "GET" else "/invites"
+    return make_response(see_other(f"/login?{urlencode({'then': here, **cookies.note()}, safe='/')}"))
+
+
+def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:
+    query = requests.query(("cursor",))
+    found = own_invites.page(caller.account.id, places.read(query["cursor"]) if query else None)
+    shown: dict[str, Any] = {
+        "given": given,
+        "rows": found.rows,
+        "older": desk.next_page({}, places.cursor(found.next)) if found.next else None,
+        "guests": [] if query else own_invites.guests(caller.account.id),
+        "is_first": not query,
+        "left": budgets.left(caller.account),
+        "may_invite": budgets.may_invite(caller.account),
+        "mail_at": _mail_at(caller),
+        "lifetimes": [(clock.spell(each), each) for each in own_invites.lifetimes()],
+        "projects": own_invites.inviting_to(caller.user),
+    }
+    return partial(page, "invites.html", **shown)
+
+
+def _mail_at(caller: SignedIn) -> Any:
+    """When the caller can have one more invitation mailed; None if that is now."""
+    at = outbox.room_at(caller.account.id)
+    return None if accounts.is_admin(caller.account) or at <= clock.now() else at
+
+
+def _one(caller: SignedIn, invite_id: str) -> Shown:
+    invite = own_invites.find(caller.user, invite_id)
+    row = listing.one(invite_id)
+    try:
+        link = invites.link(invites.token(invite))
+    except LinkLost:
+        link = None
+    can_mail = bool(invite.email and not fields.is_domain(invite.email) and settings().smtp_url)
+    facts = {
+        "was_declined": invite.revoked_at is not None and changing.was_declined(invite),
+        "was_mailed": invite.mail_token_hash is not None,
+        "can_mail": can_mail,
+    }
+    return partial(page, "invites_one.html", invite=row, link=link, done=request.args.get("done"), **facts)

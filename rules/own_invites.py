@@ -1,0 +1,106 @@
+"""The invites of a person, for themselves: creating one, mailing it again, revoking it, and who came by them.
+
+Nobody gives more than they have: such an invite makes no admin, and leads to a project only if its inviter may invite
+to it. Nothing is said of what became of a guest's account.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+import clock
+from database import session
+from models import Invite, Member, Project, User
+from rules import accounts, changing, fields, invites, joining, listing, outbox, places, projects
+from rules.drafts import Draft
+from rules.listing import Filter, SearchResult
+from rules.places import Place
+from rules.refusals import InviteNotFound
+from settings import settings
+
+ROWS = 20  # invites, and guests, on one page
+MOST_PROJECTS = 100
+_USUAL = (clock.DAY, 7 * clock.DAY, 30 * clock.DAY)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A person who created an account with an invite of a person: the name that is shown, and since when."""
+
+    called: str
+    since: datetime
+
+
+def lifetimes() -> Sequence[timedelta]:
+    """How long an invite may be valid, as the form offers it: the shortest first."""
+    usual = {each for each in _USUAL if each <= settings().invite_ttl_max}
+    return sorted({*usual, settings().invite_ttl})
+
+
+def create(user: User, draft: Draft, mailed: bool, id_: str) -> Invite:
+    """Create an invite as this account, and mail it if `mailed`; returns the one that is there under this id already.
+
+    Raises what `invites.create` and, to a project, `projects.invite` does; RateLimited or MailLimit for too many mails.
+    """
+    if before := session().get(Invite, id_):
+        return _own(user, before)
+    if draft.project:
+        return projects.invite(projects.of_manager(draft.project, user), draft, mailed=mailed, id_=id_)
+    if mailed:
+        _limit_mail(user, draft.email)
+    return invites.create(draft, accounts.as_maker(user), mailed=mailed, id_=id_)
+
+
+def remind(user: User, invite_id: str) -> None:
+    """Mail an invite of this account again; it expires no earlier than a new one. One that waits is not mailed twice.
+
+    Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit.
+    """
+    invite = _own(user, invites.held(invite_id))
+    if not outbox.has_untried(invite):
+        _limit_mail(user, invite.email)
+    changing.resend(invite, by=user)
+
+
+def revoke(user: User, invite_id: str) -> None:
+    """Revoke an invite of this account; raises InviteNotFound for one of another account."""
+    changing.revoke(_own(user, invites.held(invite_id)))
+
+
+def find(user: User, invite_id: str) -> Invite:
+    """An invite of this account; raises InviteNotFound for one of another account."""
+    return _own(user, invites.find_by_id(invite_id))
+
+
+def page(user_id: str, after: Place | None) -> SearchResult:
+    """The invites of an account after a place in the list, the newest first, and the place from which to continue."""
+    rows = listing.page(Filter(maker=user_id, after=after), ROWS + 1)
+    return SearchResult(rows[:ROWS], places.of(rows[ROWS - 1]) if len(rows) > ROWS else None)
+
+
+def guests(user_id: str) -> Sequence[Guest]:
+    """Who came by an account's invites, the latest first, at most 20; without those whose accounts are gone."""
+    came = select(User).where(User.inviter_id == user_id, User.deleted_at.is_(None))
+    found = session().scalars(came.order_by(User.created_at.desc()).limit(ROWS))
+    return [Guest(each.called, each.created_at) for each in found]
+
+
+def inviting_to(user: User) -> Sequence[tuple[str, str]]:
+    """Slug and name of projects to which an account may invite people, by name, at most 100."""
+    managed = select(Project.slug, Project.name).join(Member).where(Member.user_id == user.id, Member.role != "member")
+    found = session().execute(managed.where(joining.is_current(clock.now())).limit(MOST_PROJECTS)).all()
+    return sorted(((str(slug), name) for slug, name in found), key=lambda each: each[1].casefold())
+
+
+def _own(user: User, invite: Invite) -> Invite:
+    if invite.maker_id != user.id:
+        raise InviteNotFound
+    return invite
+
+
+def _limit_mail(user: User, address: str | None) -> None:
+    """Count a mail to one address; what has no such address is refused where it would be mailed."""
+    if address and not fields.is_domain(address) and not accounts.is_admin(user):
+        outbox.limit_invitations(user.id, address)
