@@ -143,7 +143,7 @@ def harmless_name(name: str) -> str:
 
 def harmless_message(text: str) -> str:
     """What an inviter says to a guest, without what a mail program would turn into a link: ``example. org``."""
-    return re.sub(r"(?<=\w)([.。．｡])(?=[^\W\d_])", r"\1 ", re.sub(r"(?<=\S)[@＠](?=\S)", " @ ", text))
+    return re.sub(r"(?<=[^\s.。．｡])([.。．｡])(?=[^\W\d_])", r"\1 ", re.sub(r"(?<=\S)[@＠](?=\S)", " @ ", text))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rules.refusals import N_, Invalid, Problem, problem
 from settings import texts
 
 _WORD = re.compile(r"""<[^<>]*>|[^\s,;<>()"]+""")
-_TO_DOT = re.compile(r"""@[^.,]*,[^\s,;<>()"@]+""")  # of anne@gmail,com, where a dot was meant
+_TO_DOT = re.compile(r"""@[^\s.,;<>()"@]*,[^\s,;<>()"@]+""")  # of anne@gmail,com, where a dot was meant
 _AFTER_ONE = re.compile(r"(?<=>)\s*[,;]\s*")
 _AROUND = ' \t<>,;"“”„'  # what stands around a name
 _BULLET = re.compile(r"^[-*•–·]\s+")

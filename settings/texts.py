@@ -6,18 +6,23 @@ import unicodedata
 JOINERS = "\u200c\u200d"  # they keep letters apart, or join them, as Persian and the scripts of India are written
 
 _JOINED = re.compile(rf"(?<=[^\s{JOINERS}])[{JOINERS}](?=[^\s{JOINERS}])")
-_FILLERS = "\u115f\u1160\u3164\uffa0"  # letters of Hangul that are blank
+_FILLERS = "\u115f\u1160\u3164\uffa0\u034f\u17b4\u17b5\u2800"  # letters and marks that are blank
+_SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"  # each chooses a form of what is before it
+
+_SELECTED = re.compile(rf"(?<=[^\s{JOINERS}{_SELECTORS}])[{_SELECTORS}]")
+_MAY_BE_UNSEEN = re.compile(f"[{_FILLERS}{_SELECTORS}]")
 
 
 def unseen(text: str) -> list[int]:
     """Where in a text the characters stand that cannot be seen, and may do harm: a line break, one that turns lines.
 
-    Spaces of any width, and a joiner between two other characters, belong to what people write.
+    Spaces of any width, a joiner between two other characters, and one selector of a form (as in ❤️) after another
+    character belong to what people write.
     """
-    if text.isprintable() and not any(each in text for each in _FILLERS):
+    if text.isprintable() and not _MAY_BE_UNSEEN.search(text):
         return []
-    joined = {found.start() for found in _JOINED.finditer(text)}
-    return [place for place, each in enumerate(text) if place not in joined and not _is_shown(each)]
+    kept = {found.start() for pattern in (_JOINED, _SELECTED) for found in pattern.finditer(text)}
+    return [place for place, each in enumerate(text) if place not in kept and not _is_shown(each)]
 
 
 def stripped(text: str) -> str:
@@ -48,5 +53,11 @@ def is_visible(character: str) -> bool:
     return character not in _FILLERS and not character.isspace() and unicodedata.category(character)[0] != "M"
 
 
+def is_attached(character: str) -> bool:
+    """Whether this stands on the character before it, as an accent does, or joins two: it is nothing by itself."""
+    category = unicodedata.category(character)
+    return category[0] == "M" or category == "Cf"
+
+
 def _is_shown(character: str) -> bool:
-    return (character.isprintable() and character not in _FILLERS) or is_space(character)
+    return (character.isprintable() and not _MAY_BE_UNSEEN.match(character)) or is_space(character)

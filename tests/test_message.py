@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+import clock
 from conftest import seen
 from delivery import mail
 from models import Letter
@@ -22,6 +23,7 @@ SAID = "See you on Saturday!\n\nBring <b>cake</b>."
         ("One\n\n\n\n\ntwo", "One\n\ntwo"),
         ("x" * 500, "x" * 500),
         ("Ｂ e\u0301", "Ｂ é"),
+        ("Do you know example.com? Or Anne.Bob?!", "Do you know example.com? Or Anne.Bob?!"),
         (
             "At 8:00, z.B. 1.50/2.00 or Anne/Bob :) 👩\u200d👩\u200d👧 ❤️",
             "At 8:00, z.B. 1.50/2.00 or Anne/Bob :) 👩\u200d👩\u200d👧 ❤️",
@@ -37,7 +39,11 @@ def test_a_message_is_plain_text_with_line_breaks(typed, kept):
     [
         *((each, "link") for each in ("See https://x.example", "HTTP://x", "www.example.org", "ftp://x")),
         *((each, "link") for each in ("on example.org/join", "example.org:8080", "１０.0.0.1/x", "ｅvil．com/x")),
-        *((each, "characters") for each in ("a\x1b[31m", "a\u202eb", "a\u200bb")),
+        *((each, "link") for each in ("हिन्दी.com/login", "evil.भारत/x", "evil\ufe0f.com/x", "evilq\u0331.com/x")),
+        *((each, "link") for each in ("evil\u200d.com/x", "evil.co\u200dm/x", "💩.la/x", "evil。com/x", "9https://x")),
+        *((each, "link") for each in ("evil.com?x=1", "evil.com#x", "evil.com\\x", "wwｗ｡x.org")),
+        *((each, "characters") for each in ("a\x1b[31m", "a\u202eb", "a\u200bb", "a\u034fb", "a\u2800b", "a\u17b4b")),
+        ("a" + 5 * "\ufe0f", "characters"),
         *((each, "maxLength") for each in ("x" * 501, "x" * 3000)),
         *((each, "required") for each in ("\n \n", "\t")),
         *((each, "string") for each in (5, ["x"])),
@@ -47,6 +53,15 @@ def test_a_message_with_a_link_or_too_long_or_of_what_cannot_be_seen_is_refused(
     with pytest.raises(Invalid) as refused:
         messages.read(typed)
     assert [(each.field, each.rule) for each in refused.value.problems] == [("message", rule)]
+
+
+@pytest.mark.parametrize("part", ["\ufb03", "\ufdfa", "1", "a-"])
+def test_a_message_is_read_in_time_that_grows_with_its_length(part):
+    typed = part * (500 // len(part))
+    began = clock.ticks()
+    for _ in range(200):
+        messages.read(typed)
+    assert clock.ticks() - began < 1.5
 
 
 WAYS = {  # who, where, in what, and what else
@@ -128,13 +143,13 @@ def test_the_page_quotes_the_message_with_the_name_of_who_wrote_it(client, house
 
 def test_the_mail_has_the_message_and_nothing_that_becomes_a_link(house, settings):
     with house.writing() as unit:
-        given = {"email": "dora@example.org", "message": "It is <at> evil.com?a=b, ask eve@evil.com\nBye"}
+        given = {"email": "dora@example.org", "message": "It is <at> evil.com, नि.com, ask eve@evil.com\nBye"}
         invites.create(drafts.read(given), drafts.SHELL, mailed=True)
         unit.session.flush()
         message = mail.compose(unit.session.query(Letter).one())
     text, html = (part.get_content() for part in message.iter_parts())
-    assert "> It is <at> evil. com?a=b, ask eve @ evil. com\n> Bye\n" in text
-    assert "It is &lt;at&gt; evil. com?a=b, ask eve @ evil. com<br>Bye</blockquote>" in html
+    assert "> It is <at> evil. com, नि. com, ask eve @ evil. com\n> Bye\n" in text
+    assert "It is &lt;at&gt; evil. com, नि. com, ask eve @ evil. com<br>Bye</blockquote>" in html
 
 
 def test_a_message_stays_like_a_note_when_who_wrote_it_is_deleted(house, alice, stored):
