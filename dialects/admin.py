@@ -56,12 +56,13 @@ def new_invite() -> str:
 def create_invites(caller: SignedIn) -> Response:
     """Create the invites that the form asks for, once."""
     given, maker = desk.sent(*_OF_INVITE), accounts.as_maker(caller.account)
-    count, draft, once = together(
+    count, draft, _ = together(
         lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
         lambda: choices.draft(given, maker, bool(given["admin"])),
         lambda: desk.once(given["once"]),
     )
-    ids = listing.batch_ids(once, count)
+    number = desk.number_for(*given.values())
+    ids = listing.batch_ids(number, count)
     if not listing.with_ids(ids):
         if count > 1 and draft.email and not fields.is_domain(draft.email):
             raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
@@ -69,7 +70,7 @@ def create_invites(caller: SignedIn) -> Response:
             invites.create(draft, maker, mailed=bool(given["mail"]), id_=each)
     if count == 1:
         return desk.done(f"/admin/invites/{ids[0]}", "created")
-    return see_other(f"/admin/made?{urlencode({'once': given['once'], 'count': count})}")
+    return see_other(f"/admin/made?{urlencode({'once': number, 'count': count})}")
 
 
 def show_invite(invite_id: str) -> str:

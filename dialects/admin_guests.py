@@ -4,9 +4,7 @@ A list is checked first, and shown with what is wrong in it. Then an invite is c
 """
 
 import csv
-import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -68,12 +66,12 @@ def create_list(caller: SignedIn) -> Response:
     maker, once = accounts.as_maker(caller.account), desk.once(given["once"])
     left_out: list[str] = []
     rows = _rows(text, left_out)
-    checked = read_only(_check, rows, given, maker)
-    mark = _mark(given, text)
+    checked, mark = read_only(_check, rows, given, maker, text)
     creates, is_good = request.form.get("act") == "create", all(each.invite for each in checked)
     if creates and is_good and request.form.get("checked") == mark:
-        committed(_create, checked, listing.batch_ids(once, len(rows)))
-        return see_other(f"/admin/made?{urlencode({'once': once, 'count': len(rows)})}")
+        number = desk.number_for(once, mark)
+        committed(_create, checked, listing.batch_ids(number, len(rows)))
+        return see_other(f"/admin/made?{urlencode({'once': number, 'count': len(rows)})}")
     fresh = {**given, "once": clock.random_text(16), "guests": text}
     show = read_only(_form, fresh)
     answer = make_response(show(**_preview(checked), left_out=left_out, mark=mark, changed=creates and is_good))
@@ -158,12 +156,13 @@ def _at(field: str, refused: Invalid) -> Invalid:
     return Invalid(*(Problem(field, each.rule, each.text, each.facts) for each in refused.problems))
 
 
-def _check(rows: Sequence[Row], given: Mapping[str, str], maker: Maker) -> Sequence[Checked]:
-    """What becomes of each guest; raises Invalid for what is wrong beside the list."""
+def _check(rows: Sequence[Row], given: Mapping[str, str], maker: Maker, text: str) -> tuple[Sequence[Checked], str]:
+    """What becomes of each guest, and the mark of it all; raises Invalid for what is wrong beside the list."""
     invites.prepare(choices.draft(given, maker), maker)
     asked = {**given, **durations.read(given)}
     defaults = {name: asked[name] for name in _OF_GUESTS if asked[name]}
-    return checks.check(rows, defaults, maker, bool(given["mail"]))
+    checked = checks.check(rows, defaults, maker, bool(given["mail"]))
+    return checked, _mark(given, text, _presets(checked, given))
 
 
 def _create(checked: Sequence[Checked], ids: Sequence[str]) -> None:
@@ -172,10 +171,15 @@ def _create(checked: Sequence[Checked], ids: Sequence[str]) -> None:
     checks.create(checked, ids)
 
 
-def _mark(given: Mapping[str, str], text: str) -> str:
-    """What tells a list, with what is asked for its guests, from every other one."""
-    told = [given[name] for name in _SENT if name != "once"]
-    return hashlib.sha256(json.dumps([*told, text]).encode()).hexdigest()[:32]
+def _presets(checked: Sequence[Checked], given: Mapping[str, str]) -> Sequence[str]:
+    """What the presets say by which the invites of a list are created."""
+    named = {given["preset"], *(each.row.given.get("preset", "") for each in checked if each.invite)} - {""}
+    return [presets.stored(presets.read_name(each)) or "" for each in sorted(named)]
+
+
+def _mark(given: Mapping[str, str], text: str, said: Sequence[str]) -> str:
+    """What tells a list, with what is asked for its guests and what presets say, from every other one."""
+    return desk.number_for(*(given[name] for name in _SENT if name != "once"), text, *said)
 
 
 def _preview(checked: Sequence[Checked]) -> dict[str, Any]:
@@ -189,10 +193,21 @@ def _preview(checked: Sequence[Checked]) -> dict[str, Any]:
         "wrong_rows": sum(1 for each in checked if each.problems),
         "noted": noted[:MOST_SHOWN],
         "more_noted": len(noted[MOST_SHOWN:]),
-        "ready": [] if wrong else [each.invite for each in checked[:MOST_SHOWN]],
+        "ready": [] if wrong else _shown(checked),
+        "risky": {kind: found for kind in checks.RISKS if (found := _lines(checked, kind))},
         "mailed": sum(each.is_mailed for each in checked),
-        "domains": [each.domain for each in checked if each.domain],
+        "domains": [each.invite for each in checked if each.domain],
     }
+
+
+def _shown(checked: Sequence[Checked]) -> Sequence[Checked]:
+    """The first guests of a list, and after them the first who get more from it than is usual."""
+    return [*checked[:MOST_SHOWN], *[each for each in checked[MOST_SHOWN:] if each.risks][:MOST_SHOWN]]
+
+
+def _lines(checked: Sequence[Checked], kind: str) -> Sequence[int]:
+    """The lines of a list that give their guests more than is usual, in this way."""
+    return [each.row.line for each in checked if kind in each.risks]
 
 
 def _form(given: Mapping[str, str]) -> Callable[..., str]:

@@ -95,7 +95,13 @@ def _done(what: str, outcome: Outcome) -> Response:
 
 def _outcome() -> Outcome:
     """What the address says of what was done just now."""
-    return Outcome(**{name: request.args.get(name, 0, type=int) for name in _REASONS})
+    return Outcome(**{name: _number(request.args.get(name, "")) for name in _REASONS})
+
+
+def _number(text: str) -> int:
+    """How many invites an address says that it was; 0 for what no address of ours says."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(bulk.MOST))
+    return int(text) if is_number and int(text) <= bulk.MOST else 0
 
 
 def _empty() -> Shown:

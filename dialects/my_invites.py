@@ -36,12 +36,13 @@ def list_mine(caller: SignedIn) -> str:
 def create(caller: SignedIn) -> Response:
     """Create the invitation that the form asks for, once; without an address it is not mailed."""
     given = desk.sent(*_FORM)
-    draft, once = together(
+    draft, _ = together(
         lambda: presets.draft({name: given[name] or None for name in _DRAFT}, accounts.as_maker(caller.account)),
         lambda: desk.once(given["once"]),
     )
     mailed = bool(given["mail"] and draft.email and settings().smtp_url)
-    made = own_invites.create(caller.user, draft, mailed, clock.id_for(f"{caller.account.id} {once}"))
+    id_ = clock.id_for(f"{caller.account.id} {desk.number_for(*given.values())}")
+    made = own_invites.create(caller.user, draft, mailed, id_)
     return see_other(f"{PATH}/{made.id}?done={'mailed' if mailed else 'created'}")
 
 

@@ -1,13 +1,21 @@
 """A list of guests before anything is created: what an invite for each would be, and what is wrong or to be noted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from models import Invite
 from rules import fields, guests, invites, listing
 from rules.drafts import Maker
 from rules.guests import Batch, Remark, Row
-from rules.refusals import Problem
+from rules.refusals import Invalid, Problem
+
+# What a row of a list, which others may have written, may give: it is to be seen before it is created.
+RISKS: Mapping[str, Callable[[Invite], bool]] = {
+    "role": lambda invite: invite.role == "admin",
+    "ttl": lambda invite: invite.expires_at is None,
+    "uses": lambda invite: invite.max_uses > 1,
+    "redirect_url": lambda invite: invite.redirect_url is not None,
+}
 
 
 class Checked(NamedTuple):
@@ -24,6 +32,21 @@ class Checked(NamedTuple):
         return bool(self.invite and self.invite.mail_token_hash)
 
     @property
+    def risks(self) -> Sequence[str]:
+        """The fields, of those in RISKS, by which the list itself, or a preset that it names, gives more than usual."""
+        own = self.row.given
+        return [
+            name
+            for name, gives_more in RISKS.items()
+            if self.invite and (own.get(name) or own.get("preset")) and gives_more(self.invite)
+        ]
+
+    @property
+    def besides(self) -> Mapping[str, str]:
+        """What the list says of this guest besides name and address, by the names of the fields."""
+        return {name: said for name, said in self.row.given.items() if said and name not in ("name", "email")}
+
+    @property
     def domain(self) -> str | None:
         """``@example.org``, if the invite is for anyone with an address there."""
         return self.invite.email if self.invite and fields.is_domain(self.invite.email) else None
@@ -36,10 +59,21 @@ def check(rows: Sequence[Row], defaults: Mapping[str, object], maker: Maker, mai
     """
     prepared = list(Batch(defaults, maker).prepare(rows))
     notes = guests.notes((row, invite) for row, invite, _ in prepared if invite)
-    for _, invite, _ in prepared:
-        if invite and mailed and invite.email and not fields.is_domain(invite.email):
-            invites.give_mail_token(invite)
+    if mailed:
+        prepared = [_mailed(*each) for each in prepared]
     return [Checked(*each, notes.get(each[1].id, ()) if each[1] else ()) for each in prepared]
+
+
+def _mailed(
+    row: Row, invite: Invite | None, problems: Sequence[Problem]
+) -> tuple[Row, Invite | None, Sequence[Problem]]:
+    """A guest whose invite is to be mailed, if it names an address; or why it cannot be."""
+    if invite and invite.email and not fields.is_domain(invite.email):
+        try:
+            invites.give_mail_token(invite)
+        except Invalid as refused:
+            return row, None, refused.problems
+    return row, invite, problems
 
 
 def create(checked: Sequence[Checked], ids: Sequence[str]) -> None:

@@ -126,6 +126,9 @@ def test_a_form_sent_twice_makes_nothing_twice(admin, count):
     links = re.findall(r"/invite\?[0-9a-f]{64}", admin.client.get(many[0].removeprefix("http://127.0.0.1:8080")).text)
     assert len(set(links)) == 3
 
+    other = admin.post("/admin/invites", once=number, count="3", name="Bob").location
+    assert (other != many[0], count(Invite)) == (True, 6)
+
     number = once(admin, "/admin/projects")
     assert len({admin.post("/admin/projects", once=number, name="Tea").location for _ in range(2)}) == 1
     assert count(Project) == 1
@@ -374,6 +377,13 @@ def test_several_are_revoked_after_a_question_and_what_is_over_is_left_alone_and
             **dict.fromkeys(("Anne", "Bob", "Revoked"), "revoked"),
             **{"Used": "used", "Other": "active"},
         }
+
+
+@pytest.mark.parametrize("made_up", ["9" * 400, "-3", "1001", "²", "1.5", "x"])
+def test_a_number_that_no_address_of_ours_says_is_not_believed(admin, made_up):
+    page = admin.client.get("/admin", query_string={"done": "revoked-several", "changed": made_up, "used": "2"})
+    assert page.status_code == 200
+    assert ("0 revoked" in seen(page), "2 had been used already" in seen(page)) == (True, True)
 
 
 def test_several_are_extended_by_a_length_or_until_a_day_and_none_expires_earlier(admin, house, invited):

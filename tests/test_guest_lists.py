@@ -10,7 +10,7 @@ import clock
 from conftest import seen
 from database import session
 from models import Invite, Letter
-from rules import accounts, batches, changing, durations, invites, pasted, presets, projects, redemption
+from rules import accounts, batches, blocking, changing, durations, invites, pasted, presets, projects, redemption
 from rules.refusals import Invalid
 
 FORM = "/admin/invites/new/list"
@@ -102,6 +102,8 @@ def test_a_list_is_read_in_time_that_grows_with_its_length():
         pasted.read("a\n" * 50_000, [])
     with pytest.raises(Invalid, match="has 50000 rows below its header"):
         pasted.read("name\n" + "a\n" * 50_000, [])
+    with pytest.raises(Invalid, match="has more than 1000 guests"):
+        pasted.read("a@ " * 40_000, [])
     assert clock.ticks() - began < 5
 
 
@@ -238,6 +240,65 @@ def test_what_was_changed_after_the_check_is_checked_again(admin, send, stored, 
     )
     assert done.status_code == 303
     assert len(stored()) == len(sent["guests"].split())
+
+
+def test_what_is_said_by_a_preset_is_checked_again_when_it_was_changed(admin, house, send, stored):
+    for named in ({"guests": "Anne", "preset": "family"}, {"guests": "name,preset\nAnne,family"}):
+        with house.writing():
+            presets.create("family", {"plan": "gold"})
+        page = send(**named)
+        sent = {**named, "once": hidden(page, "once"), "checked": hidden(page, "checked")}
+        with house.writing():
+            presets.delete("family")
+            presets.create("family", {"plan": "all", "ttl": "never"})
+        again = admin.post(FORM, act="create", **sent)
+        assert (again.status_code, stored()) == (422, [])
+        assert "was changed after the check" in seen(again)
+        with house.writing():
+            presets.delete("family")
+
+
+def test_another_list_sent_with_the_same_number_is_created_too(admin, send, create, stored):
+    _, sent = create("Anne")
+    other = admin.post(FORM, act="create", **{**sent, "guests": "Zoe", "checked": hidden(send("Zoe"), "checked")})
+    assert other.status_code == 303
+    assert [each.name for each in stored()] == ["Anne", "Zoe"]
+    assert "Zoe" in seen(admin.follow(other))
+
+
+def test_who_wants_no_invitations_by_mail_is_named_by_line(house, send, stored):
+    with house.writing():
+        blocking.block_address("bob@example.org")
+    page = send("Anne <anne@example.org>\nBob <bob@example.org>", mail="on")
+    assert (page.status_code, stored()) == (422, [])
+    assert "1 guest cannot be invited as written here." in seen(page)
+    assert "Line 2, E-mail address: bob@example.org takes no invitations by mail" in seen(page)
+    assert send("Bob <bob@example.org>").status_code == 200
+
+
+def test_what_a_list_says_beyond_names_is_shown_before_anything_is_created(house, send):
+    with house.writing():
+        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        presets.create("family", {"ttl": "never"})
+    heading = "name,email,uses,ttl,role,project,redirect_url,message,preset\n"
+    row = "Anne,anne@example.org,1000,never,admin,tea-garden,https://evil.example/,Call me,\n"
+    plain = "Bob,,1,7d,member,,,,\n"
+    page = send(f"{heading}{plain * 60}{row}Carl,,,,,,,,family\n")
+    table = seen(page).partition("Also in the list")[2].partition("Change the list")[0]
+    for said in ("uses: 1000", "ttl: never", "role: admin", "https://evil.example/", "message: Call me"):
+        assert said in table
+    warned = seen(page)
+    assert "1 guest becomes an admin of a project (lines: 62)." in warned
+    assert "2 invitations never expire (lines: 62, 63)." in warned
+    assert "1 invitation can be used more than once (lines: 62)." in warned
+    assert "1 guest gets a link after joining (lines: 62)." in warned
+    assert "Some lines of the list" not in seen(send(f"{heading}{plain}", ttl="never"))
+
+
+def test_the_page_says_how_many_may_use_an_invitation_for_a_domain(send):
+    assert "for everyone with an address there, and 1 person can use it." in seen(send("@example.org"))
+    page = send("email,uses\n@example.org,1000\n")
+    assert re.search("for everyone with an address there, and 1.?000 people can use it.", seen(page))
 
 
 def test_those_who_have_an_address_are_mailed_if_that_is_wanted(admin, house, create):

@@ -103,6 +103,14 @@ def test_a_form_that_is_sent_twice_creates_one(create, stored):
     assert len(stored()) == 1
 
 
+def test_who_goes_back_and_types_another_guest_invites_both(create, mine, stored):
+    anne, bert = (create(email=each, mail="on") for each in ("anne@example.org", "bert@example.org"))
+    assert anne.location != bert.location
+    assert "bert@example.org" in seen(mine.follow(bert))
+    assert [each.email for each in stored()] == ["anne@example.org", "bert@example.org"]
+    assert create(email="bert@example.org", mail="on").location == bert.location
+
+
 def test_the_form_of_another_person_creates_another(create, client, charlie, stored):
     create(name="Dora")
     other = Browser(client.application.test_client())

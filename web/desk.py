@@ -1,5 +1,7 @@
 """What the pages for the admins of the site, and that of one's account, share: forms, lists, who may not see them."""
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -70,6 +72,14 @@ def once(text: str) -> str:
     if not _ONCE.fullmatch(text):
         raise Invalid.at("once", "format", "is not as it was on the page")
     return text
+
+
+def number_for(*sent: str) -> str:
+    """The number of what a form creates that was sent with its own number and these fields.
+
+    It is another one if a field was changed: who goes back and types another guest creates another invite.
+    """
+    return hashlib.sha256(json.dumps(sent).encode()).hexdigest()[:32]
 
 
 def kept(row: Any, *names: str) -> SimpleNamespace:
