@@ -126,6 +126,12 @@ def domain_of(address: str) -> str:
     return "@" + address.rpartition("@")[2]
 
 
+def mailbox(address: str) -> str:
+    """A stored address without what follows a ``+`` in its local part: most mail servers deliver both to one person."""
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
+
+
 def is_at(address: str, domain: str) -> bool:
     """Whether a stored address is in exactly this domain, ``@example.org``; no sub-domain is."""
     return domain_of(address) == domain

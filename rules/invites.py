@@ -151,12 +151,12 @@ def find_project(slug: str) -> Project:
 def mail(invite: Invite, sender_id: str | None = None) -> None:
     """Have an invite mailed to its address, with a token of its own; raises Invalid without one, or MailUnwanted.
 
-    If one of its mails waits that was not tried yet, no second one is written. `sender_id` is the account that has it
+    If one of its mails waits, no second one is written. `sender_id` is the account that has it
     mailed, if one does.
     """
     address = give_mail_token(invite)
     session().flush()
-    if not outbox.has_untried(invite):
+    if not outbox.has_waiting(invite):
         letter = outbox.queue("invite", address, invite=invite)
         letter.sender_id = sender_id
         facts = {"letter": letter.id}

@@ -3,20 +3,22 @@
 A row holds no link and no code: delivery/outbox.py derives them when it sends the mail.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 
 import clock
 from database import session
-from models import Code, Invite, Letter, User
-from rules import counters, ids
+from models import Code, Counter, Invite, Letter, User
+from rules import counters, fields, ids
 from rules.refusals import LetterNotFound, MailLimit, RateLimited
 from settings import settings
 
-MOST_TO_ONE = 5  # invitations in a day, of all who are no admins of the site
+MOST_TO_ONE = 5  # invitations in a day, of all accounts
+MOST_FROM_ONE = 2  # of these, of one account
 
 _WAITS = Letter.due_at.is_not(None)
 
@@ -58,22 +60,59 @@ def limit_mails(purpose: str, subject: str, *bounds: tuple[int, timedelta]) -> N
 def limit_invitations(sender: str, recipient: str) -> None:
     """Count an invitation that the account with the id `sender` is about to have mailed; raises RateLimited, MailLimit.
 
-    An address gets at most 5 a day, no matter who sends them. How many an account has had mailed is counted in the
+    A mailbox gets at most 5 a day, no matter who sends them, and 2 of them from one account. All is counted in the
     outbox, so that each is forgotten a day after it was written. The account is locked until the unit ends, as the
     caller is (sessions.of_access_token): of two at the same moment the later one counts the mail of the other.
     """
-    limit_mails("invited", recipient, (MOST_TO_ONE, clock.DAY))
+    _limit_to_mailbox(sender, recipient)
     if (free_at := room_at(sender)) > clock.now():
         raise MailLimit(settings().mails_per_day, free_at)
+
+
+def _limit_to_mailbox(sender: str, recipient: str) -> None:
+    """Raise RateLimited if a mailbox has had as many invitations within a day as it may; what is dropped is none.
+
+    The hour is all that is said: the minute would say when another account has invited the same person.
+    """
+    found = session().execute(_mailed_to(_written_ways(recipient))).all()
+    from_one = [each for each in found if each.sender_id == sender]
+    for most, mails in ((MOST_TO_ONE, found), (MOST_FROM_ONE, from_one)):
+        if len(mails) >= most:
+            left = mails[most - 1].created_at + clock.DAY - clock.now()
+            raise RateLimited(max(1, math.ceil(left / clock.HOUR)) * 3600)
+
+
+def _written_ways(recipient: str) -> Sequence[str]:
+    """The addresses of one mailbox to which invitations were mailed within a day, this one among them.
+
+    The row of the mailbox is locked by it until the unit ends: of two senders at the same moment the later one counts
+    the mail of the other.
+    """
+    mailbox = fields.mailbox(recipient)
+    purpose = f"invited mail to {mailbox}"
+    for each in dict.fromkeys((mailbox, recipient)):
+        counters.count(purpose, each, clock.DAY)
+    return session().scalars(select(Counter.subject).where(Counter.purpose == purpose)).all()
+
+
+def _mailed_to(addresses: Sequence[str]) -> Select[datetime, str | None]:
+    """The query for the invitations that accounts had mailed to these addresses within a day, the latest first."""
+    mails = select(Letter.created_at, Letter.sender_id).join(Invite, Invite.id == Letter.invite_id)
+    mails = mails.where(Invite.email.in_(addresses), Letter.sender_id.is_not(None), Letter.dropped_at.is_(None))
+    return mails.where(*_within_a_day()).order_by(Letter.created_at.desc())
+
+
+def _within_a_day() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """What was written in the last day; not beyond a day from now, which was written while the clock was wrong."""
+    now = clock.now()
+    return Letter.created_at > now - clock.DAY, Letter.created_at <= now + clock.DAY
 
 
 def room_at(sender: str) -> datetime:
     """When the account with this id may have one more invitation mailed: now, or when its oldest is a day old."""
     now, most = clock.now(), settings().mails_per_day
-    # Not those beyond a day from now, which were written while the clock was wrong.
-    within = Letter.sender_id == sender, Letter.created_at > now - clock.DAY, Letter.created_at <= now + clock.DAY
-    written = select(Letter.created_at).where(*within).order_by(Letter.created_at.desc())
-    full_since = session().scalar(written.offset(most - 1).limit(1))
+    written = select(Letter.created_at).where(Letter.sender_id == sender, *_within_a_day())
+    full_since = session().scalar(written.order_by(Letter.created_at.desc()).offset(most - 1).limit(1))
     return full_since + clock.DAY if full_since else now
 
 
@@ -88,9 +127,9 @@ def of_invite(invite: Invite) -> Sequence[Letter]:
     return session().scalars(select(Letter).where(Letter.invite_id == invite.id).order_by(Letter.created_at)).all()
 
 
-def has_untried(invite: Invite) -> bool:
-    """Whether a mail with this invite waits that nobody tried to send yet."""
-    waiting = Letter.invite_id == invite.id, _WAITS, Letter.attempts == 0
+def has_waiting(invite: Invite) -> bool:
+    """Whether a mail with this invite waits, also one that could not be sent so far."""
+    waiting = Letter.invite_id == invite.id, _WAITS
     return session().scalar(select(Letter.id).where(*waiting).limit(1)) is not None
 
 

@@ -59,7 +59,7 @@ def remind(user: User, invite_id: str) -> None:
     Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit.
     """
     invite = _own(user, invites.held(invite_id))
-    if not outbox.has_untried(invite):
+    if not outbox.has_waiting(invite):
         _limit_mail(user, invite.email)
     changing.resend(invite, by=user)
 

@@ -136,7 +136,7 @@ def test_the_limit_counts_mail_and_no_invite_that_is_not_mailed(client, invite, 
 def test_what_an_admin_mails_again_counts_for_nobody(house, client, garden, invite, alice, root):
     assert invite("one@example.org").status_code == 201
     with house.writing() as unit:
-        unit.session.query(Letter).update({"attempts": 1})
+        unit.session.query(Letter).update({"due_at": None, "sent_at": clock.now()})
     admin = Browser(client.application.test_client())
     admin.sign_in("root")
     with house.reading() as unit:
@@ -299,6 +299,18 @@ def test_an_address_is_blocked_however_it_is_written(client, invite, stop):
         assert (refused.status_code, refused.json["code"]) == (400, "MAIL_UNWANTED")
         assert [each["field"] for each in refused.json["errors"]] == ["email"]
     assert invite("dora@example.com").status_code == 201
+
+
+def test_a_tag_in_the_address_makes_no_other_person_of_it(client, invite, stop, house, blocked):
+    client.post(stop("dora+news@example.org"))
+    for each in (DORA, "dora+news@example.org", "dora+more@example.org"):
+        assert invite(each).json["code"] == "MAIL_UNWANTED"
+    assert invite("dorata@example.org").status_code == 201
+    with house.writing():
+        assert blocking.unblock_address("dora+more@example.org")
+        blocking.block(tokens.address_hashes("erin+old@example.org")[0])  # as before tags were left out
+    assert not blocked()
+    assert (blocked("erin+old@example.org"), blocked("erin@example.org")) == (True, False)
 
 
 def test_a_refused_mail_writes_nothing_and_the_invite_may_be_created_without(client, house, block, invite, stored_rows):

@@ -5,13 +5,14 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import time_machine
 
 import clock
 import database
-from conftest import HASH, PASSWORD, make_settings
+from conftest import HASH, PASSWORD, Person, make_settings
 from delivery.outbox import deliver_one
 from models import Invite, Letter, Session
 from rules import accounts, changing, drafts, ids, invites, outbox, projects, redemption, registration, resets, sessions
@@ -58,13 +59,56 @@ def invite(client, house):
     return made
 
 
-def test_a_stranger_gets_five_invitations_a_day_whoever_sends_them(house, invite, alice, charlie):
-    done = [invite(who, "dora@example.org").status_code for who in (alice, charlie) * 4]
+@pytest.fixture
+def senders(house):
+    """Five people who are signed in."""
+    return [Person(house, f"sender{number}") for number in range(5)]
+
+
+def test_a_stranger_gets_five_invitations_a_day_whoever_sends_them(invite, senders):
+    ways = ["dora@example.org", "dora+news@example.org", "Dora+x+y@example.org"] * 4
+    done = [invite(who, to).status_code for who, to in zip(senders + senders[:3], ways, strict=False)]
     assert done == [201] * outbox.MOST_TO_ONE + [429] * 3
-    refused = invite(alice, "dora@example.org")
+    refused = invite(senders[4], "dora@example.org")
     assert refused.json["code"] == "RATE_LIMITED"
-    assert int(refused.headers["Retry-After"]) > clock.DAY.total_seconds() / 2
-    assert invite(alice, "erin@example.org").status_code == 201
+    assert refused.headers["Retry-After"] == str(24 * 3600)  # and not when another has invited the same person
+    assert invite(senders[4], "erin@example.org").status_code == 201
+
+
+def test_one_account_cannot_use_up_the_invitations_of_a_stranger(house, invite, alice, charlie):
+    done = [invite(alice, "dora@example.org").status_code for _ in range(5)]
+    assert done == [201] * outbox.MOST_FROM_ONE + [429] * 3
+    assert invite(charlie, "dora@example.org").status_code == 201
+
+
+def test_an_invitation_that_was_never_mailed_counts_for_nobody(house, invite, alice):
+    for _ in range(outbox.MOST_TO_ONE + 1):
+        assert invite(alice, "dora@example.org").status_code == 201
+        with house.writing():
+            changing.revoke_all_by(accounts.named("alice"))
+        assert deliver_one(house)  # which drops it
+        with house.reading() as unit:
+            assert {each.state for each in unit.session.query(Letter)} == {"dropped"}
+
+
+def test_no_more_than_five_come_within_any_day(invite, senders):
+    start = clock.now()
+
+    def sent_at(hours, who):
+        with time_machine.travel(start + hours * clock.HOUR, tick=False):
+            who.bearer = who.sign_in()
+            return invite(who, "dora@example.org")
+
+    assert sent_at(0, senders[0]).status_code == 201
+    assert [sent_at(23, who).status_code for who in senders[1:]] == [201] * 4
+    assert [sent_at(24, who).status_code for who in senders[:2]] == [201, 429]
+    assert sent_at(25, senders[3]).headers["Retry-After"] == str(22 * 3600)
+
+
+def test_of_many_who_invite_a_stranger_at_once_five_do(invite, senders):
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda who: invite(who, "dora@example.org").status_code, senders * 2))
+    assert sorted(done) == [201] * outbox.MOST_TO_ONE + [429] * 5
 
 
 @pytest.mark.parametrize("settings", [{"MAILS_PER_DAY": "3"}], indirect=True)

@@ -275,11 +275,19 @@ def test_a_guest_is_reminded_but_not_twice_of_what_is_still_on_its_way(mine, hou
     assert "Send it by mail again" in mine.client.get(f"/account/invites/{invite_id}").text
 
 
+def test_a_mail_that_waits_for_the_mail_server_is_not_written_again(mine, house, invite_of, letters):
+    invite_id = invite_of(email="dora@example.org", mailed=True)
+    with house.writing() as unit:
+        unit.session.query(Letter).update({"attempts": 4, "last_error": "ConnectionRefusedError"})
+    assert mine.post(f"/account/invites/{invite_id}/send").status_code == 303
+    assert letters() == 1
+
+
 @having(MAILS_PER_DAY="1")
 def test_a_reminder_counts_as_a_mail(mine, house, invite_of, letters):
     invite_id = invite_of(email="dora@example.org", mailed=True)
     with house.writing() as unit:
-        unit.session.query(Letter).update({"attempts": 1})
+        unit.session.query(Letter).update({"due_at": None, "sent_at": clock.now()})
     refused = mine.post(f"/account/invites/{invite_id}/send")
     assert (refused.status_code, letters()) == (429, 1)
     assert "As many of your invitations as possible were mailed within a day (1)." in seen(refused)
