@@ -270,8 +270,7 @@ def one_admin_at_a_time() -> None:
 def hold(user: User) -> None:
     """Lock an account until this unit ends: nothing is created in its name meanwhile.
 
-    Its row is changed last, after all else is locked: who registers under its name waits for a change to be kept, and
-    may hold one of its invites.
+    Its row is changed last, after all else is locked: who registers under its name waits, and may hold its invites.
     """
     session().flush()  # or what was just changed of it would be forgotten
     session().refresh(user, with_for_update={"key_share": True})
@@ -298,6 +297,7 @@ def disable(user: User) -> int:
     hold(user)
     revoked = changing.revoke_all_by(user)
     sessions.end_all(user)
+    user.disabled_event = None  # it does not come back with its branch any more
     if user.disabled_at is None:
         user.disabled_at = clock.now()
         events.tell("user.disabled", user_id=user.id)

@@ -109,12 +109,15 @@ def disable(user: User) -> Act:
 
 def to_enable(user: User) -> Act:
     """Whom `enable` would enable now; raises Invalid for an account that was not disabled with a branch."""
-    if user.disabled_at is None or user.disabled_event is None:
+    begun = session().scalars(select(Event.number).where(Event.user_id == user.id, Event.type == "user.disabled")).all()
+    its_own = user.disabled_event if user.disabled_at else None
+    # The root may be enabled, or disabled alone, since: the others still come back.
+    together = User.disabled_event.in_([its_own] if its_own else begun), User.disabled_at.is_not(None)
+    found = _columns().where(*together, User.deleted_at.is_(None)).order_by(User.created_at)
+    people = {row.id: _person(row) for row in session().execute(found)}
+    if not people:
         raise Invalid.at("branch", "none", "brings back nobody: this account was not disabled with its branch")
-    root = session().scalar(select(Event.user_id).where(Event.number == user.disabled_event))
-    together = User.disabled_event == user.disabled_event, User.disabled_at.is_not(None), User.deleted_at.is_(None)
-    people = {row.id: _person(row) for row in session().execute(_columns().where(*together).order_by(User.created_at))}
-    if root == user.id:
+    if its_own is None or its_own in begun:
         return Act(list(people.values()))
     return Act([each for each in of(user).people if each.id in people])
 
@@ -122,7 +125,8 @@ def to_enable(user: User) -> Act:
 def enable(user: User) -> Act:
     """Enable those that were disabled by the same act as an account: all of them if it was the root of that branch.
 
-    Otherwise those in its own branch. Raises Invalid for an account that was not disabled with a branch.
+    So it is also where the root itself is enabled already. Otherwise those in its own branch. Raises Invalid for an
+    account that was not disabled with a branch.
     """
     accounts.one_admin_at_a_time()
     act = to_enable(user)

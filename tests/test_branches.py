@@ -169,6 +169,26 @@ def test_a_part_of_what_was_disabled_comes_back(disable, off):
     assert off() == []
 
 
+def test_who_is_disabled_alone_as_well_stays_so_when_the_branch_comes_back(house, disable, off):
+    disable("alice")
+    with house.writing():
+        accounts.disable(accounts.named("bob"))
+    assert disable("alice", branches.enable)[0] == ["alice", "carol", "dora", "frank"]
+    assert off() == ["bob"]
+
+
+@pytest.mark.parametrize("act", [[accounts.enable], [accounts.disable], [accounts.enable, accounts.disable]])
+def test_the_others_come_back_also_when_the_root_was_changed_alone(house, disable, off, act):
+    disable("alice")
+    with house.writing():
+        for each in act:
+            each(accounts.named("alice"))
+    assert disable("alice", branches.enable)[0] == ["bob", "carol", "dora", "frank"]
+    assert off() == (["alice"] if accounts.disable in act else [])
+    with pytest.raises(Invalid, match="brings back nobody"):
+        disable("alice", branches.enable)
+
+
 def test_a_branch_in_a_branch_comes_back_by_its_own_act(disable, off):
     disable("carol")
     assert disable("alice")[0] == ["alice", "bob"]
