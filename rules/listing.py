@@ -54,7 +54,8 @@ class Filter:
 class Listed:
     """An invite as an admin sees it in the list. `token` is None if its master secret is gone.
 
-    `access` is in seconds, `data` JSON; `waiting` are those of its `uses` that wait, without those that have lapsed.
+    `is_gone` says that the account which used it last is deleted. `access` is in seconds, `data` JSON; `waiting` are
+    those of its `uses` that wait, without those that have lapsed.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Listed:
     used_at: datetime | None
     user_id: str | None
     used_by: str | None
+    is_gone: bool = False
     access: int | None = None
     data: str | None = None
     approve: bool = False
@@ -331,6 +333,7 @@ def _row(row: Any, waits: Sequence[Waiting], now: datetime) -> Listed:
         legacy_code=tokens.legacy_code_again(nonce, legacy_hash) if legacy_hash else None,
         state=state_of(row, now),
         used_by=called(*names) if row.user_id else None,
+        is_gone=bool(row.user_id and not any(names)),
     )
 
 

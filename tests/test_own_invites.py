@@ -367,7 +367,11 @@ def test_who_came_is_named_and_nothing_is_said_of_what_became_of_them(mine, hous
         accounts.disable(accounts.named("erin"))
         budgets.set_budget(accounts.named("dora"), "0")
         accounts.remove(accounts.named("frida"))
-    after = seen(mine.client.get("/invites")).partition("with your invitations ")[2]
+    rows, _, after = seen(mine.client.get("/invites")).partition("with your invitations ")
+    assert (rows.count("Used by"), rows.count("Used on")) == (2, 1)
+    last = seen(mine.client.get(f"/account/invites/{invite_id}"))
+    assert re.search(r"Used\s*\d+ \w+ \d{4}", last)
+    assert "deleted" not in rows + after + last
     assert after == re.sub(r"Frida, since \d+ \w+ \d{4} ?", "", before).strip()
 
 
