@@ -30,7 +30,7 @@ def join(name, token, email=None):
 
 
 def furnish(house):
-    """Accounts that came in every way; none has used two invites at the same moment."""
+    """Accounts that came in every way; none has used invites of two accounts at the same moment."""
     with time_machine.travel("2026-03-25T21:00:00Z", tick=False) as time:
 
         def later(act, seconds=60):
@@ -54,6 +54,9 @@ def furnish(house):
         later(lambda: accounts.create(Names("gina"), HASH))
         later(lambda: redemption.accept(late, accounts.named("gina")), 2)  # nobody registers for two seconds
         later(lambda: accounts.remove(accounts.named("anne")))
+        second = later(lambda: by("bob"))
+        later(lambda: join("hanna", by(None)))
+        later(lambda: redemption.accept(second, accounts.named("hanna")), 0.5)
 
 
 def waiting_for(name):

@@ -14,7 +14,7 @@ _DERIVE = """
 UPDATE users SET inviter_id = (
     SELECT invites.maker_id FROM redemptions AS uses JOIN invites ON invites.id = uses.invite_id
     WHERE uses.user_id = users.id AND invites.created_at <= users.created_at
-    AND invites.maker_id <> users.id AND {at_once}
+    AND coalesce(invites.maker_id, '') <> users.id AND {at_once}
     ORDER BY {moment}, uses.id LIMIT 1
 )
 WHERE EXISTS (SELECT 1 FROM redemptions WHERE redemptions.user_id = users.id)
@@ -30,7 +30,7 @@ def derive(opened: ExclusiveDatabase) -> None:
     """Find the inviter of each account that was created with an invite of another account.
 
     It is the maker of the first invite that the account used, if it did so within a second of its creation; who
-    accepted an invite later was there before.
+    accepted an invite later was there before. One of the shell or a key has none: then nobody is the inviter.
     """
     opened.execute(_DERIVE.format(at_once=_AT_ONCE[opened.dialect], moment=_MOMENT))
     for each in _INDEXES:
