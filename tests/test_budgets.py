@@ -357,6 +357,7 @@ CODES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("call", CREATES)
 def test_every_create_of_every_dialect_asks_for_the_budget_of_a_person_and_of_nobody_else(house, settings, call, who):

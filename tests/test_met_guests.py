@@ -143,7 +143,10 @@ def test_every_field_of_every_form_is_refused_where_it_was_typed(client, pages, 
                     name: value or TYPED.get(name, "") for name, value in fields.items() if name not in ("csrf", "off")
                 }
                 filled |= {"user": f"dora{walked}"} if "user" in filled else {}
-                if {"who", "until"} <= filled.keys() and damaged != "access":  # the date counts only if it is chosen in the list
+                if {
+                    "who",
+                    "until",
+                } <= filled.keys() and damaged != "access":  # the date counts only if it is chosen in the list
                     filled |= {"access": "date", "until": f"{clock.now() + clock.DAY:%Y-%m-%d}"}
                 sent = {**filled, damaged: BAD[bad]}
                 answer = (

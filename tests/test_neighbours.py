@@ -628,6 +628,7 @@ def test_what_is_sent_to_one_webhook_takes_as_much_beside_a_hundred_thousand_del
         webhooks.delete(webhooks.named(id_))
 
 
+@pytest.mark.long
 @pytest.mark.sqlite
 def test_a_scan_would_have_been_counted(crowded):
     with crowded.counted() as done, crowded.house.reading() as unit:

@@ -347,6 +347,7 @@ def test_the_log_says_when_it_begins_and_when_it_ends(client, settings, caplog):
     ]
 
 
+@pytest.mark.long
 def test_events_that_nobody_tries_to_send_to_a_webhook_are_noticed_and_a_dead_receiver_is_not(client, house):
     with house.writing():
         id_ = webhooks.create(webhooks.Wanted("http://127.0.0.1:1/", private=True), 0)[0].id
