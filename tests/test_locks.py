@@ -30,6 +30,8 @@ from rules import (
 from rules.refusals import Refusal
 from settings import in_force
 
+pytestmark = pytest.mark.long
+
 ROUNDS = 6
 
 

@@ -16,6 +16,8 @@ from models import Letter, User
 from rules import accounts, addresses, drafts, invites, keys, projects, registration
 from settings import in_force
 
+pytestmark = pytest.mark.long
+
 VICTIM = "kim@example.org"
 HOSTILE = [
     '<a href="https://evil.example">x</a>',

@@ -12,7 +12,7 @@ from rules import fields, invitations
 from rules.refusals import Invalid
 from settings import in_force
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.long]
 
 PERMITTED = "https://app.example.org"
 EVIL = "evil.example"

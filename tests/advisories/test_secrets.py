@@ -22,6 +22,8 @@ from rules.refusals import InviteNotFound, NoCode, NotSignedIn
 from settings import in_force
 from test_durability import race
 
+pytestmark = pytest.mark.long
+
 NEW = "new@example.org"
 
 

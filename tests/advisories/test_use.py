@@ -12,6 +12,8 @@ from rules import accounts, changing, drafts, invites, keys, legacy, registratio
 from test_durability import race
 from web.map import Work
 
+pytestmark = pytest.mark.long
+
 RACERS = 64
 WAYS = ["form", "own_form", "registration", "accept", "page"]
 LOOKS = ["/invite?{}", "/invite?token={}", "/register?t={}", "/qr?{}", "/invites/{}"]

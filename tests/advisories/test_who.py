@@ -12,6 +12,8 @@ from conftest import PASSWORD, Browser, Person, make_settings
 from dialects import agentbot, hitkey, ops, v1
 from rules import accounts, addresses, drafts, invites, legacy, projects, redemption, resets, tokens
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("role", ["member", "admin"])
 def test_an_invite_for_one_address_gives_another_nothing(client, house, alice, ways, rows, role):
