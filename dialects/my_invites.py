@@ -12,7 +12,7 @@ from flask import Response, make_response, request
 from werkzeug.exceptions import HTTPException
 
 import clock
-from rules import accounts, budgets, changing, drafts, fields, invites, listing, outbox, own_invites, places, presets
+from rules import accounts, budgets, changing, durations, fields, invites, listing, outbox, own_invites, places, presets
 from rules.refusals import LinkLost, NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings
@@ -22,7 +22,7 @@ from web.html import Shown, page, see_other
 HEADERS: Mapping[str, str] = html.HEADERS
 
 PATH = "/account/invites"
-_DRAFT = tuple(each for each in ("name", "email", "project", "ttl", "message") if each in drafts.READERS)
+_DRAFT = ("name", "email", "project", "ttl", "message")
 _FORM = (*_DRAFT, "mail", "once")
 
 
@@ -89,7 +89,7 @@ def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:
         "left": budgets.left(caller.account),
         "may_invite": budgets.may_invite(caller.account),
         "mail_at": _mail_at(caller),
-        "lifetimes": [(clock.spell(each), each) for each in own_invites.lifetimes()],
+        "lifetimes": [(clock.spell(each), each) for each in durations.lifetimes()],
         "projects": own_invites.inviting_to(caller.user),
     }
     return partial(page, "invites.html", **shown)

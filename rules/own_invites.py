@@ -6,7 +6,7 @@ to it. Nothing is said of what became of a guest's account.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -18,11 +18,9 @@ from rules.drafts import Draft
 from rules.listing import Filter, SearchResult
 from rules.places import Place
 from rules.refusals import InviteNotFound
-from settings import settings
 
 ROWS = 20  # invites, and guests, on one page
 MOST_PROJECTS = 100
-_USUAL = (clock.DAY, 7 * clock.DAY, 30 * clock.DAY)
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,6 @@ class Guest:
 
     called: str
     since: datetime
-
-
-def lifetimes() -> Sequence[timedelta]:
-    """How long an invite may be valid, as the form offers it: the shortest first."""
-    usual = {each for each in _USUAL if each <= settings().invite_ttl_max}
-    return sorted({*usual, settings().invite_ttl})
 
 
 def create(user: User, draft: Draft, mailed: bool, id_: str) -> Invite:
