@@ -1,5 +1,6 @@
 """The only place that asks for the time or for random numbers, so that a test can fix both."""
 
+import math
 import re
 import secrets
 import time
@@ -36,6 +37,11 @@ def now() -> datetime:
     """The present moment: aware, in UTC, cut to whole milliseconds since that is what goes on the wire."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def seconds_until(moment: datetime) -> int:
+    """The whole seconds until a moment, rounded up, for who is to come again; at least 1."""
+    return max(1, math.ceil((moment - now()).total_seconds()))
 
 
 def ticks() -> float:

@@ -4,7 +4,6 @@ A try is counted in a unit of work of its own, before the secret is compared. Th
 leaves. So no more tries are compared than may be, even if many come at once, and none is answered uncounted.
 """
 
-import math
 from datetime import timedelta
 
 from sqlalchemy import bindparam, delete, or_, select, text, update
@@ -28,8 +27,7 @@ def count(purpose: str, subject: str, window: timedelta | None = None) -> int:
 def seconds_left(purpose: str, subject: str, window: timedelta) -> int:
     """The whole seconds until a window of time is over, rounded up; at least 1."""
     since = session().scalar(select(Counter.since).where(Counter.purpose == purpose, Counter.subject == subject))
-    left = (since + window - clock.now()).total_seconds() if since else 0
-    return max(1, math.ceil(left))
+    return clock.seconds_until(since + window) if since else 1
 
 
 def refund(purpose: str, subject: str) -> None:

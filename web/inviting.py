@@ -1,7 +1,5 @@
 """What a caller is told of how many people they can still invite."""
 
-import math
-
 import clock
 from rules import budgets
 from rules.sessions import Account
@@ -17,5 +15,5 @@ def left(account: Account) -> dict[str, str]:
         return {}
     headers = {"X-Invites-Left": str(now.places)}
     if now.places == 0 and now.back_at:
-        headers["Retry-After"] = str(max(1, math.ceil((now.back_at - clock.now()).total_seconds())))
+        headers["Retry-After"] = str(clock.seconds_until(now.back_at))
     return headers

@@ -1,6 +1,5 @@
 """Inviting as a person: what may be refused."""
 
-import math
 from datetime import datetime
 
 import clock
@@ -17,7 +16,7 @@ class BudgetSpent(Refusal):
     def __init__(self, left: int, places: int, back_at: datetime) -> None:
         super().__init__(left=left, places=places, back_at=back_at)
         self.left = left
-        self.retry_after = max(1, math.ceil((back_at - clock.now()).total_seconds()))
+        self.retry_after = clock.seconds_until(back_at)
         if left:
             self.sentence = self.sentence_if_some
 

@@ -1,6 +1,5 @@
 """Invites and their use: what may be refused."""
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -34,7 +33,7 @@ class InviteHeld(Refusal):
 
     def __init__(self, until: datetime) -> None:
         super().__init__(until=until)
-        self.retry_after = max(1, math.ceil((until - clock.now()).total_seconds()))
+        self.retry_after = clock.seconds_until(until)
 
 
 class HoldNotFound(Refusal):

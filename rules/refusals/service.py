@@ -1,6 +1,5 @@
 """The service as a whole: its outbox, and how much it takes at once."""
 
-import math
 from datetime import datetime
 
 import clock
@@ -45,7 +44,7 @@ class MailLimit(Refusal):
 
     def __init__(self, most: int, until: datetime) -> None:
         super().__init__(most=most, until=until)
-        self.retry_after = max(1, math.ceil((until - clock.now()).total_seconds()))
+        self.retry_after = clock.seconds_until(until)
 
 
 class MailUnwanted(Invalid):
