@@ -8,14 +8,14 @@ from commands import terminal, trees
 from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
 from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, branches, budgets, fields, ids, resets
+from rules import accounts, admins, branches, budgets, fields, ids, resets
 from rules.accounts import Names
 from rules.refusals import together
 
 
 def row(user: User) -> list[Cell]:
     """The cells of an account in the list: id, role or ``disabled``, user name, address, when it was created."""
-    state = "disabled" if user.disabled_at else "admin" if accounts.is_admin(user) else "user"
+    state = "disabled" if user.disabled_at else "admin" if admins.is_admin(user) else "user"
     return [user.id, state, user.username or "-", user.email or "-", user.created_at]
 
 
@@ -27,7 +27,7 @@ def facts(user: User) -> Facts:
         "email": user.email,
         "email_verified_at": user.email_verified_at,
         "display_name": user.display_name,
-        "admin": accounts.is_admin(user),
+        "admin": admins.is_admin(user),
         "created_at": user.created_at,
         "disabled_at": user.disabled_at,
     }

@@ -20,7 +20,7 @@ import language
 from delivery import looks
 from language import say
 from models import Letter
-from rules import accounts, blocking, invitations, invites, projects, resets, tokens, waiting
+from rules import admins, blocking, invitations, invites, projects, resets, tokens, waiting
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
@@ -272,7 +272,7 @@ def webhook_disabled(letter: Letter) -> Content | None:
     The path of its URL is left out: receivers have secrets in theirs.
     """
     user, webhook = letter.user, letter.webhook
-    if user is None or user.email != letter.recipient or not (user.may_sign_in and accounts.is_admin(user)):
+    if user is None or user.email != letter.recipient or not (user.may_sign_in and admins.is_admin(user)):
         return None
     if webhook is None or webhook.disabled_at is None or webhook.why is None:
         return None

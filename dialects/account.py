@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, fields, invites, passwords, registration, resets, sessions, tokens
+from rules import accounts, admins, fields, invites, passwords, registration, resets, sessions, tokens
 from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
@@ -122,7 +122,7 @@ def show_login(caller: SignedIn | None) -> Response | str:
     """The form that signs in; who is signed in goes on to where it would lead."""
     token = token_in_link()
     if caller:
-        return _signed_in(token, leading.destination(), accounts.is_admin(caller.account))
+        return _signed_in(token, leading.destination(), admins.is_admin(caller.account))
     return _login_page(token)(done="done" in request.args)
 
 
@@ -151,7 +151,7 @@ def login(caller: SignedIn | None) -> Response:
         if caller:
             sessions.end(caller.session_id)
         leading.app()  # one that has gone is forgotten
-        return user.id, sessions.start_in_browser(user), accounts.is_admin(user)
+        return user.id, sessions.start_in_browser(user), admins.is_admin(user)
 
     user_id, cookie, is_admin = committed(sign_in)
     forgive(user_id)

@@ -11,6 +11,7 @@ import clock
 from rules import (
     accounts,
     activity,
+    admins,
     branches,
     budgets,
     fields,
@@ -239,4 +240,4 @@ def _project_page(slug: str) -> Callable[..., str]:
 
 def _person(user: Any) -> SimpleNamespace:
     names = ("id", "called", "username", "email", "email_verified_at", "admin_at", "created_at", "disabled_at")
-    return SimpleNamespace(**vars(desk.kept(user, *names)), is_admin=accounts.is_admin(user))
+    return SimpleNamespace(**vars(desk.kept(user, *names)), is_admin=admins.is_admin(user))

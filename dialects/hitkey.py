@@ -15,6 +15,7 @@ from dialects.shapes import hitkey as shapes
 from dialects.shapes.values import Addressed, Token
 from rules import (
     accounts,
+    admins,
     budgets,
     invitations,
     passwords,
@@ -114,7 +115,7 @@ def me(caller: SignedIn) -> shapes.Me:
         **_user(user),
         "username": user.username,
         "emailVerified": user.email_verified_at is not None,
-        "isAdmin": accounts.is_admin(user),
+        "isAdmin": admins.is_admin(user),
         "createdAt": iso(user.created_at),
         "updatedAt": iso(user.created_at),
         "name": user.called,

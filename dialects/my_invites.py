@@ -12,7 +12,20 @@ from flask import Response, make_response, request
 from werkzeug.exceptions import HTTPException
 
 import clock
-from rules import accounts, budgets, changing, durations, fields, invites, listing, outbox, own_invites, places, presets
+from rules import (
+    accounts,
+    admins,
+    budgets,
+    changing,
+    durations,
+    fields,
+    invites,
+    listing,
+    outbox,
+    own_invites,
+    places,
+    presets,
+)
 from rules.refusals import LinkLost, NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings
@@ -98,7 +111,7 @@ def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:
 def _mail_at(caller: SignedIn) -> Any:
     """When the caller can have one more invitation mailed; None if that is now."""
     at = outbox.room_at(caller.account.id)
-    return None if accounts.is_admin(caller.account) or at <= clock.now() else at
+    return None if admins.is_admin(caller.account) or at <= clock.now() else at
 
 
 def _one(caller: SignedIn, invite_id: str) -> Shown:

@@ -14,7 +14,7 @@ from flask import Response, after_this_request, make_response, request
 from werkzeug.exceptions import HTTPException
 
 import clock
-from rules import accounts, fields, gate, own_account, passes, passwords, projects, sessions, waiting
+from rules import accounts, admins, fields, gate, own_account, passes, passwords, projects, sessions, waiting
 from rules.accounts import Attempt
 from rules.refusals import NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
@@ -173,7 +173,7 @@ def show_deletion(caller: SignedIn) -> str:
 def delete(caller: SignedIn) -> Response:
     """Delete this account, with its password."""
     confirmed = _confirmed(caller)
-    others = read_only(own_account.other_admins, caller.account.id) if accounts.is_admin(caller.account) else []
+    others = read_only(own_account.other_admins, caller.account.id) if admins.is_admin(caller.account) else []
     committed(own_account.delete, confirmed, others)
     return cookies.sign_out(see_other("/?deleted"))
 

@@ -201,14 +201,9 @@ def finish_login(attempt: Attempt) -> User:
     return user
 
 
-def is_admin(user: User | sessions.Account) -> bool:
-    """Whether this is an admin of the site: marked as one, or by a verified address in INVITE_API_ADMIN_EMAILS."""
-    return admins.is_admin(user)
-
-
 def as_maker(user: User | sessions.Account) -> drafts.Maker:
     """The Maker of the invites that an account creates."""
-    return drafts.Maker(user.called, trusted=is_admin(user), user=user)
+    return drafts.Maker(user.called, trusted=admins.is_admin(user), user=user)
 
 
 def find(name: str) -> User | None:

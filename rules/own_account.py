@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import accounts, calling, invitations, passes, places, projects, searching, sessions, timeline
+from rules import accounts, admins, calling, invitations, passes, places, projects, searching, sessions, timeline
 from rules.accounts import Attempt
 from rules.places import Place
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
@@ -76,7 +76,7 @@ def change_password(attempt: Attempt, password_hash: str) -> str:
 def obstacles(user: User) -> Obstacles:
     """What must be done before this account can be deleted."""
     owned = select(Project.name).join(Member).where(Member.user_id == user.id, Member.role == "owner")
-    is_last = accounts.is_admin(user) and not other_admins(user.id)
+    is_last = admins.is_admin(user) and not other_admins(user.id)
     return Obstacles(session().scalars(owned.order_by(Project.name)).all(), is_last)
 
 
@@ -101,7 +101,7 @@ def delete(attempt: Attempt, others: Sequence[str]) -> int:
     """
     accounts.one_admin_at_a_time()  # of two who delete themselves at once, one sees that the other is gone
     user = confirm(attempt)
-    if accounts.is_admin(user) and not _one_stays(others):
+    if admins.is_admin(user) and not _one_stays(others):
         raise LastAdmin
     return accounts.remove(user)
 

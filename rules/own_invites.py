@@ -13,7 +13,7 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Invite, Member, Project, User
-from rules import accounts, changing, fields, invites, joining, listing, outbox, places, projects
+from rules import accounts, admins, changing, fields, invites, joining, listing, outbox, places, projects
 from rules.drafts import Draft
 from rules.listing import Filter, SearchResult
 from rules.places import Place
@@ -94,5 +94,5 @@ def _own(user: User, invite: Invite) -> Invite:
 
 def _limit_mail(user: User, address: str | None) -> None:
     """Count a mail to one address; what has no such address is refused where it would be mailed."""
-    if address and not fields.is_domain(address) and not accounts.is_admin(user):
+    if address and not fields.is_domain(address) and not admins.is_admin(user):
         outbox.limit_invitations(user.id, address)

@@ -16,6 +16,7 @@ import clock
 from database import may_write, session
 from models import Invite, Member, Origin, Project, User
 from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, passes, states, waiting
+from rules.admins import is_admin
 from rules.events import About
 from rules.idempotency import Once
 from rules.refusals import (
@@ -120,7 +121,7 @@ def visible(slug: str, user: User) -> Project:
     Raises ProjectNotFound or NotProjectMember.
     """
     project = find(slug)
-    if not (project.is_public or accounts.is_admin(user)):
+    if not (project.is_public or is_admin(user)):
         membership(project, user)
     return project
 
@@ -228,7 +229,7 @@ def invite(
         raise InviteAlreadyExists
     if draft.role == "admin" and member.role != "owner":
         raise NotAllowed
-    if mailed and draft.email and not accounts.is_admin(member.user):
+    if mailed and draft.email and not is_admin(member.user):
         outbox.limit_invitations(member.user_id, draft.email)
     maker = drafts.Maker(member.user.called, user=member.user, appoints=member.role == "owner", until=member.ends_at)
     return invites.create(draft, maker, mailed=mailed, id_=id_, once=once)

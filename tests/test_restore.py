@@ -19,6 +19,7 @@ from delivery import courier
 from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, User
 from rules import (
     accounts,
+    admins,
     blocking,
     branches,
     budgets,
@@ -698,7 +699,7 @@ def test_who_is_no_admin_any_more_stays_none(copy, put_back, house, root, alice,
     said = put_back()
     assert [whose for _, whose in said["accounts stopped being admins of the site"]] == ["root@example.org"]
     assert [whose for _, whose in said["accounts became admins of the site"]] == ["alice@example.org"]
-    assert not reopened(lambda: accounts.is_admin(accounts.named("root")))
+    assert not reopened(lambda: admins.is_admin(accounts.named("root")))
 
 
 @pytest.fixture

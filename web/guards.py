@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from flask import g, request
 
-from rules import accounts, budgets, events, keys, programs, sessions
+from rules import accounts, admins, budgets, events, keys, programs, sessions
 from rules.drafts import Maker
 from rules.keys import VerifiedKey
 from rules.programs import Program
@@ -92,7 +92,7 @@ def site_admin() -> SignedIn:
         caller = signed_in()
     except NotSignedIn:
         raise Forbidden from None
-    if not accounts.is_admin(caller.account):
+    if not admins.is_admin(caller.account):
         raise Forbidden
     return caller
 
@@ -155,7 +155,7 @@ def _program(*scopes: str) -> Program:
         program = programs.by_key(keys.authenticate(bearer[1]))
     else:
         account = signed_in().account
-        if not accounts.is_admin(account):
+        if not admins.is_admin(account):
             raise Forbidden
         program = programs.Program(accounts.as_maker(account), keys.SCOPES)
     if not any(program.has(each) for each in scopes):
@@ -167,7 +167,7 @@ def visitor() -> SignedIn | None:
     """The user whose cookie the browser shows; None for anyone else."""
     caller = _by_cookie()
     g.visitor = caller.account.called if caller else None
-    g.visitor_is_admin = caller is not None and accounts.is_admin(caller.account)
+    g.visitor_is_admin = caller is not None and admins.is_admin(caller.account)
     g.visitor_may_invite = caller is not None and budgets.may_invite(caller.account)
     g.form_token = lambda: sessions.form_token(caller) if caller else sessions.form_token(None, cookies.visit())
     return caller
@@ -176,7 +176,7 @@ def visitor() -> SignedIn | None:
 def admin_visitor() -> SignedIn:
     """An admin of the site who looks at a page; raises NotSignedIn, or Forbidden for anyone else."""
     caller = signed_in_visitor()
-    if not accounts.is_admin(caller.account):
+    if not admins.is_admin(caller.account):
         raise Forbidden
     return caller
 
