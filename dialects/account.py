@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
@@ -43,7 +42,7 @@ def start_registration() -> Response | str:
 def show_verification(caller: SignedIn | None) -> Response | str:
     """The form for a mailed code, of the account that is signed in or of a new one; before one is mailed, the offer."""
     if caller is None and not settings().open_registration:
-        return see_other(f"/login?{urlencode({'then': '/verify', **cookies.note()}, safe='/')}")
+        return html.sign_in_first("/verify")
     if caller and caller.account.email_verified_at:
         return see_other(leading.then() or "/")
     return _code_form(caller)()

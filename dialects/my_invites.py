@@ -6,9 +6,8 @@ What a form does ends in a redirect. Only the list is at /invites: what follows 
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
-from flask import Response, make_response, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 import clock
@@ -29,7 +28,7 @@ from rules import (
 from rules.refusals import LinkLost, NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings
-from web import cookies, desk, html, requests
+from web import desk, html, requests
 from web.html import Shown, page, see_other
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -86,8 +85,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     """Who is not signed in may do so, and comes back; all else is said as on every page."""
     if not isinstance(error, NotSignedIn):
         return html.refusal(error)
-    here = request.path if request.method == "GET" else "/invites"
-    return make_response(see_other(f"/login?{urlencode({'then': here, **cookies.note()}, safe='/')}"))
+    return html.sign_in_first(request.path if request.method == "GET" else "/invites")
 
 
 def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
-from flask import Response, after_this_request, make_response, request
+from flask import Response, after_this_request, request
 from werkzeug.exceptions import HTTPException
 
 import clock
@@ -182,7 +181,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     """Who is not signed in may do so, and comes to the account; all else is said as on every page."""
     if not isinstance(error, NotSignedIn):
         return html.refusal(error)
-    return make_response(see_other(f"/login?{urlencode({'then': '/account', **cookies.note()}, safe='/')}"))
+    return html.sign_in_first("/account")
 
 
 def _confirmed(caller: SignedIn) -> Attempt:

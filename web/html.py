@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import segno
 from babel import negotiate_locale
@@ -144,6 +144,11 @@ def see_other(path: str) -> Response:
     A browser forbids a redirect after a form that leaves the page's own host (form-action 'self').
     """
     return Response(status=303, headers={"Location": f"{settings().root}{path}"})
+
+
+def sign_in_first(then: str) -> Response:
+    """Lead to the page that signs in, and from there to this path."""
+    return see_other(f"/login?{urlencode({'then': then, **cookies.note()}, safe='/')}")
 
 
 def token_in_link() -> str:
