@@ -61,17 +61,18 @@ def create_invites(caller: Program, given: shapes.InviteDrafts, once: Once | Non
 
     An invite is mailed with `mail`. What is wrong in a list is named by `index`, from 0.
     """
-    several = "invites" in given
-    if several and len(given) > 1:
+    if "invites" not in given:
+        return {"invite": committed(_create, given, once)}, 201
+    if len(given) > 1:
         raise Invalid.at("invites", "alone", "must be the only member")
-    created = read_only(_created_before, once, given) if once else []
+    created = read_only(_created_before, once, given["invites"]) if once else []
     if not created:
-        prepared = read_only(_prepared, given, caller, several)
+        prepared = read_only(batches.prepare, given["invites"], caller.maker)
         if committed(_add, prepared, once):
             created = [_new(each) for each in prepared]
         elif once:
-            created = read_only(_created_before, once, given)
-    return {"invites": created} if several else {"invite": created[0]}, 201
+            created = read_only(_created_before, once, given["invites"])
+    return {"invites": created}, 201
 
 
 def list_invites(query: shapes.ListQuery) -> Page:
@@ -177,15 +178,16 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return errors.refusal(error, STATUS)
 
 
-def _prepared(given: Mapping[str, Any], caller: Program, several: bool) -> Sequence[Prepared]:
-    """What is to be created: checked, and not in the database yet, so that no other writer waits for it."""
-    if several:
-        return batches.prepare(given["invites"], caller.maker)
-    return [batches.prepare_one(given, caller.maker)]
+def _create(given: Mapping[str, Any], once: Once | None) -> shapes.Invite:
+    """Create one invite, for the same caller, who may have been deleted or disabled meanwhile."""
+    maker = guards.creator().maker
+    if once and once.made():
+        return _as_it_is(once.id)
+    return _new(batches.create(given, maker, once))
 
 
 def _add(prepared: Sequence[Prepared], once: Once | None) -> bool:
-    """Create what was prepared, for the same caller, who may have been deleted or disabled meanwhile.
+    """Create what was prepared, for the same caller, as `_create` does.
 
     False if the same call was faster.
     """
@@ -199,17 +201,18 @@ def _add(prepared: Sequence[Prepared], once: Once | None) -> bool:
     return True
 
 
-def _created_before(once: Once, given: shapes.InviteDrafts) -> list[shapes.Invite]:
+def _created_before(once: Once, asked: Sequence[object]) -> list[shapes.Invite]:
     """What the same call has created before, as it is now; [] if it has not."""
-    if not once.made():
-        return []
-    ids = once.ids(len(given["invites"]) if "invites" in given else 1)
-    return [_opened(_shown(listing.one(each)), invites.token(invites.find_by_id(each))) for each in ids]
+    return [_as_it_is(each) for each in once.ids(len(asked))] if once.made() else []
 
 
-def _new(prepared: Prepared) -> shapes.Invite:
-    token = invites.token(prepared.invite)
-    return _opened(_shown(listing.of_new(prepared.invite, prepared.project, token)), token)
+def _as_it_is(invite_id: str) -> shapes.Invite:
+    return _opened(_shown(listing.one(invite_id)), invites.token(invites.find_by_id(invite_id)))
+
+
+def _new(created: Prepared) -> shapes.Invite:
+    token = invites.token(created.invite)
+    return _opened(_shown(listing.of_new(created.invite, created.project, token)), token)
 
 
 def _one(invite_id: str) -> shapes.OneInvite:

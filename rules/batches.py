@@ -1,6 +1,7 @@
-"""Many invites at once, from JSON: all of them are created or none, and each that is wrong is named by its place."""
+"""Invites from JSON, one or many at once: all are created or none, and each that is wrong is named by its place."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 from models import Invite, Project
 from rules import drafts, fields, invites, presets
 from rules.drafts import MOST_USES, Draft, Maker
+from rules.idempotency import Once
 from rules.refusals import Invalid, Problem, UnknownField, problem, together
 
 MOST = 1000
@@ -19,14 +21,14 @@ Asked = Mapping[str, Any]
 
 
 class Prepared(NamedTuple):
-    """An invite that `invites.add` will put into the database, and the slug of its project."""
+    """An invite, and the slug of its project."""
 
     invite: Invite
     project: str | None
 
 
 def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
-    """An invite for each object of a list; raises Invalid or UnknownField with all that is wrong in any of them.
+    """Invites for `invites.add`, one for each object; raises Invalid or UnknownField with all that is wrong in any.
 
     `index` says there in which, from 0. There are at most 1,000 of them.
     """
@@ -39,7 +41,7 @@ def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
     project_of, find = cache(invites.find_project), cache(presets.stored)
     for index, each in enumerate(asked):
         try:
-            prepared.append(prepare_one(each, maker, project_of, find))
+            prepared.append(_prepared(each, maker, project_of, find))
         except Invalid as refused:
             refusal = UnknownField if isinstance(refused, UnknownField) else refusal
             wrong += (replace(told, index=index) for told in refused.problems)
@@ -48,26 +50,30 @@ def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
     return prepared
 
 
-def prepare_one(
-    asked: object,
-    maker: Maker,
-    project_of: Callable[[str], Project] | None = None,
-    find: presets.Find = presets.stored,
-) -> Prepared:
-    """An invite of the members that an object has, by the names in MEMBERS; raises Invalid or UnknownField.
+def create(asked: Asked, maker: Maker, once: Once | None) -> Prepared:
+    """Create one invite of the members that an object has, by the names in MEMBERS; once, with `once`.
 
-    `project_of` finds a project by its slug, `invites.find_project` by default, and `find` a preset by its name.
+    Raises Invalid or UnknownField, and what `invites.create` does.
     """
+    with _as_called():
+        draft, mailed = _read(asked, maker, presets.stored)
+        return Prepared(invites.create(draft, maker, mailed, once=once), draft.project)
+
+
+def _prepared(asked: object, maker: Maker, project_of: Callable[[str], Project], find: presets.Find) -> Prepared:
+    with _as_called():
+        draft, mailed = _read(asked, maker, find)
+        return Prepared(invites.prepare(draft, maker, mailed, project_of), draft.project)
+
+
+def _read(asked: object, maker: Maker, find: presets.Find) -> tuple[Draft, bool]:
+    """What is asked for, and whether it is to be mailed; raises Invalid or UnknownField."""
     if not isinstance(asked, dict):
         raise Invalid.at("invites", "object", "must be an object")
     fields.refuse_unknown(asked, MEMBERS)
     given = {name: value for name, value in asked.items() if value is not None}
     mailed = given.pop("mail", False)
-    try:
-        draft: Draft = together(partial(_draft, given, maker, find), partial(fields.boolean, mailed, "mail"))[0]
-        return Prepared(invites.prepare(draft, maker, mailed, project_of), draft.project)
-    except Invalid as refused:
-        raise Invalid(*map(_as_called, refused.problems)) from refused
+    return together(partial(_draft, given, maker, find), partial(fields.boolean, mailed, "mail"))[0], mailed
 
 
 def _draft(given: Mapping[str, Any], maker: Maker, find: presets.Find) -> Draft:
@@ -98,5 +104,13 @@ _KINDS: Mapping[str, tuple[type, Callable[[object], object]]] = {
 }
 
 
-def _as_called(told: Problem) -> Problem:
-    return replace(told, field="max_uses") if told.field == "uses" else told
+@contextmanager
+def _as_called() -> Iterator[None]:
+    """Inside, what is wrong with the uses is told of `max_uses`, as JSON calls them."""
+    try:
+        yield
+    except UnknownField:
+        raise
+    except Invalid as refused:
+        renamed = (replace(told, field="max_uses") if told.field == "uses" else told for told in refused.problems)
+        raise Invalid(*renamed) from refused

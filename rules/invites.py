@@ -3,10 +3,11 @@
 Its states are in rules/states.py, what its guest sees in rules/invitations.py, its use in rules/redemption.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
+from sqlalchemy.orm import make_transient_to_detached
 
 import clock
 from database import may_write, session
@@ -31,11 +32,9 @@ def create(
     if once and (before := once.made()):
         return before
     budgets.spend(maker.user, draft.uses)
-    invite = prepare(draft, maker, mailed)
-    invite.id = id_ or invite.id
-    if once:
-        once.give([invite])
-    invite.created_event = events.tell_created(invite.id, invite.project_id, maker.actor, invite.created_at)
+    unlike = {"id": once.id, "asked": once.fingerprint} if once else {"id": id_} if id_ else {}
+    invite = Invite(**_insert(draft, maker, unlike)[0])
+    make_transient_to_detached(invite)  # it is in the database already: to have the session write it takes longer
     session().add(invite)
     if mailed:
         with events.acting(maker.actor):
@@ -51,10 +50,7 @@ def create_token(draft: Draft, maker: Maker, once: Once | None = None) -> str:
     if once:
         return token(create(draft, maker, once=once))
     budgets.spend(maker.user, draft.uses)
-    values, made = _values(draft, maker, find_project)
-    number = events.tell_created(values["id"], values["project_id"], maker.actor, values["created_at"])
-    _INSERT.run(**values, created_event=number)
-    return made
+    return _insert(draft, maker)[1]
 
 
 def prepare(
@@ -79,10 +75,7 @@ def add(prepared: Sequence[Invite]) -> None:
     The invites do not become part of the session: that would take twice as long, while other writers wait. Raises
     Invalid if a project was deleted since they were prepared.
     """
-    to = {each.project_id for each in prepared if each.project_id}
-    there = select(Project.id).where(Project.id.in_(to), Project.deleted_at.is_(None)).order_by(Project.id)
-    if to and len(session().scalars(there.with_for_update(read=True)).all()) < len(to):
-        raise Invalid.at("project", "exists", "was deleted just now")
+    _hold_projects({each.project_id for each in prepared if each.project_id})
     letters = [
         outbox.write("invite", each.email, invite=each) for each in prepared if each.email and each.mail_token_hash
     ]
@@ -93,6 +86,26 @@ def add(prepared: Sequence[Invite]) -> None:
     session().bulk_save_objects(letters)
     mailed = ((made[str(each.invite_id)], each.id) for each in letters)
     events.tell_all("invite.mailed", (of._replace(facts={"letter": letter_id}) for of, letter_id in mailed))
+
+
+def _hold_projects(ids_: Set[str]) -> None:
+    """Have nobody delete these projects before this unit ends; raises Invalid if one of them was deleted."""
+    if ids_:
+        there = select(Project.id).where(Project.id.in_(ids_), Project.deleted_at.is_(None)).order_by(Project.id)
+        if len(session().scalars(there.with_for_update(read=True)).all()) < len(ids_):
+            raise Invalid.at("project", "exists", "was deleted just now")
+
+
+def _insert(draft: Draft, maker: Maker, unlike: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
+    """Write the row of a new invite, with the event that tells of it; returns the row and the invite's token.
+
+    `unlike` are columns that are to be otherwise. Raises Invalid for what this maker may not ask for.
+    """
+    row, token = _values(draft, maker, find_project)
+    row.update(unlike or {})
+    row["created_event"] = events.tell_created(row["id"], row["project_id"], maker.actor, row["created_at"])
+    _INSERT.run(**row)
+    return row, token
 
 
 def _created(invite: Invite) -> Told:
@@ -132,6 +145,7 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "approve": draft.approve,
         "waiting": 0,
         "spent_at": now if maker.user else None,
+        **dict.fromkeys(_LATER),
     }
     return row, token
 
@@ -246,3 +260,5 @@ WITH_TOKEN = Invite.token_hash == bindparam("digest")
 WITH_MAIL_TOKEN = Invite.mail_token_hash == bindparam("digest")
 _FIND, _FIND_MAILED = select(Invite).where(WITH_TOKEN), select(Invite).where(WITH_MAIL_TOKEN)
 _INSERT = Statement(insert(Invite))
+
+_LATER = ("mail_token_hash", "legacy_hash", "revoked_at", "lapses_at", "asked", "created_event")  # none yet

@@ -53,9 +53,9 @@ def is_json() -> bool:
 
     Of a caller by cookie the type is asked for: a form on another site can send any text.
     """
-    if asked().is_json or not context().get("any_json"):
-        return bool(asked().is_json)
-    return "Authorization" in asked().headers or not session_cookie()
+    if asked().is_json:
+        return True
+    return bool(context().get("any_json")) and ("Authorization" in asked().headers or not session_cookie())
 
 
 def query(names: Iterable[str]) -> dict[str, str]:
