@@ -12,6 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from load import Call, Result, load
@@ -45,7 +46,7 @@ class Side:
         call = self._calls[name]
         if name != "accept":
             return load(self._port, call, connections, seconds)
-        result = load(self._port, Call(call.paths[self._spent :], "POST", call.headers), connections, seconds)
+        result = load(self._port, replace(call, paths=call.paths[self._spent :]), connections, seconds)
         self._spent += int(result.rate * (seconds + 1)) + connections  # wrk goes on a little, and counts less
         return result
 

@@ -4,7 +4,6 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -22,13 +21,13 @@ end
 
 # and the requests, one after the other,
 PATHS = """
-local paths = {{}}
+local paths, callers, number = {{}}, {{{callers}}}, 0
 for line in io.lines("{paths}") do paths[#paths + 1] = line end
-local number = 0
 wrk.method = "{method}"
 wrk.body = [==[{body}]==]
 function request()
   number = number % #paths + 1
+  if #callers > 0 then wrk.headers["Authorization"] = callers[number % #callers + 1] end
   return wrk.format(nil, paths[number])
 end
 """
@@ -52,7 +51,7 @@ end
 class Call:
     """What is asked for again and again: one path, or one after the other of many. `fails` if it is to be refused.
 
-    `script` is what makes the requests of wrk.
+    `callers` are values of Authorization that take turns. `script` is what makes the requests of wrk.
     """
 
     paths: Sequence[str]
@@ -60,6 +59,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     fails: bool = False
+    callers: Sequence[str] = ()
     script: str = PATHS
 
 
@@ -77,7 +77,10 @@ def load(port: int, call: Call, connections: int, seconds: int) -> Result:
     with NamedTemporaryFile("w", suffix=".txt") as paths, NamedTemporaryFile("w", suffix=".lua") as script:
         paths.write("\n".join(call.paths) + "\n")
         paths.flush()
-        script.write((call.script + _DONE).format(paths=paths.name, method=call.method, body=call.body))
+        callers = ", ".join(f'"{each}"' for each in call.callers)
+        script.write(
+            (call.script + _DONE).format(paths=paths.name, method=call.method, body=call.body, callers=callers)
+        )
         script.flush()
         headers = [each for name, value in call.headers.items() for each in ("-H", f"{name}: {value}")]
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", script.name, *headers]
@@ -89,16 +92,35 @@ def load(port: int, call: Call, connections: int, seconds: int) -> Result:
     return Result(requests / (duration / 1e6), p99 / 1000, slowest / 1000)
 
 
+class Rows:
+    """A table in a file of its own, with what we tell every connection: what one commit costs by itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._connection = sqlite3.connect(folder / "rows.db")
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        database.sqlite.configure(self._connection)
+        self._connection.execute("CREATE TABLE facts (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+
+    def __enter__(self) -> "Rows":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def commit(self) -> None:
+        """Write one row of 200 bytes; it is on disk when this returns."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("INSERT INTO facts (text) VALUES (?)", (f"{0:0200d}",))
+        self._connection.execute("COMMIT")
+
+
 def commits(seconds: float) -> float:
-    """How many commits of one row a second SQLite makes here, with what we tell every connection."""
-    with TemporaryDirectory() as folder, closing(sqlite3.connect(Path(folder) / "commits.db")) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        database.sqlite.configure(connection)
-        connection.execute("CREATE TABLE facts (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+    """How many commits of one row a second SQLite makes here."""
+    with TemporaryDirectory() as folder, Rows(Path(folder)) as rows:
         began, done = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO facts (text) VALUES (?)", (f"{done:0200d}",))
-            connection.execute("COMMIT")
+            rows.commit()
             done += 1
         return done / (time.perf_counter() - began)

@@ -16,7 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -29,7 +29,7 @@ from synapse_server import NEW, VALIDITY, is_installed, synapse
 
 import database
 from models import Pass, User
-from rules import accounts, drafts, gate, invites, keys, presets, projects, sessions, tokens
+from rules import accounts, drafts, gate, invites, keys, presets, projects, sessions, tokens, webhooks
 from rules.drafts import MOST_USES
 from settings import Settings
 
@@ -38,6 +38,7 @@ JSON = {"Content-Type": "application/json"}
 WRONG_KEY = "unknown0/" + "x" * 32
 AT_APP = {"X-Forwarded-Host": "photos.example.org", "X-Forwarded-Uri": "/album?a=1", "X-Forwarded-Method": "GET"}
 ACCEPTS = 80_000  # invites that one run may spend
+GUESTS = 32  # accounts that accept them in turn: calls of one account wait for each other over PostgreSQL
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Plan:
     accepts: int
 
 
-FULL = Plan(1, 3, (1, 8, 32), (0, 1_000, 20_000, 1_000_000), 200_000, ACCEPTS)
+FULL = Plan(1, 3, (1, 8, 32), (1_000, 20_000, 1_000_000), 200_000, ACCEPTS)
 SMOKE = Plan(1, 1, (8,), (1000,), 1000, 20_000)
 PAIRED = Plan(1, 15, (8,), (1000,), 0, ACCEPTS)
 
@@ -69,11 +70,13 @@ class Contest:
     least: float
 
 
+ONE_ROW = "hello that commits a row"
 CONTESTS = [
     Contest("create by key", "Prosody on SQLite: create", 2.5),
     Contest("create by key", "Prosody's default storage: create", 25),
     Contest("create by key", "Synapse: create", 3),
     Contest("create by key", "commit", 0.45),
+    Contest("create by key", ONE_ROW, 0.25),
     Contest("verify", "hello", 0.5),
     Contest("verify", "Synapse: check", 2.4),
     Contest("the gate", "verify", 0.9),
@@ -81,22 +84,35 @@ CONTESTS = [
     Contest("the gate, for a program", "verify", 0.9),
     Contest("view", "hello", 0.4),
     Contest("accept", "commit", 0.45),
+    Contest("accept", ONE_ROW, 0.25),
     Contest("hold, complete", "commit", 0.4),
+    Contest("hold, complete", ONE_ROW, 0.25),
+    Contest("create by /v1", "create by key", 0.4),
     Contest("create by a preset", "create by key", 0.95),
     Contest("the invitation's page", "Prosody on SQLite: page", 10),
     Contest("a wrong key", "Prosody on SQLite: wrong key", 1),
 ]
+PAIR = ("rate", "p99")
 FEW, BESIDE = 1000, ", beside it: 1,000 stored"
-ITSELF = ("create by key", "verify", "view", "accept", "a page of the admin's list")
+LISTS = ("a page of the admin's list", "a page of /v1/invites", "a page of /v1/events")
+ITSELF = ("create by key", "verify", "view", "accept", *LISTS)
 
 Runner = Callable[[int], Result]
 
 
 @contextmanager
-def ours(stored: int, accepts: int = ACCEPTS) -> Iterator[tuple[Served, dict[str, Call]]]:
-    """Our server with so many invites stored, and so many to be accepted; the calls to be made."""
+def ours(stored: int, accepts: int = ACCEPTS, receiver: int | None = None) -> Iterator[tuple[Served, dict[str, Call]]]:
+    """Our server with so many invites stored, and so many to be accepted; the calls to be made.
+
+    All that happens is sent to a webhook at the port `receiver`, if that is given.
+    """
     with instance() as settings:
         calls = furnish(settings, stored, accepts)
+        if receiver:
+            house = database.open_database(settings)
+            until = house.settled()
+            with house.writing():
+                webhooks.create(webhooks.Wanted(f"http://127.0.0.1:{receiver}/", private=True), until)
         with serving(settings) as served:
             yield served, calls
 
@@ -109,24 +125,29 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
         key = keys.create("bench", may=keys.SCOPES)
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5"})
         token, many = (invites.token(invites.create(drafts.Draft(uses=each), drafts.SHELL)) for each in (1, MOST_USES))
-        guest = {"Authorization": f"Bearer {sessions.start(accounts.create(accounts.Names('guest'))).access}"}
-        passes = gated(accounts.named("guest"))
+        guests = [accounts.create(accounts.Names(f"guest{number}")) for number in range(GUESTS)]
+        callers = [f"Bearer {sessions.start(each).access}" for each in guests]
+        passes = gated(guests[0])
     by_key = {**JSON, "Authorization": f"Bearer {key}"}
     with house.writing():
         spent = [invites.prepare(drafts.Draft(), drafts.SHELL) for _ in range(accepts)]
         invites.add(spent)
+    accepted = [f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent]
     return {
         "create by key": Call([f"/invites_api?key={key}"]),
+        "create by /v1": Call(["/v1/invites"], "POST", by_key, '{"name": "Anne"}'),
         "create by a preset": Call([f"/invites_api?key={key}&preset=family"]),
         "hold, complete": Call(["/v1/holds"], "POST", by_key, f'{{"token": "{many}", "subject": "%s"}}', script=HOLDS),
         "verify": Call(["/api/invites/verify"], "POST", JSON, f'{{"token": "{token}"}}'),
         "the gate": Call(["/gate/photos"], headers={**AT_APP, "Cookie": passes[0]}),
         "the gate, for a program": Call(["/gate/photos"], headers={**AT_APP, "Authorization": f"Bearer {passes[1]}"}),
         "view": Call([f"/invites/{token}"]),
-        "accept": Call([f"/invites/{tokens.invite_token(each.nonce)}/accept" for each in spent], "POST", guest),
+        "accept": Call(accepted, "POST", callers=callers),
         "the invitation's page": Call([f"/invite?{token}"], headers={"Sec-Fetch-Site": "none"}),
         "a wrong key": Call([f"/invites_api?key={WRONG_KEY}"], fails=True),
         "a page of the admin's list": Call(["/api/admin/invites?limit=100"], headers=admin),
+        "a page of /v1/invites": Call(["/v1/invites?limit=100"], headers=by_key),
+        "a page of /v1/events": Call(["/v1/events?limit=100"], headers=by_key),
     }
 
 
@@ -136,9 +157,9 @@ def gated(owner: User) -> tuple[str, str]:
     gate.set_origins("photos", ["https://photos.example.org"])
     session_id = sessions.of_cookie(sessions.start_in_browser(owner)).session_id
     name = gate.cookie_name("pass", "photos", "https://photos.example.org")
-    given = Pass(id="pass", hash=tokens.digest("pass_bench"), user_id=owner.id, project_id=project.id)
-    given.created_at = project.created_at
-    database.session().add(given)
+    now = project.created_at
+    hash_ = tokens.digest("pass_bench")
+    database.session().add(Pass(id="pass", hash=hash_, user_id=owner.id, project_id=project.id, created_at=now))
     return f"{name}={gate.browsers(session_id, gate.app('photos'))}", "pass_bench"
 
 
@@ -162,7 +183,8 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
         fewer = found if stored == FEW else our_runners(stack, FEW, plan)
         found |= {f"{name}{BESIDE}": fewer[name] for name in ITSELF}
     found["commit"] = lambda _: Result(commits(plan.seconds), 0, 0)
-    found["hello"] = asking(stack.enter_context(hello()), Call(["/"]), plan)
+    constant = stack.enter_context(hello())
+    found |= {"hello": asking(constant, Call(["/"]), plan), ONE_ROW: asking(constant, Call(["/row"]), plan)}
     if stored <= 20_000:  # its default storage is past use then
         for title, storage in (("Prosody on SQLite", "sqlite"), ("Prosody's default storage", "internal")):
             other = stack.enter_context(prosody(storage, stored))
@@ -178,15 +200,15 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
     return found
 
 
-def our_runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
+def our_runners(stack: ExitStack, stored: int, plan: Plan, receiver: int | None = None) -> dict[str, Runner]:
     """The measurements of ours alone, on a server of its own."""
-    served, calls = stack.enter_context(ours(stored, plan.accepts))
+    served, calls = stack.enter_context(ours(stored, plan.accepts, receiver))
     spent = 0
 
     def accept(connections: int) -> Result:
         nonlocal spent
         call = calls["accept"]
-        result = load(served.port, Call(call.paths[spent:], "POST", call.headers), connections, plan.seconds)
+        result = load(served.port, replace(call, paths=call.paths[spent:]), connections, plan.seconds)
         spent += int(result.rate * (plan.seconds + 1)) + connections  # wrk goes on a little, and counts less
         return result
 
@@ -220,12 +242,17 @@ def compared(names: Sequence[str]) -> Iterator[str]:
     with ExitStack() as stack:
         found = our_runners(stack, FEW, PAIRED)
         found["commit"] = lambda _: Result(commits(PAIRED.seconds), 0, 0)
-        found["hello"] = asking(stack.enter_context(hello()), Call(["/"]), PAIRED)
+        constant = stack.enter_context(hello())
+        found |= {"hello": asking(constant, Call(["/"]), PAIRED), ONE_ROW: asking(constant, Call(["/row"]), PAIRED)}
         for each in CONTESTS:
             if each.ours in names and each.other in found:
                 ratios = [found[each.ours](8).rate / found[each.other](8).rate for _ in range(PAIRED.rounds)]
-                middle = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-                yield row(each.ours, each.other, middle, f"wanted: {each.least:g}")
+                yield row(each.ours, each.other, middle(ratios), f"wanted: {each.least:g}")
+
+
+def middle(ratios: Sequence[float]) -> str:
+    """The median, with minimum and maximum."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def report(plan: Plan, results: Measured) -> Iterator[str]:
@@ -268,6 +295,19 @@ def weigh(plan: Plan) -> Iterator[str]:
         yield f"{idle:.0f} MB when it has started, {served.memory() - idle:+.0f} MB after {asked:,.0f} requests."
 
 
+def webhooked(plan: Plan) -> Iterator[str]:
+    """What creating loses while each invite is told to a webhook, on a server of its own: rates and p99 beside."""
+    with ExitStack() as stack:
+        without, told = (our_runners(stack, FEW, plan), our_runners(stack, FEW, plan, stack.enter_context(hello())))
+        yield "\n## Webhooks\n"
+        yield row("create by key", "connections", "of it without a webhook", "p99, of it without")
+        yield row(*["---"] * 4)
+        for connections in plan.connections:
+            each = [[found["create by key"](connections) for found in (told, without)] for _ in range(plan.rounds)]
+            rates, p99s = ([getattr(one, what) / getattr(other, what) for one, other in each] for what in PAIR)
+            yield row("with a webhook", connections, middle(rates), middle(p99s))
+
+
 def row(*cells: object) -> str:
     """A line of a table."""
     return f"| {' | '.join(str(each) for each in cells)} |"
@@ -300,7 +340,7 @@ def main() -> None:
     if absent := missing():
         raise SystemExit(f"apt-get install {' '.join(absent)}")
     plan = SMOKE if smoke else FULL
-    text = "\n".join([*report(plan, measure(plan)), *weigh(plan)]) + "\n"
+    text = "\n".join([*report(plan, measure(plan)), *webhooked(plan), *weigh(plan)]) + "\n"
     print(text)
     if not smoke:
         (HERE / "RESULTS.md").write_text(text)
