@@ -8,7 +8,7 @@ from commands import terminal
 from commands.base import Group, StderrLine, completed, json_option, limit_option, mail_note, reads, writes
 from commands.terminal import Cell, Facts, Kind
 from models import BlockedAddress, Letter
-from rules import blocking, fields, ids
+from rules import blocked_addresses, fields, ids
 from rules import outbox as letters
 
 
@@ -89,7 +89,7 @@ def block(email: str) -> list[str]:
 
     This holds for every account that sends them. Codes and links for a new password are still mailed there.
     """
-    blocking.block_address(fields.email(email))
+    blocked_addresses.block_address(fields.email(email))
     return []
 
 
@@ -101,7 +101,7 @@ def unblock(email: str) -> list[str]:
 
     It was blocked by its person, with the link in an invitation, or by the command.
     """
-    if not blocking.unblock_address(fields.email(email)):
+    if not blocked_addresses.unblock_address(fields.email(email)):
         return [StderrLine("Note: this address was not blocked")]
     return []
 
@@ -117,6 +117,6 @@ def blocked(email: str | None, limit: int, as_json: bool) -> Iterable[str]:
     The addresses themselves are not stored, only a keyed hash of each. So name an address to see whether it is blocked.
     """
     if email is None:
-        return terminal.listing(blocking.newest(limit), BLOCKED, as_json)
-    found = blocking.blocked_since(fields.email(email))
+        return terminal.listing(blocked_addresses.newest(limit), BLOCKED, as_json)
+    found = blocked_addresses.blocked_since(fields.email(email))
     return terminal.listing([found] if found else [], BLOCKED, as_json)

@@ -20,7 +20,7 @@ import language
 from delivery import looks
 from language import say
 from models import Letter
-from rules import admins, blocking, invitations, invites, projects, resets, tokens, waiting
+from rules import admins, blocked_addresses, invitations, invites, projects, resets, tokens, waiting
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
@@ -194,14 +194,14 @@ def invitation(letter: Letter) -> Content | None:
     invite = invites.find_by_id(letter.invite_id or "")
     if invite.state(clock.now()) != "active" or invite.mail_token_hash is None:
         return None
-    if blocking.blocked_since(letter.recipient):
+    if blocked_addresses.blocked_since(letter.recipient):
         return None
     shown = invitations.of(invite)
     inviter, to = harmless_name(shown.inviter), harmless_name(shown.to)
     link = invites.link(invites.mail_token(invite))
     facts: Facts = {"inviter": inviter, "to": to, "link": link, "until": shown.expires_at}
     facts |= {"called": harmless(shown.name or ""), "message": harmless_message(shown.message or "")}
-    facts |= {"stop": blocking.link(letter.recipient), "by_site": shown.is_by_site}
+    facts |= {"stop": blocked_addresses.link(letter.recipient), "by_site": shown.is_by_site}
     return say("Your invitation to %(to)s", to=to), facts
 
 

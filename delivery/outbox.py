@@ -1,6 +1,7 @@
 """Sends the letters in the outbox, each at least once; one that no longer applies, or is refused for good, is dropped.
 
-How that is done is in delivery/carrying.py.
+All others are tried again, at most an hour apart, and none is given up for having been tried often. How that is done
+is in delivery/carrying.py.
 """
 
 import logging

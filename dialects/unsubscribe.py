@@ -10,8 +10,8 @@ from typing import Annotated
 
 from flask import Response
 
-from rules import blocking
-from rules.blocking import PATH
+from rules import blocked_addresses
+from rules.blocked_addresses import PATH
 from rules.refusals import BlockingLinkInvalid
 from web import html
 from web.contract import Answer, refuses
@@ -29,7 +29,7 @@ refusal = html.refusal
 def show() -> str:
     """Ask whether invitations by mail are to stop, or say that they have."""
     token = token_in_link()
-    return page("unsubscribe.html", token=token, is_blocked=blocking.is_blocked(blocking.read(token)))
+    return page("unsubscribe.html", token=token, is_blocked=blocked_addresses.is_blocked(blocked_addresses.read(token)))
 
 
 @refuses(BlockingLinkInvalid)
@@ -39,7 +39,7 @@ def stop() -> Stopped:
     A mail program's one click is answered by a page: by RFC 8058 it follows no redirect.
     """
     token = token_in_link()
-    blocking.block(blocking.read(token))
+    blocked_addresses.block(blocked_addresses.read(token))
     if form_field("List-Unsubscribe"):
         return page("unsubscribe.html", token=token, is_blocked=True)
     return see_other(f"{PATH}?{token}")

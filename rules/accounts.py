@@ -12,12 +12,12 @@ from models import Invite, Member, Project, Redemption, SchemaVersion, User
 from rules import (
     addresses,
     admins,
-    calling,
     changing,
     counters,
     drafts,
     events,
     fields,
+    forbidden_names,
     ids,
     invites,
     joining,
@@ -131,7 +131,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False,
     """
     if not (names.username or names.email):
         raise Invalid.at("username", "required", "or an e-mail address is needed")
-    calling.refuse_name_of_site(names.display_name)
+    forbidden_names.refuse_name_of_site(names.display_name)
     if proven and names.email:
         addresses.release(names.email)
     user = User(
@@ -152,7 +152,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False,
         if names.username and session().scalar(select(User.id).where(User.username == names.username)):
             raise UsernameTaken from None
         raise EmailInUse from None
-    if names.username and calling.was_given(names.username):  # now, since this may have waited for its deletion
+    if names.username and forbidden_names.was_given(names.username):  # now, since this may have waited for its deletion
         raise UsernameTaken
     events.tell("user.created", user_id=user.id, by=events.person(user) if events.actor() == events.GUEST else None)
     return user

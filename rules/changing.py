@@ -11,7 +11,7 @@ import clock
 from database import connection, session
 from models import Event, Invite, Project, User
 from rules import (
-    blocking,
+    blocked_addresses,
     budgets,
     events,
     fields,
@@ -194,7 +194,7 @@ def rotate(invite: Invite) -> None:
     unless it is active.
     """
     states.refuse_unusable(invite)
-    was_mailed = invite.mail_token_hash is not None and not blocking.blocked_since(invite.email or "")
+    was_mailed = invite.mail_token_hash is not None and not blocked_addresses.blocked_since(invite.email or "")
     invite.nonce = tokens.new_nonce()
     invite.token_hash = tokens.digest(tokens.invite_token(invite.nonce))
     invite.mail_token_hash = invite.legacy_hash = None

@@ -2,6 +2,8 @@
 
 There is no exactly-once between two systems. The program creates its account under the hold's subject, then completes
 the hold; if the hold is lost by then (HoldLost), it takes its account back.
+
+From the end of its lease on a hold counts no more: its use is for the next who wants it (rules/uses.py).
 """
 
 from collections.abc import Callable, Mapping

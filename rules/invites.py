@@ -13,7 +13,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
-from rules import blocking, budgets, events, fields, ids, outbox, searching, states, tokens
+from rules import blocked_addresses, budgets, events, fields, ids, outbox, searching, states, tokens
 from rules.drafts import Draft, Maker, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
@@ -186,7 +186,7 @@ def give_mail_token(invite: Invite) -> str:
         raise Invalid.at("email", "required", "is needed for an invite to be mailed")
     if fields.is_domain(invite.email):
         raise Invalid.at("email", "domain", "is a whole domain: to send mail, name one address")
-    blocking.refuse_blocked(invite.email)
+    blocked_addresses.refuse_blocked(invite.email)
     invite.mail_token_hash = invite.mail_token_hash or tokens.digest(tokens.mail_token(invite.nonce))
     return invite.email
 

@@ -9,7 +9,18 @@ from sqlalchemy import ColumnElement, and_, or_, select
 import clock
 from database import session
 from models import Invite, Member, Project, Redemption, User
-from rules import accounts, admins, calling, invitations, passes, places, projects, searching, sessions, timeline
+from rules import (
+    accounts,
+    admins,
+    forbidden_names,
+    invitations,
+    passes,
+    places,
+    projects,
+    searching,
+    sessions,
+    timeline,
+)
 from rules.accounts import Attempt
 from rules.places import Place
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
@@ -40,7 +51,7 @@ def rename(user: User, display_name: str | None) -> None:
 
     Raises Invalid for the name of the site.
     """
-    calling.refuse_name_of_site(display_name, "display_name")
+    forbidden_names.refuse_name_of_site(display_name, "display_name")
     user.display_name, user.folded = display_name, searching.stored(display_name)
 
 

@@ -2,7 +2,8 @@
 
 Hashing takes 19 MiB and a noticeable time, so that guessing is expensive. It happens in one thread of its own, and a
 limited number of requests may wait for it: a flood of sign-ins then neither slows the other requests down nor fills
-the memory. A request beyond that is refused and asked to come again.
+the memory. A request beyond that is refused and asked to come again. How many wrong ones an account takes is in
+rules/accounts.py.
 """
 
 import threading

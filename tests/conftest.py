@@ -45,7 +45,7 @@ from models import ApiKey, Code, Invite, Member
 from programs import require
 from rules import (
     accounts,
-    blocking,
+    blocked_addresses,
     deliveries,
     drafts,
     gate,
@@ -413,7 +413,7 @@ def seeded(house, settings, tmp_path):
         for name in ("alice", "bob"):
             redemption.accept(asked_for, accounts.named(name))
         failed = deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/"), 0, id_=SOME_WEBHOOK)[0])
-        blocking.block_address("nobody@example.org")
+        blocked_addresses.block_address("nobody@example.org")
         failed.due_at, failed.attempts, failed.status, failed.milliseconds = None, 1, 500, 38
     if settings.on_sqlite:
         backup.make(database.files.file_of(settings), tmp_path / "yesterday.db")

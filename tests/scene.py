@@ -18,7 +18,7 @@ from models import Code, Counter
 from rules import (
     accounts,
     addresses,
-    blocking,
+    blocked_addresses,
     budgets,
     changing,
     deliveries,
@@ -201,9 +201,9 @@ def _invitations(house: database.Database) -> dict[str, str]:
             database.session().query(each).delete()
         reset = resets.link(accounts.named("bob")).rpartition("?")[2]
         ids = {f"id_{name}": invites.find(token).id for name, token in made.items()}
-    stop, stopped = (blocking.link(f"{name}@example.org").partition("?")[2] for name in ("dora", "emil"))
+    stop, stopped = (blocked_addresses.link(f"{name}@example.org").partition("?")[2] for name in ("dora", "emil"))
     with house.writing():
-        blocking.block_address("emil@example.org")
+        blocked_addresses.block_address("emil@example.org")
     state = way_in.state(way_in.begin("seed-library", "https://seeds.example.org"))
     return made | ids | {"reset": reset, "unknown": "0" * 64, "state": state, "stop": stop, "stopped": stopped}
 

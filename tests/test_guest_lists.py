@@ -10,7 +10,18 @@ import clock
 from conftest import seen
 from database import session
 from models import Invite, Letter
-from rules import accounts, batches, blocking, changing, durations, invites, pasted, presets, projects, redemption
+from rules import (
+    accounts,
+    batches,
+    blocked_addresses,
+    changing,
+    durations,
+    invites,
+    pasted,
+    presets,
+    projects,
+    redemption,
+)
 from rules.refusals import Invalid
 
 FORM = "/admin/invites/new/list"
@@ -268,7 +279,7 @@ def test_another_list_sent_with_the_same_number_is_created_too(admin, send, crea
 
 def test_who_wants_no_invitations_by_mail_is_named_by_line(house, send, stored):
     with house.writing():
-        blocking.block_address("bob@example.org")
+        blocked_addresses.block_address("bob@example.org")
     page = send("Anne <anne@example.org>\nBob <bob@example.org>", mail="on")
     assert (page.status_code, stored()) == (422, [])
     assert "1 guest cannot be invited as written here." in seen(page)

@@ -13,7 +13,7 @@ from conftest import PASSWORD, Browser, make_settings
 from delivery import mail
 from delivery.outbox import deliver_one
 from models import BlockedAddress, Counter, Event, Invite, Letter
-from rules import accounts, blocking, changing, drafts, invites, outbox, projects, registration, tokens
+from rules import accounts, blocked_addresses, changing, drafts, invites, outbox, projects, registration, tokens
 from rules.refusals import BlockingLinkInvalid, MailLimit, MailUnwanted
 from settings import in_force
 
@@ -67,7 +67,7 @@ def stop(settings):
     """The path of the link with which the person at an address wants no more invitations."""
 
     def made(address=DORA):
-        return blocking.link(address).removeprefix(settings.public_url)
+        return blocked_addresses.link(address).removeprefix(settings.public_url)
 
     return made
 
@@ -78,7 +78,7 @@ def blocked(house):
 
     def look(address=DORA):
         with house.reading():
-            return blocking.blocked_since(address) is not None
+            return blocked_addresses.blocked_since(address) is not None
 
     return look
 
@@ -87,7 +87,7 @@ def blocked(house):
 def block(house):
     def done(address=DORA):
         with house.writing():
-            blocking.block_address(address)
+            blocked_addresses.block_address(address)
 
     return done
 
@@ -189,7 +189,7 @@ def test_an_invitation_has_the_link_in_its_text_its_html_and_its_headers(house, 
     invite(DORA)
     assert deliver_one(house)
     (letter,) = mailbox.mails
-    link = blocking.link(DORA)
+    link = blocked_addresses.link(DORA)
     for kind in ("plain", "html"):
         assert link in letter.get_body((kind,)).get_content()
     assert letter["List-Unsubscribe"] == f"<{link}>"
@@ -255,7 +255,7 @@ def test_who_is_signed_in_makes_no_difference(client, alice, stop, blocked):
 def test_a_link_that_is_not_ours_does_nothing(client, house, stop, tmp_path):
     path, token = stop().split("?")
     with in_force(make_settings(tmp_path / "another", SECRET_KEY="the secret of another site")):
-        others = blocking.link(DORA).partition("?")[2]
+        others = blocked_addresses.link(DORA).partition("?")[2]
     hashed = tokens.address_hashes(DORA)[0]
     forged = [token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :] for at in range(len(token))]
     forged += [others, hashed, DORA, "", tokens.sign("cookie", hashed), tokens.sign("no invitations", [hashed])]
@@ -279,7 +279,7 @@ def test_the_link_works_years_later_and_under_a_former_secret(client, house, set
         assert "No more invitations" in later_client.get(path).text
         assert blocked()
         with house.writing():
-            assert blocking.unblock_address(DORA)
+            assert blocked_addresses.unblock_address(DORA)
         assert not blocked()
 
 
@@ -307,8 +307,8 @@ def test_a_tag_in_the_address_makes_no_other_person_of_it(client, invite, stop, 
         assert invite(each).json["code"] == "MAIL_UNWANTED"
     assert invite("dorata@example.org").status_code == 201
     with house.writing():
-        assert blocking.unblock_address("dora+more@example.org")
-        blocking.block(tokens.address_hashes("erin+old@example.org")[0])  # as before tags were left out
+        assert blocked_addresses.unblock_address("dora+more@example.org")
+        blocked_addresses.block(tokens.address_hashes("erin+old@example.org")[0])  # as before tags were left out
     assert not blocked()
     assert (blocked("erin+old@example.org"), blocked("erin@example.org")) == (True, False)
 
@@ -345,7 +345,7 @@ def test_a_new_link_for_who_is_blocked_is_not_mailed(house, block):
     with house.writing():
         made = invites.create(drafts.read({"email": DORA}), drafts.SHELL, mailed=True).id
         block_now = tokens.address_hashes(DORA)[0]
-        blocking.block(block_now)
+        blocked_addresses.block(block_now)
         changing.rotate(invites.find_by_id(made))
         with pytest.raises(MailUnwanted):
             changing.resend(invites.find_by_id(made))
@@ -403,4 +403,4 @@ def test_the_command_blocks_lists_and_unblocks(invite_api, house, blocked):
 
 def test_a_damaged_link_is_a_refusal(house):
     with house.reading(), pytest.raises(BlockingLinkInvalid):
-        blocking.read("nonsense")
+        blocked_addresses.read("nonsense")

@@ -17,7 +17,7 @@ from delivery import courier
 from models import Code, Moment, Pass, Webhook
 from rules import (
     accounts,
-    blocking,
+    blocked_addresses,
     drafts,
     gate,
     invites,
@@ -402,7 +402,7 @@ def of_own_invite(what):
 
 def stop_mail(crowded):
     with in_force(crowded.settings):
-        token = blocking.link("guest7@example.org").partition("?")[2]
+        token = blocked_addresses.link("guest7@example.org").partition("?")[2]
     return crowded.client.post(f"/unsubscribe?{token}")
 
 

@@ -8,7 +8,7 @@ import time_machine
 import clock
 from conftest import HASH, Browser, led, make_settings, seen
 from models import Invite, Letter
-from rules import accounts, blocking, budgets, changing, drafts, invites, own_invites, projects, redemption
+from rules import accounts, blocked_addresses, budgets, changing, drafts, invites, own_invites, projects, redemption
 from settings import in_force
 
 ONCE = "a-form-of-alice"
@@ -237,7 +237,7 @@ def test_without_a_mail_server_nothing_is_mailed_and_nobody_asked(mine, create, 
 
 def test_whom_no_invitation_reaches_gets_one_without_mail(create, house, stored, letters):
     with house.writing():
-        blocking.block_address("dora@example.org")
+        blocked_addresses.block_address("dora@example.org")
     refused = create(email="Dora@example.org", mail="on")
     assert (refused.status_code, stored()) == (422, [])
     assert 'id="email-problem">Takes no invitations by mail' in refused.text

@@ -20,7 +20,7 @@ from models import Code, Delivery, Invite, Letter, Member, Pass, Redemption, Use
 from rules import (
     accounts,
     admins,
-    blocking,
+    blocked_addresses,
     branches,
     budgets,
     changing,
@@ -387,13 +387,13 @@ def test_mail_that_went_out_since_is_not_sent_again(copy, put_back, seeded, hous
 
 def test_who_wanted_no_more_invitations_since_gets_none(copy, put_back, house, reopened):
     with house.writing():
-        blocking.block_address("dora@example.org")
+        blocked_addresses.block_address("dora@example.org")
     copy()
     with house.writing():
-        blocking.block_address("anne@example.org")
+        blocked_addresses.block_address("anne@example.org")
     put_back()
     blocked = [f"{name}@example.org" for name in ("dora", "anne", "bob")]
-    assert reopened(lambda: [bool(blocking.blocked_since(each)) for each in blocked]) == [True, True, False]
+    assert reopened(lambda: [bool(blocked_addresses.blocked_since(each)) for each in blocked]) == [True, True, False]
 
 
 def test_webhooks_are_as_they_are_now_and_nothing_is_sent_again(copy, put_back, house, make_invite, reopened):

@@ -28,7 +28,7 @@ from models import (
 from rules import (
     accounts,
     batches,
-    blocking,
+    blocked_addresses,
     branches,
     budgets,
     bulk,
@@ -104,7 +104,7 @@ class Place:
             self._wait(people)
             self._codes(people["dora"])
             presets.create("family", {"plan": "gold", "project": "orchard"})
-            blocking.block_address("emil@example.org")
+            blocked_addresses.block_address("emil@example.org")
             self._give_passes(people)
             self.bound_key = keys.create("bound", preset="family")
             self.reset = resets.mailed_link(people["dora"], clock.DAY).partition("?")[2]
@@ -287,7 +287,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "sign out": lambda: sessions.end(place.caller("anne").session_id),
         "refresh": lambda: sessions.refresh(place.signed_in["anne"].refresh),
         "replay": lambda: sessions.refresh(place.replayed),
-        "block an address": lambda: blocking.block(tokens.address_hashes("dora@example.org")[0]),
+        "block an address": lambda: blocked_addresses.block(tokens.address_hashes("dora@example.org")[0]),
         "start to register": lambda: registration.start("eve@example.org"),
         "mail a code": lambda: registration.start_proof(place.caller("dora").user),
         "try a code": lambda: registration.count_try("dora@example.org", place.ids["dora"]),
@@ -494,7 +494,7 @@ def by_others(place: Place) -> dict[str, Unit]:
         "create an account": lambda: accounts.set_admin(accounts.create(Names("ida", "ida@example.org")), True),
         "import a key": lambda: keys.add_imported(keys.ImportedKey("abc", "def")),
         "retry all mail": outbox.retry,
-        "unblock an address": lambda: blocking.unblock_address("emil@example.org"),
+        "unblock an address": lambda: blocked_addresses.unblock_address("emil@example.org"),
         "warn a member": lambda: expiry.warn(expiry.ending()),
         "deliver": deliver,
         "forget": forget,

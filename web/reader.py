@@ -23,7 +23,7 @@ MOST_PARSED = {
     ),
 }
 MOST_OF_APPS = 16 * 1024  # of cookies, where a proxy hands on those of an app behind the gate
-MOST_KEPT = 64 * 1024  # of a body: the application refuses a longer one without reading it
+MOST_KEPT = 64 * 1024  # of a body: web/requests.py refuses a longer one without reading it
 REFUSED_UNREAD = 1024 * 1024  # a body that is longer than this is refused before it is sent
 MOST_LARGE = 16  # bodies beyond MOST_KEPT that a server keeps at once
 NO_ROOM = "invite_api.no_room"  # in the environment of a request whose large body was not kept, since others are

@@ -20,11 +20,11 @@ from rules import fields, idempotency, tokens
 from rules.idempotency import Once
 from rules.refusals import Invalid, Refusal, problem, together
 from settings import settings, texts
-from web.reader import NO_ROOM
+from web.reader import MOST_KEPT, NO_ROOM
 
 T = TypeVar("T")
 
-LARGEST_BODY = 64 * 1024
+LARGEST_BODY = MOST_KEPT
 RETRY_AFTER = 5  # seconds
 DEEPEST = 16
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")

@@ -18,7 +18,7 @@ import database
 from models import Pass, Preset
 from rules import (
     accounts,
-    blocking,
+    blocked_addresses,
     changing,
     counters,
     deliveries,
@@ -64,7 +64,7 @@ def fill() -> dict[str, str]:
     counters.count("login", alice.id)
     pair = sessions.start(alice)
     deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/hook"), 0)[0])
-    blocking.block_address("frank@example.org")
+    blocked_addresses.block_address("frank@example.org")
     database.session().add(Preset(name="family", fields='{"uses": 5}', created_at=clock.now()))
     return {
         "key": keys.create("laptop"),
