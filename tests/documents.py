@@ -176,8 +176,8 @@ def _code(page: Page) -> Iterator[str]:
     known, codes = _defined(), {each.code for each in _refusals()} | {"NO_COLOR", programs.PATH_ALONE}
     codes |= {name.removeprefix(PREFIX) for name, _, _ in table()}
     for span in page.spans:
-        function = re.fullmatch(r"(?:\w+\.)*(\w+)\(\)|(test_\w+)", span)
-        if function and not set(function.groups()) & known:
+        function = re.fullmatch(r"(?:\w+\.)*?(?:(\w+)\.)?(\w+)\(\)|(test_\w+)", span)
+        if function and (function[2] or function[3]) not in _defined_in(function[1]):
             yield f"no function {span}"
         if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", span) and not span.startswith(PREFIX) and span not in codes | known:
             yield f"no code {span}"
@@ -189,18 +189,30 @@ def _refusals(parent: type[refusals.Refusal] = refusals.Refusal) -> Iterator[typ
         yield from _refusals(each)
 
 
-@cache
+def _defined_in(module: str | None) -> set[str]:
+    """The names that a module or package defines; those of all modules where none is called so, as for an object."""
+    return set().union(*(names for path, names in _modules() if module in (path.stem, path.parent.name))) or _defined()
+
+
 def _defined() -> set[str]:
     """The names of all functions, classes and constants of the project."""
-    names = set()
-    for path in (path for each in ("*.py", "[a-z]*/*.py", "tests/*/*.py") for path in HOME.glob(each)):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.id)
-        names.add(path.stem)
-    return names
+    return set().union(*({path.stem, *names} for path, names in _modules()))
+
+
+@cache
+def _modules() -> Sequence[tuple[Path, set[str]]]:
+    """Each module of the project, and the names that it defines."""
+    return [(path, _names(path)) for each in ("*.py", "[a-z]*/*.py", "tests/*/*.py") for path in HOME.glob(each)]
+
+
+def _names(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
 
 
 def _links(page: Page) -> Iterator[str]:
