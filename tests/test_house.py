@@ -168,7 +168,7 @@ def test_every_refusal_has_a_wording_in_every_dialect(dialect, refusal, applicat
     with application.test_request_context("/"):
         application.preprocess_request()
         answer = dialect.refusal(refusal(*facts.get(refusal.__name__, ())))
-    led = {"admin": "/login?then=%2F", "own": "/login?then=/account", "my": "/login?then=/"}  # and back again
+    led = {"admin": "/login?then=/", "own": "/login?then=/account", "my": "/login?then=/"}  # and back again
     family = dialect.__name__.removeprefix("dialects.").partition("_")[0]
     if refusal is refusals.NotSignedIn and family in led:
         assert answer.location == led[family]

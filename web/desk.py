@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, make_response, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from rules import durations
 from rules.refusals import Invalid, NotSignedIn, Refusal, together
 from settings import settings
-from web import cookies, html, requests
+from web import html, requests
 from web.html import see_other
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -30,7 +30,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     if not isinstance(error, NotSignedIn):
         return html.refusal(error)
     here = request.path if request.method == "GET" else "/admin"
-    return make_response(see_other(f"/login?{urlencode({'then': here, **cookies.note()})}"))
+    return html.sign_in_first(here)
 
 
 def in_path(name: str) -> str:
