@@ -6,7 +6,7 @@ from functools import partial
 from flask import Response, request
 
 import clock
-from rules import fields, keys, presets, projects
+from rules import durations, fields, keys, presets, projects
 from rules.refusals import together
 from settings import settings
 from web import desk, html
@@ -31,7 +31,7 @@ def create_key() -> str:
     given = desk.sent(*_OF_KEY)
     name, lifetime, preset, once = together(
         lambda: fields.text(given["name"], "name", 100) if given["name"] else None,
-        lambda: keys.lifetime(desk.length(given, "expires") or "never"),
+        lambda: keys.lifetime(durations.chosen(given, "expires") or "never"),
         lambda: presets.named(given["preset"]).name if given["preset"] else None,
         lambda: desk.once(given["once"]),
     )

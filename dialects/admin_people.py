@@ -14,6 +14,7 @@ from rules import (
     admins,
     branches,
     budgets,
+    durations,
     fields,
     gate,
     listing,
@@ -150,7 +151,7 @@ def extend_member(slug: str) -> Response:
     given = desk.sent("who", "access", "until", "offset")
     _, length, member = together(
         lambda: requests.require(given, "who", "access"),
-        lambda: fields.access(desk.length(given, "access")) if given["access"] else None,
+        lambda: fields.access(durations.chosen(given, "access")) if given["access"] else None,
         lambda: _member(slug, given["who"]) if given["who"] else None,
     )
     projects.extend(member, length)

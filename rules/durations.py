@@ -54,6 +54,19 @@ def ttl(given: Mapping[str, str]) -> timedelta | None:
     return fields.ttl(said)
 
 
+def chosen(given: Mapping[str, str], name: str) -> str:
+    """A length of time from now as text, such as ``30d``: from the list called `name`, or until the day beside it.
+
+    "" where neither is chosen. Raises Invalid for a day that does not count or is none, not for what is in the list.
+    """
+    length, day = given.get(name, ""), given.get("until", "")
+    if length == DATE and not day:
+        raise Invalid.at("until", "required", "is empty: choose a day, or a length of time in the list")
+    if day and length not in ("", DATE):
+        raise Invalid.at("until", "alone", "counts only with “a date” in the list: choose that, or leave this empty")
+    return f"{math.ceil(until(day, given.get('offset', '')).total_seconds())}s" if day else length
+
+
 def until(day: str, offset: str = "") -> timedelta:
     """How long it is until the end of a day, such as ``2026-12-19``, for a reader `offset` minutes behind UTC.
 
@@ -72,16 +85,9 @@ def until(day: str, offset: str = "") -> timedelta:
 
 
 def _ttl(given: Mapping[str, str]) -> str | None:
-    chosen, day = given.get("ttl", ""), given.get("until", "")
-    if chosen == DATE and not day:
-        raise Invalid.at("until", "required", "is empty: choose a day, or a length of time in the list")
-    if day and chosen not in ("", DATE):
-        raise Invalid.at("until", "alone", "counts only with “a date” in the list: choose that, or leave this empty")
-    if day:
-        return str(math.ceil(until(day, given.get("offset", "")).total_seconds()))
-    if chosen:
-        fields.ttl(chosen)
-    return chosen or None
+    if said := chosen(given, "ttl"):
+        fields.ttl(said)
+    return said or None
 
 
 def _access(given: Mapping[str, str]) -> str | None:

@@ -533,9 +533,13 @@ def test_a_length_of_time_is_chosen_from_a_list_or_ends_with_a_day(admin, house)
         with house.reading():
             key = next(each for each in keys.newest() if each.name == f"k{left}")
             assert (key.expires_at - clock.now() > (left - 1) * clock.DAY) if left else key.expires_at is None
-    for given, field in (({"expires": "date"}, "until"), ({"expires": "90d", "until": f"{day}"}, "until")):
+    for given, said in (
+        ({"expires": "date"}, "Is empty: choose a day"),
+        ({"expires": "date", "until": "soon"}, "Must be a date such as"),
+        ({"expires": "90d", "until": f"{day}"}, "Counts only with “a date”"),
+    ):
         refused = admin.post("/admin/keys", once=once(admin, "/admin/keys"), name="no", **given)
-        assert (refused.status_code, f'id="{field}-problem"' in refused.text) == (422, True)
+        assert (refused.status_code, 'id="until-problem"' in refused.text, said in refused.text) == (422, True, True)
 
 
 def test_pages_for_admins_have_titles_of_their_own(admin, invited):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +12,6 @@ from urllib.parse import urlencode
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import durations
 from rules.refusals import Invalid, NotSignedIn, Refusal, together
 from settings import settings
 from web import html, requests
@@ -52,19 +50,6 @@ def again(names: Sequence[str], number: str) -> dict[str, str]:
 def sent(*names: str) -> dict[str, str]:
     """The fields of a form; raises Invalid with all that are there twice or hold what nobody wrote."""
     return dict(zip(names, together(*(partial(requests.typed, name) for name in names)), strict=True))
-
-
-def length(given: Mapping[str, str], name: str) -> str:
-    """A length of time from now as text, such as ``30d``, from a list called `name` or the day beside it; "" for none.
-
-    The day is in `until`, and counts if the list says so; raises Invalid.
-    """
-    chosen, day = given[name], given["until"]
-    if chosen != durations.DATE and not day:
-        return chosen
-    if chosen != durations.DATE:
-        raise Invalid.at("until", "alone", "counts only with “a date” in the list: choose that, or leave this empty")
-    return f"{math.ceil(durations.until(day, given['offset']).total_seconds())}s"
 
 
 def once(text: str) -> str:
