@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from rules import refusals
 from rules.refusals import N_, Invalid, Problem, Refusal
-from web import contract, requests
+from web import contract, inviting, requests
 
 # What browsers are told with every answer, whatever it is.
 HEADERS: Mapping[str, str] = {
@@ -138,7 +138,7 @@ def with_status(response: Response, error: Refusal | HTTPException, statuses: Ma
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     if isinstance(error, refusals.BudgetSpent):
-        response.headers["X-Invites-Left"] = str(error.left)
+        response.headers.update(inviting.places_left(error.left))
     response.status_code = status(error, statuses)
     if response.status_code == 401 and isinstance(error, refusals.NotSignedIn | refusals.KeyRefused):
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -13,7 +13,12 @@ def left(account: Account) -> dict[str, str]:
     now = budgets.left(account)
     if now.places is None:
         return {}
-    headers = {"X-Invites-Left": str(now.places)}
+    headers = places_left(now.places)
     if now.places == 0 and now.back_at:
         headers["Retry-After"] = str(clock.seconds_until(now.back_at))
     return headers
+
+
+def places_left(places: int) -> dict[str, str]:
+    """The header that says so, of an answer or of a refusal."""
+    return {"X-Invites-Left": str(places)}
