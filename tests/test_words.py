@@ -16,26 +16,10 @@ from settings import HOME, LANGUAGES, TRANSLATIONS, table
 from test_language import update  # noqa: F401 (a fixture)
 from test_openapi import DOCUMENT
 from web.openapi import TITLES
+from words import old_words
 
 pytestmark = pytest.mark.any_database
 
-OLD = {
-    "en": (
-        r"\b(?:some|any|every)body\b|\bwho(?:m|so)?ever\b|\bthe maker\b",
-        r"\bwithdr[ae]w(?:n|s|ing|al)?\b|\bshuts? out\b|\bcancel(?:s|led)? (?:it|the|an|this)\b|\bcancelled\b",
-        r"\b(?:make|makes|made|making|mint|minted)\b(?! room\b)(?!(?: \S+){0,4} (?:an? admin\b|the owner\b))",
-        r"\bgood (?:until|for|till)\b|\bfor ever\b|\bforever\b|\blives?\b|\bdead\b|\bthe deaf\b",
-        r"\blog(?:s|ged|ging)? (?:in|out)\b|\bfor \S+ alone\b|\bnow belong\b|\b(?-i:WENT WRONG)\b|\bnobody foresaw\b",
-        r"\b(?:an|the|has|\d+) open invit|\bopen (?:invites|invitations)\b|\bolder ones\b|\bnot known\b",
-        r"\bis no e-mail address\b|\bamong the spam\b",
-        r"\bthat did not work\b|\bwhom it is for\b|\bhave forgotten my password\b|\bwould guess\b|\bfurnished\b",
-    ),
-    "de": (
-        r"\bzurück(?:gezogen|ziehen|zuziehen|genommen)\b|\bausgesperrt\b|\baussperren\b|\bfür immer\b",
-        r"\b(?:ist|war) gut bis\b|\b(?:ein|aus)(?:ge)?logg(?:en|t)\b|\btote?[rns]?\b|\birgend(?:wer|jemand)\b",
-        r"(?<!Eigentümer )(?<!Admin dieser Seite )\bgemacht\b|\bmache? (?:dir )?eine?n? |\bmacht eine?n? \b",
-    ),
-}
 FOUND = [
     "It is good until 5 December.",
     "It is for anne@example.org alone.",
@@ -77,11 +61,6 @@ LEFT = [
     "made_by, makes_admin, --maker",
     "Everyone with an account may see it.",
 ]
-
-
-def old_words(text, language="en"):
-    """The words in a text that were given up."""
-    return [found[0] for each in OLD[language] for found in re.finditer(each, text, re.IGNORECASE)]
 
 
 @pytest.mark.parametrize("text", FOUND)
