@@ -199,6 +199,18 @@ def settings(tmp_path):
         yield chosen
 
 
+def settings_with_mail(**usual: str):
+    """A fixture `settings` for a file of tests, with a mail server; a parameter of a test adds to the usual ones."""
+
+    @pytest.fixture
+    def settings(request, tmp_path, smtp):
+        given = {"SMTP_URL": smtp, **usual, **getattr(request, "param", {})}
+        with in_force(make_settings(tmp_path / "instance", **given)) as chosen:
+            yield chosen
+
+    return settings
+
+
 @pytest.fixture
 def house(settings):
     """A database of this test's own."""
@@ -646,6 +658,16 @@ def postgresql() -> Iterator[postgres.Server]:
 def url(postgresql) -> str:
     """An empty database there."""
     return postgresql.make_database(f"empty_{clock.random_hex(8)}")
+
+
+@contextmanager
+def opened_on(engine: str, request, tmp_path):
+    """An empty database on ``sqlite`` or ``postgresql``, whatever the run is on, and its settings, in force."""
+    url = request.getfixturevalue("url") if engine == "postgresql" else f"sqlite:///{tmp_path}/invites.db"
+    with in_force(make_settings(tmp_path / "instance", DATABASE_URL=url)) as settings:
+        house = database.open_database(settings)
+        yield house, settings
+        house.close()
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from threading import Barrier, Event
 
 import pytest
 
-import database
-from conftest import HASH, make_settings
+from conftest import HASH, opened_on
+from database.statements import Statement
 from models import Invite
 from rules import accounts, budgets, invites
 from rules.drafts import Draft
@@ -21,16 +21,10 @@ MAKERS, PLACES = 64, 5
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request, tmp_path):
     """A database in which alice can invite five people, and its settings."""
-    given = {"DATABASE_URL": f"sqlite:///{tmp_path}/invites.db"}
-    if request.param == "postgresql":
-        given["DATABASE_URL"] = request.getfixturevalue("url")
-    settings = make_settings(tmp_path / "instance", **given)
-    with in_force(settings):
-        house = database.open_database(settings)
+    with opened_on(request.param, request, tmp_path) as (house, settings):
         with house.writing():
             budgets.set_budget(accounts.create(accounts.Names("alice"), HASH), f"{PLACES}/30d")
         yield house, settings
-        house.close()
 
 
 def create(place, before=lambda: None, after=lambda: None):
@@ -96,7 +90,7 @@ def test_without_the_lock_both_would_get_it(place, monkeypatch):
     """So the race is one. On SQLite, where all who write wait for each other, both look before they write."""
     house, settings = place
     if not settings.on_sqlite:
-        monkeypatch.setattr(budgets, "_PERSON_HELD", budgets._PERSON)
+        monkeypatch.setattr(budgets, "_PERSON_HELD", Statement(budgets._person))
         assert race_for_the_last(place) == [True, True]
         assert created(place) == PLACES + 1
         return

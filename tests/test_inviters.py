@@ -8,7 +8,7 @@ import time_machine
 from sqlalchemy import update
 
 import database
-from conftest import HASH, make_settings
+from conftest import HASH, make_settings, opened_on
 from database import session
 from models import Redemption, User
 from rules import accounts, branches, holds, invites, keys, redemption, waiting
@@ -71,12 +71,7 @@ def inviters(house):
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def furnished(request, tmp_path):
     """A database with people in it, and its settings."""
-    given = {"DATABASE_URL": f"sqlite:///{tmp_path}/invites.db"}
-    if request.param == "postgresql":
-        given["DATABASE_URL"] = request.getfixturevalue("url")
-    settings = make_settings(tmp_path / "instance", **given)
-    with in_force(settings):
-        house = database.open_database(settings)
+    with opened_on(request.param, request, tmp_path) as (house, settings):
         furnish(house)
         yield house, settings
 

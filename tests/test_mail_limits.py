@@ -9,7 +9,7 @@ import time_machine
 
 import clock
 from app import create_app
-from conftest import PASSWORD, Browser, make_settings
+from conftest import PASSWORD, Browser, make_settings, settings_with_mail
 from delivery import mail
 from delivery.outbox import deliver_one
 from models import BlockedAddress, Counter, Event, Invite, Letter
@@ -20,12 +20,7 @@ from settings import in_force
 DORA = "dora@example.org"
 
 
-@pytest.fixture
-def settings(request, tmp_path, smtp):
-    """Those of a test may be more, by a parameter of this name."""
-    given = {"SMTP_URL": smtp, "REGISTRATION": "open", **getattr(request, "param", {})}
-    with in_force(make_settings(tmp_path / "instance", **given)) as chosen:
-        yield chosen
+settings = settings_with_mail(REGISTRATION="open")
 
 
 def mails(number):

@@ -6,20 +6,14 @@ import pytest
 import time_machine
 
 import clock
-from conftest import HASH, Browser, led, make_settings, seen
+from conftest import HASH, Browser, led, seen, settings_with_mail
 from models import Invite, Letter
 from rules import accounts, blocked_addresses, budgets, changing, drafts, invites, own_invites, projects, redemption
-from settings import in_force
 
 ONCE = "a-form-of-alice"
 
 
-@pytest.fixture
-def settings(request, tmp_path, smtp):
-    """Those of a test may be more, by a parameter of this name."""
-    given = {"SMTP_URL": smtp, "BUDGET": "3/30d", **getattr(request, "param", {})}
-    with in_force(make_settings(tmp_path / "instance", **given)) as chosen:
-        yield chosen
+settings = settings_with_mail(BUDGET="3/30d")
 
 
 def having(**given):
