@@ -47,11 +47,10 @@ class _Spent(NamedTuple):
 
 def left(account: User | Account) -> Left:
     """How many people an account can invite now, and when it can invite more."""
-    person = _PERSON.first(id=account.id)
-    budget = None if person is None else _budget(person)
+    budget = _budget(account)
     if budget is None:
-        return Left(None if person else 0)
-    if refused := _refusal(person, budget):
+        return Left(None)
+    if refused := _refusal(account, budget):
         return Left(0, refused.facts["back_at"])  # type: ignore[arg-type]
     spent = _spent(account.id, budget)
     total = sum(each.places for each in spent)
@@ -61,9 +60,8 @@ def left(account: User | Account) -> Left:
 
 def may_invite(account: User | Account) -> bool:
     """Whether an account may invite people at all, be it only later, when some of what it has spent comes back."""
-    person = _PERSON.first(id=account.id)
-    budget = None if person is None else _budget(person)
-    return person is not None and (budget is None or _refusal(person, budget) is None)
+    budget = _budget(account)
+    return budget is None or _refusal(account, budget) is None
 
 
 def spend(account: User | Account | None, places: int, again: Invite | None = None) -> None:
@@ -173,9 +171,8 @@ def _back_at(spent: Sequence[_Spent], most: int) -> datetime | None:
 
 # Built once, since building a query takes as long as SQLite takes to answer it. What the indexes of schema.sql have as
 # their conditions is said in the same words.
-_person = select(User.id, User.budget, User.created_at, User.admin_at, User.email, User.email_verified_at)
+_person = select(User.budget, User.created_at, User.admin_at, User.email, User.email_verified_at)
 _person = _person.where(User.id == bindparam("id"))
-_PERSON = Statement(_person)
 _PERSON_HELD = Statement(_person.with_for_update(key_share=True))
 _columns = Invite.id, Invite.spent_at, Invite.expires_at, Invite.revoked_at, Invite.uses, Invite.max_uses
 _within = Invite.spent_at > bindparam("after"), Invite.spent_at <= bindparam("until")

@@ -47,6 +47,8 @@ class _Facts(NamedTuple):
     admin_at: datetime | None
     disabled_at: datetime | None
     deleted_at: datetime | None
+    created_at: datetime
+    budget: str | None
 
 
 class Account(Person, _Facts):

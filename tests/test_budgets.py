@@ -10,7 +10,7 @@ import clock
 from app import create_app
 from conftest import HASH, Person
 from models import Invite, User
-from rules import accounts, budgets, changing, drafts, invites, keys, presets, projects, redemption
+from rules import accounts, budgets, changing, drafts, invites, keys, presets, projects, redemption, sessions
 from rules.budgets import Left
 from rules.drafts import Draft
 from rules.refusals import BudgetSpent, Invalid, MayNotInvite
@@ -243,6 +243,17 @@ def test_without_a_limit_nothing_is_left_to_be_told(client, budget, alice, left)
     assert "X-Invites-Left" not in answer.headers
     assert left() == Left(None)
     assert client.get("/auth/me", headers=alice.bearer).json["invitesLeft"] is None
+
+
+@pytest.mark.sqlite
+def test_whether_an_account_may_invite_is_known_from_the_row_by_which_it_is_signed_in(house, alice, budget):
+    with house.reading() as unit:
+        account, asked = sessions.of_access_token(alice.pair.access).account, []
+        driver = unit.connection.connection.driver_connection
+        driver.set_trace_callback(asked.append)
+        assert budgets.may_invite(account)
+        driver.set_trace_callback(None)
+    assert asked == []
 
 
 def test_what_is_left_is_in_headers_and_in_ones_own_account(client, budget, alice, time):
