@@ -206,11 +206,11 @@ def mail_note() -> list[str]:
 
 
 def proof_note(email: str | None) -> list[str]:
-    """The note that nobody can prove an address of a domain for which an invite is; [] for one that needs no proof."""
+    """The note that nobody can confirm an address of an invite's domain; [] for an invite that needs no proof."""
     if settings().smtp_url or not fields.is_domain(email):
         return []
     why = "INVITE_API_SMTP_URL is not set, so no code is mailed"
-    return [StderrLine(f"Note: nobody can prove an address at {email}: {why}")]
+    return [StderrLine(f"Note: nobody can confirm an address at {email}: {why}")]
 
 
 def revoked_note(count: int) -> list[str]:

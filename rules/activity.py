@@ -87,7 +87,7 @@ _GIVEN_UP: Mapping[str, str] = {
     "gone": N_("the webhook %(webhook)s was disabled: its receiver is gone"),
     "failing": N_("the webhook %(webhook)s was disabled: it failed for five days"),
 }
-_PROVES = N_("%(user)s has to prove an address to use %(invite)s")
+_PROVES = N_("%(user)s has to confirm an address to use %(invite)s")
 _WITH_BRANCH: Mapping[str, str] = {
     "user.disabled": N_("%(who)s disabled the account of %(user)s, with a branch of the tree of inviters"),
     "user.enabled": N_("%(who)s enabled the account of %(user)s, with a branch of the tree of inviters"),

@@ -51,7 +51,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def place(house):
-    """Anne's garden, to which two ask to be let in, one has to prove an address, and a program holds a use."""
+    """Anne's garden, to which two ask to be let in, one has to confirm an address, and a program holds a use."""
     with time_machine.travel(clock.now() - clock.MINUTE, tick=False) as now, house.writing():
         people = [accounts.create(accounts.Names(name, f"{name}@example.org"), HASH) for name in PEOPLE]
         anne, bob, carol, dora = people
@@ -100,7 +100,7 @@ def test_a_use_that_waits_is_told_in_a_sentence(house, place):
     assert last_sentences(house, 5) == [
         "bob waits for approval to use the invite for Choir",
         "carol waits for approval to use the invite for Choir",
-        "dora has to prove an address to use the invite for @example.org",
+        "dora has to confirm an address to use the invite for @example.org",
         last_sentences(house, 2)[0],  # of the key
         "API key shop holds a use of the invite for Seat",
     ]
@@ -177,7 +177,7 @@ def test_the_page_of_an_invite_says_who_waits_and_how_it_ended(browser, root, ho
     page = seen(browser.client.get(f"/admin/invites/{place.ids['asking']}"))
     for each in ("bob waits for approval", "bob approved by shell", "used by bob", "carol denied by shell"):
         assert each in page
-    assert "dora has to prove an address" in seen(browser.client.get(f"/admin/invites/{place.ids['domain']}"))
+    assert "dora has to confirm an address" in seen(browser.client.get(f"/admin/invites/{place.ids['domain']}"))
     assert "held by API key shop for customer-7 until " in seen(
         browser.client.get(f"/admin/invites/{place.ids['held']}")
     )
@@ -313,7 +313,7 @@ def test_what_an_invite_may_not_be_is_refused_by_its_option_and_creates_nothing(
 
 
 def test_who_creates_an_invite_for_a_domain_is_told_if_nobody_can_prove_an_address(run, place, tmp_path):
-    note = "Note: nobody can prove an address at @example.org: INVITE_API_SMTP_URL is not set, so no code is mailed\n"
+    note = "Note: nobody can confirm an address at @example.org: INVITE_API_SMTP_URL is not set, so no code is mailed\n"
     (tmp_path / "guests.csv").write_text("email\n@example.org\nzoe@example.org\n@example.org\n")
     for command in (
         ("invite", "create", "--email", "@example.org"),
@@ -505,7 +505,7 @@ def test_the_forms_say_that_nobody_can_prove_an_address_only_without_a_mail_serv
         ),
         "/admin/presets": (
             "or @example.org for anyone with an address there.",
-            "No mail server is set up, so nobody can prove an address.",
+            "No mail server is set up, so nobody can confirm an address.",
         ),
     }
     for path, (_, said) in forms.items():
@@ -541,7 +541,7 @@ def test_the_page_of_an_invitation_shows_who_waits_and_who_holds(admin, house, p
     for who in ("bob", "carol"):
         assert f"{who} waits for approval, since " in page
     assert page.count("ApproveDeny") + page.count("Approve Deny") == 2
-    assert "dora has to prove an address until " in seen(admin.client.get(f"/admin/invites/{place.ids['domain']}"))
+    assert "dora has to confirm an address until " in seen(admin.client.get(f"/admin/invites/{place.ids['domain']}"))
     held = seen(admin.client.get(f"/admin/invites/{place.ids['held']}"))
     with house.reading():
         assert f"held for customer-7 by the API key {keys.newest()[0].id} until " in held

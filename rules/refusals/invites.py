@@ -110,7 +110,7 @@ class EmailMismatch(Refusal):
     code = "EMAIL_MISMATCH"
     field = "username"  # in whose field another address was typed
     sentence = N_(
-        "This invitation is for one e-mail address, and this account has not proved that it is its own. "
+        "This invitation is for one e-mail address, which this account has not confirmed. "
         "Use the account and the address that it was sent to, or ask for one that names no address."
     )
     sentence_if_new = N_(

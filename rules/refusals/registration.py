@@ -42,10 +42,10 @@ class TooManyAttempts(Refusal):
 
 
 class EmailAlreadyVerified(Refusal):
-    """The account's address is verified already."""
+    """The account's address is confirmed already."""
 
     code = "EMAIL_ALREADY_VERIFIED"
-    sentence = N_("Your address is verified already.")
+    sentence = N_("Your address is confirmed already.")
 
 
 class EmailNotVerified(Refusal):
