@@ -73,7 +73,8 @@ class Chat(BaseHTTPRequestHandler):
     """A chat, which notes what is said."""
 
     def do_POST(self):
-        self.server.said.append(self.rfile.read(int(self.headers["content-length"])).decode())
+        said = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.server.said.append(json.loads(said) if self.headers["content-type"] == "application/json" else said)
         self.send_response(200)
         self.end_headers()
 
@@ -100,6 +101,15 @@ def test_a_chat_is_told_who_has_used_an_invitation(served, chat):
         wait_for(lambda: chat.said, 20)
         assert served.run("webhook", "test", id_).startswith("204\t")
     assert chat.said == ["anne has used an invitation.", "This is a test."]
+
+
+def test_a_chat_that_takes_json_is_told_in_the_field_that_it_reads(served, chat):
+    port = free_port()
+    id_, secret = run_later(served, port, "webhook")
+    address = f"http://127.0.0.1:{chat.server_port}/garden"
+    with running("chat", port, WEBHOOK_SECRET=secret, CHAT=address, FIELD="text"):
+        assert served.run("webhook", "test", id_).startswith("204\t")
+    assert chat.said == [{"text": "This is a test."}]
 
 
 # What the page has to copy

@@ -1,8 +1,10 @@
 """Says in a chat, or on a phone by ntfy, who has used an invitation.
 
     WEBHOOK_SECRET=whsec_… CHAT=https://ntfy.sh/our-garden python chat.py 8091
+    WEBHOOK_SECRET=whsec_… CHAT=https://chat.example.org/hooks/… FIELD=text python chat.py 8091
 
-The sentence is posted as plain text to the address in CHAT.
+The sentence is posted to the address in CHAT: as plain text, as ntfy takes it, or with FIELD as JSON that has it under
+this name: `text` for Mattermost, Rocket.Chat and Slack, `content` for Discord.
 """
 
 import base64
@@ -18,7 +20,7 @@ from urllib.request import Request, urlopen
 SECRET = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
 SENTENCES = {
     "invite.used": "{who} has used an invitation.",
-    "invite.waiting": "{who} waits for your yes.",
+    "invite.waiting": "{who} waits for approval.",
     "member.joined": "{who} has joined {project}.",
     "webhook.test": "This is a test.",
 }
@@ -46,10 +48,19 @@ def receive(headers, body: bytes) -> int:
     project = event["data"].get("project", {}).get("name", "")
     said = SENTENCES[event["type"]].format(who=who, project=project)
     try:
-        urlopen(Request(os.environ["CHAT"], said.encode()), timeout=10).close()
+        urlopen(request(said), timeout=10).close()
     except URLError:
         return 502
     return 204
+
+
+def request(sentence: str) -> Request:
+    """What posts a sentence to the chat."""
+    field = os.environ.get("FIELD")
+    body = json.dumps({field: sentence}) if field else sentence
+    kind = "application/json" if field else "text/plain; charset=utf-8"
+    # Some chats refuse what Python calls itself.
+    return Request(os.environ["CHAT"], body.encode(), {"Content-Type": kind, "User-Agent": "invite-api"})
 
 
 class Receiver(BaseHTTPRequestHandler):
