@@ -14,6 +14,8 @@ from conftest import free_port, wait_for
 from dialects import agentbot, hitkey, holds, prosody, v1
 from programs import require
 from reader import Reader, steps
+from rules import activity, events
+from settings import HOME
 from test_side_by_side import CASES, DIFFERENCES
 from words import old_words
 
@@ -170,6 +172,12 @@ def test_every_call_of_a_dialect_is_on_its_page():
             for method in row.methods.split():
                 path = re.sub(r"<\w+>", "<>", row.path)
                 assert any(method in span.split() and path in span.split() for span in spans), f"{method} {row.path}"
+
+
+def test_every_type_of_event_and_every_family_of_types_is_named_where_programs_learn_of_them():
+    api, integrating = (documents.read(HOME / "docs" / f"{name}.md").spans for name in ("API", "INTEGRATING"))
+    assert set(events.TYPES) - {*api} == set()
+    assert set(activity.FAMILIES) - {*integrating} == set()
 
 
 # | what | here | Prosody | why |, in docs/PROSODY.md
