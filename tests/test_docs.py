@@ -11,12 +11,13 @@ import pytest
 import documents
 from app import ROUTES
 from conftest import free_port, wait_for
-from dialects import agentbot, hitkey, holds, prosody, v1
+from dialects import agentbot, gate, hitkey, holds, prosody, v1
 from programs import require
 from reader import Reader, steps
 from rules import activity, events
 from settings import HOME
 from test_side_by_side import CASES, DIFFERENCES
+from web import contract
 from words import old_words
 
 pytestmark = pytest.mark.any_database
@@ -172,6 +173,16 @@ def test_every_call_of_a_dialect_is_on_its_page():
             for method in row.methods.split():
                 path = re.sub(r"<\w+>", "<>", row.path)
                 assert any(method in span.split() and path in span.split() for span in spans), f"{method} {row.path}"
+
+
+def test_every_code_with_which_a_call_may_be_refused_is_on_the_page_of_its_dialect():
+    missing = []
+    for name, dialects in {**DIALECTS, "API": [v1, holds, gate]}.items():
+        spans = documents.read(HOME / "docs" / f"{name}.md").spans
+        rows = [row for dialect in dialects for row in ROUTES[dialect]]
+        codes = {(row.path, each.code) for row in rows for each in contract.refused_by(row.view)}
+        missing += [(name, path, code) for path, code in codes if code not in spans]
+    assert missing == []
 
 
 def test_every_type_of_event_and_every_family_of_types_is_named_where_programs_learn_of_them():
