@@ -44,6 +44,12 @@ SHOWN = (
     "admin-person",
     "admin-projects",
     "admin-project",
+    "admin-list-checked",
+    "admin-growth",
+    "admin-webhook-disabled",
+    "account",
+    "invites",
+    "invites-one",
 )
 
 
