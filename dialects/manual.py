@@ -48,7 +48,7 @@ _ACTS: tuple[tuple[str, str, tuple[str, ...], Any, str], ...] = (
         "/api/invites/verify",
     ),
     (
-        "Spend",
+        "Use",
         "Use the invite for a guest whose account your own program keeps. `subject` is what it calls the guest.",
         _KEY,
         {"token": "{token}", "subject": "anne", "complete": True},

@@ -43,8 +43,10 @@ def is_space(character: str) -> bool:
 
 
 def called(character: str) -> str:
-    """A character as a sentence names it: ``< (U+003C)``, and ``U+202E`` where it cannot be seen."""
+    """A character as a sentence names it: ``< (U+003C)``, ``“ ” (U+0020)``, and ``U+202E`` where it cannot be seen."""
     code = f"U+{ord(character):04X}"
+    if character == " ":
+        return f"“ ” ({code})"
     return f"{character} ({code})" if character.isprintable() and is_visible(character) else code
 
 

@@ -168,19 +168,19 @@ def test_every_line_to_copy_does_what_it_is_for(serve, house, root, make_invite)
 
 
 @pytest.mark.long
-def test_the_first_lines_of_the_page_create_check_spend_and_revoke(serve):
+def test_the_first_lines_of_the_page_create_check_use_and_revoke(serve):
     """In this order, with the key, token and id that they ask to be put in."""
     require("curl", "curl")
     served = serve()
     key = served.run("create", "shop", "--may", "create,redeem,manage")
     acts = manual.facts(json.loads(served.get("/openapi.json").body))["acts"]
     lines = {act: line.replace("{key}", key) for act, _, line in acts}
-    assert list(lines) == ["Create", "Check", "Spend", "Revoke"]
+    assert list(lines) == ["Create", "Check", "Use", "Revoke"]
     assert all(f"{served.url}/" in line for line in lines.values())
     invite = answered(lines["Create"])["invite"]
     put = {name: line.replace("{token}", invite["token"]).replace("{id}", invite["id"]) for name, line in lines.items()}
     assert answered(put["Check"])["valid"] is True
-    assert answered(put["Spend"])["state"] == "done"
+    assert answered(put["Use"])["state"] == "done"
     assert answered(put["Revoke"])["invite"]["state"] == "revoked"
     assert answered(put["Check"])["code"] == "INVITE_EXPIRED"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -403,6 +404,7 @@ def test_a_preset_is_created_shown_used_and_deleted_at_a_shell(command, invite_a
     [
         ("preset create family --plan gold", "Error: NAME: is taken: there is a preset family already"),
         ("preset create a/b --uses many", "Error: NAME: may not have / (U+002F) in its name"),
+        ("preset create 'a b'", "Error: NAME: may not have “ ” (U+0020) in its name"),
         ("preset create choir", "Error: NAME: has no fields: give at least one"),
         ("preset create choir --project nowhere", "Error: --project: names no project: nowhere"),
         ("preset show famly", "Error: NAME: is unknown: famly; did you mean family?"),
@@ -417,7 +419,7 @@ def test_what_a_command_cannot_do_is_said_with_the_option_and_nothing_is_changed
     invite_api, make, house, stored, arguments, said
 ):
     make()
-    done = invite_api(*arguments.split())
+    done = invite_api(*shlex.split(arguments))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(said)
     assert stored() == []

@@ -114,7 +114,7 @@ def _key_or_admin(by_key: Callable[[], Maker]) -> Maker:
             return by_key()
         return accounts.as_maker(site_admin().account)
     except (KeyRefused, Forbidden):
-        raise NotSignedIn from None
+        raise NotSignedIn(takes_key=True) from None
 
 
 def creator() -> Program:

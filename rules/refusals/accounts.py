@@ -6,10 +6,19 @@ from rules.refusals.base import N_, Refusal
 
 
 class NotSignedIn(Refusal):
-    """There is no session, or it has ended or expired."""
+    """There is no session, or it has ended or expired; with `takes_key` there is no good API key either."""
 
     code = "UNAUTHORIZED"
     sentence = N_("Sign in first: send the header Authorization: Bearer TOKEN with a token from /auth/login.")
+    sentence_if_key = N_(
+        "An API key is needed, or the session of an admin: send the header Authorization: Bearer ID/SECRET, "
+        "with a key that `invite-api create NAME` has printed."
+    )
+
+    def __init__(self, takes_key: bool = False) -> None:
+        super().__init__()
+        if takes_key:
+            self.sentence = self.sentence_if_key
 
 
 class InvalidCredentials(Refusal):
