@@ -61,6 +61,16 @@ def sticking_out(window):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", ["admin-project-gate-refused", "admin-activity-refused"])
+def test_what_is_wrong_with_a_field_has_the_width_of_a_phone(place, window, name):
+    window.size(390, 780)
+    place.show(window, name)
+    widths = window.run("return [...document.querySelectorAll('.problem')].map((each) => each.offsetWidth)")
+    assert widths
+    assert min(widths) > 300
+
+
+@pytest.mark.long
 def test_the_narrow_phone_notices_what_does_not_fit(place, window):
     window.size(*PHONE)
     place.show(window, "home")
