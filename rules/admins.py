@@ -1,4 +1,4 @@
-"""Who is an admin of the site."""
+"""Who is an admin of the site. Who may create an invite that makes one is said in rules/drafts.py."""
 
 from typing import Any
 
