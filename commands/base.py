@@ -215,7 +215,12 @@ def proof_note(email: str | None) -> list[str]:
 
 def revoked_note(count: int) -> list[str]:
     """The note on how many active invites were revoked with their account or project; [] for none."""
-    return [StderrLine(f"Note: {count} invites were revoked with it")] if count else []
+    return [StderrLine(f"Note: {were(count, 'invite')} revoked with it")] if count else []
+
+
+def were(count: int, thing: str) -> str:
+    """So many things as the beginning of a sentence: ``1 invite was``, ``3 invites were``."""
+    return f"{count} {thing} was" if count == 1 else f"{count} {thing}s were"
 
 
 def message_of(error: Exception) -> str:

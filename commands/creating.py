@@ -12,7 +12,7 @@ import click
 
 import clock
 from commands import terminal
-from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line, proof_note
+from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line, proof_note, were
 from commands.presets import field_options, preset_option, refuse_empty
 from database import Database
 from models import Invite
@@ -135,7 +135,7 @@ def create_from_file(opened: Database, batch: Batch, source: BinaryIO, options: 
         report(source.name, checked, options)
         print_notes(batch, good)
     if wrong:
-        raise CommandFailed(f"{wrong} of {len(rows)} rows are wrong; {len(good)} invites were created")
+        raise CommandFailed(f"{_wrong(wrong, len(rows))}; {were(len(good), 'invite')} created")
 
 
 def report_check(file: str, checked: Sequence[Checked], wrong: int) -> None:
@@ -143,9 +143,13 @@ def report_check(file: str, checked: Sequence[Checked], wrong: int) -> None:
     for row, _, problems in checked:
         print_problems(file, row, problems)
     if wrong:
-        wrong_rows = f"{wrong} of {len(checked)} rows are wrong"
+        wrong_rows = _wrong(wrong, len(checked))
         raise CommandFailed(f"nothing was created: {wrong_rows}; --keep-going creates the others")
     click.echo(f"Note: all {len(checked)} rows are good; nothing was created", err=True)
+
+
+def _wrong(wrong: int, rows: int) -> str:
+    return f"{wrong} of {rows} rows {'is' if wrong == 1 else 'are'} wrong"
 
 
 def report(file: str, checked: Sequence[Checked], options: Options) -> None:
@@ -237,7 +241,8 @@ def interruptible(state: str) -> Iterator[None]:
 
 def all_made(count: int) -> str:
     """The state after all invites were created, and how to get their links again."""
-    return f"all {count} invites were created; invite-api invite export --with-links prints them again"
+    created = "the invite was" if count == 1 else f"all {count} invites were"
+    return f"{created} created; invite-api invite export --with-links prints {'it' if count == 1 else 'them'} again"
 
 
 def with_progress(items: Iterator[T], length: int) -> Iterator[T]:

@@ -305,7 +305,7 @@ def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
     assert rows == [["admin", "anne"], ["owner", "bob"]]
     assert invite_api("invite", "create", "--project", "tea-garden", "--role", "admin").returncode == 0
     gone = invite_api("project", "delete", "tea-garden")
-    assert (gone.returncode, gone.stderr) == (0, "Note: 1 invites were revoked with it\n")
+    assert (gone.returncode, gone.stderr) == (0, "Note: 1 invite was revoked with it\n")
     again = invite_api("project", "delete", "tea-garden")
     assert again.stderr == "Error: no such project: name one by its slug; see invite-api project list\n"
 
