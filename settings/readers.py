@@ -17,6 +17,11 @@ import clock
 from settings import home, texts
 
 SHORTEST_SECRET = 16
+WITH_COMMA = (
+    f"has a comma in it, which would divide it in {home.PREFIX}SECRET_KEY_FALLBACKS: set another one (`openssl rand "
+    f"-hex 32` prints a good one). If this one was in use, keep it in {home.PREFIX}SECRET_KEY_FALLBACKS, with %2C for "
+    "each comma"
+)
 MOST_PLACES = 10_000  # of a budget: to create takes longer, the more of them are spent
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
@@ -164,10 +169,23 @@ def prefix(value: str) -> str:
 
 
 def secret(value: str) -> str:
-    """A master secret of at least `SHORTEST_SECRET` characters, or nothing."""
+    """A master secret of at least `SHORTEST_SECRET` characters, or nothing; a comma would divide it later."""
     if value and len(value) < SHORTEST_SECRET:
         raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `openssl rand -hex 32` prints a good one")
+    if "," in value:
+        raise ValueError(WITH_COMMA)
     return value
+
+
+def former_secret(value: str) -> str:
+    """A former master secret, in which ``%2C`` stands for a comma and ``%20`` for a space: both separate several."""
+    former = value.replace("%2C", ",").replace("%20", " ")
+    if len(former) < SHORTEST_SECRET:
+        raise ValueError(
+            f"has one that is shorter than {SHORTEST_SECRET} characters; commas and spaces separate former secrets: "
+            "write %2C for a comma in one, and %20 for a space"
+        )
+    return former
 
 
 def path(value: str) -> Path | None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import clock
-from settings.readers import SHORTEST_SECRET
+from settings.readers import SHORTEST_SECRET, WITH_COMMA
 
 # What a file system says that knows nothing of modes, or of putting a folder's list of files on disk.
 _UNKNOWN_TO_IT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
@@ -31,6 +31,8 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path}: the master secret cannot be read: {error}") from error
     if len(secret) < SHORTEST_SECRET:
         raise ConfigError(f"{path}: holds no master secret of at least {SHORTEST_SECRET} characters")
+    if "," in secret:
+        raise ConfigError(f"{path}: the master secret {WITH_COMMA}")
     return secret
 
 

@@ -78,9 +78,10 @@ class Settings:
     )
     secret_key_file: Path | None = _setting(readers.path, "", "A file that holds the master secret instead.")
     secret_key_fallbacks: tuple[str, ...] = _setting(
-        readers.list_of(readers.secret),
+        readers.list_of(readers.former_secret),
         "",
-        "Former master secrets, so that links created under them can still be shown.",
+        "Former master secrets, so that links created under them can still be shown; `%2C` in one is a comma, `%20` a "
+        "space.",
         secret=True,
     )
     invite_ttl: timedelta = _setting(

@@ -39,7 +39,9 @@ def test_nothing_needs_setting():
         ("TRUSTED_PROXIES", "10.0.0.1, proxy.local"),
         ("REDIRECT_ORIGINS", "https://app.example.org/path"),
         ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "with a comma, it would be cut in two"),
         ("SECRET_KEY_FALLBACKS", "short"),
+        ("SECRET_KEY_FALLBACKS", "long-enough-by-itself,short"),
         ("SITE_NAME", "a\x1b[31m"),
         ("THREADS", "0"),
     ],
@@ -126,6 +128,25 @@ def test_a_secret_may_come_from_a_file_and_from_the_past(tmp_path):
         {"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "key"), "INVITE_API_SECRET_KEY_FALLBACKS": "y" * 20}
     )
     assert settings.secrets == (b"x" * 32, b"y" * 20)
+
+
+def test_a_secret_that_would_be_cut_in_two_once_it_is_a_former_one_is_refused_with_what_to_do(tmp_path):
+    secret = "a-secret-that-has,a-comma-in-its-middle"
+    (tmp_path / "secret.key").write_text(f"{secret}\n")
+    for environ in ({}, {"INVITE_API_SECRET_KEY_FILE": str(tmp_path / "secret.key")}):
+        with pytest.raises(ConfigError, match=r"secret.key: .* comma .*SECRET_KEY_FALLBACKS, with %2C") as refused:
+            _ = load_settings({"INVITE_API_INSTANCE": str(tmp_path), **environ}).secrets
+        assert "a-secret" not in str(refused.value)
+    with pytest.raises(ConfigError, match=r"^INVITE_API_SECRET_KEY: .* comma .*openssl.*with %2C") as refused:
+        load_settings({"INVITE_API_SECRET_KEY": secret})
+    assert "a-secret" not in str(refused.value)
+
+
+def test_a_former_secret_keeps_its_commas_and_spaces(tmp_path):
+    (tmp_path / "secret.key").write_text("that is to be that of all\n")
+    former = "a%20secret%2Cwith-both, another-of-this-length"
+    settings = load_settings({"INVITE_API_INSTANCE": str(tmp_path), "INVITE_API_SECRET_KEY_FALLBACKS": former})
+    assert settings.secrets == (b"that is to be that of all", b"a secret,with-both", b"another-of-this-length")
 
 
 def test_a_secret_file_that_is_not_there_is_named(tmp_path):
