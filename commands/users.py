@@ -1,14 +1,15 @@
 """`invite-api user`: accounts."""
 
+import shlex
 from collections.abc import Iterable, Iterator
 
 import click
 
 from commands import terminal, trees
-from commands.base import Group, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, writes
 from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, admins, branches, budgets, fields, ids, resets
+from rules import accounts, admins, branches, budgets, fields, ids, own_invites, resets
 from rules.accounts import Names
 from rules.refusals import together
 
@@ -97,9 +98,19 @@ def show(who: str, as_json: bool) -> Iterable[str]:
 @click.option("--off", is_flag=True, help="Take admin rights away again.")
 @writes
 def make_admin(who: str, off: bool) -> list[str]:
-    """Make an account an admin of this site."""
-    accounts.set_admin(accounts.named(who), not off)
-    return []
+    """Make an account an admin of this site.
+
+    With --off its invites that make an admin are revoked, and it is said how many others stay valid.
+    """
+    found = accounts.named(who)
+    accounts.set_admin(found, not off)
+    return _left_open(own_invites.active(found), who) if off else []
+
+
+def _left_open(count: int, who: str) -> list[str]:
+    """The note on the active invites of a former admin; [] for none."""
+    listed = f"invite-api invite list --maker {shlex.quote(who)} --state active"
+    return [StderrLine(f"Note: its active invites stay valid ({count}): {listed}")] if count else []
 
 
 @user.command(name="disable", example="invite-api user disable anne")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 import clock
 from database import session
 from models import Invite, Member, Project, User
-from rules import accounts, admins, changing, fields, invites, joining, listing, outbox, places, projects
+from rules import accounts, admins, changing, fields, invites, joining, listing, outbox, places, projects, states
 from rules.drafts import Draft
 from rules.listing import Filter, SearchResult
 from rules.places import Place
@@ -70,6 +70,12 @@ def page(user_id: str, after: Place | None) -> SearchResult:
     """The invites of an account after a place in the list, the newest first, and the place from which to continue."""
     rows = listing.page(Filter(maker=user_id, after=after), ROWS + 1)
     return SearchResult(rows[:ROWS], places.of(rows[ROWS - 1]) if len(rows) > ROWS else None)
+
+
+def active(user: User) -> int:
+    """How many active invites an account has created."""
+    query = select(func.count()).select_from(Invite).where(Invite.maker_id == user.id, states.is_active(clock.now()))
+    return session().scalar(query) or 0
 
 
 def guests(user_id: str) -> Sequence[Guest]:

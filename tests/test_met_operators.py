@@ -432,3 +432,19 @@ def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refu
     assert refusing(NO_LINKS, COMMAND, "db", "restore", "--yes", "copy.db").returncode == 0
     assert len(refusing((), COMMAND, "invite", "list").stdout.splitlines()) == 1
     assert not list((tmp_path / "instance").glob("*.keeping"))
+
+
+def test_what_a_former_admin_leaves_open_is_said_and_only_what_makes_an_admin_is_revoked(invite_api, house, root):
+    with house.writing():
+        maker = accounts.as_maker(accounts.named("root"))
+        for _ in range(2):
+            invites.create(drafts.Draft(), maker)
+        invites.create(drafts.read({}, makes_admin=True), maker)
+    done = invite_api("user", "admin", "root", "--off")
+    command = "invite-api invite list --maker root --state active"
+    assert (done.returncode, done.stderr) == (0, f"Note: its active invites stay valid (2): {command}\n")
+    assert len(invite_api(*command.split()[1:]).stdout.splitlines()) == 2
+    for quiet in (("root",), ("root", "--off")):
+        if quiet[1:]:
+            invite_api("user", "disable", "root")
+        assert invite_api("user", "admin", *quiet).stderr == ""
