@@ -25,6 +25,7 @@ from settings import settings
 from web import contract, errors, inviting, requests
 from web.contract import Answer, Created, CreatedWith, Deprecated, refuses
 from web.html import see_other
+from web.paging import next_page
 from web.replies import dumps
 
 HEADERS: Mapping[str, str] = errors.HEADERS
@@ -124,8 +125,7 @@ def _page(wanted: Filter, given: shapes.ListQuery) -> Response:
     response = Response(mimetype="application/json")
     if len(rows) > limit:
         body["next"] = places.cursor(places.of(rows[limit - 1]))
-        query = urlencode({**given, "cursor": body["next"]})
-        response.headers["Link"] = f'<{settings().public_url}/api/admin/invites?{query}>; rel="next"'
+        response.headers.update(next_page("/api/admin/invites", given, body["next"]))
     response.set_data(dumps(body) + "\n")
     return response
 

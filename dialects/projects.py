@@ -3,14 +3,15 @@
 Its promises are those of dialects/hitkey.py, to whose rows of the map these views belong.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from clock import iso, now
 from dialects.shapes import hitkey as shapes
 from dialects.shapes.values import Id, Slug
-from rules import accounts, invites, presets, projects, waiting
+from rules import accounts, fields, invites, places, presets, projects, waiting
 from rules.idempotency import Once
+from rules.places import Place
 from rules.refusals import (
     AlreadyMember,
     BudgetSpent,
@@ -30,6 +31,11 @@ from rules.waiting import Waiting
 from settings import settings
 from web import inviting
 from web.contract import Created, CreatedWith, refuses
+from web.paging import NextPage, next_page
+
+Row = TypeVar("Row")
+
+MOST = 1000  # rows of a page
 
 
 def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
@@ -49,10 +55,13 @@ def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
 
 
 @refuses(ProjectNotFound, NotProjectMember)
-def list_members(caller: SignedIn, slug: Slug) -> list[shapes.ProjectMember]:
-    """The members of a project, for its members."""
+def list_members(caller: SignedIn, slug: Slug, query: shapes.PageQuery) -> tuple[list[shapes.ProjectMember], NextPage]:
+    """The members of a project, for its members, in the order in which they joined; with ``?limit=`` a page of them."""
     project = projects.of_member(slug, caller.user).project
-    return [_member(each) for each in projects.members(project)]
+    limit, place = _asked_for(query)
+    found, rest = _page(projects.members(project, place, limit and limit + 1), limit)
+    following = places.cursor((found[-1].joined_at, found[-1].id)) if rest else None
+    return [_member(each) for each in found], next_page(f"/projects/{slug}/members", query, following)
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
@@ -78,14 +87,18 @@ def invite_to_project(
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)
-def list_project_invites(caller: SignedIn, slug: Slug) -> list[shapes.StatedInvite]:
-    """All invites to a project, and who waits by each, for its owner and admins; without their links."""
+def list_project_invites(
+    caller: SignedIn, slug: Slug, query: shapes.PageQuery
+) -> tuple[list[shapes.StatedInvite], NextPage]:
+    """All invites to a project, the newest first, and who waits by each; with ``?limit=`` a page of them.
+
+    For its owner and admins; without their links.
+    """
     project = projects.of_manager(slug, caller.user).project
-    found = projects.invites_of(project)
-    waits = waiting.of_invites(each.id for each in found if each.waiting)
-    return [
-        {**_invite(each), "status": each.state(now()), "waiting": _asking(waits.get(each.id, ()))} for each in found
-    ]
+    limit, place = _asked_for(query)
+    found, rest = _page(projects.invites_of(project, place, limit and limit + 1), limit)
+    following = places.cursor(places.of(found[-1])) if rest else None
+    return _stated(found), next_page(f"/projects/{slug}/invites", query, following)
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
@@ -134,6 +147,24 @@ def _member(member: Any) -> shapes.ProjectMember:
         "created_at": iso(member.joined_at),
         "ends_at": iso(member.ends_at) if member.ends_at else None,
     }
+
+
+def _asked_for(query: Mapping[str, Any]) -> tuple[int | None, Place | None]:
+    """How many rows are asked for, None for all; and after which place, None for the first."""
+    limit = fields.count(query["limit"], "limit", MOST) if "limit" in query else None
+    return limit, places.read(query["cursor"]) if "cursor" in query else None
+
+
+def _page(rows: Sequence[Row], limit: int | None) -> tuple[Sequence[Row], bool]:
+    """As many rows as are asked for, and whether there are more; `rows` has one more then."""
+    return rows[:limit], limit is not None and len(rows) > limit
+
+
+def _stated(found: Sequence[Any]) -> list[shapes.StatedInvite]:
+    waits = waiting.of_invites(each.id for each in found if each.waiting)
+    return [
+        {**_invite(each), "status": each.state(now()), "waiting": _asking(waits.get(each.id, ()))} for each in found
+    ]
 
 
 def _invite(invite: Any) -> shapes.OpenInvite:

@@ -6,7 +6,6 @@ with ``errors`` where something cannot be used, and lists come in pages.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from flask import Response
 from werkzeug.exceptions import HTTPException
@@ -34,10 +33,10 @@ from rules.refusals import (
 )
 from rules.timeline import Happened
 from rules.waiting import Waiting
-from settings import settings
 from web import errors, guards
 from web.answer import committed, read_only, settled
 from web.contract import Created, refuses
+from web.paging import NextPage, next_page
 
 HEADERS: Mapping[str, str] = errors.HEADERS
 
@@ -51,9 +50,8 @@ LARGEST = 2 * 1024 * 1024  # bytes of a list of a thousand invites
 
 MOST, USUAL = 200, "100"  # rows of a page
 
-Linked = dict[str, str]  # the header that leads to the next page
-Page = tuple[shapes.Invites, Linked]
-Followed = tuple[shapes.Events, Linked]
+Page = tuple[shapes.Invites, NextPage]
+Followed = tuple[shapes.Events, NextPage]
 
 
 def create_invites(caller: Program, given: shapes.InviteDrafts, once: Once | None) -> Created[shapes.CreatedInvites]:
@@ -84,7 +82,7 @@ def list_invites(query: shapes.ListQuery) -> Page:
     found = listing.search(listing.read(query, state="state", text="text"), limit)
     following = places.cursor(found.next) if found.next else None
     shown: shapes.Invites = {"invites": [_shown(each) for each in found.rows], "next": following}
-    return shown, _next("/v1/invites", query, following)
+    return shown, next_page("/v1/invites", query, following)
 
 
 @refuses(InviteNotFound, ScopeMissing, Forbidden, LinkLost)
@@ -170,7 +168,7 @@ def list_events(query: shapes.EventQuery) -> Followed:
     until = settled()
     found, last = read_only(timeline.follow, wanted, after, until, limit)
     following = timeline.cursor(last)
-    return {"events": [_event(each) for each in found], "next": following}, _next("/v1/events", query, following)
+    return {"events": [_event(each) for each in found], "next": following}, next_page("/v1/events", query, following)
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
@@ -249,10 +247,3 @@ def _event(happened: Happened) -> shapes.Event:
 
 def _limit(query: Mapping[str, Any]) -> int:
     return fields.count(query.get("limit", USUAL), "limit", MOST)
-
-
-def _next(path: str, query: Mapping[str, Any], cursor: str | None) -> Linked:
-    """The Link header, by which clients find the next page without looking into the body."""
-    if cursor is None:
-        return {}
-    return {"Link": f'<{settings().public_url}{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'}

@@ -1,4 +1,4 @@
-"""Places in a list whose newest row comes first. A page starts after a place, and not at an offset.
+"""Places in a list whose newest row comes first, or last. A page starts after a place, and not at an offset.
 
 So a page costs the same, however many rows come before it.
 """
@@ -12,7 +12,7 @@ from sqlalchemy import Select, or_
 import clock
 from rules.refusals import Invalid
 
-Place = tuple[datetime, str]  # the created_at and the id of a row
+Place = tuple[datetime, str]  # the created_at, or another moment, and the id of a row
 
 
 def of(row: Any) -> Place:
@@ -31,6 +31,17 @@ def after(query: Select[Any], table: Any, place: Place | None) -> Select[Any]:
         return query
     created_at, id_ = place
     return query.where(table.created_at <= created_at, or_(table.created_at < created_at, table.id < id_))
+
+
+def later(query: Select[Any], moment: Any, id_: Any, place: Place | None) -> Select[Any]:
+    """The query for the rows after a place, where the newest row comes last; for all rows if the place is None.
+
+    `moment` and `id_` are the columns that make a place.
+    """
+    if place is None:
+        return query
+    last_moment, last_id = place
+    return query.where(moment >= last_moment, or_(moment > last_moment, id_ > last_id))
 
 
 def cursor(place: Place) -> str:

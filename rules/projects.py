@@ -19,6 +19,7 @@ from rules import accounts, addresses, changing, drafts, events, invites, joinin
 from rules.admins import is_admin
 from rules.events import About
 from rules.idempotency import Once
+from rules.places import Place, after, later
 from rules.refusals import (
     AlreadyMember,
     Invalid,
@@ -201,11 +202,11 @@ def memberships(user: User) -> Sequence[Member]:
     return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Member.project))).all()
 
 
-def members(project: Project) -> Sequence[Member]:
-    """The members of a project, in the order in which they joined."""
+def members(project: Project, place: Place | None = None, limit: int | None = None) -> Sequence[Member]:
+    """The members of a project, in the order in which they joined: all, or at most `limit` of those after a place."""
     query = select(Member).where(Member.project_id == project.id, joining.is_current(clock.now()))
-    query = query.order_by(Member.joined_at, Member.id)
-    return session().scalars(query.options(joinedload(Member.user))).all()
+    query = later(query, Member.joined_at, Member.id, place).order_by(Member.joined_at, Member.id)
+    return session().scalars(query.limit(limit).options(joinedload(Member.user))).all()
 
 
 def invite(
@@ -235,10 +236,10 @@ def invite(
     return invites.create(draft, maker, mailed=mailed, id_=id_, once=once)
 
 
-def invites_of(project: Project) -> Sequence[Invite]:
-    """All invites to a project, the newest first."""
-    query = select(Invite).where(Invite.project_id == project.id)
-    return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc())).all()
+def invites_of(project: Project, place: Place | None = None, limit: int | None = None) -> Sequence[Invite]:
+    """The invites to a project, the newest first: all, or at most `limit` of those after a place."""
+    query = after(select(Invite).where(Invite.project_id == project.id), Invite, place)
+    return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc()).limit(limit)).all()
 
 
 def asked(manager: Member, invite_id: str, use_id: str) -> str:

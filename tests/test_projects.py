@@ -1,5 +1,6 @@
 """Projects: who belongs to one, who may invite to it, and what goes with whom."""
 
+import re
 import threading
 
 import pytest
@@ -310,23 +311,113 @@ def test_the_shell_makes_lists_hands_over_and_deletes_projects(invite_api):
     assert again.stderr == "Error: no such project: name one by its slug; see invite-api project list\n"
 
 
+def statements_of(ask) -> int:
+    """How many statements the database is asked while this is called."""
+    statements = []
+    note = lambda *facts: statements.append(facts[2])  # noqa: E731
+    event.listen(Engine, "before_cursor_execute", note)
+    ask()
+    event.remove(Engine, "before_cursor_execute", note)
+    return len(statements)
+
+
 def test_a_project_of_many_is_listed_and_invited_to_as_quickly_as_one_of_few(call, alice, garden, house):
-    def asked():
-        statements = []
-        note = lambda *facts: statements.append(facts[2])  # noqa: E731
-        event.listen(Engine, "before_cursor_execute", note)
+    def ask():
         assert len(call(alice, "GET", "/projects/tea-garden/members").json) == 1 + members
         body = {"email": f"guest{members}@example.org"}
         assert call(alice, "POST", "/projects/tea-garden/invites", body).status_code == 201
-        event.remove(Engine, "before_cursor_execute", note)
-        return len(statements)
 
     members = 0
-    few = asked()
+    few = statements_of(ask)
     now, members = clock.now(), 50
     with house.writing():
         for number in range(members):
             user = accounts.create(accounts.Names(f"member{number}", f"member{number}@example.org"), proven=True)
             member = Member(id=clock.new_id(), project_id=garden["id"], user=user, role="member", joined_at=now)
             database.session().add(member)
-    assert 0 < asked() <= few
+    assert 0 < statements_of(ask) <= few
+
+
+def test_many_projects_are_listed_with_as_many_questions_as_one(call, alice, bob, garden, house):
+    def ask():
+        assert {each["owner_id"] for each in call(bob, "GET", "/projects/").json} == owners
+
+    with house.writing():
+        owners = {accounts.named("bob").id}
+        projects.create(accounts.named("bob"), projects.Plan("Orchard"))
+    few = statements_of(ask)
+    with house.writing():
+        now, me = clock.now(), accounts.named("bob")
+        for number in range(20):
+            owner = accounts.create(accounts.Names(f"owner{number}"))
+            project = projects.create(owner, projects.Plan(f"Bed {number}"))
+            member = Member(id=clock.new_id(), project=project, user=me, role="member", joined_at=now)
+            database.session().add(member)
+            owners.add(owner.id)
+    assert 0 < statements_of(ask) <= few
+
+
+@pytest.fixture
+def crowded(house, garden):
+    """Alice's project with six members more and six invites, some of the same moment."""
+    now = clock.now()
+    with house.writing():
+        project = projects.find("tea-garden")
+        for number in range(6):
+            user = accounts.create(accounts.Names(f"member{number}"))
+            joined = now + (number // 3) * clock.SECOND
+            member = Member(id=clock.new_id(), project=project, user=user, role="member", joined_at=joined)
+            database.session().add(member)
+            draft = drafts.Draft(project="tea-garden", name=f"Guest {number}")
+            invites.create(draft, drafts.SHELL).created_at = joined
+    return garden
+
+
+def pages(client, person, path):
+    """What a list has on its pages, one after the other, as their headers lead on."""
+    found, led = [], path
+    while led:
+        answer = client.get(led, headers=person.bearer)
+        assert answer.status_code == 200
+        found.append(answer.json)
+        following = re.fullmatch(r'<http://127\.0\.0\.1:8080(/.+)>; rel="next"', answer.headers.get("Link", ""))
+        led = following and following[1]
+    return found
+
+
+@pytest.mark.parametrize(("what", "count"), [("members", 7), ("invites", 6)])
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 1000])
+def test_a_list_comes_whole_or_in_pages_and_has_the_same_in_it(client, alice, crowded, what, count, limit):
+    (whole,) = pages(client, alice, f"/projects/tea-garden/{what}")
+    assert len(whole) == count
+    cut = pages(client, alice, f"/projects/tea-garden/{what}?limit={limit}")
+    assert [each for page in cut for each in page] == whole
+    assert [len(each) for each in cut[:-1]] == [limit] * (len(cut) - 1)
+    assert 1 <= len(cut[-1]) <= limit
+
+
+def test_an_invite_that_is_created_between_two_pages_shifts_nothing(client, house, alice, crowded):
+    (whole,) = pages(client, alice, "/projects/tea-garden/invites")
+    first = client.get("/projects/tea-garden/invites?limit=4", headers=alice.bearer)
+    with house.writing():
+        invites.create(drafts.Draft(project="tea-garden"), drafts.SHELL).created_at = clock.now() + clock.MINUTE
+    led = re.search("<http://127.0.0.1:8080(/.+)>", first.headers["Link"])[1]
+    assert first.json + pages(client, alice, led)[0] == whole
+
+
+def test_a_member_who_goes_between_two_pages_hides_nobody(client, call, alice, crowded):
+    (whole,) = pages(client, alice, "/projects/tea-garden/members")
+    first = client.get("/projects/tea-garden/members?limit=4", headers=alice.bearer)
+    assert call(alice, "DELETE", f"/projects/tea-garden/members/{first.json[-1]['id']}").status_code == 200
+    led = re.search("<http://127.0.0.1:8080(/.+)>", first.headers["Link"])[1]
+    assert first.json + pages(client, alice, led)[0] == whole
+
+
+@pytest.mark.parametrize("what", ["members", "invites"])
+@pytest.mark.parametrize(
+    ("query", "field"), [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")]
+)
+def test_a_page_that_cannot_be_is_422(call, alice, garden, what, query, field):
+    answer = call(alice, "GET", f"/projects/tea-garden/{what}?{query}")
+    assert answer.status_code == 422
+    assert [each["field"] for each in answer.json["errors"]] == [field]

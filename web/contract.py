@@ -154,7 +154,8 @@ def _answers(hint: Any) -> Iterator[Answer]:
             yield from () if each is Response else _answers(each)
     elif get_origin(bare) is tuple:
         shape, beside, *headers = get_args(bare)
-        header = "X-Invites-Left" if headers else ""
+        noted_header = get_args(beside)[1] if get_origin(beside) is Annotated else ""
+        header = "X-Invites-Left" if headers else noted_header
         yield Answer(get_args(beside)[0] if get_origin(beside) is Literal else 200, shape, header=header)
     else:
         yield Answer(200, hint)

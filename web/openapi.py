@@ -89,12 +89,13 @@ _IDEMPOTENCY_KEY = {
     },
 }
 _FORMATS = {
+    "Link": {"type": "string", "examples": ['<https://invite.example.org/v1/invites?cursor=…>; rel="next"']},
     "Location": {"type": "string", "format": "uri-reference"},
     "Retry-After": {"type": "string"},
     "Remote-User": {"type": "string"},
     "X-Invites-Left": {"type": "string", "pattern": "^[0-9]+$"},
 }
-_SOMETIMES = ("X-Invites-Left",)
+_SOMETIMES = ("Link", "X-Invites-Left")
 
 
 def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:

@@ -91,6 +91,13 @@ class ProjectDraft(TypedDict):
     is_public: NotRequired[Annotated[bool, partial(fields.boolean, field="is_public")]]
 
 
+class PageQuery(TypedDict, total=False):
+    """Which page of a list to show; without both all of it comes at once."""
+
+    limit: Annotated[str, Meta(pattern="^[0-9]{1,9}$", examples=["100"], description="A page of so many, 1 to 1000.")]
+    cursor: Annotated[str, Meta(description="Where to go on: it stands in the header `Link` of the page before.")]
+
+
 class ProjectInvite(TypedDict):
     """The guest of a project."""
 
