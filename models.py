@@ -342,7 +342,7 @@ class Letter(Base):
     `kind` is ``invite``, ``code``, ``reset``, or ``known``: a code was asked for by an address that has an account;
     ``approved`` or ``denied``, which is how an approval ended; ``ending``: an access to a project ends soon; or
     ``webhook``: the service has disabled a webhook. `sender_id` is the account that had an invitation
-    mailed, if one did.
+    mailed, if one did. A server sends it now if `busy_until` is yet to come, or did so when it ended.
     """
 
     __tablename__ = "outbox"
@@ -362,6 +362,7 @@ class Letter(Base):
     dropped_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
     sender_id: Mapped[str | None]
+    busy_until: Mapped[datetime | None]
 
     invite: Mapped[Invite | None] = relationship()
     code: Mapped[Code | None] = relationship()

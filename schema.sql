@@ -6,7 +6,7 @@
 CREATE TABLE schema_version (
     version INTEGER PRIMARY KEY NOT NULL
 );
-INSERT INTO schema_version (version) VALUES (10);
+INSERT INTO schema_version (version) VALUES (11);
 
 -- A deleted user stays as an empty row (deleted_at set, everything personal NULL), so that history holds. former_name
 -- is a keyed hash of its user name, which nobody gets again: programs may keep what was its own under that name.
@@ -285,8 +285,8 @@ CREATE INDEX deliveries_newest ON deliveries (created_at, event);
 
 -- Letters to be mailed, without the links and codes that they will have in them. due_at is NULL once one is
 -- sent, or dropped since it is no longer so, or (with a last_error) since its server refuses it for good; it is put
--- off while somebody tries to send it. sender_id is the account that had an invitation mailed, no foreign key: so that
--- to write a mail locks nobody.
+-- off while somebody tries to send it, which is until `busy_until` at most. sender_id is the account that had an
+-- invitation mailed, no foreign key: so that to write a mail locks nobody.
 CREATE TABLE outbox (
     id         TEXT PRIMARY KEY NOT NULL,
     kind       TEXT NOT NULL
@@ -303,7 +303,8 @@ CREATE TABLE outbox (
     sent_at    TIMESTAMP,
     dropped_at TIMESTAMP,
     last_error TEXT,
-    sender_id  TEXT
+    sender_id  TEXT,
+    busy_until TIMESTAMP
 );
 -- In the order in which they are sent: codes and resets, for which people wait, before invitations.
 CREATE INDEX outbox_due ON outbox ((kind = 'invite'), due_at) WHERE due_at IS NOT NULL;

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+import clock
 from commands import terminal
 from commands.base import Group, StderrLine, completed, json_option, limit_option, mail_note, reads, writes
 from commands.terminal import Cell, Facts, Kind
@@ -76,9 +77,19 @@ def list_letters(waiting: bool, limit: int, as_json: bool) -> Iterable[str]:
 @click.argument("letter", required=False, shell_complete=any_letter)
 @writes
 def retry(letter: str | None) -> list[str]:
-    """Let the server send one mail, or all that wait, now."""
-    count = letters.retry(letter)
-    return [StderrLine(f"Note: {count} to be sent now by the server"), *(mail_note() if count else [])]
+    """Let the server send one mail, or all that wait, now. What it is just sending is left alone."""
+    retried = letters.retry(letter)
+    notes = [StderrLine(f"Note: {retried.due} to be sent now by the server"), *(mail_note() if retried.due else [])]
+    return notes + ([StderrLine(_left(retried.left))] if retried.left else [])
+
+
+def _left(count: int) -> str:
+    """Why so many mails are left alone."""
+    minutes = letters.LEASE // clock.MINUTE
+    return (
+        f"Note: {count} left alone: being sent just now, or when the server was stopped; "
+        f"what does not arrive is sent again within {minutes} minutes"
+    )
 
 
 @outbox.command(name="block", example="invite-api outbox block anne@example.org")

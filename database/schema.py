@@ -7,7 +7,7 @@ from typing import Any
 from settings import HOME
 
 SCHEMA = HOME / "schema.sql"
-VERSION = 10
+VERSION = 11
 OURS = {"schema_version", "invites"}  # many programs have a table schema_version, so two names are compared
 
 

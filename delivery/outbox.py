@@ -16,9 +16,9 @@ from database.background import BackgroundThread
 from delivery import carrying, mail
 from delivery.mail import Failure
 from models import Letter
+from rules.outbox import LEASE
 from settings import Settings
 
-LEASE = 10 * clock.MINUTE
 LONGEST_WAIT = clock.HOUR
 PAUSE = 1.0  # seconds to wait when no letter is due
 
@@ -81,7 +81,7 @@ class Letters(carrying.Load[Letter, EmailMessage, Failure | None]):
     def drop(self, letter: Letter) -> None:
         """Mark a letter that no longer applies."""
         dropped = session().get_one(Letter, letter.id)
-        dropped.due_at, dropped.dropped_at, dropped.last_error = None, clock.now(), None
+        dropped.due_at, dropped.dropped_at, dropped.last_error, dropped.busy_until = None, clock.now(), None, None
 
 
 def deliver_one(database: Database) -> bool:
@@ -95,13 +95,14 @@ def claim() -> Letter | None:
     That is the one that has been due longest; invitations are sent after all others, for which a person waits.
     """
     now = clock.now()
+    until = now + LEASE
     is_invitation: ColumnElement[bool] = literal_column("kind = 'invite'")  # as the index outbox_due has it
     due = select(Letter.id).where(_is_due(now)).order_by(is_invitation, Letter.due_at)
     due = due.limit(1).with_for_update(skip_locked=True)
     return session().scalar(
         update(Letter)
         .where(Letter.id == due.scalar_subquery(), _is_due(now))
-        .values(due_at=now + LEASE, attempts=Letter.attempts + 1)
+        .values(due_at=until, busy_until=until, attempts=Letter.attempts + 1)
         .returning(Letter)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
@@ -115,7 +116,7 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 def mark(letter: Letter, failure: Failure | None) -> None:
     """Mark a letter as sent, put it off, or drop it if its `failure` is final. The failure's text is kept with it."""
     facts = {"letter": letter.id, "kind": letter.kind, "attempt": letter.attempts}
-    letter.last_error = failure.text if failure else None
+    letter.last_error, letter.busy_until = failure.text if failure else None, None
     if failure is None:
         letter.due_at, letter.sent_at = None, clock.now()
         log.info("mail sent", extra={"facts": facts})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, not_, or_, select, update
 
 import clock
 from database import session
@@ -17,6 +17,7 @@ from rules import counters, fields, ids
 from rules.refusals import LetterNotFound, MailLimit, RateLimited
 from settings import settings
 
+LEASE = 10 * clock.MINUTE  # a mail is left so long to the server that sends it
 MOST_TO_ONE = 5  # invitations in a day, of all accounts
 MOST_FROM_ONE = 2  # of these, of one account
 
@@ -161,11 +162,20 @@ def stuck_since(late: datetime) -> datetime | None:
     return oldest if oldest and oldest <= late else None
 
 
-def retry(letter_id: str | None = None) -> int:
-    """Have mails that were not sent tried again at once; returns how many.
+@dataclass(frozen=True)
+class Retried:
+    """How many mails are tried again at once, and how many are left to a server that is sending them now."""
+
+    due: int
+    left: int
+
+
+def retry(letter_id: str | None = None) -> Retried:
+    """Have mails that were not sent tried again at once; returns how many, and how many not, since they are being sent.
 
     With an id, or the beginning of one, only that mail, even if it was given up; raises LetterNotFound if there is
-    none or it was sent. Without an id all that wait.
+    none or it was sent. Without an id all that wait. What is being sent would arrive twice: another server would take
+    it. If its own has ended meanwhile, it is due again when its `LEASE` is over.
     """
     which: ColumnElement[bool] = _WAITS
     if letter_id is not None:
@@ -173,8 +183,16 @@ def retry(letter_id: str | None = None) -> int:
         if found is None:
             raise LetterNotFound
         which = Letter.id == found.id
-    again = update(Letter).where(which, Letter.sent_at.is_(None)).values(due_at=clock.now(), dropped_at=None)
-    retried = session().execute(again.returning(Letter.id).execution_options(synchronize_session=False)).all()
-    if letter_id is not None and not retried:
+    now = clock.now()
+    unsent, is_free = (which, Letter.sent_at.is_(None)), _is_free(now)
+    again = update(Letter).where(*unsent, is_free).values(due_at=now, dropped_at=None, busy_until=None)
+    due = session().execute(again.returning(Letter.id).execution_options(synchronize_session=False)).all()
+    left = session().scalar(select(func.count()).select_from(Letter).where(*unsent, not_(is_free))) or 0
+    if letter_id is not None and not (due or left):
         raise LetterNotFound
-    return len(retried)
+    return Retried(len(due), left)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    """The condition that no server is sending a mail now. A longer lease was begun while the clock was wrong."""
+    return or_(Letter.busy_until.is_(None), Letter.busy_until <= now, Letter.busy_until > now + LEASE)

@@ -15,11 +15,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 import clock
-from conftest import PASSWORD, free_port, make_settings, wait_for
+from conftest import MAILS, PASSWORD, ask, free_port, make_settings, wait_for
 from delivery import mail
-from delivery.outbox import backoff, deliver_one
+from delivery.mail import Failure
+from delivery.outbox import backoff, claim, deliver_one, mark
 from models import Letter
 from rules import accounts, changing, drafts, invites, outbox, projects, redemption, timeline, waiting
+from rules.outbox import LEASE, Retried
 from rules.refusals import InviteExpired, LetterNotFound
 from settings import in_force
 
@@ -315,7 +317,7 @@ def test_a_text_that_is_refused_for_good_ends_its_letter(house, mailbox, deliver
     with house.writing() as unit:
         letter = unit.session.query(Letter).one()
         assert letter.state == "refused"
-        assert outbox.retry(letter.id) == 1  # the operator has found out why
+        assert outbox.retry(letter.id) == Retried(due=1, left=0)  # the operator has found out why
     assert deliver() == 1
     assert len(mailbox.mails) == 1
 
@@ -327,6 +329,58 @@ def test_a_letter_that_has_arrived_is_not_sent_once_more(house, mailbox, deliver
         outbox.retry(unit.session.query(Letter).one().id)
     assert deliver() == 0
     assert len(mailbox.mails) == 1
+
+
+def test_what_a_server_is_sending_is_not_sent_by_another_for_a_retry(house, mailbox, deliver, mail_invite):
+    for each in ("dora@example.org", "emil@example.org"):
+        mail_invite(each)
+    with house.writing():
+        sending = claim()
+    with house.writing():
+        assert outbox.retry() == Retried(due=1, left=1)
+        assert outbox.retry(sending.id) == Retried(due=0, left=1)
+    assert deliver() == 1
+    assert [each["To"] for each in mailbox.mails] == ["emil@example.org"]
+    with house.writing() as unit:  # it has failed
+        mark(unit.session.get_one(Letter, sending.id), Failure("451 later"))
+    with house.writing():
+        assert outbox.retry() == Retried(due=1, left=0)
+    assert deliver() == 1
+    assert [each["To"] for each in mailbox.mails] == ["emil@example.org", "dora@example.org"]
+
+
+@pytest.mark.parametrize("later", [LEASE, -clock.MINUTE])
+def test_what_a_server_was_sending_long_ago_or_while_its_clock_was_wrong_can_be_sent_again(house, mail_invite, later):
+    mail_invite()
+    with house.writing():
+        claim()
+    with time_machine.travel(clock.now() + later), house.writing():
+        assert outbox.retry() == Retried(due=1, left=0)
+
+
+def test_a_mail_that_is_sent_again_for_a_retry_has_the_same_message_id(house, mailbox, deliver, mail_invite):
+    mail_invite()
+    mailbox.answers = ["take it and hang up"]
+    assert deliver() == 1
+    with house.writing():
+        assert outbox.retry() == Retried(due=1, left=0)
+    assert deliver() == 1
+    assert len(mailbox.mails) == 2
+    assert len({each["Message-ID"] for each in mailbox.mails}) == 1
+
+
+def test_the_command_says_what_it_left_alone_and_why(house, mail_invite, invite_api):
+    mail_invite()
+    with house.writing():
+        sending = claim()
+    for which in ((), (sending.id,)):
+        done = invite_api("outbox", "retry", *which, SMTP_URL=MAILS)
+        assert done.returncode == 0
+        assert done.stderr.splitlines() == [
+            "Note: 0 to be sent now by the server",
+            "Note: 1 left alone: being sent just now, or when the server was stopped; "
+            "what does not arrive is sent again within 10 minutes",
+        ]
 
 
 def test_a_letter_that_failed_once_and_is_over_now_was_not_refused(house, mailbox, deliver, mail_invite):
@@ -439,6 +493,7 @@ def test_a_server_killed_again_and_again_loses_no_mail(serve, smtp, mailbox):
         wait_for(lambda before=before: len(mailbox.mails) > before + 1 or len(mailbox.mails) >= 12)
         served.process.kill()
         served.process.wait()
+    ask(served.instance, "UPDATE outbox SET busy_until = created_at WHERE busy_until IS NOT NULL")  # the lease is over
     served = serve(SMTP_URL=smtp)
     served.run("outbox", "retry")
     wait_for(lambda: len({each["To"] for each in mailbox.mails}) == 12)

@@ -215,7 +215,7 @@ _WARNED = (
 # So that mail which was sent since the backup is not sent again.
 _SENT = (
     "UPDATE outbox SET (due_at, sent_at, dropped_at) = "
-    "(SELECT due_at, sent_at, dropped_at FROM present.outbox AS now WHERE now.id = outbox.id) "
+    "(SELECT due_at, sent_at, dropped_at FROM present.outbox AS now WHERE now.id = outbox.id), busy_until = NULL "
     "WHERE due_at IS NOT NULL AND id IN (SELECT id FROM present.outbox WHERE due_at IS NULL)"
 )
 # Who wanted no more invitations by mail gets none.
