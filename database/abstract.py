@@ -48,7 +48,8 @@ class Database(ABC):
     def group_commit(self) -> Iterator[None]:
         """One commit for all units of work that this thread opens inside. They are on disk when this ends.
 
-        Each unit is still kept whole or not at all. Raises Unavailable if the commit fails: then none is kept.
+        Each unit is still kept whole or not at all. Raises Unavailable if the database fails in one of them or in the
+        commit, with why: then none is kept.
         """
         with self._committed() as group:
             self._per_thread.group, outside = group, open_here.set(None)
@@ -57,8 +58,8 @@ class Database(ABC):
             finally:
                 self._per_thread.group = None
                 open_here.reset(outside)
-            if group.is_lost:
-                raise Unavailable(self._lost)
+            if group.lost_by:
+                raise group.lost_by
 
     def create(self) -> None:
         """Create the tables if there are none; raises Unavailable if those that are there have another version."""
@@ -148,13 +149,13 @@ class Database(ABC):
         Unless the database itself fails: SQLite then rolls back the whole transaction in some cases.
         """
         _refuse_nesting()
-        if group.is_lost:  # a savepoint outside of a transaction would be committed by itself
+        if group.lost_by:  # a savepoint outside of a transaction would be committed by itself
             raise Unavailable(self._lost)
         try:
             with self.translated(group), group.savepoint(writes) as unit:
                 yield unit
-        except Unavailable:
-            group.is_lost = True
+        except Unavailable as error:
+            group.lost_by = error
             raise
 
     @contextmanager

@@ -29,7 +29,8 @@ class Unit:
         self._held, self._numbering = held, numbering
         self.writes = writes
         self.dialect = held.dialect
-        self.is_committing = self.is_lost = False
+        self.is_committing = False
+        self.lost_by: Unavailable | None = None  # what failed in a group commit that comes to nothing
 
     @cached_property
     def connection(self) -> Connection:

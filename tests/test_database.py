@@ -128,7 +128,7 @@ def test_who_reads_together_with_writers_sees_what_they_wrote_and_changes_nothin
 
 
 def test_of_what_is_written_together_nothing_is_kept_once_the_database_fails(house):
-    with pytest.raises(Unavailable, match="written together"), house.group_commit():
+    with pytest.raises(Unavailable, match="full"), house.group_commit():
         with house.writing():
             write(1)
         with pytest.raises(Unavailable, match="full"), house.writing():

@@ -373,9 +373,45 @@ def test_those_whose_commit_comes_to_nothing_are_answered_one_by_one(serve):
     served = serve((sys.executable, tampered.__file__, "lose_together="))
     answers = ask_behind_a_lock(served, [creating(served.run("create", "test"))] * 8)
     assert [each.status for each in answers] == [201] * 8
-    assert "answered one by one" in served.log.read_text()
+    wait_for(lambda: "answered one by one" in served.log.read_text())
     assert_kept(served, [token_in(each) for each in answers])
     assert commits(served) >= 8
+
+
+@pytest.mark.long
+@pytest.mark.sqlite
+def test_a_commit_that_comes_to_nothing_is_one_line_and_its_requests_are_logged_and_counted_once(serve):
+    served = serve((sys.executable, tampered.__file__, "lose_together="))
+    key = served.run("create", "test")
+    answers = ask_behind_a_lock(served, [creating(key)] * 8)
+    assert [each.status for each in answers] == [201] * 8
+    wait_for(lambda: any("one by one" in each["event"] for each in logged(served)))
+    assert [each["status"] for each in requests_logged(served)] == [201] * 8
+    (line,) = (each for each in logged(served) if each["level"] != "info" and "links begin" not in each["event"])
+    assert re.fullmatch("[78] requests are answered one by one: there is no room for so much at once", line["event"])
+    metrics = served.get(f"/metrics?key={key}").body
+    assert 'invite_api_requests_total{method="POST",route="/invites_api",status="201"} 8.0' in metrics
+
+
+@pytest.mark.long
+@pytest.mark.sqlite
+def test_what_keeps_many_from_writing_at_once_is_one_line_with_how_many_they_are(served, good_key):
+    with closing(sqlite3.connect(served.instance / "invites.db", isolation_level=None)) as other, ExitStack() as held:
+        other.execute("BEGIN IMMEDIATE")
+        sent = [held.enter_context(connect(served, creating(good_key))) for _ in range(24)]
+        assert [read_answer(each).status for each in sent] == [503] * 24
+        other.execute("ROLLBACK")
+
+    def told():
+        return [each for each in logged(served) if each["level"] in ("warning", "error")]
+
+    wait_for(lambda: sum(each.get("requests", 1) for each in told()) >= 24)
+    assert sum(each.get("requests", 1) for each in told()) == 24
+    assert {(each["event"].rpartition(": ")[2], each["route"]) for each in told()} == {
+        ("database is locked", "/invites_api")
+    }
+    assert len(told()) <= 3  # the first of them may be alone, and so may those be that came after it
+    assert len(list(requests_logged(served))) == 24
 
 
 @pytest.mark.long
@@ -410,7 +446,7 @@ def test_what_is_done_after_the_database_failed_is_not_done_twice(serve):
     spending = [request("POST", "/api/invite/validate", json.dumps({"code": each}).encode(), **JSON) for each in codes]
     answers = ask_behind_a_lock(served, [creating(key)] * 4 + spending)
     assert [each.status for each in answers] == [201] * 4 + [200] * 4
-    assert "answered one by one" in served.log.read_text()
+    wait_for(lambda: "answered one by one" in served.log.read_text())
     assert count(served, "redemptions") == 4
     assert count(served, "invites") == 8
 
@@ -591,9 +627,13 @@ def is_socket(file: Path) -> bool:
     return False
 
 
+def logged(served: Served) -> list[dict[str, object]]:
+    """What is in the log."""
+    return [json.loads(each) for each in served.log.read_text().splitlines()]
+
+
 def requests_logged(served: Served) -> Iterator[dict[str, object]]:
-    lines = served.log.read_text().splitlines()
-    return (each for each in map(json.loads, lines) if each["event"] == "request")
+    return (each for each in logged(served) if each["event"] == "request")
 
 
 def query(served: Served, sql: str) -> list[tuple[object, ...]]:

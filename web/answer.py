@@ -111,12 +111,12 @@ def running() -> Service:
 def explained(service: Service, error: Exception) -> Refusal | HTTPException:
     """An error that a dialect can put into words; an error that nobody foresaw is logged, and only there."""
     if isinstance(error, Refusal):
-        service.metrics.refused(error)
+        logs.note(partial(service.metrics.refused, error))
         return error
     if isinstance(error, HTTPException):
         return error
     if isinstance(error, database.Unavailable):
-        logs.log.error("the database cannot be used: %s", error, extra={"facts": {"route": template()}})
+        logs.note(logs.Fault(str(error), template()))
         return ServiceUnavailable(retry_after=requests.RETRY_AFTER)
     logs.log.error("an unexpected error", exc_info=error, extra={"facts": {"route": template()}})
     return InternalServerError()
@@ -143,8 +143,13 @@ def depart(service: Service, response: Response) -> Response:
         leading.allow(response)
     if "once" in context and context.once.replayed and status < 400:
         response.headers["Idempotency-Replayed"] = "true"
-    service.metrics.answered(method, route, status, seconds)
-    logs.request(method=method, route=route, status=status, ms=round(seconds * 1000, 1), client=context.client)
+    client = context.client
+
+    def record() -> None:
+        service.metrics.answered(method, route, status, seconds)
+        logs.request(method=method, route=route, status=status, ms=round(seconds * 1000, 1), client=client)
+
+    logs.note(record)
     return response
 
 

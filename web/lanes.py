@@ -24,6 +24,8 @@ TURN = 0.005  # seconds for requests that the loop answers, before it reads new 
 
 Together = Callable[[], AbstractContextManager[None]]
 Job = tuple[Callable[[], Any], Callable[[Any], None]]  # a thread calls the first, the loop the second with its result
+Result = tuple[Callable[[Any], None], Any]  # what the loop calls, and with what
+Results = list[Result]
 
 
 class Lane(NamedTuple):
@@ -164,22 +166,49 @@ class Workers:
                 return
             yield job
 
-    def _done(self, jobs: list[Job]) -> Iterator[list[tuple[Callable[[Any], None], Any]]]:
+    def _done(self, jobs: list[Job]) -> Iterator[Results]:
         """Results of all jobs: done together, or, if that fails and nothing of them was kept, one by one."""
+        failed = ""
         while self._together and len(jobs) > 1:
             try:
-                with self._together():
+                with logs.held() as notes, self._together():
                     results = list(_until(clock.ticks() + LONGEST_TOGETHER, jobs))
-            except Exception as error:
-                logs.log.warning("%s requests are answered one by one: %s", len(jobs), error)
+            except Exception as error:  # these answers are not sent: nothing is logged or counted of them
+                failed = str(error) or repr(error)
                 break
+            for each in notes:
+                each()
             yield results
             jobs = jobs[len(results) :]
+        if failed:
+            yield from _one_by_one(jobs, failed)
+        else:
+            yield from ([(then, do())] for do, then in jobs)
+
+
+def _one_by_one(jobs: list[Job], failed: str) -> Iterator[Results]:
+    """Results of jobs whose shared commit has `failed`; one line of the log says why, and how many they are.
+
+    What fails again is in that line or, for another reason, in one more: never in a line for each.
+    """
+    faults: list[logs.Fault] = []
+    try:
         for do, then in jobs:
-            yield [(then, do())]
+            with logs.held() as notes:
+                result = do()
+            for each in notes:
+                if isinstance(each, logs.Fault):
+                    faults.append(each)
+                else:
+                    each()
+            yield [(then, result)]
+    finally:
+        if all(each.why != failed for each in faults):
+            logs.log.warning("%s requests are answered one by one: %s", len(jobs), failed)
+        logs.faults(faults)
 
 
-def _until(deadline: float, jobs: list[Job]) -> Iterator[tuple[Callable[[Any], None], Any]]:
+def _until(deadline: float, jobs: list[Job]) -> Iterator[Result]:
     """Results of the first few."""
     for do, then in jobs:
         yield then, do()
@@ -187,6 +216,6 @@ def _until(deadline: float, jobs: list[Job]) -> Iterator[tuple[Callable[[Any], N
             return
 
 
-def _go_on(results: list[tuple[Callable[[Any], None], Any]]) -> None:
+def _go_on(results: Results) -> None:
     for then, result in results:
         then(result)

@@ -4,7 +4,11 @@ A request is logged with its route's template, never with its address: tokens an
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -17,6 +21,11 @@ log = logging.getLogger("invite_api")
 
 # How an event is written: from its moment, level, name and facts to a line.
 Line = Callable[[datetime, str, str, Mapping[str, Any]], str]
+
+# What is to be logged or counted of an answer: a call that does so.
+Note = Callable[[], object]
+
+_held: ContextVar[list[Note] | None] = ContextVar("held", default=None)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -59,6 +68,49 @@ def request(**facts: Any) -> None:
     for each in logging.getLogger().handlers:
         if isinstance(each, _Stderr):
             each.tell("request", facts)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the database could not be used, and the template of the route for which it was wanted."""
+
+    why: str
+    route: str
+
+    def __call__(self) -> None:
+        """Log it."""
+        faults([self])
+
+
+def note(this: Note) -> None:
+    """Log or count something of an answer; where answers are `held`, nothing is done yet."""
+    held_here = _held.get()
+    if held_here is None:
+        this()
+    else:
+        held_here.append(this)
+
+
+@contextmanager
+def held() -> Iterator[list[Note]]:
+    """Inside, what is noted of answers is gathered: call each note of the list if the answers are sent."""
+    notes: list[Note] = []
+    before = _held.set(notes)
+    try:
+        yield notes
+    finally:
+        _held.reset(before)
+
+
+def faults(found: Iterable[Fault]) -> None:
+    """Log a line for each reason why the database could not be used, with how many requests it concerned."""
+    routes: defaultdict[str, list[str]] = defaultdict(list)
+    for each in found:
+        routes[each.why].append(each.route)
+    for why, concerned in routes.items():
+        counted = {"requests": len(concerned)} if len(concerned) > 1 else {}
+        facts = {"route": ", ".join(sorted(set(concerned))), **counted}
+        log.error("the database cannot be used: %s", why, extra={"facts": facts})
 
 
 def _json(moment: datetime, level: str, event: str, facts: Mapping[str, Any]) -> str:
