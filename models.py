@@ -28,6 +28,7 @@ class Moment(TypeDecorator[datetime]):
 
     impl = TIMESTAMP
     cache_ok = True
+    python_type = datetime
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """What is in a cell."""

@@ -6,6 +6,7 @@ Units do not nest.
 """
 
 from database.abstract import Database
+from database.cells import Cells
 from database.engines import ExclusiveDatabase, display_name, engine_options, exclusive, is_there, open_database, using
 from database.units import (
     Interrupted,
@@ -18,6 +19,7 @@ from database.units import (
 )
 
 __all__ = [
+    "Cells",
     "Database",
     "ExclusiveDatabase",
     "Interrupted",

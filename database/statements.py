@@ -14,6 +14,7 @@ from sqlalchemy import Dialect, Insert
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
+from database.cells import Cells
 from database.units import current
 
 
@@ -63,6 +64,7 @@ class _Compiled:
             for place, each in enumerate(columns)
             if (turn := each.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
+        self._cells = Cells(built)
         row: Any = namedtuple("Row", [each.key for each in columns])  # type: ignore[misc]
         self._row = row._make
 
@@ -87,4 +89,5 @@ class _Compiled:
         read = list(row)
         for place, turn in self._coming_out:
             read[place] = turn(read[place])
+        self._cells.check(read)
         return self._row(read)

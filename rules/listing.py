@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
 import clock
-from database import session
+from database import Cells, session
 from models import Invite, Project, Redemption, User, called, state_of
 from rules import accounts, fields, invites, places, searching, states, tokens, waiting
 from rules.places import Place
@@ -308,11 +308,12 @@ _LISTED = (
     .outerjoin(User, User.id == _Use.user_id)
     .order_by(*places.newest(Invite))
 )
+_CELLS = Cells(_LISTED)
 
 
 def _listed(rows: Sequence[Any], now: datetime) -> list[Listed]:
-    """These rows with what waits of each."""
-    waits = waiting.of_invites(row.id for row in rows if row.waiting)
+    """These rows with what waits of each; a damaged one is refused."""
+    waits = waiting.of_invites(row.id for row in _CELLS.checked(rows) if row.waiting)
     return [_row(row, waits.get(row.id, ()), now) for row in rows]
 
 
@@ -320,8 +321,7 @@ def _row(row: Any, waits: Sequence[Waiting], now: datetime) -> Listed:
     values = row._asdict()
     lapsed = values.pop("waiting") - len(waits)  # those are still in its count
     values |= {"uses": row.uses - lapsed, "waiting": waits}
-    del values["lapses_at"]
-    nonce, token_hash, legacy_hash = (values.pop(name) for name in ("nonce", "token_hash", "legacy_hash"))
+    nonce, token_hash, legacy_hash, _ = map(values.pop, ("nonce", "token_hash", "legacy_hash", "lapses_at"))
     names = [values.pop(name) for name in ("display_name", "username", "address")]
     try:
         token: str | None = tokens.invite_token_again(nonce, token_hash)
