@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, case, func, select, text
 
 import clock
 from database.statements import Statement
-from models import Invite, User
+from models import Invite, Redemption, User
 from rules import admins, events
 from rules.refusals import BudgetSpent, Invalid, MayNotInvite
 from rules.sessions import Account
@@ -128,7 +128,7 @@ def _spent(user_id: str, budget: Budget, but: str | None = None) -> Sequence[_Sp
     now, most = clock.now(), budget.places + 1
     # What is from after that was created while the clock was wrong, and would count for years.
     window = {"after": now - budget.window, "until": now + budget.window}
-    found = [*_USED.run(id=user_id, most=most, **window), *_unused(user_id, most, now, window)]
+    found = [*_USED.run(id=user_id, most=most, now=now, **window), *_unused(user_id, most, now, window)]
     return [part for each in found if each.id != but for part in _parts(each, budget, now)]
 
 
@@ -176,9 +176,15 @@ _person = _person.where(User.id == bindparam("id"))
 _PERSON_HELD = Statement(_person.with_for_update(key_share=True))
 _columns = Invite.id, Invite.spent_at, Invite.expires_at, Invite.revoked_at, Invite.uses, Invite.max_uses
 _within = Invite.spent_at > bindparam("after"), Invite.spent_at <= bindparam("until")
-_mine = select(*_columns).where(Invite.maker_id == bindparam("id"), *_within).limit(bindparam("most"))
-_never_used = _mine.where(text("uses = 0"), Invite.revoked_at.is_(None))
-_USED = Statement(_mine.where(text("uses > 0")).order_by(Invite.spent_at.desc()))
+_of_inviter = Invite.maker_id == bindparam("id"), *_within
+_never_used = select(*_columns).where(*_of_inviter).limit(bindparam("most"))
+_never_used = _never_used.where(text("uses = 0"), Invite.revoked_at.is_(None))
+# A use that has lapsed counts nowhere, also before the next one who wants it, or the caretaker, gives it back.
+_lapses = Redemption.redeemed_at.is_(None), Redemption.released_at.is_(None), Redemption.until <= bindparam("now")
+_lapsed = select(func.count()).where(Redemption.invite_id == Invite.id, *_lapses).scalar_subquery()
+_uses = case((Invite.lapses_at <= bindparam("now"), Invite.uses - _lapsed), else_=Invite.uses)
+_used = select(*(_uses.label("uses") if each is Invite.uses else each for each in _columns)).where(*_of_inviter)
+_USED = Statement(_used.where(text("invites.uses > 0")).order_by(Invite.spent_at.desc()).limit(bindparam("most")))
 _UNUSED = Statement(_never_used.order_by(Invite.spent_at.desc()))
 _UNUSED_UNTIL = Statement(_never_used.where(Invite.expires_at > bindparam("now")).order_by(Invite.expires_at.desc()))
 _UNUSED_FOR_EVER = Statement(_never_used.where(Invite.expires_at.is_(None)).order_by(Invite.spent_at.desc()))

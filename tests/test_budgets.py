@@ -10,7 +10,7 @@ import clock
 from app import create_app
 from conftest import HASH, Person
 from models import Invite, User
-from rules import accounts, budgets, changing, drafts, invites, keys, presets, projects, redemption, sessions
+from rules import accounts, budgets, changing, drafts, holds, invites, keys, presets, projects, redemption, sessions
 from rules.budgets import Left
 from rules.drafts import Draft
 from rules.refusals import BudgetSpent, Invalid, MayNotInvite
@@ -97,6 +97,18 @@ def test_one_that_expires_gives_back_at_that_very_moment(budget, invite, left, t
     time.shift(SECOND)
     invite()
     assert left().places == 2
+
+
+def test_a_use_that_a_program_held_comes_back_when_its_lease_has_ended(house, budget, invite, left, time):
+    """Also before anybody has given it back: such a use counts nowhere."""
+    token = invite(uses=2, ttl=5 * clock.MINUTE)
+    with house.writing():
+        holds.take(invites.find(token), "program", holds.Wanted("a guest", lease=10 * clock.MINUTE))
+    assert left().places == 1
+    time.shift(5 * clock.MINUTE)  # the invite expires, and the use that is held may still be completed
+    assert left().places == 2
+    time.shift(5 * clock.MINUTE)
+    assert left() == Left(3)
 
 
 def test_what_was_used_grows_back_to_the_second(budget, invite, left, use, time):
