@@ -7,12 +7,12 @@ Nothing waits for the caretaker to be over: what has ended counts no more from t
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, Select, and_, select
 
 import clock
 from database import session
 from models import Event, Invite, Member, Project, Redemption
-from rules import accounts, changing, events, joining, outbox, uses
+from rules import accounts, changing, events, joining, outbox, timeline, uses
 from rules.events import Told
 from settings import settings
 
@@ -22,9 +22,14 @@ LOOKED_BACK = clock.DAY  # so that nothing is left out when the clock was ahead 
 
 
 def untold() -> list[str]:
-    """The ids of at most 500 invites that expired without that being told, the first to expire first."""
-    found = select(Invite.id).where(_expired(), Invite.expires_at > _told_until(), ~_is_told())
-    return list(session().scalars(found.order_by(Invite.expires_at).limit(AT_ONCE)))
+    """The ids of at most 500 invites that expired without that being told, the first to expire first.
+
+    Before these, those that had expired long before their last use was given back.
+    """
+    found = select(Invite.id).where(_expired(), ~_is_told()).limit(AT_ONCE)
+    late = session().scalars(found.where(Invite.id.in_(_given_back()))).all()
+    new = session().scalars(found.where(Invite.expires_at > _told_until()).order_by(Invite.expires_at))
+    return list(dict.fromkeys([*late, *new]))[:AT_ONCE]
 
 
 def tell(ids: list[str]) -> None:
@@ -120,6 +125,13 @@ def _expired() -> ColumnElement[bool]:
 def _is_told() -> ColumnElement[bool]:
     told = Event.invite_id == Invite.id, Event.type == "invite.expired", Event.at == Invite.expires_at
     return select(Event.number).where(events.NOT_CREATED, *told).exists()
+
+
+def _given_back() -> Select[str | None]:
+    """The invites of which uses were given back within a day: until then they were used, and no expiry was told."""
+    types = Event.type.in_(("invite.released", "invite.denied"))
+    lately = Event.number >= timeline.first_since(clock.now() - LOOKED_BACK)
+    return select(Event.invite_id).where(events.INDEXED_TYPE, types, lately)
 
 
 def _told_until() -> datetime:

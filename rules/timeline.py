@@ -273,12 +273,12 @@ def _since(wanted: Filter) -> Sequence[ColumnElement[bool]]:
     """
     if wanted.since is None:
         return []
-    before = select(Event.number).where(Event.number < _first_since(wanted.since)).order_by(Event.number.desc())
+    before = select(Event.number).where(Event.number < first_since(wanted.since)).order_by(Event.number.desc())
     lowest = session().scalar(before.offset(LOOKED_AT).limit(1))
     return [Event.at >= wanted.since] + ([] if lowest is None else [Event.number > lowest])
 
 
-def _first_since(moment: datetime) -> int:
+def first_since(moment: datetime) -> int:
     """The number of the first event from this moment on, halving what is left: events are told in the order of time.
 
     But for some that are told late, or while the clock is set.

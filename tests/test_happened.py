@@ -12,7 +12,20 @@ import database
 from conftest import HASH, make_settings
 from database.postgresql import Postgresql
 from models import Event, Invite
-from rules import accounts, changing, drafts, events, expiry, invites, keys, legacy, projects, redemption, timeline
+from rules import (
+    accounts,
+    changing,
+    drafts,
+    events,
+    expiry,
+    invites,
+    keys,
+    legacy,
+    projects,
+    redemption,
+    timeline,
+    waiting,
+)
 from rules.timeline import Filter
 from settings import in_force
 from upkeep import caretaker, retelling, transfer
@@ -159,6 +172,26 @@ def test_nothing_that_expires_is_left_out_when_the_clock_was_ahead(house, make_i
         with house.writing() as unit:
             unit.session.execute(text("UPDATE invites SET revoked_at = NULL"))
         caretaker.end_some(house)
+    assert len(told(Filter(types=["invite.expired"]))) == 2
+
+
+def test_an_invite_whose_last_use_is_denied_long_after_its_time_expired_then(house, make_invite, alice, told):
+    """While that waited it was used; others have expired since, and were told of before."""
+    now = clock.now()
+    with time_machine.travel(now, tick=False):
+        asked = make_invite(ttl="1d", approve=True)
+        make_invite(ttl="3d")
+        with house.writing():
+            redemption.accept(asked, accounts.named("alice"))
+    with time_machine.travel(now + 3 * clock.DAY, tick=False):
+        caretaker.end_some(house)
+        assert len(told(Filter(types=["invite.expired"]))) == 1
+    with time_machine.travel(now + 5 * clock.DAY, tick=False):
+        with house.writing():
+            (use,) = waiting.of_invite(invites.find(asked))
+            waiting.deny(use.id)
+        for _ in range(2):
+            caretaker.end_some(house)
     assert len(told(Filter(types=["invite.expired"]))) == 2
 
 
