@@ -10,6 +10,8 @@ from faults.figures import Row
 from faults.furnished import in_memory
 from rules import passwords
 
+pytest.register_assert_rewrite("faults.life", "faults.life_uses", "faults.life_site")
+
 
 @pytest.fixture(scope="session")
 def profile(pytestconfig) -> Callable[[int, int], int]:

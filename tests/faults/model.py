@@ -1,4 +1,4 @@
-"""What invites are, without a database, a dialect or a hash: the least that explains every answer."""
+"""What invites and their uses are, without a database, a dialect or a hash: the least that explains every answer."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 GOOD = "GOOD"
 LEASE, HOUR, PROOF = timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)
 DOMAIN = "@example.org"
-ADDRESSES = {name: f"{name}@example.org" for name in ("anne", "bob", "nora")}
-VERIFIED = {"anne", "bob"}
 
 
 @dataclass
@@ -37,9 +35,9 @@ class Use:
 class Invite:
     """One invite; `redeemed` has the name of each account that used it, None for one that nobody knows.
 
-    `uses` are those that waited once.
-
-    `told` is what happened to it, in its order.
+    `uses` are those that waited once. `told` is what happened to it, in its order; `expiries` are the moments of expiry
+    that were told. `access` is how long a guest stays in the project. `spent_at` is since when its places count against
+    the budget of its maker.
     """
 
     token: str
@@ -57,6 +55,9 @@ class Invite:
     redeemed: list[str | None] = field(default_factory=list)
     approve: bool = False
     uses: list[Use] = field(default_factory=list)
+    access: timedelta | None = None
+    spent_at: datetime | None = None
+    expiries: set[datetime] = field(default_factory=set)
 
     @property
     def is_plain(self) -> bool:
@@ -75,6 +76,17 @@ class Invite:
     def dead(self, now: datetime) -> str:
         """Why nobody can use it, or that it is good."""
         return {"used": "INVITE_USED", "active": GOOD}.get(self.state(now), "INVITE_EXPIRED")
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether it has not ended: what is not used of it may still be used."""
+        return not self.revoked and self.expires_at > now
+
+    def expire(self, now: datetime) -> None:
+        """The caretaker tells that it expired with uses left, once for each moment of expiry."""
+        left = len(self.redeemed) + sum(each.counts for each in self.uses) < self.max_uses
+        if left and self.state(now) == "expired" and self.expires_at not in self.expiries:
+            self.expiries.add(self.expires_at)
+            self.told.append("expired")
 
     def revoke(self) -> None:
         """Once: a second time changes nothing. What waits ends."""
@@ -133,185 +145,3 @@ class Invite:
         use.state = "done"
         self.redeemed.append(use.who)
         self.told.append("used")
-
-
-@dataclass
-class Model:
-    """All of it. What somebody tries returns the code of its refusal, or that it went well."""
-
-    invites: list[Invite] = field(default_factory=list)
-    addresses: set[str] = field(default_factory=lambda: set(ADDRESSES.values()))
-    gone: set[str] = field(default_factory=set)
-    members: set[str] = field(default_factory=set)
-    has_key: bool = True
-    verified: set[str] = field(default_factory=lambda: set(VERIFIED))
-
-    def accept(self, invite: Invite, who: str, now: datetime) -> str:
-        if who in self.gone:
-            return "UNAUTHORIZED"
-        if who in invite.redeemed or (invite.project and who in self.members):
-            return "ALREADY_MEMBER"
-        if (dead := invite.dead(now)) != GOOD:
-            return dead
-        if invite.email and (who not in self.verified or invite.email != ADDRESSES[who]):
-            return "EMAIL_MISMATCH"
-        return self._use(invite, who, now)
-
-    def accept_later(self, invite: Invite, who: str, now: datetime) -> str:
-        """Accept an invite for a domain, or one that needs a yes."""
-        if who in invite.redeemed:
-            return "ALREADY_MEMBER"
-        if any(each.who == who and not each.id and each.waits(now) for each in invite.uses):
-            return GOOD
-        if invite.email == DOMAIN and who not in self.verified:
-            return invite.wait(Use(who, "proof", now, now + PROOF), now)
-        if invite.approve:
-            return invite.wait(Use(who, "approval", now), now)
-        if (dead := invite.dead(now)) == GOOD:
-            invite.lapse(now)
-            self._redeem(invite, who)
-        return dead
-
-    def prove(self, who: str, now: datetime) -> None:
-        """An account proves its address; what waits for that goes on, in any order."""
-        self.verified.add(who)
-        for invite in self.invites:
-            mine = [each for each in invite.uses if each.who == who and not each.id]
-            last = [each for each in mine if each.counts] or [each for each in mine if each.state == "lapsed"]
-            if invite.email == DOMAIN and last and who not in invite.redeemed:
-                invite.complete(last[-1], now)
-
-    def hold(self, invite: Invite, subject: str, at_once: bool, now: datetime) -> tuple[str, Use | None]:
-        """A program takes a use for a guest of its own, or the same again."""
-        mine = [each for each in invite.uses if each.id and each.who == subject]
-        live = [each for each in mine if each.state not in ("released", "denied", "revoked")]
-        if not live:
-            state = ("approval" if invite.approve else "done") if at_once else "held"
-            use = Use(subject, state, now, None if at_once else now + LEASE, id="new")
-            if state != "done":
-                said = invite.wait(use, now)
-            elif (said := invite.held_out(now)) == GOOD:
-                invite.lapse(now)
-                invite.uses.append(use)
-                invite.finish(use)
-            return said, use if said == GOOD else None
-        use = live[0]
-        if use.state not in ("held", "lapsed"):
-            return GOOD, use
-        if at_once:
-            said = invite.complete(use, now)
-        elif (said := self._renew(invite, use, now)) != GOOD:
-            return said, None
-        return said, use
-
-    def _renew(self, invite: Invite, use: Use, now: datetime) -> str:
-        since = use.since if use.waits(now) else now
-        if (dead := invite.resume(use, now)) == GOOD:
-            if use.state == "lapsed":
-                invite.told.append("held")
-            use.state, use.since, use.until = "held", since, max(min(now + LEASE, since + HOUR), now)
-        return dead
-
-    def complete(self, invite: Invite, use: Use, now: datetime) -> str:
-        """A program completes a hold."""
-        if use.state in ("released", "denied"):
-            return "HOLD_RELEASED"
-        if use.state == "revoked":
-            return "HOLD_LOST"
-        if use.state in ("held", "lapsed") and invite.complete(use, now) != GOOD:
-            return "HOLD_LOST"
-        return GOOD
-
-    def give_back(self, invite: Invite, use: Use) -> str:
-        """A program releases a hold."""
-        if use.state == "done":
-            return "HOLD_DONE"
-        if use.counts:
-            invite.release([use], "released")
-        elif use.state == "lapsed":
-            use.state = "released"
-        return GOOD
-
-    def answer(self, invite: Invite, use: Use, yes: bool) -> str:
-        """An admin says yes or no to a use that waits for it."""
-        if use.state != "approval":
-            return "NOT_WAITING"
-        if yes:
-            use.state = "done"
-            invite.redeemed.append(use.who)
-            invite.told += ["approved", "used"]
-        else:
-            invite.release([use], "denied")
-        return GOOD
-
-    def delete_key(self) -> None:
-        """It goes, and what it holds is given back."""
-        self.has_key = False
-        for invite in self.invites:
-            invite.release([each for each in invite.uses if each.id and each.counts], "released")
-
-    def register(self, invite: Invite, email: str, now: datetime) -> str:
-        if (dead := invite.dead(now)) != GOOD:
-            return dead
-        if invite.email not in (None, email):
-            return "EMAIL_MISMATCH"
-        if email in self.addresses:
-            return "EMAIL_ALREADY_IN_USE"
-        self.addresses.add(email)
-        return self._use(invite, email, now)
-
-    def validate(self, invite: Invite, now: datetime) -> str:
-        """By its short code, which dies when the link is made anew."""
-        if invite.rotated:
-            return "INVITE_NOT_FOUND"
-        return invite.dead(now) if invite.dead(now) != GOOD else self._use(invite, None, now)
-
-    def extend(self, invite: Invite, until: datetime, now: datetime) -> str:
-        if invite.state(now) in ("used", "revoked"):
-            return invite.dead(now)
-        invite.expires_at = until
-        invite.told.append("extended")
-        return GOOD
-
-    def change(self, invite: Invite, uses: int, name: str | None, until: datetime | None, now: datetime) -> str:
-        """As our own API does it: more time, another name, more or fewer uses; all of it or nothing."""
-        if invite.state(now) in ("used", "revoked"):
-            return invite.dead(now)
-        if uses < invite.taken(now):
-            return "INVALID"
-        invite.lapse(now)
-        if until:
-            self.extend(invite, until, now)
-        if (uses, name) != (invite.max_uses, invite.name):
-            invite.max_uses, invite.name = uses, name
-            invite.told.append("changed")
-        return GOOD
-
-    def rotate(self, invite: Invite, now: datetime) -> str:
-        if invite.dead(now) == GOOD:
-            invite.rotated.append(invite.token)
-            invite.told.append("rotated")
-        return invite.dead(now)
-
-    def delete(self, who: str) -> None:
-        """An account goes; so do the open invites that it made, also those that could be extended."""
-        self.gone.add(who)
-        self.members.discard(who)
-        self.addresses.discard(ADDRESSES[who])
-        for each in self.invites:
-            if each.maker == who and len(each.redeemed) < each.max_uses:
-                each.revoke()
-            each.release([use for use in each.uses if use.who == who and not use.id and use.counts], "released")
-
-    def _use(self, invite: Invite, who: str | None, now: datetime) -> str:
-        """Use a plain invite: one that waited and has lapsed, if no other is left."""
-        if len(invite.redeemed) + sum(each.counts for each in invite.uses) >= invite.max_uses:
-            invite.lapse(now)
-        return self._redeem(invite, who)
-
-    def _redeem(self, invite: Invite, who: str | None) -> str:
-        invite.redeemed.append(who)
-        invite.told.append("used")
-        if invite.project and who:
-            self.members.add(who)
-        return GOOD
