@@ -20,6 +20,7 @@ from conftest import PASSWORD, Served
 Execute = Callable[[str], Iterable[Any]]
 
 CLIENTS = 8
+BUDGET = 60  # places of each client, for so long that none comes back meanwhile
 # What there must be none of, in a database in which every account was made with an invite.
 WRONG = {
     "used more often than written down": """
@@ -29,6 +30,23 @@ WRONG = {
             WHERE invite_id = invites.id AND released_at IS NULL AND redeemed_at IS NULL)""",
     "registered without an invite": """
         SELECT id FROM users WHERE NOT EXISTS (SELECT 1 FROM redemptions WHERE user_id = users.id)""",
+    "created or revoked, and not told once": """
+        SELECT id FROM invites LEFT JOIN (
+            SELECT invite_id, sum(CASE WHEN type = 'invite.created' THEN 1 ELSE 0 END) AS created,
+                sum(CASE WHEN type = 'invite.revoked' THEN 1 ELSE 0 END) AS revoked
+            FROM events GROUP BY invite_id) AS told ON told.invite_id = invites.id
+        WHERE coalesce(created, 0) <> 1 OR coalesce(revoked, 0) <> CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END""",
+    "told of an invite that is not there": """
+        SELECT number FROM events WHERE invite_id IS NOT NULL AND invite_id NOT IN (SELECT id FROM invites)""",
+    "no delivery of what happened, to a webhook that is told of all": """
+        SELECT number FROM webhooks JOIN events ON number <= seen
+        LEFT JOIN deliveries ON event = number AND webhook_id = webhooks.id
+        WHERE deliveries.id IS NULL AND number >= (SELECT min(number) FROM events WHERE type = 'webhook.created')""",
+    "a delivery of what has not happened": """
+        SELECT event FROM deliveries WHERE event NOT IN (SELECT number FROM events)""",
+    "invited more than the budget permits": """
+        SELECT maker_id FROM invites JOIN users ON users.id = maker_id WHERE budget LIKE '60/%'
+        GROUP BY maker_id HAVING sum(CASE WHEN revoked_at IS NULL THEN max_uses ELSE uses END) > 60""",
     "given back more often than once": """
         SELECT facts FROM events WHERE type = 'invite.released' GROUP BY facts HAVING count(*) > 1""",
     "used, and not told once": """
@@ -82,12 +100,15 @@ class Place:
     held: deque[str] = field(default_factory=deque)  # uses that programs hold, and of which they know no end
 
     @classmethod
-    def furnish(cls, served: Served) -> "Place":
-        """Make a key, an account for each client, and a project of the first."""
+    def furnish(cls, served: Served, budget: str = f"{BUDGET}/300d") -> "Place":
+        """Make a key, an account with a budget for each client, a project of the first, and a webhook to nobody."""
         token = served.run("invite", "create", "--uses", str(CLIENTS)).partition("?")[2]
         bearers = [_account(served, token, number) for number in range(CLIENTS)]
         body = json.dumps({"name": "Tea Garden"}).encode()
         project = served.get("/projects/", "POST", body, Authorization=bearers[0][1], **JSON)
+        for number in range(CLIENTS):
+            served.run("user", "budget", f"client{number}@example.org", budget)
+        served.run("webhook", "create", "http://127.0.0.1:1/", "--private")
         key = served.run("create", "test", "--may", "create,redeem")
         return cls(key, json.loads(project.body)["slug"], bearers)
 
@@ -101,8 +122,9 @@ def _account(served: Served, token: str, number: int) -> tuple[str, str]:
 class Client:
     """One of the crowd: it makes invites, uses its own and others', registers with them, and withdraws some.
 
-    As a program it holds uses, and completes or releases its own and those that were left when a server died. It asks
-    for each only once, under a name that nobody else uses: so what is there twice was done twice.
+    As a person it invites others, as far as its budget goes. As a program it holds uses, and completes or releases its
+    own and those that were left when a server died. It asks for each only once, under a name that nobody else uses: so
+    what is there twice was done twice.
     """
 
     def __init__(self, number: int, port: int, place: Place, books: Books) -> None:
@@ -116,7 +138,7 @@ class Client:
         wants = (
             [self._make] * 4
             + [self._accept] * 3
-            + [self._register, self._invite, self._cancel, self._hold, self._end_hold]
+            + [self._register, self._invite, self._invite_by_mail, self._cancel, self._hold, self._end_hold]
         )
         with closing(self._connection):
             while not over.is_set():
@@ -150,6 +172,12 @@ class Client:
             self._note("registered", token, made["user"]["id"])
 
     def _invite(self) -> None:
+        answer, made = self._ask("POST", "/api/invite", {"name": f"once {random.getrandbits(64):x}"})
+        if answer.status == 201:
+            self._note("made", made["token"])
+            self._shared.append(made["token"])
+
+    def _invite_by_mail(self) -> None:
         body = {"email": f"once.{random.getrandbits(64):x}@example.org"}
         answer, made = self._ask("POST", f"/projects/{self._place.slug}/invites", body, self._place.bearers[0][1])
         if answer.status == 201:

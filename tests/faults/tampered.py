@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from itertools import count, repeat
 from threading import Timer
@@ -28,7 +28,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import courier, outbox, posting
 from models import Delivery, Invite, Letter, Redemption, Webhook
-from rules import holds, invites, uses, usual
+from rules import budgets, deliveries, holds, invites, uses, usual
 from web import requests
 
 
@@ -72,6 +72,11 @@ def kill_after_complete(times: str) -> None:
 def kill_after_release(times: str) -> None:
     """A use that waited is given back."""
     uses.give_back = _dying(uses.give_back, times, before=False)
+
+
+def kill_after_dispatch(times: str) -> None:
+    """Deliveries to a webhook are written, and not committed."""
+    deliveries.write = _dying(deliveries.write, times, before=False)
 
 
 def kill_before_commit(times: str) -> None:
@@ -251,6 +256,13 @@ def keeps_bodies(_: str) -> None:
     reader.MOST_KEPT = reader.REFUSED_UNREAD
 
 
+def unbound(_: str) -> None:
+    """Who follows what happens is told all that is there, though what has an earlier number may still come."""
+    from dialects import v1
+
+    v1.settled = lambda: 2**63 - 1
+
+
 def stopped_clock(_: str) -> None:
     """It is always the moment at which the server started."""
     started = clock.now()
@@ -307,6 +319,25 @@ def mark_deliveries_first(_: str) -> None:
         return claimed
 
     courier.claim = claim_and_mark
+
+
+def skips_deliveries(_: str) -> None:
+    """Of some events no deliveries are written, as if they were."""
+    write = deliveries.write
+    deliveries.write = lambda unwritten: write(replace(unwritten, events=unwritten.events[1:]))
+
+
+def remembers_budgets(_: str) -> None:
+    """What an account has spent of its budget is looked up once, and believed from then on."""
+    look_up = budgets._spent
+    known: dict[str, Any] = {}
+
+    def remembered(user_id: str, *given: Any) -> Any:
+        if user_id not in known:
+            known[user_id] = look_up(user_id, *given)
+        return known[user_id]
+
+    budgets._spent = remembered
 
 
 def idle(seconds: str) -> None:

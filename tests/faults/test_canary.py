@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,7 @@ from aiosmtpd.smtp import AuthResult
 from app import ROUTES
 from conftest import COMMAND, Answer, Mailbox, Served, free_port, servers, wait_for
 from faults import talkative
+from receiver import Receiver, listening
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.long]
 
@@ -26,16 +28,16 @@ JSON = {"Content-Type": "application/json"}
 OURS = {"Sec-Fetch-Site": "same-origin"}
 POSTMARK = "postmark-secret-0815"  # the password for the mail server
 LINKS = ("/invite?{}", "/invite?token={}&name=x", "/register?t={}", "/qr?{}", "/invites/{}", "/login?t={}")
-ASTRAY = ("/nothing/{}", "/?x={}", "/invites/{}x", "/invites_api?key={}&ttl=x", "/invite/{}", "//{}")
-LISTED = ("invite", "user", "outbox", "pass")
+ASTRAY = ("/nothing/{}", "/?x={}", "/invites/{}x", "/invites_api?key={}&ttl=x", "/invite/{}", "//{}", "/v1/holds/{}")
+LISTED = ("invite list", "user list", "outbox list", "pass list", "webhook list", "webhook deliveries", "events")
 SHORT = 13  # what is not longer could be guessed from its plain hash
 
 
 class Town:
     """People who use everything that a server offers; `secrets` are all that they were given or made up."""
 
-    def __init__(self, served: Served, mailbox: Mailbox) -> None:
-        self.served, self.mailbox = served, mailbox
+    def __init__(self, served: Served, mailbox: Mailbox, receiver: Receiver) -> None:
+        self.served, self.mailbox, self.receiver = served, mailbox, receiver
         self.secrets: dict[str, str] = {"the mail server's password": POSTMARK}
         self.numbers = itertools.count()
         self.read = 0
@@ -86,6 +88,7 @@ class Town:
         number = next(self.numbers)
         key = self.keep("key", self.served.run("create", f"key {number}"))
         self.keep("key's secret", key.partition("/")[2])
+        self._follows()
         cookie = self._root(f"root{number}")
         bearer = self._newcomer(f"new{number}@example.org")
         self._invites(number, key, bearer, cookie)
@@ -156,8 +159,30 @@ class Town:
         self.form("/accept", cookie, token=tokens[2])
         page = self.form("/admin/keys", cookie, name="shop", once=f"once-{number:04d}").body
         self.keep("key's secret", re.search(rf"once-{number:04d}/([\w-]{{32}})", page)[1])
+        self._holds(number)
         self._passes(number, cookie)
+        self._enters(number, cookie)
         self.served.get("/admin", Cookie=cookie)
+
+    def _follows(self) -> None:
+        """A webhook that is told of all that happens, with two secrets: as they are written, and as they sign."""
+        id_, secret = self.served.run("webhook", "create", self.receiver.url, "--private").split()
+        for each in (secret, self.served.run("webhook", "rotate", id_)):
+            bare = self.keep("webhook's secret", each.removeprefix("whsec_"))
+            self.keep("webhook's secret", base64.b64decode(bare).hex())
+        self.served.run("webhook", "test", id_)
+
+    def _holds(self, number: int) -> None:
+        """A program that lets guests in by itself, with a key of its own, a token and a code that a guest has typed."""
+        header = {"Authorization": f"Bearer {self.keep('key', self.served.run('create', '--may', 'create,redeem'))}"}
+        made = json.loads(self.json("/v1/invites", {"name": "Dora", "data": {"seat": number}}, **header).body)["invite"]
+        code = self.keep("short code", json.loads(self.json("/api/invite/generate", {}, **header).body)["code"])
+        for given in ({"token": self.keep("token", made["token"])}, {"code": code}):
+            held = self.json("/v1/holds", {**given, "subject": f"dora{number}"}, **header)
+            assert held.status == 201
+            way = f"/v1/holds/{json.loads(held.body)['id']}"
+            assert self.served.get(f"{way}/complete", "POST", b"", **header).status == 200
+            self.served.get(way, "DELETE", **header)
 
     def _passes(self, number: int, cookie: str) -> None:
         """Passes for an app behind the gate, made in both ways, and shown there, and by mistake in its address."""
@@ -174,6 +199,25 @@ class Town:
                 answer = self.served.get(f"/gate/app-{number}", Authorization=credentials, **asked)
                 assert answer.status == 200
             self.served.get(f"/gate/app-{number}?{each}", **asked)
+
+    def _enters(self, number: int, cookie: str) -> None:
+        """A browser's way into that app: its state, a ticket that another browser shows as well, and its pass."""
+        way, asked = f"/.invite/app-{number}", {"X-Forwarded-Host": f"app{number}.example.org"}
+        begun = self.served.get(f"{way}/enter?/photos", **asked)
+        state = self.keep("state", begun.headers["Location"].partition("?")[2])
+        led = self.served.get(f"/pass/app-{number}?{state}", Cookie=cookie)
+        ticket = self.keep("gate's ticket", led.headers["Location"].partition("?")[2])
+        assert self.served.get(f"{way}/done?{ticket}", **asked).status == 400
+        shown = self._arrives(f"{way}/done?{ticket}", {**asked, "Cookie": self.cookie(begun)})
+        for path in (f"/gate/app-{number}", f"/gate/app-{number}?{state}", f"/gate/app-{number}?{ticket}"):
+            assert self.served.get(path, Cookie=shown, **asked).status == 200
+
+    def _arrives(self, path: str, headers: dict[str, str]) -> str:
+        """What a browser keeps that arrives with a ticket: the last of the cookies, since the first one is dropped."""
+        with closing(HTTPConnection("127.0.0.1", self.served.port, timeout=30)) as door:
+            door.request("GET", path, headers=headers)
+            name, _, value = door.getresponse().headers.get_all("Set-Cookie")[-1].partition(";")[0].partition("=")
+        return f"{name}={self.keep('pass', value)}"
 
     def _mistakes(self, key: str) -> None:
         """What people send to the wrong place, or what comes at the wrong moment."""
@@ -201,12 +245,14 @@ def bystander(served: Served) -> Iterator[tuple[str, bytes]]:
             yield f"the answer to {method} {path}", f"{answer.headers}{answer.body}".encode()
 
 
-def places(served: Served) -> Iterator[tuple[str, bytes]]:
+def places(town: Town) -> Iterator[tuple[str, bytes]]:
     """Where a secret could have been left: what it is called, and all that is there."""
+    served = town.served
+    yield "webhooks", b"".join(f"{each.path}{each.headers}".encode() + each.body for each in [*town.receiver.got])
     for path in [*served.instance.parent.glob("*.log"), *served.instance.rglob("*")]:
         if path.is_file() and path.name != "secret.key":
             yield path.name, path.read_bytes()
-    for listing in ("list --long", "invite export", *(f"{each} list --json" for each in LISTED)):
+    for listing in ("list --long", "invite export", *(f"{each} --json" for each in LISTED)):
         yield listing, served.run(*listing.split()).encode()
     served.run("db", "backup", str(served.instance.parent / "backup.db"))
     yield from ((path.name, path.read_bytes()) for path in served.instance.parent.glob("backup*"))
@@ -230,7 +276,7 @@ def forms(secret: str) -> Iterator[bytes]:
 
 def found(town: Town) -> list[str]:
     """Every secret that is in a place where it should not be, and where; no secret is named by itself."""
-    there = list(places(town.served))
+    there = list(places(town))
     return [
         f"{name} in {place}"
         for name, secret in town.secrets.items()
@@ -260,9 +306,9 @@ def careful_smtp_server(mailbox: Mailbox) -> Iterator[str]:
 @contextmanager
 def towns(folder: Path, *command: str | Path) -> Iterator[Town]:
     mailbox = Mailbox()
-    with careful_smtp_server(mailbox) as smtp, servers(folder) as start:
+    with careful_smtp_server(mailbox) as smtp, servers(folder) as start, listening() as receiver:
         served = start(command or (COMMAND,), SMTP_URL=smtp, REGISTRATION="open")
-        yield Town(served, mailbox)
+        yield Town(served, mailbox, receiver)
 
 
 def test_no_secret_is_anywhere_but_with_whom_it_was_given_to(tmp_path, profile, figures):
@@ -272,9 +318,13 @@ def test_no_secret_is_anywhere_but_with_whom_it_was_given_to(tmp_path, profile, 
             town.live()
         (tmp_path / "secret.key").write_bytes((town.served.instance / "secret.key").read_bytes())
         town.secrets["master secret"] = (town.served.instance / "secret.key").read_text().strip()
+        wait_for(lambda: b"pass.created" in b"".join(each.body for each in [*town.receiver.got]))
         hits = found(town)
         count = len(town.secrets)
-    row.shows(f"{count} secrets, in logs, database, WAL, backup, metrics and answers to others", f"{len(hits)} hits")
+    row.shows(
+        f"{count} secrets, in logs, database, WAL, backup, metrics, webhooks, events and answers to others",
+        f"{len(hits)} hits",
+    )
     assert count > 30 * profile(1, 12)
     assert hits == []
 

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from itertools import takewhile
@@ -27,6 +29,7 @@ pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql,
 PROCESSES = 4
 RESTART = "PostgreSQL restarts, a server dies"
 FAULT = f"invite, {RACERS} threads at once, PostgreSQL"
+FOLLOWED = f"events, followed while {CLIENTS} clients write at {PROCESSES} servers"
 HOLDS, USES = f"uses that wait, {RACERS} threads at once, PostgreSQL", 5
 
 
@@ -235,3 +238,63 @@ def test_servers_that_answer_before_they_commit_are_caught(fleet, url, postgresq
     missing = gone(url, books.told)
     figures(RESTART).catches(f"answers before it commits: {len(missing)} of {len(books.told)} lost")
     assert missing
+
+
+class Follower:
+    """A program that asks for what happened since it last asked, of one server after the other."""
+
+    def __init__(self, servers: list[Served]) -> None:
+        self._servers, self.cursor, self.told = servers, "", list[str]()
+        self._shown = {"Authorization": f"Bearer {servers[0].run('create', '--may', 'read')}"}
+
+    def ask(self) -> int:
+        """Ask once; how much was new."""
+        self._servers.append(self._servers.pop(0))
+        path = f"/v1/events?limit=200{self.cursor and f'&cursor={self.cursor}'}"
+        page = json.loads(self._servers[0].get(path, **self._shown).body)
+        self.told += [each["id"] for each in page["events"]]
+        self.cursor = page["next"]
+        return len(page["events"])
+
+    def follow(self, over: threading.Event) -> None:
+        """Ask until it is over, and until nothing is new."""
+        while not over.is_set() or self.ask():
+            self.ask()
+
+
+def followed(servers: list[Served], place: Place, folder: Path, seconds: float) -> tuple[list[str], list[str]]:
+    """What a follower was told while a crowd was at work for so long; and what it would be told now."""
+    follower, over = Follower([*servers]), threading.Event()
+    with balancer(folder, servers) as front, ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follower.follow, over)
+        with crowd(front, place):
+            time.sleep(seconds)
+        over.set()
+        following.result()
+    told, follower.told, follower.cursor = follower.told, [], ""
+    while follower.ask():
+        pass
+    return told, follower.told
+
+
+def test_who_follows_several_servers_is_told_everything_once(fleet, url, tmp_path, profile, figures):
+    servers = fleet(PROCESSES)
+    told, there = followed(servers, Place.furnish(servers[0]), tmp_path, profile(3, 120))
+    figures(FOLLOWED).shows(
+        f"{len(there):,} events in {profile(3, 120)} s, PostgreSQL",
+        f"{len(set(there) - set(told))} missed, {len(told) - len(set(told))} told twice, all in the order of commits",
+    )
+    assert len(there) > 100
+    assert told == there
+    assert gone(url, set()) == set()
+
+
+def test_servers_that_tell_what_others_may_still_come_before_are_caught(fleet, tmp_path, figures):
+    servers = fleet(PROCESSES, sys.executable, tampered.__file__, "unbound=1")
+    place = Place.furnish(servers[0])
+    for _ in range(5):
+        told, there = followed(servers, place, tmp_path, 5)
+        if missed := len(set(there) - set(told)):
+            break
+    figures(FOLLOWED).catches(f"does not wait for what has an earlier number: {missed} of {len(there)} missed")
+    assert missed > 0

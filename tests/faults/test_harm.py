@@ -170,7 +170,7 @@ class Clock:
         preload = f"LD_PRELOAD={library or missing('libfaketime', 'faketime')}"
         how = (f"FAKETIME_TIMESTAMP_FILE={self._setting}", "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")
         self.served = start(("env", preload, *how, *command))
-        self.place = Place.furnish(self.served)
+        self.place = Place.furnish(self.served, budget="off")  # what has expired gives back, and then it has not
 
     def set(self, days: int) -> None:
         """So many days after what it is, or before."""

@@ -47,6 +47,7 @@ PLACES = {
     "after a use is held": at("kill_after_hold", 20),
     "after a held use is completed": at("kill_after_complete", 8),
     "after a held use is given back": at("kill_after_release", 8),
+    "after deliveries to a webhook are written": at("kill_after_dispatch", 8),
     "before COMMIT": at("kill_before_commit", 200),
     "after COMMIT, before the answer": at("kill_after_commit", 200),
     "while a commit is written": within("pwrite64", "invites.db-wal", 400),
@@ -153,6 +154,19 @@ def test_what_is_done_twice_for_one_request_is_caught(tmp_path, figures):
             twice = file.execute(WRONG["done more than once for one request"]).fetchall()
     figures("kill -9, at any moment").catches(f"does once more what was committed together: {len(twice)} done twice")
     assert twice
+
+
+def test_an_event_without_a_delivery_is_caught(tmp_path, figures):
+    with servers(tmp_path) as start:
+        served = start((*TAMPERED, "skips_deliveries=1"))
+        with crowd(served, Place.furnish(served)) as books:
+            wait_for(lambda: len(books.facts) >= 100)
+        time.sleep(1)  # in which deliveries are written
+        end(served, signal.SIGTERM)
+        with closing(sqlite3.connect(served.instance / "invites.db")) as file:
+            unsent = file.execute(WRONG["no delivery of what happened, to a webhook that is told of all"]).fetchall()
+    figures("kill -9, at named places").catches(f"passes over what a webhook is told: {len(unsent)} events not sent")
+    assert unsent
 
 
 def test_sigterm_ends_the_server_however_many_go_on_calling(serve):
