@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -168,7 +169,14 @@ def _files(page: Page) -> Iterator[str]:
 
 
 def _is_file(name: str) -> bool:
-    return any(HOME.glob(name)) if "/" in name else any(HOME.rglob(name))
+    return any(HOME.glob(name)) if "/" in name else any(fnmatch(each, name) for each in _file_names())
+
+
+@cache
+def _file_names() -> set[str]:
+    """The names of all files and folders of the project, without what is hidden, such as the environment."""
+    ours = [path for path in HOME.iterdir() if not path.name.startswith(".")]
+    return {each.name for path in ours for each in (path, *path.rglob("*"))}
 
 
 def _code(page: Page) -> Iterator[str]:
