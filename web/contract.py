@@ -9,7 +9,7 @@ What it may refuse is noted on it. openapi.py reads all of that; `fed` gives a v
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import get_annotations
 from types import UnionType
 from typing import Annotated, Any, Literal, NotRequired, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -90,6 +90,7 @@ def creates_once(view: View) -> bool:
     return "once" in get_annotations(view)
 
 
+@cache
 def fed(view: View, is_strict: bool = False) -> View:
     """The same view, to be called with its caller and the names in its path: what else it names is read for it.
 
