@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import time_machine
-from argon2 import PasswordHasher
 from flask import g
 
 import clock
@@ -15,7 +14,7 @@ from app import create_app
 from conftest import HASH, MAILS, PASSWORD, Browser, make_settings, seen
 from delivery import mail
 from models import Code, Letter, User
-from rules import accounts, changing, invites, passwords, projects, resets, tokens
+from rules import accounts, changing, invites, projects, resets, tokens
 from rules.refusals import Invalid, InvalidCode, InvalidCredentials, RateLimited, UsernameInvalid, UsernameTaken
 from settings import HOME, in_force
 from web import html
@@ -475,13 +474,7 @@ def statuses(times, call):
     return [call(number).status_code for number in range(times)]
 
 
-@pytest.fixture
-def quick_hashes(monkeypatch):
-    """As passwords.py, with less work for each hash: forty are made, and that is not what is tested."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-
-
-def test_forty_people_behind_one_address_use_one_invitation(crowd, make_invite, stored, quick_hashes):
+def test_forty_people_behind_one_address_use_one_invitation(crowd, make_invite, stored):
     token = make_invite(uses=40)
 
     def join(number):
@@ -497,7 +490,7 @@ def test_forty_people_behind_one_address_use_one_invitation(crowd, make_invite, 
     assert late.status_code == 429  # an invite that is used up counts nothing
 
 
-def test_forty_people_behind_one_address_use_one_invitation_through_programs(crowd, make_invite, stored, quick_hashes):
+def test_forty_people_behind_one_address_use_one_invitation_through_programs(crowd, make_invite, stored):
     token, client = make_invite(uses=40), crowd().client
 
     def join(number):

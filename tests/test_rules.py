@@ -9,7 +9,7 @@ import time_machine
 from sqlalchemy import text
 
 import clock
-from conftest import make_settings
+from conftest import AS_SERVED, make_settings
 from database import session
 from models import ApiKey, Invite, Letter, Member, Project, User
 from rules import (
@@ -657,7 +657,8 @@ def test_however_many_try_at_once_one_password_is_hashed_at_a_time():
     assert 19 <= int(tried.stdout) < 2 * 19
 
 
-def test_passwords_are_hashed_with_argon2id():
+def test_passwords_are_hashed_with_argon2id(monkeypatch):
+    monkeypatch.setattr(passwords, "_hasher", AS_SERVED)
     assert passwords.hash("correct horse battery").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
