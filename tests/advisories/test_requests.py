@@ -51,7 +51,7 @@ SPOOFS = [
 
 @pytest.mark.long
 @pytest.mark.parametrize("proxies", ["", "127.0.0.0/8, 10.0.0.0/8"])
-def test_ten_thousand_invented_addresses_share_one_limit(tmp_path, house, proxies):
+def test_a_thousand_invented_addresses_share_one_limit(tmp_path, house, proxies):
     """CVE-2026-29794, CVE-2026-21881: who wrote another X-Forwarded-For each time was never stopped.
 
     Behind a proxy the address that the proxy saw is the last; what stands before it is the caller's own word.
@@ -59,7 +59,7 @@ def test_ten_thousand_invented_addresses_share_one_limit(tmp_path, house, proxie
     client = create_app(make_settings(tmp_path / "instance", LIMITS="on", TRUSTED_PROXIES=proxies)).test_client()
     statuses = []
     with time_machine.travel(clock.now(), tick=False):
-        for number in range(5000):
+        for number in range(1000):
             invented = f"203.0.{number // 250}.{number % 250}"
             header = SPOOFS[number % len(SPOOFS)] if not proxies or number % 2 else "X-Forwarded-For"
             value = f"for={invented}" if header == "Forwarded" else invented
@@ -68,7 +68,7 @@ def test_ten_thousand_invented_addresses_share_one_limit(tmp_path, house, proxie
             sent = {header: value} if not proxies else {"X-Forwarded-For": "198.51.100.7", header: value}
             body = {"refresh_token": f"{number}.x"}
             statuses.append(client.post("/auth/token/refresh", headers=sent, json=body).status_code)
-    assert statuses == [401] * 120 + [429] * 4880
+    assert statuses == [401] * 120 + [429] * 880
 
 
 @pytest.mark.long
