@@ -2,10 +2,10 @@
 
 import csv
 import io
+import time
 
 import pytest
 
-import clock
 from conftest import seen
 from delivery import mail
 from models import Letter
@@ -58,10 +58,10 @@ def test_a_message_with_a_link_or_too_long_or_of_what_cannot_be_seen_is_refused(
 @pytest.mark.parametrize("part", ["\ufb03", "\ufdfa", "1", "a-"])
 def test_a_message_is_read_in_time_that_grows_with_its_length(part):
     typed = part * (500 // len(part))
-    began = clock.ticks()
+    began = time.thread_time()  # of the processor: what else runs here does not count
     for _ in range(200):
         messages.read(typed)
-    assert clock.ticks() - began < 1.5
+    assert time.thread_time() - began < 1.5
 
 
 WAYS = {  # who, where, in what, and what else
