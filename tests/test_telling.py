@@ -16,6 +16,7 @@ from models import Event, Invite, Member, Redemption, User
 from rules import (
     accounts,
     addresses,
+    batches,
     branches,
     budgets,
     bulk,
@@ -321,6 +322,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "holds.complete": (twice(lambda place: holds.complete(place.hold, "shop")), ["invite.used"]),
     "holds.release": (twice(lambda place: holds.release(place.hold, "shop")), ["invite.released"]),
     "holds.end_all_of": (twice(lambda _: holds.end_all_of("shop")), ["invite.released", "invite.released"]),
+    "batches.create": (lambda _: batches.create({"name": "Anne"}, drafts.SHELL, None), ["invite.created"]),
     "invites.create": (lambda _: invites.create(drafts.read({}), drafts.SHELL), ["invite.created"]),
     "invites.create, mailed": (
         lambda _: invites.create(drafts.read({"email": NEW}), drafts.SHELL, mailed=True),
