@@ -89,6 +89,12 @@ def _check_object(loaded: Any, *_: Any) -> None:
     """Refuse an object that was read from a damaged row, as `Cells.check` does."""
     values = vars(loaded)
     model: Any = type(loaded)
-    for name, column, may in _of(model):
-        if name in values:
-            _refuse(column, type(values[name]), may)
+    kinds = (model, *values, *map(type, values.values()))
+    if kinds not in _SOUND:
+        for name, column, may in _of(model):
+            if name in values:
+                _refuse(column, type(values[name]), may)
+        _SOUND.add(kinds)
+
+
+_SOUND = set[tuple[Any, ...]]()  # the kinds of objects that were found sound, as in `Cells`
