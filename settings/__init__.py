@@ -10,7 +10,7 @@ from settings.readers import Network, database_url, exact_origin, origin
 from settings.secret import ConfigError, make_private, sync
 from settings.table import Settings, in_force, load_settings, settings, table
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 __all__ = [
     "HOME",
