@@ -311,8 +311,3 @@ def test_a_disk_that_is_full_does_not_hide_what_was_made(shell):
 @pytest.mark.any_database
 def test_a_command_that_is_misspelt_is_guessed(invite_api):
     assert "Did you mean 'create'?" in invite_api("creat").stderr
-
-
-@pytest.mark.any_database
-def test_the_version_is_said(invite_api):
-    assert invite_api("--version").stdout == "invite-api 0.1.0\n"
