@@ -13,6 +13,9 @@ from sqlalchemy.orm import Mapper
 
 Row = TypeVar("Row", bound=Sequence[Any])
 
+# The kinds of rows and objects that were found sound. There are few, and to look at each cell again takes longer.
+_SOUND = set[tuple[Any, ...]]()
+
 
 class Cells:
     """The cells of each row of a query: of which type each is, and whether it may be empty."""
@@ -23,15 +26,14 @@ class Cells:
         froms = query.get_final_froms() if isinstance(query, Select) else ()
         optional = {table for each in froms for table in _optional(each)}
         self._may = [(_name(each), _kinds(each, optional)) for each in columns]
-        self._sound: set[tuple[type, ...]] = set()
 
     def check(self, row: Sequence[Any]) -> None:
         """Raise DatabaseError if a cell of this row holds what it must not: the file was changed or damaged."""
-        kinds = tuple(map(type, row))
-        if kinds not in self._sound:  # to look at each cell takes longer, and there are few kinds of rows
-            for kind, (name, may) in zip(kinds, self._may, strict=True):
-                _refuse(name, kind, may)
-            self._sound.add(kinds)
+        kinds = (self, *map(type, row))
+        if kinds not in _SOUND:
+            for cell, (name, may) in zip(row, self._may, strict=True):
+                _refuse(name, type(cell), may)
+            _SOUND.add(kinds)
 
     def checked(self, rows: Sequence[Row]) -> Sequence[Row]:
         """These rows, each of which is checked."""
@@ -95,6 +97,3 @@ def _check_object(loaded: Any, *_: Any) -> None:
             if name in values:
                 _refuse(column, type(values[name]), may)
         _SOUND.add(kinds)
-
-
-_SOUND = set[tuple[Any, ...]]()  # the kinds of objects that were found sound, as in `Cells`
