@@ -265,7 +265,11 @@ def test_killed_at_any_statement_an_upgrade_ends_as_the_same_database(house_of, 
     assert (between, wrong) == (0, 0)
 
 
-@pytest.mark.parametrize("release", sorted(RELEASED.glob("*.sql")), ids=lambda each: each.stem)
+# Those that have something to migrate.
+OLD = [each for each in sorted(RELEASED.glob("*.sql")) if f'"schema_version" VALUES({NOW})' not in each.read_text()]
+
+
+@pytest.mark.parametrize("release", OLD, ids=lambda each: each.stem)
 def test_killed_at_any_statement_the_upgrade_of_a_release_ends_as_the_same_database(tmp_path, release):
     old = tmp_path / "invites.db"
     with closing(sqlite3.connect(old)) as connection:
