@@ -1,5 +1,6 @@
 """Programs of all that can happen to invites, in four dialects: each answer, event and delivery is the model's."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import datetime
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from delivery.posting import Answer
 from faults.furnished import Kept
 from faults.life import SLUG, START
 from faults.life_site import SiteLife
-from faults.model_site import ADDRESSES, VERIFIED
+from faults.model_site import ADDRESSES, PLACES, VERIFIED
 from gated import PHOTOS
 from models import Invite as Row
 from receiver import listening
@@ -174,9 +175,58 @@ WRONG = {
 }
 
 
+# Programs to which few of those that are made up come, step by step.
+
+
+def a_full_budget_that_gets_room(machine: SiteLife) -> Iterator[object]:
+    """All places are taken by one invite, which ends when one of them is used."""
+    yield machine.invite_several(choosing("anne"), PLACES, "7d")
+    (invite,) = machine.model.invites
+    yield machine.accept_invite(invite, "bob")
+    yield machine.revoke(choosing(invite))
+    yield machine.invite_as_agentbot("anne")
+
+
+def a_webhook_that_is_away_for_a_while(machine: SiteLife) -> Iterator[object]:
+    """It is disabled while something happens of which it would be told."""
+    hook = choosing(next(iter(machine.hooks.values())))
+    yield machine.disable_or_enable_a_webhook(hook)
+    yield machine.disable_or_enable_account("bob")
+    yield machine.dispatch()
+    yield machine.disable_or_enable_a_webhook(hook)
+    yield machine.webhooks_are_sent(204)
+
+
+CAUGHT = {
+    "an invite that ends gives no place back": a_full_budget_that_gets_room,
+    "what happened while a webhook was disabled is sent": a_webhook_that_is_away_for_a_while,
+}
+
+
+def choosing(one: object) -> SimpleNamespace:
+    """What chooses this one, whatever a step may choose from."""
+    return SimpleNamespace(draw=lambda _: one)
+
+
+def follow(life: type[SiteLife], program: Callable[[SiteLife], Iterator[object]]) -> None:
+    """Run this one program."""
+    machine = life()
+    try:
+        for _ in program(machine):
+            machine.everything_is_as_the_model_says()
+            machine.what_happened_is_told_once_and_as_the_model_says()
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_on_purpose_is_caught(life, figures, monkeypatch, name):
     WRONG[name](monkeypatch)
     with pytest.raises(AssertionError):
-        live(life, 200, 30)
+        follow(life, CAUGHT[name]) if name in CAUGHT else live(life, 200, 30)
     figures(FAULT).catches(name)
+
+
+@pytest.mark.parametrize("program", CAUGHT.values(), ids=lambda each: each.__name__)
+def test_a_program_of_its_own_finds_no_fault_where_there_is_none(life, program):
+    follow(life, program)
