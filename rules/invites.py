@@ -3,7 +3,7 @@
 Its states are in rules/states.py, what its guest sees in rules/invitations.py, its use in rules/redemption.py.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
@@ -32,8 +32,7 @@ def create(
     if once and (before := once.made()):
         return before
     budgets.spend(maker.user, draft.uses)
-    unlike = {"id": once.id, "asked": once.fingerprint} if once else {"id": id_} if id_ else {}
-    invite = Invite(**_insert(draft, maker, unlike)[0])
+    invite = Invite(**_insert(draft, maker, id_, once)[0])
     make_transient_to_detached(invite)  # it is in the database already: to have the session write it takes longer
     session().add(invite)
     if mailed:
@@ -96,13 +95,16 @@ def _hold_projects(ids_: Set[str]) -> None:
             raise Invalid.at("project", "exists", "was deleted just now")
 
 
-def _insert(draft: Draft, maker: Maker, unlike: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
+def _insert(draft: Draft, maker: Maker, id_: str | None = None, once: Once | None = None) -> tuple[dict[str, Any], str]:
     """Write the row of a new invite, with the event that tells of it; returns the row and the invite's token.
 
-    `unlike` are columns that are to be otherwise. Raises Invalid for what this maker may not ask for.
+    Raises Invalid for what this maker may not ask for.
     """
     row, token = _values(draft, maker, find_project)
-    row.update(unlike or {})
+    if once:
+        row |= {"id": once.id, "asked": once.fingerprint}
+    elif id_:
+        row["id"] = id_
     row["created_event"] = events.tell_created(row["id"], row["project_id"], maker.actor, row["created_at"])
     _INSERT.run(**row)
     return row, token
