@@ -1,5 +1,6 @@
 """What the tests share: a house of their own for each test, the real command, the real server."""
 
+import asyncio
 import atexit
 import gc
 import html
@@ -26,6 +27,7 @@ from typing import IO, Any
 import flask
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 from argon2 import PasswordHasher
 from selenium import webdriver
 from sqlalchemy import Engine, create_engine, event, text
@@ -253,6 +255,18 @@ def make_invite(house):
             return invites.token(invites.create(drafts.read(given), drafts.SHELL))
 
     return make
+
+
+@pytest.fixture
+def rows(house):
+    """``rows(Invite, Event)``: all that these tables hold, each in the order of its key."""
+
+    def look(*models):
+        with house.reading() as unit:
+            tables = [each.__table__ for each in models]
+            return [unit.session.execute(each.select().order_by(*each.primary_key)).all() for each in tables]
+
+    return look
 
 
 @pytest.fixture
@@ -547,10 +561,38 @@ MAILS = "smtp://127.0.0.1:1"  # nothing is delivered there: what matters is what
 @contextmanager
 def smtp_server(mailbox: Mailbox) -> Iterator[str]:
     """A mail server on this machine; its URL."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60)
-    controller.start()
-    yield f"smtp://127.0.0.1:{controller.port}"
-    controller.stop()
+    with listening_for_mail(Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60)) as port:
+        yield f"smtp://127.0.0.1:{port}"
+
+
+@contextmanager
+def listening_for_mail(server: Controller) -> Iterator[int]:
+    """The port of a mail server, which listens during the block and then hangs up.
+
+    It waits until it has: a socket that is still open fails whatever test is running when that is noticed.
+    """
+
+    lines: list[SMTP] = []
+    factory = server.factory
+
+    def answered() -> SMTP:
+        lines.append(factory())
+        return lines[-1]
+
+    async def hang_up() -> None:
+        for each in lines:
+            if each.transport:
+                each.transport.abort()
+        if talking := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(talking, timeout=10)
+
+    server.factory = answered
+    server.start()
+    try:
+        yield server.port
+    finally:
+        asyncio.run_coroutine_threadsafe(hang_up(), server.loop).result()
+        server.stop()
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Server:
     def start(self, durable: bool = False) -> None:
         """Start it, and wait until it answers; its disk is waited for only if that is asked."""
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=500"
-        # Rows that are deleted leave no room for others, so that those that are added come in their order.
+        # Nothing here lives long enough to be tidied up.
         options += "" if durable else " -c fsync=off -c full_page_writes=off -c autovacuum=off"
         self._run("pg_ctl", "-w", "-o", options, "-l", str(self._folder / "log"), "start")
 

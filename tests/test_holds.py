@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier, Thread
 
 import pytest
@@ -81,15 +82,9 @@ def still():
 
 
 @pytest.fixture
-def facts(house):
+def facts(rows):
     """Everything that is stored of invites, their uses, mail and what happened."""
-
-    def look():
-        with house.reading() as unit:
-            tables = [each.__table__ for each in (Invite, Redemption, Letter, Event)]
-            return [unit.session.execute(each.select()).all() for each in tables]
-
-    return look
+    return partial(rows, Invite, Redemption, Letter, Event)
 
 
 @pytest.fixture(autouse=True)

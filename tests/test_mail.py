@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 import clock
-from conftest import MAILS, PASSWORD, ask, free_port, make_settings, wait_for
+from conftest import MAILS, PASSWORD, ask, free_port, listening_for_mail, make_settings, wait_for
 from delivery import mail
 from delivery.mail import Failure
 from delivery.outbox import backoff, claim, deliver_one, mark
@@ -203,23 +203,24 @@ def test_a_server_that_does_not_prove_its_name_gets_no_mail(tmp_path, house, mai
     secure = {"ssl_context" if scheme == "smtps" else "tls_context": theirs}
     controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), ready_timeout=60, **secure)
     controller._trigger_server = lambda: knock(controller.port, scheme == "smtps")
-    controller.start()
     mail_invite()
-    with in_force(make_settings(tmp_path / "instance", SMTP_URL=f"{scheme}://127.0.0.2:{controller.port}")):
+    with (
+        listening_for_mail(controller) as port,
+        in_force(make_settings(tmp_path / "instance", SMTP_URL=f"{scheme}://127.0.0.2:{port}")),
+    ):
         assert deliver_one(house)
-    controller.stop()
     assert mailbox.mails == []
     with house.reading() as unit:
         assert "CERTIFICATE_VERIFY_FAILED" in unit.session.query(Letter).one().last_error
 
 
 def test_a_distant_server_without_encryption_gets_no_mail(tmp_path, house, mailbox, mail_invite):
-    controller = Controller(mailbox, hostname="127.0.0.2", port=free_port(), ready_timeout=60)
-    controller.start()
     mail_invite()
-    with in_force(make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.2:{controller.port}")):
+    with (
+        listening_for_mail(Controller(mailbox, hostname="127.0.0.2", port=free_port(), ready_timeout=60)) as port,
+        in_force(make_settings(tmp_path / "instance", SMTP_URL=f"smtp://127.0.0.2:{port}")),
+    ):
         assert deliver_one(house)
-    controller.stop()
     assert mailbox.mails == []
     with house.reading() as unit:
         assert "STARTTLS" in unit.session.query(Letter).one().last_error
@@ -252,9 +253,8 @@ def postfix(mailbox, says=None, tls="", host="127.0.0.1", **options):
     options |= {name: value for name, value in secure.items() if name == "tls_context"}
     controller.factory = lambda: kind(mailbox, **options)
     controller._trigger_server = lambda: knock(controller.port, tls == "smtps", host)
-    controller.start()
-    yield controller.port
-    controller.stop()
+    with listening_for_mail(controller) as port:
+        yield port
 
 
 @pytest.fixture

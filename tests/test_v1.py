@@ -1,6 +1,7 @@
 """Our own API: each call's answers, and each refusal, by which nothing is changed."""
 
 import json
+from functools import partial
 from threading import Thread
 from urllib.parse import parse_qs, urlparse
 
@@ -9,7 +10,7 @@ import pytest
 import clock
 from app import create_app
 from conftest import PASSWORD, make_settings
-from models import Event, Letter
+from models import Event, Invite, Letter
 from rules import accounts, batches, drafts, invites, keys, presets, projects
 from rules.events import TYPES
 
@@ -45,15 +46,9 @@ def program(house, client, *may):
 
 
 @pytest.fixture
-def facts(house):
+def facts(rows):
     """Everything that is stored of invites, mail and what happened."""
-
-    def look():
-        with house.reading() as unit:
-            tables = [each.__table__ for each in (invites.Invite, Letter, Event)]
-            return [unit.session.execute(each.select()).all() for each in tables]
-
-    return look
+    return partial(rows, Invite, Letter, Event)
 
 
 @pytest.fixture

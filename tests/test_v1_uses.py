@@ -1,5 +1,7 @@
 """Our own API, of uses that wait: how an invite shows them, and how an admin's program approves and denies them."""
 
+from functools import partial
+
 import pytest
 import time_machine
 
@@ -25,14 +27,9 @@ def shop(house, client):
 
 
 @pytest.fixture
-def stored_now(house):
+def stored_now(rows):
     """Everything that is stored of invites, their uses and what happened."""
-
-    def look():
-        with house.reading() as unit:
-            return [unit.session.execute(each.__table__.select()).all() for each in (Invite, Redemption, Event)]
-
-    return look
+    return partial(rows, Invite, Redemption, Event)
 
 
 def hold(shop, invite, subject="a guest", **given):

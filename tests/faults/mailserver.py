@@ -11,7 +11,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from conftest import free_port
+from conftest import free_port, listening_for_mail
 
 REFUSED = "refused"  # who is called so is unknown here, now and always
 AT_RCPT = ("450 mailbox busy", "421 too much to do", "hang up")
@@ -103,8 +103,5 @@ def _said(mood: str, line: Line) -> str:
 def moody() -> Iterator[Moody]:
     """Such a server, which listens during the block."""
     server = Moody()
-    server.start()
-    try:
+    with listening_for_mail(server):
         yield server
-    finally:
-        server.stop()

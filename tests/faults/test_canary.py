@@ -18,7 +18,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from app import ROUTES
-from conftest import COMMAND, Answer, Mailbox, Served, free_port, servers, wait_for
+from conftest import COMMAND, Answer, Mailbox, Served, free_port, listening_for_mail, servers, wait_for
 from faults import talkative
 from receiver import Receiver, listening
 
@@ -298,9 +298,8 @@ def careful_smtp_server(mailbox: Mailbox) -> Iterator[str]:
     """A mail server that asks for a password; the URL with it."""
     accept = {"authenticator": lambda *_: AuthResult(success=True), "auth_require_tls": False}
     controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), ready_timeout=60, **accept)
-    controller.start()
-    yield f"smtp://postmaster:{POSTMARK}@127.0.0.1:{controller.port}"
-    controller.stop()
+    with listening_for_mail(controller) as port:
+        yield f"smtp://postmaster:{POSTMARK}@127.0.0.1:{port}"
 
 
 @contextmanager
