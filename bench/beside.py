@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from common import row
 from load import Call, Result, load
-from run import row
 
 COUNTS = (1, 8, 32)
 CALLS = ("create by key", "verify", "view", "accept", "the invitation's page", "a wrong key")

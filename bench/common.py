@@ -1,16 +1,18 @@
-"""What the benchmarks share: a server of ours over a database of its own, and what it weighs."""
+"""What the benchmarks share: a server of ours over a database of its own, what it weighs, and the lines of tables."""
 
 import http.client
 import os
+import platform
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -57,12 +59,13 @@ def instance() -> Iterator[Settings]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Served]:
-    """A server over these settings, flood limits off."""
+def serving(settings: Settings, *under: str) -> Iterator[Served]:
+    """A server over these settings, flood limits off; its command is the end of another, if there is one."""
     port = free_port()
     given = {"INSTANCE": str(settings.instance), "DATABASE_URL": settings.database_url, "LIMITS": "off"}
     environ = os.environ | {f"INVITE_API_{name}": value for name, value in given.items()}
-    process = subprocess.Popen([COMMAND, "serve", "--port", str(port)], stderr=subprocess.DEVNULL, env=environ)
+    command = [*under, COMMAND, "serve", "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ)
     try:
         wait_until_it_listens(port)
         yield Served(process, port)
@@ -96,3 +99,21 @@ def spread(values: list[float], unit: float = 1000) -> str:
 def percentile(values: list[float], share: float) -> float:
     """The value that this share of the values does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def middle(ratios: Sequence[float]) -> str:
+    """The median, with minimum and maximum."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def row(*cells: object) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(str(each) for each in cells)} |"
+
+
+def machine() -> str:
+    """What this was measured on."""
+    with open("/proc/cpuinfo") as cpus:
+        model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "")
+    parts = [f"{name} {version(name)}" for name in ("flask", "sqlalchemy", "httptools")]
+    return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {', '.join(parts)}"

@@ -19,9 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common import free_port, instance, serving, wait_until_it_listens
+from common import free_port, instance, machine, row, serving, wait_until_it_listens
 from load import Call, load
-from run import hello, machine, row
+from run import hello
 from sqlalchemy import select
 
 import clock

@@ -117,7 +117,7 @@ class Rows:
 
 
 def commits(seconds: float) -> float:
-    """How many commits of one row a second SQLite makes here."""
+    """How many commits of one row a second SQLite makes here, one after the other."""
     with TemporaryDirectory() as folder, Rows(Path(folder)) as rows:
         began, done = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:

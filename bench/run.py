@@ -8,21 +8,18 @@ absolute figures say more about the machine. Durability is full everywhere, floo
 """
 
 import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 
 from admin_list import fill
-from common import Served, free_port, instance, serving, wait_until_it_listens
+from common import Served, free_port, instance, machine, middle, row, serving, wait_until_it_listens
 from load import HOLDS, Call, Result, commits, load
 from prosody import missing, prosody
 from synapse_server import NEW, VALIDITY, is_installed, synapse
@@ -182,9 +179,7 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
     if stored == plan.stored[-1]:
         fewer = found if stored == FEW else our_runners(stack, FEW, plan)
         found |= {f"{name}{BESIDE}": fewer[name] for name in ITSELF}
-    found["commit"] = lambda _: Result(commits(plan.seconds), 0, 0)
-    constant = stack.enter_context(hello())
-    found |= {"hello": asking(constant, Call(["/"]), plan), ONE_ROW: asking(constant, Call(["/row"]), plan)}
+    found |= bare(stack, plan)
     if stored <= 20_000:  # its default storage is past use then
         for title, storage in (("Prosody on SQLite", "sqlite"), ("Prosody's default storage", "internal")):
             other = stack.enter_context(prosody(storage, stored))
@@ -200,9 +195,20 @@ def runners(stack: ExitStack, stored: int, plan: Plan) -> dict[str, Runner]:
     return found
 
 
+def bare(stack: ExitStack, plan: Plan) -> dict[str, Runner]:
+    """What does nothing but commit, or answer."""
+    port = stack.enter_context(hello())
+    asked = {"hello": asking(port, Call(["/"]), plan), ONE_ROW: asking(port, Call(["/row"]), plan)}
+    return asked | {"commit": lambda _: Result(commits(plan.seconds), 0, 0)}
+
+
 def our_runners(stack: ExitStack, stored: int, plan: Plan, receiver: int | None = None) -> dict[str, Runner]:
     """The measurements of ours alone, on a server of its own."""
-    served, calls = stack.enter_context(ours(stored, plan.accepts, receiver))
+    return asked_of(*stack.enter_context(ours(stored, plan.accepts, receiver)), plan)
+
+
+def asked_of(served: Served, calls: Mapping[str, Call], plan: Plan) -> dict[str, Runner]:
+    """The measurements of one server of ours."""
     spent = 0
 
     def accept(connections: int) -> Result:
@@ -240,19 +246,11 @@ def measure(plan: Plan) -> Measured:
 def compared(names: Sequence[str]) -> Iterator[str]:
     """The ratio of each of these to what it is held to: median, least and most of rounds, in turn at 8 connections."""
     with ExitStack() as stack:
-        found = our_runners(stack, FEW, PAIRED)
-        found["commit"] = lambda _: Result(commits(PAIRED.seconds), 0, 0)
-        constant = stack.enter_context(hello())
-        found |= {"hello": asking(constant, Call(["/"]), PAIRED), ONE_ROW: asking(constant, Call(["/row"]), PAIRED)}
+        found = our_runners(stack, FEW, PAIRED) | bare(stack, PAIRED)
         for each in CONTESTS:
             if each.ours in names and each.other in found:
                 ratios = [found[each.ours](8).rate / found[each.other](8).rate for _ in range(PAIRED.rounds)]
                 yield row(each.ours, each.other, middle(ratios), f"wanted: {each.least:g}")
-
-
-def middle(ratios: Sequence[float]) -> str:
-    """The median, with minimum and maximum."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def report(plan: Plan, results: Measured) -> Iterator[str]:
@@ -308,22 +306,9 @@ def webhooked(plan: Plan) -> Iterator[str]:
             yield row("with a webhook", connections, middle(rates), middle(p99s))
 
 
-def row(*cells: object) -> str:
-    """A line of a table."""
-    return f"| {' | '.join(str(each) for each in cells)} |"
-
-
 def rate(results: Measured, stored: int, name: str, connections: int) -> float:
     """The median."""
     return statistics.median(each.rate for each in results[stored, name, connections])
-
-
-def machine() -> str:
-    """What this was measured on."""
-    with open("/proc/cpuinfo") as cpus:
-        model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "")
-    parts = [f"{name} {version(name)}" for name in ("flask", "sqlalchemy", "httptools")]
-    return f"{os.cpu_count()} cores ({model}), Python {platform.python_version()}, {', '.join(parts)}"
 
 
 def main() -> None:
@@ -333,16 +318,15 @@ def main() -> None:
     names = sorted({each.ours for each in CONTESTS})
     parser.add_argument("--of", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))
     given = parser.parse_args()
-    smoke = given.smoke
     if given.of:
         print("\n".join(compared(given.of)))
         return
     if absent := missing():
         raise SystemExit(f"apt-get install {' '.join(absent)}")
-    plan = SMOKE if smoke else FULL
+    plan = SMOKE if given.smoke else FULL
     text = "\n".join([*report(plan, measure(plan)), *webhooked(plan), *weigh(plan)]) + "\n"
     print(text)
-    if not smoke:
+    if plan is FULL:
         (HERE / "RESULTS.md").write_text(text)
 
 

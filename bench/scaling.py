@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from common import HOUSE, instance, serving
+from common import HOUSE, instance, machine, row, serving
 from load import Call, load
-from run import furnish, machine, row
+from run import furnish
 
 from settings import Settings, database_url
 from upkeep import transfer

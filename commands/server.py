@@ -18,6 +18,8 @@ from commands.base import CommandFailed, Examples, json_option
 from commands.terminal import Cell, Facts, Kind
 from settings import LOCAL_URL, VERSION, Settings, in_force, load_settings, settings
 
+LONG_LIST = 4096  # bytes: a longer list of invites keeps no writer waiting while it is looked through
+
 
 def _row(route: Any) -> list[Cell]:
     return [
@@ -175,6 +177,9 @@ def _lanes(threads: int, service: Any) -> Any:
 
     rows = [row for rows in ROUTES.values() for row in rows]
     strict = [row for dialect, rows in ROUTES.items() if getattr(dialect, "STRICT", False) for row in rows]
+    lists = [row for row in strict if row.work is Work.OWN and row.methods == "POST"]
+    writes = [row for row in rows if row.work is Work.WRITES]
+    own = [row for row in rows if row.work is Work.OWN and row not in strict]  # some of them hash passwords
 
     def those(*works: Work) -> Any:
         return matching(row for row in rows if row.work in works)
@@ -185,15 +190,15 @@ def _lanes(threads: int, service: Any) -> Any:
     else:
         quick = those(Work.ALONE, Work.LOOKS) if on_file else those(Work.ALONE)
     ready = matching(row for row in rows if row.path == "/ready")  # by itself: everything else may wait for a database
-    writer = Lane(those(Work.WRITES), 1, None if waits else service.database.group_commit)
+    shared = on_file and not waits
     return Lanes(
         threads,
         quick,
         Lane(ready, 1),
-        Lane(matching(row for row in strict if row.work is Work.OWN), threads),  # of our own API: none hashes passwords
-        Lane(those(Work.OWN), passwords.ROOM + 1),
+        Lane(matching(lists), threads, beyond=LONG_LIST if shared else -1),
+        Lane(matching(own), passwords.ROOM + 1),
         Lane(those(Work.STREAMS), threads),
-        writer if on_file else Lane(those(Work.WRITES), threads),
+        Lane(matching(writes + lists), 1 if on_file else threads, service.database.group_commit if shared else None),
     )
 
 

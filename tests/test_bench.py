@@ -1,5 +1,6 @@
 """The benchmarks still run. What they measure is for people to read: nothing is timed here."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_a_glance_at_the_gate_before_an_app():
     )
     assert done.returncode == 0, done.stderr
     assert "| nginx as an app, no gate | 1,000 | 32 |" in done.stdout
+
+
+def test_a_glance_at_slower_disks():
+    require("wrk", "wrk")
+    require("strace", "strace")
+    done = subprocess.run(
+        [sys.executable, BENCH / "disks.py", "--smoke"], check=False, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| 10 \| \d\d \| 8 \| ", done.stdout, re.MULTILINE)  # a hundred a second at most
 
 
 def test_an_answer_that_is_an_error_ends_the_run(serve):

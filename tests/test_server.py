@@ -359,6 +359,24 @@ def test_those_who_wait_for_their_turn_share_a_commit(served, good_key):
 
 @pytest.mark.long
 @pytest.mark.sqlite
+def test_those_who_create_by_our_own_api_share_a_commit_unless_their_list_is_long(served, good_key):
+    bodies = [{"name": "Anne"}] * 6 + [{"name": "once"}] * 2 + [{"invites": [{"name": "twice"}, {}]}] * 2
+    once = [{}] * 6 + [{"Idempotency-Key": "one"}] * 2 + [{"Idempotency-Key": "two"}] * 2
+    calls = [creating_by_v1(good_key, *each) for each in zip(bodies, once, strict=True)]
+    answers = ask_behind_a_lock(served, calls)
+    assert [each.status for each in answers] == [201] * 10
+    assert (answers[6].body, answers[8].body) == (answers[7].body, answers[9].body)
+    made = [json.loads(each.body) for each in answers]
+    one_by_one = [each["invite"] for each in made[:7]]
+    assert_kept(served, [each["token"] for each in one_by_one + made[8]["invites"]])
+    assert 1 <= commits(served) <= 4
+    long = {"invites": [{"name": "x" * 100}] * 50}
+    assert [each.status for each in ask_behind_a_lock(served, [creating_by_v1(good_key, long, {})] * 4)] == [201] * 4
+    assert commits(served) >= 4
+
+
+@pytest.mark.long
+@pytest.mark.sqlite
 def test_those_who_wait_long_for_their_turn_share_a_commit_all_the_same(serve):
     served = serve((sys.executable, tampered.__file__, "slow_to_its_turn=0.1"))
     answers = ask_behind_a_lock(served, [creating(served.run("create", "test"))] * 12)
@@ -454,6 +472,12 @@ def test_what_is_done_after_the_database_failed_is_not_done_twice(serve):
 def creating(key: str) -> bytes:
     """A call that makes an invite."""
     return request("POST", f"/invites_api?key={key}")
+
+
+def creating_by_v1(key: str, given: object, once: dict[str, str]) -> bytes:
+    """A call of our own API that makes what is given."""
+    headers = {**JSON, **once, "Authorization": f"Bearer {key}"}
+    return request("POST", "/v1/invites", json.dumps(given).encode(), **headers)
 
 
 def ask_behind_a_lock(served: Served, calls: list[bytes]) -> list[Answer]:

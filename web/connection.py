@@ -146,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         if request.refused:
             self._send(_refusal(HTTPStatus(request.refused)))
         else:
-            self._workers = self._service.lanes.of(request.asked)
+            self._workers = self._service.lanes.of(request.asked, len(request.body))
             self._workers.add(partial(self._answer, request), self._send)
 
     def _answer(self, request: Request) -> Answer | None:

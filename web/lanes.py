@@ -31,13 +31,15 @@ Results = list[Result]
 class Lane(NamedTuple):
     """Requests that have threads of their own, so that they do not hold up others.
 
-    `requests` matches their ``METHOD /path``. Those that wait at the same time are answered inside of
-    one `together`, if that is given, and the answers are sent when it has ended without an error.
+    `requests` matches their ``METHOD /path``; only those are of this lane whose bodies are longer than `beyond`
+    bytes. Those that wait at the same time are answered inside of one `together`, if that is given, and the answers
+    are sent when it has ended without an error.
     """
 
     requests: re.Pattern[str]
     threads: int
     together: Together | None = None
+    beyond: int = -1
 
 
 class Lanes:
@@ -48,14 +50,14 @@ class Lanes:
     """
 
     def __init__(self, threads: int, quick: re.Pattern[str], *others: Lane) -> None:
-        workers = [Workers(each.threads, each.together) for each in others]
-        self._lanes: list[tuple[re.Pattern[str], Here | Workers]] = [(quick, Here())]
-        self._lanes += zip([each.requests for each in others], workers, strict=True)
+        self._lanes: list[tuple[re.Pattern[str], int, Here | Workers]] = [(quick, -1, Here())]
+        self._lanes += [(each.requests, each.beyond, Workers(each.threads, each.together)) for each in others]
         self._others = Workers(threads)
 
-    def of(self, asked: str) -> "Here | Workers":
-        """Who answers this ``METHOD /path``."""
-        return next((workers for requests, workers in self._lanes if requests.fullmatch(asked)), self._others)
+    def of(self, asked: str, size: int) -> "Here | Workers":
+        """Who answers this ``METHOD /path`` with a body of so many bytes."""
+        found = (workers for requests, beyond, workers in self._lanes if size > beyond and requests.fullmatch(asked))
+        return next(found, self._others)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads, whose results go to this loop."""
@@ -68,7 +70,7 @@ class Lanes:
             each.end()
 
     def _all(self) -> list["Here | Workers"]:
-        return [self._others, *(each for _, each in self._lanes)]
+        return [self._others, *(each for *_, each in self._lanes)]
 
 
 class Here:
