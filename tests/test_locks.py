@@ -154,7 +154,7 @@ def test_a_project_that_is_deleted_leaves_no_open_invite_to_it(house, alice, cha
             in_a_unit(projects.delete, slug),
             in_a_unit(projects.delete, slug),
             in_a_unit(hand_over, slug),
-            *[ask(alice, f"/projects/{slug}/invites", email=f"x{each}@example.org") for each in range(3)],
+            *[ask(alice, f"/projects/{slug}/invites", email=f"x{number}-{each}@example.org") for each in range(3)],
             *[in_a_unit(create, slug)] * 3,
         )
         assert set(done) <= {200, 201, 400, 403, 404}
