@@ -81,7 +81,7 @@ def fleets(stack: ExitStack, smoke: bool) -> dict[str, Fleet]:
     settings = stack.enter_context(instance())
     calls = furnish(settings, STORED, 5000 if smoke else ACCEPTS)
     made, running = stack.enter_context(server()), {}
-    for processes in PROCESSES:
+    for processes in PROCESSES[:2] if smoke else PROCESSES:
         there = replace(settings, database_url=database_url(made.make_database(f"bench_{processes}")))
         transfer.copy(settings, there)
         running[f"PostgreSQL, {processes} process{'es' * (processes > 1)}"] = there, processes
