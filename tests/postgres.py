@@ -134,16 +134,25 @@ def forget(folder: Path, furnish: Callable[[str], None]) -> None:
     """
     for each in [each for each in _given if each.is_relative_to(folder)]:
         url = _given.pop(each)
-        with psycopg.connect(url, autocommit=True) as connection:
-            while connection.execute(_END_OTHERS).fetchall():  # PostgreSQL itself looks ten times a second
-                time.sleep(0.002)
-            if each.name == USUAL and _shape(connection) == _own_shape(furnish):
-                connection.execute(_DELETE_ROWS)
-                _furnished.append(url)
-            else:
-                connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
-                connection.execute("CREATE SCHEMA public")
-                _free.append(url)
+        connection = _kept_connection(url)
+        while connection.execute(_END_OTHERS).fetchall():  # PostgreSQL itself looks ten times a second
+            time.sleep(0.002)
+        if each.name == USUAL and _shape(connection) == _own_shape(furnish):
+            connection.execute(_DELETE_ROWS)
+            _furnished.append(url)
+        else:
+            connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+            _free.append(url)
+
+
+def _kept_connection(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """The connection that empties this database: one that is new takes longer to open than to use."""
+    with suppress(KeyError, psycopg.OperationalError):
+        _kept[url].execute("SELECT 1")  # a test may have ended it
+        return _kept[url]
+    _kept[url] = psycopg.connect(url, autocommit=True)
+    return _kept[url]
 
 
 @cache
@@ -175,6 +184,7 @@ _numbers = count()
 _given: dict[Path, str] = {}
 _free: list[str] = []
 _furnished: list[str] = []
+_kept: dict[str, psycopg.Connection[tuple[Any, ...]]] = {}
 _END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid != pg_backend_pid()
