@@ -1,16 +1,19 @@
 """Any two of all that is written, on the same rows of PostgreSQL: none of them waits in a circle.
 
-One of the two is halted after each of its statements that locks something. There the other one begins, on a connection
-of its own, and goes on until it ends or waits for the first, which then goes on to its end. If each of them has
-something that the other wants, that is found so, whichever of them is the slower one: what one holds at a later halt it
-holds a superset of, and what the other then gets is no more. Neither is kept, so that all find the same rows.
+Two can only wait for each other if both lock the same row, or write the same value where it may be there once; what
+each does of that is looked at first. Of two that can, one is halted after each of its statements that locks something.
+There the other one begins, on a connection of its own, and goes on until it ends or waits for the first, which then
+goes on to its end. If each of them has something that the other wants, that is found so, whichever of them is the
+slower one: what one holds at a later halt it holds a superset of, and what the other then gets is no more. Neither is
+kept, so that all find the same rows.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -29,6 +32,17 @@ pytestmark = [pytest.mark.xdist_group("postgresql"), pytest.mark.own_postgresql,
 
 _LOCKS = re.compile(r"\s*(INSERT|UPDATE|DELETE)|.*\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)", re.DOTALL)
 _WAITS = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+_WRITES = re.compile(r"\s*(?:INSERT INTO|UPDATE) (\w+)")
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+_UNIQUE = """
+    SELECT indrelid::regclass::text, attname::text FROM pg_index
+    JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) WHERE indisunique
+"""
+_ROW_LOCKS = "SELECT locked_row::text, modes FROM pgrowlocks(%s)"
+_ADVISORY = "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND pid = %s"
+# How pgrowlocks calls what is done to a row, the weakest first; which two of them wait for each other.
+_MODES = ("Key Share", "Share", "No Key Update", "Update")
+_COMPATIBLE = {(0, 0), (0, 1), (0, 2), (1, 1)}
 
 
 class Undone(Exception):
@@ -36,17 +50,41 @@ class Undone(Exception):
 
 
 class Halting(psycopg.Cursor):
-    """A cursor that calls `halt` after each statement that locks rows."""
+    """A cursor that calls `halt` with each statement that locks rows and its parameters, before or after it is done."""
 
-    def __init__(self, connection: psycopg.Connection, halt: Callable[[], None], **named) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, halt: Callable[..., None], before: bool = False, **named
+    ) -> None:
         super().__init__(connection, **named)
-        self._halt = halt
+        self._halt, self._before = halt, before
 
-    def execute(self, query, *given, **named):
-        done = super().execute(query, *given, **named)
-        if _LOCKS.match(str(query)):
-            self._halt()
+    def execute(self, query, params=None, **named):
+        locks = _LOCKS.match(str(query))
+        if locks and self._before:
+            self._halt(str(query), params)
+        done = super().execute(query, params, **named)
+        if locks and not self._before:
+            self._halt(str(query), params)
         return done
+
+
+class Footprint(NamedTuple):
+    """What a unit does that others may wait for.
+
+    `rows` are the rows it locks, and how strongly; `values` are those it writes into columns where each is there once.
+    """
+
+    rows: dict[object, int]
+    values: set[object]
+
+    def waits_for(self, other: "Footprint") -> bool:
+        """Whether both lock a row in ways that exclude each other."""
+        common = self.rows.keys() & other.rows.keys()
+        return any(tuple(sorted((self.rows[each], other.rows[each]))) not in _COMPATIBLE for each in common)
+
+    def may_wait_for(self, other: "Footprint") -> bool:
+        """Whether both write the same value into a column where it may be there once."""
+        return bool(self.values & other.values)
 
 
 class Meeting:
@@ -56,19 +94,45 @@ class Meeting:
         self.house, self.settings = house, settings
         self.others = ThreadPoolExecutor(1)
         self.observer = psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True)
+        self.observer.execute("CREATE EXTENSION IF NOT EXISTS pgrowlocks")
+        self._tables = [name for (name,) in self.observer.execute(_TABLES)]
+        self._unique = set(self.observer.execute(_UNIQUE))
+
+    def footprint(self, unit: writers.Unit) -> Footprint:
+        """What a unit locks, and what it writes that may be there once."""
+        found = Footprint({}, set())
+
+        def note(statement: str, parameters: dict[str, object] | None) -> None:
+            if written := _WRITES.match(statement):
+                for name, value in (parameters or {}).items():
+                    column = written[1], name.partition("__")[0]
+                    if column in self._unique:
+                        found.values.add((*column, value))
+
+        def look() -> None:
+            with suppress(Refusal):
+                unit()
+            session().flush()
+            for table in self._tables:
+                for row, modes in self.observer.execute(_ROW_LOCKS, [table]):
+                    found.rows[table, row] = max(_MODES.index(each.removeprefix("For ")) for each in modes)
+            process = session().connection().connection.driver_connection.info.backend_pid
+            found.rows.update(dict.fromkeys(self.observer.execute(_ADVISORY, [process]), len(_MODES)))
+
+        with self._cursors(note, before=True):
+            assert self.undone(look) == ""
+        return found
 
     def of(self, first: writers.Unit, second: writers.Unit) -> list[str]:
         """Have two units meet at every statement of the first; what went wrong, [] for nothing."""
         met: list[Future[str]] = []
 
-        def halt() -> None:
+        def halt(*_: object) -> None:
             if not met or (met[-1].done() and not met[-1].result()):
                 met.append(self._begun(second))
 
-        own = self._driver()
-        own.cursor_factory = partial(Halting, halt=halt)
-        wrong = self.undone(first)
-        own.cursor_factory = psycopg.Cursor
+        with self._cursors(halt):
+            wrong = self.undone(first)
         return [each for each in (wrong, *(each.result(30) for each in met)) if each]
 
     def waiting(self, first: writers.Unit, others: Iterable[str], units: dict[str, writers.Unit]) -> list[str]:
@@ -102,6 +166,13 @@ class Meeting:
         except Unavailable as error:
             return str(error)
 
+    @contextmanager
+    def _cursors(self, halt: Callable[..., None], before: bool = False) -> Iterator[None]:
+        own = self._driver()
+        own.cursor_factory = partial(Halting, halt=halt, before=before)
+        yield
+        own.cursor_factory = psycopg.Cursor
+
     def _driver(self) -> psycopg.Connection:
         with self.house.reading() as unit:
             return unit.connection.connection.driver_connection
@@ -127,6 +198,12 @@ def meeting(tmp_path_factory, postgresql) -> Iterator[tuple[Meeting, writers.Pla
     with in_force(settings), database.using(settings):
         house = database.open_database(settings)
         yield Meeting(house, settings), writers.Place(house)
+
+
+@pytest.fixture(scope="module")
+def footprints(meeting) -> dict[str, Footprint]:
+    meet, place = meeting
+    return {name: meet.footprint(unit) for name, unit in writers.all_of(place).items()}
 
 
 NAMES = list(writers.all_of(None))
@@ -248,10 +325,13 @@ BRANCHES = {"disable a branch", "disable a part of a branch", "enable a branch"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_two_wait_in_a_circle(meeting, name):
+def test_no_two_wait_in_a_circle(meeting, footprints, name):
     meet, place = meeting
     units = writers.all_of(place)
-    others = meet.waiting(units[name], NAMES[NAMES.index(name) :], units)
+    later = NAMES[NAMES.index(name) :]
+    surely = [each for each in later if footprints[name].waits_for(footprints[each])]
+    maybe = [each for each in later if each not in surely and footprints[name].may_wait_for(footprints[each])]
+    others = surely + meet.waiting(units[name], maybe, units)
     found = {other: meet.of(units[name], units[other]) for other in others}
     known = {other for other in others if {name, other} & DONE_ONCE_MORE and {name, other} & BRANCHES}
     assert {other: wrong for other, wrong in found.items() if wrong and other not in known} == {}
@@ -270,3 +350,13 @@ def test_two_that_wait_in_a_circle_are_noticed(meeting):
         assert "deadlock detected" in " ".join(meet.of(*pair))
     assert meet.of(one, one) == meet.of(other, held(place, "bob", "carol")) == []
     assert meet.waiting(one, ["other"], {"other": held(place, "root")}) == []
+    assert meet.footprint(one).waits_for(meet.footprint(other))
+    assert not meet.footprint(one).waits_for(meet.footprint(held(place, "root")))
+
+
+@pytest.mark.parametrize("name", NAMES[::30])
+def test_none_waits_that_a_look_at_what_it_locks_has_left_out(meeting, footprints, name):
+    meet, place = meeting
+    seen = {other for other in NAMES if footprints[name].waits_for(footprints[other])}
+    maybe = {other for other in NAMES if footprints[name].may_wait_for(footprints[other])}
+    assert seen <= set(meet.waiting(writers.all_of(place)[name], NAMES, writers.all_of(place))) <= seen | maybe
