@@ -7,7 +7,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 from urllib.parse import urljoin
 
 import pytest
@@ -259,3 +262,40 @@ def test_the_path_alone_leads_to_the_start_page(serve, tmp_path, start):
         assert proxy.call("/").status == 200
         assert proxy.call("https://example.org/elsewhere").status in (200, 404)
         assert clients(proxy, "unknown") == set()
+
+
+class Mortal(BaseHTTPRequestHandler):
+    """A server that dies with each call that creates an invite, and notes it."""
+
+    protocol_version = "HTTP/1.1"
+    died: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        if self.path.startswith("/invites_api"):
+            self.died.append(self.path)
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nginx_sends_no_call_again_that_creates_an_invite(tmp_path, place):
+    (folder := tmp_path / "proxy").mkdir()
+    certify(folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mortal) as upstream:
+        Thread(target=upstream.serve_forever, daemon=True).start()
+        proxy = Proxy(folder, free_port(), place, upstream)
+        with running(nginx(folder, proxy.port, upstream.server_port), folder):
+            wait_for(lambda: answers(proxy))
+            for number in range(3):
+                assert proxy.call("/health").status == 200  # over a connection that is used again
+                assert proxy.call(f"/invites_api?key=x&number={number}").status == 502
+        upstream.shutdown()
+    mine = [each for each in Mortal.died if "number" in each]
+    Mortal.died.clear()
+    assert mine == [f"/invites_api?key=x&number={number}" for number in range(3)]

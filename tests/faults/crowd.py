@@ -258,7 +258,8 @@ def lost(instance: Path, told: set[Fact]) -> set[Fact]:
 
 def lost_from(execute: Execute, told: set[Fact]) -> set[Fact]:
     """What was told but is not in the database that `execute` asks; nothing in it may be done by half."""
-    assert {what: rows for what, query in WRONG.items() if (rows := list(execute(query)))} == {}
+    wrong = {what: rows for what, query in WRONG.items() if (rows := list(execute(query)))}
+    assert not wrong, wrong
     return told - kept(execute, told)
 
 

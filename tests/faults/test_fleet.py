@@ -165,7 +165,7 @@ def test_servers_that_give_uses_back_blindly_are_caught(fleet, figures):
 def balancer(folder: Path, fleet: list[Served]) -> Iterator[Served]:
     """A real nginx that gives the servers their requests in turn."""
     port = free_port()
-    upstream = "\n".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=1s;" for each in fleet)
+    upstream = "\n".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=5s;" for each in fleet)
     (folder / "nginx.conf").write_text(
         f"""
         daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -174,7 +174,11 @@ def balancer(folder: Path, fleet: list[Served]) -> Iterator[Served]:
             access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
             fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
             upstream servers {{ {upstream} }}
-            server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; }} }}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{ proxy_pass http://servers; }}
+                location = /invites_api {{ proxy_pass http://servers; proxy_next_upstream off; }}
+            }}
         }}
         """
     )
