@@ -6,6 +6,7 @@ import gc
 import html
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ import urllib.error
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from functools import partial
@@ -101,6 +102,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Gather what a full run shows, in the process that sees all of it; what is named is run, however long it takes."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # a Mac's `most` is endless, and more than it takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # usually 1,024, which thousands of tests exceed
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background, as all it starts
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.args_source is config.ArgsSource.ARGS or config.getoption("keyword") or config.getoption("full"):
@@ -230,7 +234,9 @@ def house(settings, empty):
     """A database of this test's own, from a copy: to create the tables takes longer than most tests."""
     if settings.on_sqlite and not database.is_there(settings):
         shutil.copyfile(empty, database.files.ensured_file(settings))
-    return database.open_database(settings)
+    opened = database.open_database(settings)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -243,7 +249,9 @@ def key(house):
 @pytest.fixture
 def client(settings, house):
     """A client of the application, without a socket between them."""
-    return create_app(settings).test_client()
+    app = create_app(settings)
+    yield app.test_client()
+    app.extensions["invite_api"].database.close()
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import forked
 from conftest import COMMAND, SOME_ID, naming
 from programs import require
 
+pytestmark = pytest.mark.any_database
+
 PREFIXES = {"bash": "plain,", "zsh": "plain\n", "fish": "plain,"}
 
 

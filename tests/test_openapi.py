@@ -20,6 +20,8 @@ from dialects.shapes import values
 from programs import require
 from rules import drafts, holds, invites, keys
 
+pytestmark = pytest.mark.any_database
+
 DOCUMENT = described.ours().document
 OPERATIONS = {
     f"{method.upper()} {path}": operation

@@ -38,7 +38,7 @@ from dialects import place as of_all_pages
 from rules import accounts, drafts, invites, projects
 from web.map import Work
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.any_database]
 
 ROWS = [(dialect, row, method) for dialect, rows in ROUTES.items() for row in rows for method in row.methods.split()]
 NAMES = [f"{method} {row.path}" for _, row, method in ROWS]
