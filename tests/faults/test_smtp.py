@@ -122,7 +122,7 @@ def test_every_letter_arrives_whatever_the_mail_server_does_and_whoever_is_kille
     row.shows(
         f"{len(post.arrive):,} letters, {mails.tries:,} tries, 2 servers, {kills} kills; 4xx, 5xx, delays, "
         "hanging up before and after the mail is taken",
-        f"{len(lost)} lost; {len(wrong)} of {len(post.dead):,} sent that were undone, withdrawn, used or expired; "
+        f"{len(lost)} lost; {len(wrong)} of {len(post.dead):,} sent that were undone, revoked, used or expired; "
         f"{len(mails.at_once)} sent by both at once; {twice} arrived again, with the same Message-ID",
     )
     assert (lost, wrong, mails.at_once) == (set(), set(), [])
