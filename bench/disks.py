@@ -38,7 +38,7 @@ def committed(under: list[str], plan: Plan) -> float:
     return float(done.stdout)
 
 
-def rows(milliseconds: float, plan: Plan, connections: tuple[int, ...]) -> Iterator[str]:
+def rows(milliseconds: float, plan: Plan) -> Iterator[str]:
     """What is made on such a disk, a line for each number of connections."""
     under = slowed(milliseconds)
     ratios, bare = defaultdict[tuple[str, int], list[float]](list), list[float]()
@@ -47,11 +47,11 @@ def rows(milliseconds: float, plan: Plan, connections: tuple[int, ...]) -> Itera
         with serving(settings, *under) as served:
             found = asked_of(served, calls, plan)
             for _ in range(plan.rounds):
-                for many in connections:
+                for many in plan.connections:
                     bare.append(committed(under, plan))
                     for name in NAMES:
                         ratios[name, many].append(found[name](many).rate / bare[-1])
-    for many in connections:
+    for many in plan.connections:
         of_them = [middle(ratios[name, many]) for name in NAMES]
         yield row(f"{milliseconds:g}", f"{statistics.median(bare):,.0f}", many, *of_them)
 
@@ -71,7 +71,7 @@ def main() -> None:
         row(*["---"] * (3 + len(NAMES))),
     ]
     for milliseconds in LONGER[-1:] if plan is SMOKE else LONGER:
-        lines += rows(milliseconds, plan, plan.connections)
+        lines += rows(milliseconds, plan)
     text = "\n".join(lines) + "\n"
     print(text)
     if plan is FULL:
