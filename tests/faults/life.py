@@ -130,7 +130,7 @@ class Life(RuleBasedStateMachine):
             with self.house.reading() as unit:
                 tokens = [invites.token(each) for each in unit.session.query(Row)]
             (token,) = [each for each in tokens if each not in known]
-            self.made(token, 1, "7d", code=made.json["code"])
+            self.made(token, 1, "7d", code=made.json["code"], code_ends=clock.now() + clock.WEEK)
 
     def made(self, token, uses, ttl, **more) -> None:
         invite = Invite(token, uses, clock.now() + clock.duration(ttl), spent_at=clock.now(), **more)

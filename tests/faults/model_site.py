@@ -177,8 +177,8 @@ class Site:
         return self._use(invite, email, now)
 
     def validate(self, invite: Invite, now: datetime) -> str:
-        """By its short code, which dies when the link is made anew."""
-        if invite.rotated:
+        """By its short code, gone with a new link, or an extension beyond the week of the code."""
+        if not invite.code_works:
             return "INVITE_NOT_FOUND"
         return invite.dead(now) if invite.dead(now) != GOOD else self._use(invite, None, now)
 
@@ -191,6 +191,7 @@ class Site:
                 return "BUDGET_SPENT"
             invite.spent_at = now
         invite.expires_at = until
+        invite.code_works &= not invite.code_ends or until <= invite.code_ends
         invite.told.append("extended")
         return GOOD
 
@@ -213,6 +214,7 @@ class Site:
     def rotate(self, invite: Invite, now: datetime) -> str:
         if invite.dead(now) == GOOD:
             invite.rotated.append(invite.token)
+            invite.code_works = False
             invite.told.append("rotated")
         return invite.dead(now)
 
