@@ -178,7 +178,7 @@ def _invite(invite: Any) -> shapes.OpenInvite:
     }
 
 
-def _asking(found: Sequence[Waiting]) -> list[shapes.Waiting]:
+def _asking(found: Sequence[Waiting]) -> list[shapes.WaitingGuest]:
     """The guests who wait for approval or a proof."""
     return [
         {"redemption": each.id, "who": each.who, "waiting_for": each.state, "since": iso(each.since)}

@@ -150,8 +150,9 @@ def _drop_lapsed(invite: Invite) -> None:
 
 
 def _refuse_uses(invite: Invite, most: int) -> None:
-    if most < invite.uses - uses.lapsed(invite):
-        raise Invalid.at("max_uses", "range", "must be at least %(uses)s, since it was used as often", uses=invite.uses)
+    used = invite.uses - uses.lapsed(invite)
+    if most < used:
+        raise Invalid.at("max_uses", "range", "must be at least %(uses)s, since it was used as often", uses=used)
     if invite.makes_admin and most != 1:
         raise Invalid.at("max_uses", "range", "must be 1 for an invite that makes an admin")
 

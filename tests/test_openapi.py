@@ -6,6 +6,7 @@ That every answer is as described is seen to in all tests, by their client; see 
 import json
 import re
 import subprocess
+from typing import TypedDict
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -19,6 +20,7 @@ from dialects.shapes import prosody as shapes
 from dialects.shapes import values
 from programs import require
 from rules import drafts, holds, invites, keys
+from web.schemas import Schemas
 
 pytestmark = pytest.mark.any_database
 
@@ -210,6 +212,14 @@ def test_the_page_is_folded_and_opens_where_its_links_lead(served, window):
     assert window.until(lambda: "POST /v1/invites" in window.seen)
     window.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert window.run("return document.documentElement.scrollHeight") > 5 * TALLEST  # all of it is there
+
+
+def test_two_different_shapes_of_one_name_are_refused():
+    schemas = Schemas()
+    schemas.of(TypedDict("Guest", {"name": str}))
+    schemas.of(TypedDict("Guest", {"name": str}))
+    with pytest.raises(ValueError, match="Guest"):
+        schemas.of(TypedDict("Guest", {"name": int}))
 
 
 @pytest.mark.long

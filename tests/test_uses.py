@@ -29,7 +29,7 @@ from rules import (
 from rules.accounts import Names
 from rules.drafts import Draft
 from rules.holds import LEASE, LONGEST, Wanted
-from rules.refusals import AlreadyMember, HoldDone, HoldLost, HoldReleased, InviteHeld, InviteUsed, NotWaiting
+from rules.refusals import AlreadyMember, HoldDone, HoldLost, HoldReleased, Invalid, InviteHeld, InviteUsed, NotWaiting
 
 SHOP, BAKERY = "shop", "bakery"
 DOMAIN = "@example.org"
@@ -390,3 +390,18 @@ def test_an_invite_is_given_more_time_and_as_many_uses_as_it_had(unit):
     changing.change(invite, {"max_uses": 1, "ttl": "1d"}, drafts.SHELL)
     unit.flush()
     assert (state(invite), invite.expires_at) == ("used", clock.now() + clock.DAY)
+
+
+def test_an_invite_cannot_have_fewer_uses_than_are_taken_and_have_not_lapsed(unit, time):
+    invite = create(uses=4)
+    hold(invite)
+    for subject in ("bob", "carol"):
+        hold(invite, subject, complete=True)
+    time.shift(LEASE)
+    with pytest.raises(Invalid) as refused:
+        changing.change(invite, {"max_uses": 1}, drafts.SHELL)
+    (problem,) = refused.value.problems
+    assert problem.facts["uses"] == 2
+    changing.change(invite, {"max_uses": 2}, drafts.SHELL)
+    unit.flush()
+    assert state(invite) == "used"

@@ -14,16 +14,8 @@ from settings import settings
 
 MOST_PROJECTS = 200
 
-_SAME = (
-    "name",
-    "email",
-    "project",
-    "role",
-    "redirect_url",
-    "message",
-    "note",
-    "data",
-)  # of an invite and of such a form
+_READ_ANOTHER_WAY = ("plan", "ttl", "uses", "access", "approve")  # those that `fields_of` writes itself
+_SAME = tuple(name for name in drafts.READERS if name not in _READ_ANOTHER_WAY)
 
 FIELDS = tuple(dict.fromkeys((*drafts.READERS, "preset", *durations.FIELDS)))  # what such a form sends of an invite
 

@@ -20,7 +20,10 @@ class Schemas:
         """The schema of a type, perhaps a reference."""
         (schema,), named = msgspec.json.schema_components((shape,), ref_template="#/components/schemas/{name}")
         orders = {each.__name__: list(each.__annotations__) for each in _typed_dicts(shape)}
-        self.named.update({name: _typed(_in_order(orders[name], each)) for name, each in named.items()})
+        for name, each in named.items():
+            found = _typed(_in_order(orders[name], each))
+            if self.named.setdefault(name, found) != found:
+                raise ValueError(f"two different shapes are called {name}")
         return dict(_typed(schema))
 
     def of_form(self, shape: Any) -> Object:

@@ -284,7 +284,7 @@ class SentInvite(OpenInvite):
     inviteUrl: NotRequired[Link]
 
 
-class Waiting(TypedDict):
+class WaitingGuest(TypedDict):
     """A guest who waits: for `approval`, or for the `proof` of their own address."""
 
     redemption: Id
@@ -297,7 +297,7 @@ class StatedInvite(OpenInvite):
     """An invite to a project, with its state and the guests who wait."""
 
     status: Annotated[str, one_of("active", "used", "expired", "revoked")]
-    waiting: list[Waiting]
+    waiting: list[WaitingGuest]
 
 
 class Decided(TypedDict):
