@@ -266,7 +266,7 @@ class Invite(Base):
     spent_at: Mapped[datetime | None]
 
     project: Mapped[Project | None] = relationship()
-    maker: Mapped[User | None] = relationship()
+    inviter: Mapped[User | None] = relationship()
     redemptions: Mapped[list["Redemption"]] = relationship(back_populates="invite", order_by="Redemption.redeemed_at")
 
     def state(self, now: datetime) -> str:

@@ -95,8 +95,8 @@ def create_alike(opened: Database, batch: Batch, count: int, options: Options) -
     """Create a number of invites from the same options, and print their links; raises CommandFailed if interrupted."""
     with interruptible("nothing was created"):
         with opened.reading():
-            draft = presets.draft(batch.defaults, batch.maker, batch.makes_admin)
-            prepare = (invites.prepare(draft, batch.maker, batch.mailed) for _ in range(count))
+            draft = presets.draft(batch.defaults, batch.inviter, batch.makes_admin)
+            prepare = (invites.prepare(draft, batch.inviter, batch.mailed) for _ in range(count))
             prepared = list(with_progress(prepare, count))
             remarks = guests.remarks([(None, prepared[0])])
         keep(opened, prepared)

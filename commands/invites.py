@@ -154,7 +154,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--text", "q", help="Only those with this in their name, address or note."),
         click.option("--email", help="Only those for this address."),
-        click.option("--maker", help="Only those created by this account, API key or shell."),
+        click.option("--inviter", "--maker", "inviter", help="Only those created by this account, API key or shell."),
         click.option("--project", help="Only those to the project with this slug.", shell_complete=any_project),
         click.option("--state", "status", type=State(list(STATES)), help="Only those in this state."),
     ):
@@ -170,7 +170,7 @@ def invite() -> None:
 invite.add_command(create)
 
 
-@invite.command(name="list", example="invite-api invite list --state active --maker anne")
+@invite.command(name="list", example="invite-api invite list --state active --inviter anne")
 @filters
 @click.option("--after", metavar="ID", help="Go on after this invite.", shell_complete=any_invite)
 @limit_option

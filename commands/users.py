@@ -109,7 +109,7 @@ def make_admin(who: str, off: bool) -> list[str]:
 
 def _left_open(count: int, who: str) -> list[str]:
     """The note on the active invites of a former admin; [] for none."""
-    listed = f"invite-api invite list --maker {shlex.quote(who)} --state active"
+    listed = f"invite-api invite list --inviter {shlex.quote(who)} --state active"
     return [StderrLine(f"Note: its active invites stay valid ({count}): {listed}")] if count else []
 
 

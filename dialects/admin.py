@@ -55,10 +55,10 @@ def new_invite() -> str:
 @html.form(lambda _: _invite_form(desk.again(_OF_INVITE, clock.random_text(16))))
 def create_invites(caller: SignedIn) -> Response:
     """Create the invites that the form asks for, once."""
-    given, maker = desk.sent(*_OF_INVITE), accounts.as_maker(caller.account)
+    given, inviter = desk.sent(*_OF_INVITE), accounts.as_inviter(caller.account)
     count, draft, _ = together(
         lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
-        lambda: choices.draft(given, maker, bool(given["admin"])),
+        lambda: choices.draft(given, inviter, bool(given["admin"])),
         lambda: desk.once(given["once"]),
     )
     number = desk.number_for(*given.values())
@@ -67,7 +67,7 @@ def create_invites(caller: SignedIn) -> Response:
         if count > 1 and draft.email and not fields.is_domain(draft.email):
             raise Invalid.at("count", "range", "must be 1 for an invitation to one address")
         for each in ids:
-            invites.create(draft, maker, mailed=bool(given["mail"]), id_=each)
+            invites.create(draft, inviter, mailed=bool(given["mail"]), id_=each)
     if count == 1:
         return desk.done(f"/admin/invites/{ids[0]}", "created")
     return see_other(f"/admin/made?{urlencode({'once': number, 'count': count})}")

@@ -17,7 +17,7 @@ from werkzeug.datastructures import FileStorage
 import clock
 from rules import accounts, batches, checks, durations, fields, guests, headings, invites, listing, pasted, presets
 from rules.checks import Checked
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.guests import Row
 from rules.refusals import N_, Invalid, Problem, together
 from rules.sessions import SignedIn
@@ -63,10 +63,10 @@ def create_list(caller: SignedIn) -> Response:
     All are created, or none.
     """
     given, text = together(partial(desk.sent, *_SENT), _text)
-    maker, once = accounts.as_maker(caller.account), desk.once(given["once"])
+    inviter, once = accounts.as_inviter(caller.account), desk.once(given["once"])
     left_out: list[str] = []
     rows = _rows(text, left_out)
-    checked, mark = read_only(_check, rows, given, maker, text)
+    checked, mark = read_only(_check, rows, given, inviter, text)
     creates, is_good = request.form.get("act") == "create", all(each.invite for each in checked)
     if creates and is_good and request.form.get("checked") == mark:
         number = desk.number_for(once, mark)
@@ -156,12 +156,12 @@ def _at(field: str, refused: Invalid) -> Invalid:
     return Invalid(*(Problem(field, each.rule, each.text, each.facts) for each in refused.problems))
 
 
-def _check(rows: Sequence[Row], given: Mapping[str, str], maker: Maker, text: str) -> tuple[Sequence[Checked], str]:
+def _check(rows: Sequence[Row], given: Mapping[str, str], inviter: Inviter, text: str) -> tuple[Sequence[Checked], str]:
     """What becomes of each guest, and the mark of it all; raises Invalid for what is wrong beside the list."""
-    invites.prepare(choices.draft(given, maker), maker)
+    invites.prepare(choices.draft(given, inviter), inviter)
     asked = {**given, **durations.read(given)}
     defaults = {name: asked[name] for name in _OF_GUESTS if asked[name]}
-    checked = checks.check(rows, defaults, maker, bool(given["mail"]))
+    checked = checks.check(rows, defaults, inviter, bool(given["mail"]))
     return checked, _mark(given, text, _presets(checked, given))
 
 

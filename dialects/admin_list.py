@@ -27,8 +27,9 @@ MOST_WAITING = 10  # who wait for approval, on the page with the list
 WEEKS = 12
 SHOWN = 20  # of the selected ones, before the others are unfolded
 
-_SEARCH = ("status", "q", "project", "maker", "email")
+_SEARCH = ("status", "q", "project", "inviter", "email")
 _FILTER = (*_SEARCH, "cursor")
+_FORMER = "maker"  # what `inviter` was called in 0.2, in addresses that were kept
 _REASONS = tuple(each.name for each in fields(Outcome))
 _ACTS = ("revoke", "extend")
 
@@ -39,7 +40,9 @@ def list_invites() -> Response | str:
     """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
     empty = _empty()
     g.again = partial(empty, given=desk.as_typed(*_FILTER))
-    given = requests.query(_FILTER)
+    given = requests.query((*_FILTER, _FORMER))
+    if former := given.pop(_FORMER, ""):
+        given.setdefault("inviter", former)
     token = tokens.in_text(given.get("q", ""))
     if tokens.is_token(token):
         return see_other(f"/admin/invites/{invites.find(token).id}")

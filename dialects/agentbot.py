@@ -16,7 +16,7 @@ from werkzeug.http import http_date
 from clock import iso
 from dialects.shapes import agentbot as shapes
 from rules import accounts, fields, invitations, invites, legacy, listing, places, presets, refusals, tokens
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.idempotency import Once
 from rules.listing import Filter, Listed
 from rules.refusals import BudgetSpent, Invalid, InviteExpired, InviteNotFound, InviteUsed, MayNotInvite, Refusal
@@ -82,7 +82,7 @@ def join(query: shapes.JoinQuery) -> Onward:
 
 
 @refuses(refusals.LegacyCodesOff)
-def generate(caller: Maker, once: Once | None) -> Deprecated[shapes.ShortCode]:
+def generate(caller: Inviter, once: Once | None) -> Deprecated[shapes.ShortCode]:
     """Create an invite with a short code. Deprecated."""
     return {"code": legacy.create(caller, once)}, _deprecated()
 
@@ -170,8 +170,8 @@ def _listed(row: Listed) -> shapes.ListedInvite:
 
 def _token(given: Mapping[str, object], caller: SignedIn, once: Once | None) -> str:
     """The token of a new invite of these fields, as this account may create one."""
-    maker = accounts.as_maker(caller.account)
-    return invites.create_token(presets.draft(given, maker, once=once), maker, once)
+    inviter = accounts.as_inviter(caller.account)
+    return invites.create_token(presets.draft(given, inviter, once=once), inviter, once)
 
 
 def _link(token: str) -> str:

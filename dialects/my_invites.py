@@ -49,7 +49,7 @@ def create(caller: SignedIn) -> Response:
     """Create the invitation that the form asks for, once; without an address it is not mailed."""
     given = desk.sent(*_FORM)
     draft, _ = together(
-        lambda: presets.draft({name: given[name] or None for name in _DRAFT}, accounts.as_maker(caller.account)),
+        lambda: presets.draft({name: given[name] or None for name in _DRAFT}, accounts.as_inviter(caller.account)),
         lambda: desk.once(given["once"]),
     )
     mailed = bool(given["mail"] and draft.email and settings().smtp_url)

@@ -78,7 +78,7 @@ def invite_to_project(
 ) -> CreatedWith[shapes.SentInvite]:
     """Invite an address to a project, as its owner or admin, by mail; without SMTP_URL the link comes back."""
     manager = projects.of_manager(slug, caller.user)
-    draft = presets.draft({**body, "project": slug}, accounts.as_maker(caller.account), once=once)
+    draft = presets.draft({**body, "project": slug}, accounts.as_inviter(caller.account), once=once)
     made = projects.invite(manager, draft, once)
     sent = cast(shapes.SentInvite, _invite(made))
     if not settings().smtp_url:

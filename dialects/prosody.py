@@ -34,7 +34,7 @@ STATUS = errors.STATUS
 
 
 def create_invite(
-    caller: drafts.Maker, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
+    caller: drafts.Inviter, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
 ) -> Linked:
     """Create an invite; 201, or 303 with ``redirect``, and the link in Location."""
     link = invites.link(invites.create_token(presets.draft(asked, caller, once=once), caller, once))

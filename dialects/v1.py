@@ -65,7 +65,7 @@ def create_invites(caller: Program, given: shapes.InviteDrafts, once: Once | Non
         raise Invalid.at("invites", "alone", "must be the only member")
     created = read_only(_created_before, once, given["invites"]) if once else []
     if not created:
-        prepared = read_only(batches.prepare, given["invites"], caller.maker)
+        prepared = read_only(batches.prepare, given["invites"], caller.inviter)
         if committed(_add, prepared, once):
             created = [_new(each) for each in prepared]
         elif once:
@@ -74,12 +74,12 @@ def create_invites(caller: Program, given: shapes.InviteDrafts, once: Once | Non
 
 
 def list_invites(query: shapes.ListQuery) -> Page:
-    """A page of the invites, the newest first: those that are in a state, to a project, of a maker, for an address.
+    """List invites, the newest first, a page at a time: those in a state, to a project, by an inviter, for an address.
 
     A search looks at 50,000 invites at most: it may find none, and still has a `next`.
     """
     limit = _limit(query)
-    found = listing.search(listing.read(query, state="state", text="text"), limit)
+    found = listing.search(listing.read(_by_inviter(query), state="state", text="text"), limit)
     following = places.cursor(found.next) if found.next else None
     shown: shapes.Invites = {"invites": [_shown(each) for each in found.rows], "next": following}
     return shown, next_page("/v1/invites", query, following)
@@ -107,7 +107,7 @@ def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shap
     """
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
-    changing.change(invite, given, caller.maker)
+    changing.change(invite, given, caller.inviter)
     return _one(invite_id)
 
 
@@ -178,10 +178,10 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 def _create(given: Mapping[str, Any], once: Once | None) -> shapes.Invite:
     """Create one invite, for the same caller, who may have been deleted or disabled meanwhile."""
-    maker = guards.creator().maker
+    inviter = guards.creator().inviter
     if once and once.made():
         return _as_it_is(once.id)
-    return _new(batches.create(given, maker, once))
+    return _new(batches.create(given, inviter, once))
 
 
 def _add(prepared: Sequence[Prepared], once: Once | None) -> bool:
@@ -219,6 +219,13 @@ def _one(invite_id: str) -> shapes.OneInvite:
 
 def _opened(shown: shapes.Invite, token: str) -> shapes.Invite:
     return {**shown, "link": invites.link(token), "token": token}
+
+
+def _by_inviter(query: shapes.ListQuery) -> dict[str, Any]:
+    """The query with `inviter` for `maker`, as 0.2 called it; raises Invalid for both."""
+    if "maker" in query and "inviter" in query:
+        raise Invalid.at("maker", "once", "is the former name of inviter: give one of them")
+    return {("inviter" if name == "maker" else name): value for name, value in query.items()}
 
 
 def _shown(row: Listed) -> shapes.Invite:

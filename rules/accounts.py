@@ -201,9 +201,9 @@ def finish_login(attempt: Attempt) -> User:
     return user
 
 
-def as_maker(user: User | sessions.Account) -> drafts.Maker:
-    """The Maker of the invites that an account creates."""
-    return drafts.Maker(user.called, trusted=admins.is_admin(user), user=user)
+def as_inviter(user: User | sessions.Account) -> drafts.Inviter:
+    """The Inviter of the invites that an account creates."""
+    return drafts.Inviter(user.called, trusted=admins.is_admin(user), user=user)
 
 
 def find(name: str) -> User | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from models import Invite, Project
 from rules import drafts, fields, invites, presets
-from rules.drafts import MOST_USES, Draft, Maker
+from rules.drafts import MOST_USES, Draft, Inviter
 from rules.idempotency import Once
 from rules.refusals import Invalid, Problem, UnknownField, problem, together
 
@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
     project: str | None
 
 
-def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
+def prepare(asked: object, inviter: Inviter) -> Sequence[Prepared]:
     """Invites for `invites.add`, one for each object; raises Invalid or UnknownField with all that is wrong in any.
 
     `index` says there in which, from 0. There are at most 1,000 of them.
@@ -41,7 +41,7 @@ def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
     project_of, find = cache(invites.find_project), cache(presets.stored)
     for index, each in enumerate(asked):
         try:
-            prepared.append(_prepared(each, maker, project_of, find))
+            prepared.append(_prepared(each, inviter, project_of, find))
         except Invalid as refused:
             refusal = UnknownField if isinstance(refused, UnknownField) else refusal
             wrong += (replace(told, index=index) for told in refused.problems)
@@ -50,33 +50,33 @@ def prepare(asked: object, maker: Maker) -> Sequence[Prepared]:
     return prepared
 
 
-def create(asked: Asked, maker: Maker, once: Once | None) -> Prepared:
+def create(asked: Asked, inviter: Inviter, once: Once | None) -> Prepared:
     """Create one invite of the members that an object has, by the names in MEMBERS; once, with `once`.
 
     Raises Invalid or UnknownField, and what `invites.create` does.
     """
     with _as_called():
-        draft, mailed = _read(asked, maker, presets.stored)
-        return Prepared(invites.create(draft, maker, mailed, once=once), draft.project)
+        draft, mailed = _read(asked, inviter, presets.stored)
+        return Prepared(invites.create(draft, inviter, mailed, once=once), draft.project)
 
 
-def _prepared(asked: object, maker: Maker, project_of: Callable[[str], Project], find: presets.Find) -> Prepared:
+def _prepared(asked: object, inviter: Inviter, project_of: Callable[[str], Project], find: presets.Find) -> Prepared:
     with _as_called():
-        draft, mailed = _read(asked, maker, find)
-        return Prepared(invites.prepare(draft, maker, mailed, project_of), draft.project)
+        draft, mailed = _read(asked, inviter, find)
+        return Prepared(invites.prepare(draft, inviter, mailed, project_of), draft.project)
 
 
-def _read(asked: object, maker: Maker, find: presets.Find) -> tuple[Draft, bool]:
+def _read(asked: object, inviter: Inviter, find: presets.Find) -> tuple[Draft, bool]:
     """What is asked for, and whether it is to be mailed; raises Invalid or UnknownField."""
     if not isinstance(asked, dict):
         raise Invalid.at("invites", "object", "must be an object")
     fields.refuse_unknown(asked, MEMBERS)
     given = {name: value for name, value in asked.items() if value is not None}
     mailed = given.pop("mail", False)
-    return together(partial(_draft, given, maker, find), partial(fields.boolean, mailed, "mail"))[0], mailed
+    return together(partial(_draft, given, inviter, find), partial(fields.boolean, mailed, "mail"))[0], mailed
 
 
-def _draft(given: Mapping[str, Any], maker: Maker, find: presets.Find) -> Draft:
+def _draft(given: Mapping[str, Any], inviter: Inviter, find: presets.Find) -> Draft:
     """What is asked for; raises Invalid. An empty text is wrong, and not the same as none."""
     renamed = {"uses" if name == "max_uses" else name: value for name, value in given.items() if value != ""}
     makes_admin = renamed.pop("makes_admin", False)
@@ -87,7 +87,7 @@ def _draft(given: Mapping[str, Any], maker: Maker, find: presets.Find) -> Draft:
         partial(_refuse_empty, given),
         partial(fields.boolean, makes_admin, "makes_admin"),
         *refusals,
-        partial(presets.draft, renamed, maker, makes_admin is True, find),
+        partial(presets.draft, renamed, inviter, makes_admin is True, find),
     )[-1]
     return drafted
 

@@ -24,7 +24,7 @@ from rules import (
     tokens,
     uses,
 )
-from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Maker
+from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Inviter
 from rules.events import Told
 from rules.refusals import Invalid, InviteExpired, together
 from rules.sessions import Account
@@ -105,28 +105,28 @@ def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
 CHANGES = ("ttl", "name", "message", "note", "data", "max_uses")
 
 
-def change(invite: Invite, given: Mapping[str, Any], maker: Maker) -> None:
-    """Change what is given of CHANGES, by a caller who may create invites as `maker`. A `ttl` counts from now.
+def change(invite: Invite, given: Mapping[str, Any], inviter: Inviter) -> None:
+    """Change what is given of CHANGES, by a caller who may create invites as `inviter`. A `ttl` counts from now.
 
     A name, message, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises
     InviteUsed, InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for
     example. The invite is held (`invites.held`), so that it is not used meanwhile.
     """
     states.refuse_used_or_revoked(invite)
-    presets.refuse_changes(maker, {name: "uses" if name == "max_uses" else name for name in given})
+    presets.refuse_changes(inviter, {name: "uses" if name == "max_uses" else name for name in given})
     read = {name: partial(_CHANGES[name], given[name]) for name in CHANGES if name in given}
     values = dict(zip(read, together(*read.values()), strict=True))
     if "max_uses" in values:
         _refuse_uses(invite, values["max_uses"])
     is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
-    if is_prolonged and ttl is None and not maker.trusted:
+    if is_prolonged and ttl is None and not inviter.trusted:
         raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
     is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
     ttl = bounded(invite, ttl) if is_prolonged else None
     if (most := values.get("max_uses", 0)) > invite.max_uses:
-        _spend(invite, maker.user, most)
+        _spend(invite, inviter.user, most)
     elif is_prolonged:
-        _revive(invite, maker.user)
+        _revive(invite, inviter.user)
     _drop_lapsed(invite)
     changed = [name for name, value in values.items() if getattr(invite, name) != value]
     for name in changed:  # in one change of the row with its expiry: a second one would lock the inviter's row, too
@@ -241,20 +241,20 @@ def _revoke(invite: Invite, told: str) -> None:
         _tell(told, invite)
 
 
-def revoke_all_by(maker: User, project_id: str | None = None) -> int:
+def revoke_all_by(inviter: User, project_id: str | None = None) -> int:
     """Revoke the invites that an account created, or only those to one project; returns how many were revoked."""
     to = [Invite.project_id == project_id] if project_id else []
-    return _revoke_all(Invite.maker_id == maker.id, *to)
+    return _revoke_all(Invite.maker_id == inviter.id, *to)
 
 
-def revoke_all_of(makers: Sequence[str]) -> int:
+def revoke_all_of(inviters: Sequence[str]) -> int:
     """Revoke the invites that the accounts with these ids created; returns how many were revoked."""
-    return _revoke_all(Invite.maker_id.in_(makers))
+    return _revoke_all(Invite.maker_id.in_(inviters))
 
 
-def revoke_admins_by(maker: User) -> int:
+def revoke_admins_by(inviter: User) -> int:
     """Revoke the invites of an account that make an admin of the site; returns how many were revoked."""
-    return _revoke_all(Invite.maker_id == maker.id, Invite.makes_admin.is_(True))
+    return _revoke_all(Invite.maker_id == inviter.id, Invite.makes_admin.is_(True))
 
 
 def revoke_all(ids: Sequence[str]) -> int:
@@ -267,14 +267,14 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def hold_all_by(maker: User, also: ColumnElement[bool]) -> None:
+def hold_all_by(inviter: User, also: ColumnElement[bool]) -> None:
     """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds."""
-    uses.hold_all(or_(and_(Invite.maker_id == maker.id, *_UNSPENT), also))
+    uses.hold_all(or_(and_(Invite.maker_id == inviter.id, *_UNSPENT), also))
 
 
-def cap_all_by(maker: User, project_id: str, until: datetime) -> None:
+def cap_all_by(inviter: User, project_id: str, until: datetime) -> None:
     """Let the open invites that an account created to a project expire at this moment at the latest."""
-    these = and_(Invite.maker_id == maker.id, Invite.project_id == project_id, *_UNSPENT)
+    these = and_(Invite.maker_id == inviter.id, Invite.project_id == project_id, *_UNSPENT)
     uses.hold_all(these)
     late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
     connection().execute(update(Invite).where(these, late).values(expires_at=until))

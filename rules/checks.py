@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from models import Invite
 from rules import fields, guests, invites, listing
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.guests import Batch, Remark, Row
 from rules.refusals import Invalid, Problem
 
@@ -52,12 +52,12 @@ class Checked(NamedTuple):
         return self.invite.email if self.invite and fields.is_domain(self.invite.email) else None
 
 
-def check(rows: Sequence[Row], defaults: Mapping[str, object], maker: Maker, mailed: bool) -> Sequence[Checked]:
+def check(rows: Sequence[Row], defaults: Mapping[str, object], inviter: Inviter, mailed: bool) -> Sequence[Checked]:
     """What becomes of each guest; `defaults` are the fields that a row leaves empty.
 
     With `mailed` those who have an address are mailed.
     """
-    prepared = list(Batch(defaults, maker).prepare(rows))
+    prepared = list(Batch(defaults, inviter).prepare(rows))
     notes = guests.notes((row, invite) for row, invite, _ in prepared if invite)
     if mailed:
         prepared = [_mailed(*each) for each in prepared]

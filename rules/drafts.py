@@ -1,4 +1,4 @@
-"""What a new invite is to be, and what its maker may ask for."""
+"""What a new invite is to be, and what its inviter may ask for."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ SHORT_CODE_TTL = 7 * clock.DAY
 
 
 @dataclass(frozen=True)
-class Maker:
+class Inviter:
     """The inviter: an account, an API key or the command.
 
     `called` is the inviter's name, which is stored with the invite as text: it stays when the account or key is gone.
-    Only a `trusted` maker (the command, an admin of the site) may create invites that never expire or that make an
+    Only a `trusted` inviter (the command, an admin of the site) may create invites that never expire or that make an
     admin of the site. Only one that is trusted, or `appoints` because it owns the project, may give the role admin.
     One with a `preset`, an API key that is bound to it, may create only invites by that. Its invites do not outlive
     `until`, when its own access to the project ends.
@@ -47,7 +47,7 @@ class Maker:
         return self.user.id if self.user else f"key {self.key_id}" if self.key_id else self.called
 
 
-SHELL = Maker("shell", trusted=True)
+SHELL = Inviter("shell", trusted=True)
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,18 @@ def of(values: Mapping[str, Any], makes_admin: bool = False) -> Draft:
     return Draft(**{**defaults, **values})
 
 
-def refuse_privileges(draft: Draft, maker: Maker) -> None:
-    """Raise Invalid if a draft asks for more than its maker may give: the role admin, no expiry, an admin's account.
+def refuse_privileges(draft: Draft, inviter: Inviter) -> None:
+    """Raise Invalid if a draft asks for more than its inviter may give: the role admin, no expiry, an admin's account.
 
-    An invite that makes an admin of the site is for one use within 24 hours. A maker that is bound to a preset creates
-    only invites by that.
+    An invite that makes an admin of the site is for one use within 24 hours. One who is bound to a preset creates only
+    invites by that.
     """
     problems = []
-    if maker.preset and draft.preset != maker.preset:
+    if inviter.preset and draft.preset != inviter.preset:
         problems.append(
-            problem("preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=maker.preset)
+            problem("preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=inviter.preset)
         )
-    if draft.role == "admin" and not (maker.trusted or maker.appoints):
+    if draft.role == "admin" and not (inviter.trusted or inviter.appoints):
         problems.append(problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
     if draft.access and not draft.project:
         problems.append(problem("access", "required", "needs a project"))
@@ -127,10 +127,10 @@ def refuse_privileges(draft: Draft, maker: Maker) -> None:
         problems.append(problem("email", "forbidden", "must be one address for an invite that makes an admin"))
     if draft.role == "admin" and not draft.project:
         problems.append(problem("role", "required", "can be admin only of a project"))
-    if draft.ttl is None and not maker.trusted:
+    if draft.ttl is None and not inviter.trusted:
         problems.append(problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
     if draft.makes_admin:
-        if not maker.trusted:
+        if not inviter.trusted:
             problems.append(problem("makes_admin", "forbidden", "can only be asked for by an admin"))
         if draft.uses != 1:
             problems.append(problem("uses", "range", "must be 1 for an invite that makes an admin"))

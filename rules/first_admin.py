@@ -8,7 +8,7 @@ from models import Invite
 from rules import drafts, events, invites, own_account, states
 from rules.refusals import LinkLost
 
-MAKER = drafts.Maker(events.SERVICE.called, trusted=True)
+INVITER = drafts.Inviter(events.SERVICE.called, trusted=True)
 
 
 def is_wanted() -> bool:
@@ -21,7 +21,7 @@ def link() -> str:
 
     As long as such a link can be used it is given again: a service that is restarted often makes one a day.
     """
-    given = Invite.makes_admin.is_(True), Invite.made_by == MAKER.called, Invite.maker_id.is_(None)
+    given = Invite.makes_admin.is_(True), Invite.made_by == INVITER.called, Invite.maker_id.is_(None)
     newest = select(Invite).where(*given, states.is_active(clock.now())).order_by(Invite.created_at.desc()).limit(1)
     found = session().scalar(newest)
     try:
@@ -29,4 +29,4 @@ def link() -> str:
             return invites.link(invites.token(found))
     except LinkLost:  # made under another master secret
         pass
-    return invites.link(invites.token(invites.create(drafts.read({}, makes_admin=True), MAKER)))
+    return invites.link(invites.token(invites.create(drafts.read({}, makes_admin=True), INVITER)))

@@ -20,7 +20,7 @@ import clock
 from database import session
 from models import Invite, Member, Project, User
 from rules import headings, invites, joining, presets, states
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.headings import Columns
 from rules.refusals import N_, Invalid, Problem, problem
 from settings import texts
@@ -51,12 +51,12 @@ class Row:
 class Batch:
     """What the invites of one guest list have in common.
 
-    `defaults` are the fields that a row leaves empty, with the name of a preset by `preset`; `maker` is the inviter;
+    `defaults` are the fields that a row leaves empty, with the name of a preset by `preset`; `inviter` is the inviter;
     with `mailed` each invite is mailed.
     """
 
     defaults: Mapping[str, object]
-    maker: Maker
+    inviter: Inviter
     makes_admin: bool = False
     mailed: bool = False
 
@@ -73,8 +73,8 @@ class Batch:
         if row.problems:
             raise Invalid(*row.problems)
         given = {name: value for name, value in row.given.items() if value}
-        draft = presets.draft({**self.defaults, **given}, self.maker, self.makes_admin, fields_of)
-        return invites.prepare(draft, self.maker, self.mailed, project_of)
+        draft = presets.draft({**self.defaults, **given}, self.inviter, self.makes_admin, fields_of)
+        return invites.prepare(draft, self.inviter, self.mailed, project_of)
 
 
 @dataclass(frozen=True)

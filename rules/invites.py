@@ -14,7 +14,7 @@ from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
 from rules import blocked_addresses, budgets, events, fields, ids, outbox, searching, states, tokens
-from rules.drafts import Draft, Maker, refuse_privileges
+from rules.drafts import Draft, Inviter, refuse_privileges
 from rules.events import Told
 from rules.idempotency import Once
 from rules.refusals import Invalid, InviteNotFound, together
@@ -22,45 +22,45 @@ from settings import settings
 
 
 def create(
-    draft: Draft, maker: Maker, mailed: bool = False, id_: str | None = None, once: Once | None = None
+    draft: Draft, inviter: Inviter, mailed: bool = False, id_: str | None = None, once: Once | None = None
 ) -> Invite:
-    """Create an invite, mailed if `mailed`; raises Invalid for what this maker may not ask for, or no address.
+    """Create an invite, mailed if `mailed`; raises Invalid for what this inviter may not ask for, or no address.
 
     Raises BudgetSpent or MayNotInvite for an account that can invite fewer people now, or nobody. With `once` a second
     such call returns the same invite, and spends nothing; it raises IdempotencyKeyReused for another call's.
     """
     if once and (before := once.made()):
         return before
-    budgets.spend(maker.user, draft.uses)
-    invite = Invite(**_insert(draft, maker, id_, once)[0])
+    budgets.spend(inviter.user, draft.uses)
+    invite = Invite(**_insert(draft, inviter, id_, once)[0])
     make_transient_to_detached(invite)  # it is in the database already: to have the session write it takes longer
     session().add(invite)
     if mailed:
-        with events.acting(maker.actor):
-            mail(invite, maker.user.id if maker.user else None)
+        with events.acting(inviter.actor):
+            mail(invite, inviter.user.id if inviter.user else None)
     return invite
 
 
-def create_token(draft: Draft, maker: Maker, once: Once | None = None) -> str:
+def create_token(draft: Draft, inviter: Inviter, once: Once | None = None) -> str:
     """Create an invite and return its token only; raises what `create` does, and LinkLost with `once`.
 
     Without `once` it takes a fraction of the time of `create`, which programs that create many invites notice.
     """
     if once:
-        return token(create(draft, maker, once=once))
-    budgets.spend(maker.user, draft.uses)
-    return _insert(draft, maker)[1]
+        return token(create(draft, inviter, once=once))
+    budgets.spend(inviter.user, draft.uses)
+    return _insert(draft, inviter)[1]
 
 
 def prepare(
-    draft: Draft, maker: Maker, mailed: bool = False, project_of: Callable[[str], Project] | None = None
+    draft: Draft, inviter: Inviter, mailed: bool = False, project_of: Callable[[str], Project] | None = None
 ) -> Invite:
     """An invite that `add` will put into the database; raises Invalid as `create` does.
 
     Thousands can be prepared before the unit that writes them begins, so that no other writer waits meanwhile.
     `project_of` finds a project by its slug, `find_project` by default.
     """
-    invite = Invite(**_values(draft, maker, project_of or find_project)[0])
+    invite = Invite(**_values(draft, inviter, project_of or find_project)[0])
     if mailed:
         give_mail_token(invite)
     return invite
@@ -95,29 +95,33 @@ def _hold_projects(ids_: Set[str]) -> None:
             raise Invalid.at("project", "exists", "was deleted just now")
 
 
-def _insert(draft: Draft, maker: Maker, id_: str | None = None, once: Once | None = None) -> tuple[dict[str, Any], str]:
+def _insert(
+    draft: Draft, inviter: Inviter, id_: str | None = None, once: Once | None = None
+) -> tuple[dict[str, Any], str]:
     """Write the row of a new invite, with the event that tells of it; returns the row and the invite's token.
 
-    Raises Invalid for what this maker may not ask for.
+    Raises Invalid for what this inviter may not ask for.
     """
-    row, token = _values(draft, maker, find_project)
+    row, token = _values(draft, inviter, find_project)
     if once:
         row |= {"id": once.id, "asked": once.fingerprint}
     elif id_:
         row["id"] = id_
-    row["created_event"] = events.tell_created(row["id"], row["project_id"], maker.actor, row["created_at"])
+    row["created_event"] = events.tell_created(row["id"], row["project_id"], inviter.actor, row["created_at"])
     _INSERT.run(**row)
     return row, token
 
 
 def _created(invite: Invite) -> Told:
-    maker = events.Actor(invite.made_by, invite.maker_id or invite.key_id)
-    return Told({"invite_id": invite.id, "project_id": invite.project_id}, maker, invite.created_at)
+    inviter = events.Actor(invite.made_by, invite.maker_id or invite.key_id)
+    return Told({"invite_id": invite.id, "project_id": invite.project_id}, inviter, invite.created_at)
 
 
-def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) -> tuple[dict[str, Any], str]:
-    """The row of a new invite, and its token; raises Invalid for what this maker may not ask for."""
-    _, project = together(lambda: refuse_privileges(draft, maker), lambda: draft.project and project_of(draft.project))
+def _values(draft: Draft, inviter: Inviter, project_of: Callable[[str], Project]) -> tuple[dict[str, Any], str]:
+    """The row of a new invite, and its token; raises Invalid for what this inviter may not ask for."""
+    _, project = together(
+        lambda: refuse_privileges(draft, inviter), lambda: draft.project and project_of(draft.project)
+    )
     now, nonce = clock.now(), tokens.new_nonce()
     token = tokens.invite_token(nonce)
     row = {
@@ -136,17 +140,17 @@ def _values(draft: Draft, maker: Maker, project_of: Callable[[str], Project]) ->
         "max_uses": draft.uses,
         "uses": 0,
         "created_at": now,
-        "expires_at": min((each for each in (draft.ttl and now + draft.ttl, maker.until) if each), default=None),
-        "made_by": maker.called,
-        "maker_id": maker.user.id if maker.user else None,
-        "key_id": maker.key_id,
+        "expires_at": min((each for each in (draft.ttl and now + draft.ttl, inviter.until) if each), default=None),
+        "made_by": inviter.called,
+        "maker_id": inviter.user.id if inviter.user else None,
+        "key_id": inviter.key_id,
         "folded": searching.stored(draft.name, draft.email, draft.note),
-        "made_by_folded": searching.stored(maker.called),
+        "made_by_folded": searching.stored(inviter.called),
         "access": None if draft.access is None else int(draft.access.total_seconds()),
         "data": draft.data,
         "approve": draft.approve,
         "waiting": 0,
-        "spent_at": now if maker.user else None,
+        "spent_at": now if inviter.user else None,
         **dict.fromkeys(_LATER),
     }
     return row, token

@@ -11,7 +11,7 @@ from database import may_write, session
 from database.statements import Statement
 from models import ApiKey
 from rules import events, fields, holds, tokens
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 
 LONGEST = 3650 * clock.DAY
@@ -39,9 +39,9 @@ class VerifiedKey:
     preset: str | None = None
 
     @property
-    def maker(self) -> Maker:
+    def inviter(self) -> Inviter:
         """The inviter, for the invites that the key creates."""
-        return Maker(f"API key {self.name or self.id}", key_id=self.id, preset=self.preset)
+        return Inviter(f"API key {self.name or self.id}", key_id=self.id, preset=self.preset)
 
     def refuse_without(self, scope: str) -> None:
         """Raise ScopeMissing unless the key has this scope."""

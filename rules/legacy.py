@@ -36,14 +36,14 @@ def refuse_if_off() -> None:
         raise LegacyCodesOff
 
 
-def create(maker: drafts.Maker, once: Once | None = None) -> str:
+def create(inviter: drafts.Inviter, once: Once | None = None) -> str:
     """Create an invite that is valid for at most 7 days; returns its short code.
 
-    Raises LegacyCodesOff, or Invalid if the preset of the maker is gone. With `once` as `invites.create`; raises
+    Raises LegacyCodesOff, or Invalid if the preset of the inviter is gone. With `once` as `invites.create`; raises
     LinkLost if the code that it had before is none any more.
     """
     refuse_if_off()
-    draft = presets.draft({}, maker, once=once)
+    draft = presets.draft({}, inviter, once=once)
     wrong = [
         problem(name, "forbidden", "is not possible for an invitation with a short code")
         for name in ("email", "approve")
@@ -52,7 +52,7 @@ def create(maker: drafts.Maker, once: Once | None = None) -> str:
     if wrong:
         raise Invalid(*wrong)
     draft = replace(draft, ttl=min(draft.ttl or drafts.SHORT_CODE_TTL, drafts.SHORT_CODE_TTL))
-    invite = invites.create(draft, maker, once=once)
+    invite = invites.create(draft, inviter, once=once)
     code = tokens.legacy_code(invite.nonce)
     if once and once.replayed:
         if invite.legacy_hash not in tokens.legacy_hashes(code):

@@ -28,22 +28,21 @@ LOOKED_AT = 50_000  # at most so many rows are read by one search
 class Filter:
     """Which invites to list; all conditions that are given must hold.
 
-    `states`: in one of these; `text`: in the name, address or note; `project`: its slug; `maker`: an account's id,
-    name or address, a key's id, or part of the inviter's name; `email`: for this address; `after`: after this place
-    in the list.
+    `states`: in one of these; `text`: in the name, address or note; `project`: its slug; `inviter`: an account's id,
+    name or address, a key's id, or part of the inviter's name; `email`: for this address; `after`: beyond this one.
     """
 
     states: Sequence[str] = ()
     text: str | None = None
     project: str | None = None
-    maker: str | None = None
+    inviter: str | None = None
     email: str | None = None
     after: Place | None = None
 
     @property
     def narrows(self) -> bool:
         """Whether the filter may leave rows out."""
-        return any((self.states, self.text, self.project, self.maker, self.email))
+        return any((self.states, self.text, self.project, self.inviter, self.email))
 
     def following(self, row: "Listed") -> "Filter":
         """The same filter, for the rows after this one."""
@@ -101,7 +100,7 @@ def read(
     state: str = "status",
     text: str = "q",
 ) -> Filter:
-    """A Filter from the fields `project`, `maker`, `email`, `cursor` and two more; raises Invalid.
+    """A Filter from the fields `project`, `inviter`, `email`, `cursor` and two more; raises Invalid.
 
     `state` and `text` are what those two are called; `states` says which states each word for the first stands for. The
     words in ALIASES are taken, too.
@@ -249,8 +248,8 @@ def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Se
         query = query.where(or_(*(states.in_state(each, now) for each in wanted.states)))
     if wanted.project:
         query = query.where(Invite.project_id == invites.find_project(wanted.project).id)
-    if wanted.maker:
-        query = query.where(_created_by(wanted.maker))
+    if wanted.inviter:
+        query = query.where(_created_by(wanted.inviter))
     if wanted.email:
         query = query.where(Invite.email == wanted.email)
     if wanted.text:
@@ -258,12 +257,12 @@ def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Se
     return places.after(query, Invite, wanted.after)
 
 
-def _created_by(maker: str) -> ColumnElement[bool]:
+def _created_by(inviter: str) -> ColumnElement[bool]:
     try:
-        return Invite.maker_id == accounts.named(maker).id
+        return Invite.maker_id == accounts.named(inviter).id
     except UserNotFound:
-        key_id = maker.partition("/")[0]
-        return or_(Invite.key_id == key_id, searching.found(maker, Invite.made_by_folded, Invite.made_by))
+        key_id = inviter.partition("/")[0]
+        return or_(Invite.key_id == key_id, searching.found(inviter, Invite.made_by_folded, Invite.made_by))
 
 
 def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Sequence[str]:
@@ -275,7 +274,7 @@ def _states(states: Mapping[str, Sequence[str]], field: str, word: object) -> Se
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "project": lambda value: fields.text(value, "project", 100),
-    "maker": lambda value: fields.text(value, "maker", 254),
+    "inviter": lambda value: fields.text(value, "inviter", 254),
     "email": fields.invited_email,
     "cursor": places.read,
 }

@@ -42,7 +42,7 @@ def create(user: User, draft: Draft, mailed: bool, id_: str) -> Invite:
         return projects.invite(projects.of_manager(draft.project, user), draft, mailed=mailed, id_=id_)
     if mailed:
         _limit_mail(user, draft.email)
-    return invites.create(draft, accounts.as_maker(user), mailed=mailed, id_=id_)
+    return invites.create(draft, accounts.as_inviter(user), mailed=mailed, id_=id_)
 
 
 def remind(user: User, invite_id: str) -> None:
@@ -68,7 +68,7 @@ def find(user: User, invite_id: str) -> Invite:
 
 def page(user_id: str, after: Place | None) -> SearchResult:
     """The invites of an account after a place in the list, the newest first, and the place from which to continue."""
-    rows = listing.page(Filter(maker=user_id, after=after), ROWS + 1)
+    rows = listing.page(Filter(inviter=user_id, after=after), ROWS + 1)
     return SearchResult(rows[:ROWS], places.of(rows[ROWS - 1]) if len(rows) > ROWS else None)
 
 

@@ -19,7 +19,7 @@ from database import session
 from database.statements import Statement
 from models import ApiKey, Member, Preset, Project
 from rules import drafts, events, fields, invites, joining, keys
-from rules.drafts import READERS, Draft, Maker
+from rules.drafts import READERS, Draft, Inviter
 from rules.idempotency import Once
 from rules.refusals import Invalid, Problem, problem, together
 from settings import Settings, settings, texts
@@ -144,68 +144,70 @@ def delete(name: str) -> Sequence[ApiKey]:
 
 def draft(
     given: Mapping[str, object],
-    maker: Maker,
+    inviter: Inviter,
     makes_admin: bool = False,
     find: Find = stored,
     once: Once | None = None,
 ) -> Draft:
     """A Draft from what was given for an invite: fields by the names in READERS, and by `preset` the name of one.
 
-    What is given besides a preset wins over it; None and "" are not given. A maker that is bound to a preset creates
-    by that, named or not, and changes nothing that it names. Raises Invalid with all that is wrong; what the maker may
-    not ask for is refused when the invite is created. `find` is what looks a preset up. What was created `once` stays
-    so, whatever became of its preset.
+    What is given besides a preset wins over it; None and "" are not given. An inviter that is bound to a preset
+    creates by that, named or not, and changes nothing that it names. Raises Invalid with all that is wrong; what the
+    inviter may not ask for is refused when the invite is created. `find` is what looks a preset up. What was created
+    `once` stays so, whatever became of its preset.
     """
-    if given.get("preset") is None and not maker.preset:
+    if given.get("preset") is None and not inviter.preset:
         return drafts.read(given, makes_admin)
     if once and once.made():
         return Draft()
-    called = _chosen(given.get("preset"), maker)
+    called = _chosen(given.get("preset"), inviter)
     kept = find(called)
     if kept is None:
-        raise _missing(called, maker)
+        raise _missing(called, inviter)
     besides = {name: given[name] for name in READERS if given.get(name) not in (None, "")}
     said, asked = together(
         partial(_values, kept, frozenset(besides), settings()), partial(fields.read, READERS, besides)
     )
-    if maker.preset:
+    if inviter.preset:
         _refuse_changes(kept, asked, called)
     wanted = drafts.of({**said, **asked, "preset": called}, makes_admin)
-    if wanted.project and "project" not in asked and (until := _managed_until(wanted.project, maker)):
+    if wanted.project and "project" not in asked and (until := _managed_until(wanted.project, inviter)):
         left = until - clock.now()
         wanted = replace(wanted, ttl=min(wanted.ttl or left, left))
     return wanted
 
 
-def refuse_changes(maker: Maker, changed: Mapping[str, str]) -> None:
-    """Raise Invalid if a maker that is bound to a preset is to change a field of an invite that the preset names.
+def refuse_changes(inviter: Inviter, changed: Mapping[str, str]) -> None:
+    """Raise Invalid if an inviter that is bound to a preset is to change a field of an invite that the preset names.
 
     `changed` are the fields that are to change, by what they are called there.
     """
-    if maker.preset is None:
+    if inviter.preset is None:
         return
-    kept = find(maker.preset)
+    kept = find(inviter.preset)
     if kept is None:
-        raise _missing(maker.preset, maker)
+        raise _missing(inviter.preset, inviter)
     if said := [called for called, name in changed.items() if name in kept]:
-        raise Invalid(*(_said_by(maker.preset, name) for name in said))
+        raise Invalid(*(_said_by(inviter.preset, name) for name in said))
 
 
 def _said_by(called: str, name: str) -> Problem:
     return problem(name, "forbidden", "is said by the preset %(preset)s, to which this API key is bound", preset=called)
 
 
-def _chosen(asked: object, maker: Maker) -> str:
+def _chosen(asked: object, inviter: Inviter) -> str:
     """The name of the preset by which an invite is to be created."""
-    called = maker.preset if asked is None else read_name(asked)
-    if maker.preset and called != maker.preset:
-        raise Invalid.at("preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=maker.preset)
+    called = inviter.preset if asked is None else read_name(asked)
+    if inviter.preset and called != inviter.preset:
+        raise Invalid.at(
+            "preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=inviter.preset
+        )
     return str(called)
 
 
-def _missing(called: str, maker: Maker) -> Invalid:
+def _missing(called: str, inviter: Inviter) -> Invalid:
     """The refusal of a name that no preset has, and of a key that is bound to one that is gone."""
-    if maker.preset:
+    if inviter.preset:
         return Invalid.at(
             "preset", "exists", "was deleted: %(preset)s. An API key that is bound to it creates nothing", preset=called
         )
@@ -235,15 +237,15 @@ def _refuse_changes(kept: str, asked: Mapping[str, object], called: str) -> None
         raise Invalid(*changed)
 
 
-def _managed_until(slug: str, maker: Maker) -> datetime | None:
+def _managed_until(slug: str, inviter: Inviter) -> datetime | None:
     """When the access of an account to the project to which it invites ends; None if never.
 
     Raises Invalid if an account that is no admin of the site would invite to a project that it does not manage.
     """
-    if maker.trusted or not maker.user:
+    if inviter.trusted or not inviter.user:
         return None
     mine = select(Member.id, Member.ends_at).join(Project, Project.id == Member.project_id)
-    mine = mine.where(Project.slug == slug, Member.user_id == maker.user.id, Member.role != "member")
+    mine = mine.where(Project.slug == slug, Member.user_id == inviter.user.id, Member.role != "member")
     found = session().execute(mine.where(joining.is_current(clock.now()))).first()
     if found is None:
         raise Invalid.at(

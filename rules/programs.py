@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from models import Invite
 from rules import events, invites, keys
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.keys import VerifiedKey
 from rules.refusals import Forbidden, ScopeMissing
 
@@ -14,28 +14,28 @@ from rules.refusals import Forbidden, ScopeMissing
 class Program:
     """A caller of our own API: whose invites it creates, and its scopes; an admin of the site has all of them."""
 
-    maker: Maker
+    inviter: Inviter
     may: Collection[str]
 
     @property
     def actor(self) -> events.Actor:
         """Who does what this caller does, for what is told of it."""
-        return self.maker.actor
+        return self.inviter.actor
 
     @property
     def identity(self) -> str:
         """By what this caller's requests are counted against rate limits."""
-        return self.maker.identity
+        return self.inviter.identity
 
     @property
     def holder(self) -> str:
         """Under which id this caller holds uses: the key's, or that of the admin's account."""
-        return self.maker.key_id or self.maker.user.id  # type: ignore[union-attr]
+        return self.inviter.key_id or self.inviter.user.id  # type: ignore[union-attr]
 
     def keep(self) -> None:
         """Have this caller's key not be deleted before this unit ends; raises KeyRefused if it was, meanwhile."""
-        if self.maker.key_id:
-            keys.keep(self.maker.key_id)
+        if self.inviter.key_id:
+            keys.keep(self.inviter.key_id)
 
     def has(self, scope: str) -> bool:
         """Whether this caller has the scope, one of keys.SCOPES."""
@@ -57,15 +57,15 @@ class Program:
         an admin of the site unless one asks: with its link, the holder of the key would become one.
         """
         self._refuse_foreign(invite)
-        if invite.makes_admin and not self.maker.trusted:
+        if invite.makes_admin and not self.inviter.trusted:
             raise Forbidden
 
     def _refuse_foreign(self, invite: Invite) -> None:
-        created_it = self.maker.key_id is not None and invite.key_id == self.maker.key_id
+        created_it = self.inviter.key_id is not None and invite.key_id == self.inviter.key_id
         if not (created_it or self.has("manage")):
             raise ScopeMissing("manage")
 
 
 def by_key(key: VerifiedKey) -> Program:
     """The caller who shows this key."""
-    return Program(key.maker, key.may)
+    return Program(key.inviter, key.may)

@@ -228,12 +228,13 @@ def invite(
     same = Invite.project_id == project.id, Invite.email == draft.email, states.is_active(clock.now())
     if draft.email and session().scalar(select(Invite.id).where(*same).limit(1)):
         raise InviteAlreadyExists
-    if draft.role == "admin" and member.role != "owner":
+    is_owner, until = member.role == "owner", member.ends_at
+    if draft.role == "admin" and not is_owner:
         raise NotAllowed
     if mailed and draft.email and not is_admin(member.user):
         outbox.limit_invitations(member.user_id, draft.email)
-    maker = drafts.Maker(member.user.called, user=member.user, appoints=member.role == "owner", until=member.ends_at)
-    return invites.create(draft, maker, mailed=mailed, id_=id_, once=once)
+    inviter = drafts.Inviter(member.user.called, user=member.user, appoints=is_owner, until=until)
+    return invites.create(draft, inviter, mailed=mailed, id_=id_, once=once)
 
 
 def invites_of(project: Project, place: Place | None = None, limit: int | None = None) -> Sequence[Invite]:

@@ -457,7 +457,7 @@ def seeded(house, settings, tmp_path):
         made.id = SOME_ID
         invites.add([made])
         asked = drafts.Draft(approve=True, uses=3)
-        asked_for = invites.token(invites.create(asked, accounts.as_maker(accounts.named("anne")), id_=OTHER_ID))
+        asked_for = invites.token(invites.create(asked, accounts.as_inviter(accounts.named("anne")), id_=OTHER_ID))
         for name in ("alice", "bob"):
             redemption.accept(asked_for, accounts.named(name))
         failed = deliveries.test(webhooks.create(webhooks.Wanted("https://app.example.org/"), 0, id_=SOME_WEBHOOK)[0])

@@ -210,12 +210,12 @@ def _invitations(house: database.Database) -> dict[str, str]:
 
 def _by_bob() -> dict[str, str]:
     """Invitations of somebody who is no admin; Charlie has created as many as he may, and Nora may create none."""
-    maker = accounts.as_maker(accounts.named("bob"))
-    many = [invites.create(drafts.read({"name": name}), maker) for name in ("Theo", "Theo", "Theo", "Theo", "Ulla")]
+    inviter = accounts.as_inviter(accounts.named("bob"))
+    many = [invites.create(drafts.read({"name": name}), inviter) for name in ("Theo", "Theo", "Theo", "Theo", "Ulla")]
     accounts.register(invites.token(many[-1]), accounts.Names("ulla", display_name="Ulla"), HASH)
-    bound = invites.create(drafts.read({"email": "vera@example.org", "ttl": "30d"}), maker, mailed=True)
+    bound = invites.create(drafts.read({"email": "vera@example.org", "ttl": "30d"}), inviter, mailed=True)
     budgets.set_budget(accounts.named("charlie"), "1/30d")
-    invites.create(drafts.read({"name": "Wilma"}), accounts.as_maker(accounts.named("charlie")))
+    invites.create(drafts.read({"name": "Wilma"}), accounts.as_inviter(accounts.named("charlie")))
     budgets.set_budget(accounts.named("nora"), "0")
     return {"bobs": invites.token(bound)}
 
@@ -236,7 +236,7 @@ def _that_wait() -> dict[str, str]:
 
 def _make(**given: object) -> str:
     draft = drafts.read({"project": "seed-library", **given} if given.get("name") == "Mei" else given)
-    return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
+    return invites.token(invites.create(draft, accounts.as_inviter(accounts.named("alice"))))
 
 
 def _weeks_ago(number: int) -> Any:

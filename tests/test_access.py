@@ -157,7 +157,7 @@ def manages(house):
     with house.writing():
         presets.create("tea", {"project": "tea-garden"})
         try:
-            return bool(presets.draft({"preset": "tea"}, accounts.as_maker(accounts.named("bob"))))
+            return bool(presets.draft({"preset": "tea"}, accounts.as_inviter(accounts.named("bob"))))
         except Invalid:
             return False
 
@@ -236,8 +236,8 @@ def test_an_invite_expires_with_its_inviters_access(client, house, by_bob, care,
 def test_an_invite_by_a_preset_expires_with_its_inviters_access(house, garden):
     with house.writing():
         presets.create("tea", {"project": "tea-garden", "ttl": "300d"})
-        maker = accounts.as_maker(accounts.named("bob"))
-        assert invites.create(presets.draft({"preset": "tea"}, maker), maker).expires_at == ENDS
+        inviter = accounts.as_inviter(accounts.named("bob"))
+        assert invites.create(presets.draft({"preset": "tea"}, inviter), inviter).expires_at == ENDS
 
 
 def test_nobody_extends_an_invite_beyond_its_inviters_access(house, by_bob):
@@ -255,7 +255,7 @@ def test_nobody_extends_an_invite_beyond_its_inviters_access(house, by_bob):
 def test_what_others_created_there_is_as_it_was(house, garden, care, make_invite):
     token = make_invite(project="tea-garden", ttl="300d")
     with house.writing():
-        own = invites.token(invites.create(drafts.read({"ttl": "300d"}), accounts.as_maker(accounts.named("bob"))))
+        own = invites.token(invites.create(drafts.read({"ttl": "300d"}), accounts.as_inviter(accounts.named("bob"))))
     with at(ENDS):
         care()
         with house.reading():

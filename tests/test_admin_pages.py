@@ -218,6 +218,7 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
     assert len(rows.findall(admin.client.get("/admin?status=active&q=class").text)) == 5
     assert rows.findall(admin.client.get("/admin?status=used").text) == []
     assert "Nothing found." in seen(admin.client.get("/admin?status=used"))
+    assert len(rows.findall(admin.client.get("/admin?maker=shell").text)) == 6
     with house.reading():
         annes = invites.find(token).id
     assert invite_id(admin.client.get(f"/admin?q={token}")) == annes
@@ -413,7 +414,7 @@ def test_what_somebody_created_in_a_project_whose_access_has_ended_is_not_extend
         brief = invites.create(drafts.read({"project": project.slug, "access": "5d"}), drafts.SHELL)
         dora = accounts.create(Names("dora"))
         redemption.accept(invites.token(brief), dora)
-        by_dora = invites.create(drafts.read({"project": project.slug, "ttl": "2d"}), accounts.as_maker(dora)).id
+        by_dora = invites.create(drafts.read({"project": project.slug, "ttl": "2d"}), accounts.as_inviter(dora)).id
     ids = f"{made['Anne']} {by_dora}"
     done = admin.post("/admin/chosen/extend", ids=ids, ttl="30d")
     assert "2 extended." in seen(admin.follow(done))

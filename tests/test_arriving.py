@@ -177,7 +177,7 @@ def test_every_page_of_ours_offers_the_languages_but_none_at_an_app(client, brow
 
 def test_who_invites_is_named_also_where_it_was_a_program(client, start, make_invite, house, alice):
     with house.writing():
-        by_alice = invites.token(invites.create(drafts.read({}), accounts.as_maker(accounts.named("alice"))))
+        by_alice = invites.token(invites.create(drafts.read({}), accounts.as_inviter(accounts.named("alice"))))
     client = start(SITE_NAME="Garden Club").client
     assert "alice invites you." in seen(client.get(f"/invite?{by_alice}"))
     assert "The people of Garden Club invite you." in seen(client.get(f"/invite?{make_invite()}"))

@@ -90,7 +90,7 @@ def invite_by_alice(house, garden):
     def make(mailed=False, **given):
         with house.writing():
             draft = drafts.read({"project": "tea-garden", **given})
-            return invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=mailed))
+            return invites.token(invites.create(draft, accounts.as_inviter(accounts.named("alice")), mailed=mailed))
 
     return make
 

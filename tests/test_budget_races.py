@@ -34,7 +34,7 @@ def create(place, before=lambda: None, after=lambda: None):
         try:
             with house.writing():
                 before()
-                invites.create_token(Draft(), accounts.as_maker(accounts.named("alice")))
+                invites.create_token(Draft(), accounts.as_inviter(accounts.named("alice")))
                 after()
         except BudgetSpent:
             return False
@@ -104,7 +104,7 @@ def test_without_the_lock_both_would_get_it(place, monkeypatch):
                 is_allowed = budgets.left(accounts.named("alice")).places > 0
             looked.wait()
             with house.writing() as unit:
-                made = invites.prepare(Draft(), accounts.as_maker(accounts.named("alice")))
+                made = invites.prepare(Draft(), accounts.as_inviter(accounts.named("alice")))
                 unit.session.add(made)
             house.close()
             return is_allowed

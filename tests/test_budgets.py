@@ -44,7 +44,7 @@ def invite(house):
 
     def create(name="alice", **given):
         with house.writing():
-            return invites.create_token(Draft(**{"ttl": 7 * DAY, **given}), accounts.as_maker(accounts.named(name)))
+            return invites.create_token(Draft(**{"ttl": 7 * DAY, **given}), accounts.as_inviter(accounts.named(name)))
 
     return create
 
@@ -191,7 +191,7 @@ def test_what_a_program_extends_or_enlarges_is_allowed_and_counts(house, budget,
     token = invite()
     time.shift(8 * DAY)
     with house.writing():
-        changing.change(invites.find(token), {"max_uses": 9, "ttl": "2d"}, keys.authenticate(keys.create("x")).maker)
+        changing.change(invites.find(token), {"max_uses": 9, "ttl": "2d"}, keys.authenticate(keys.create("x")).inviter)
     assert left().places == 0
     with house.writing():
         invite_id = invites.find(token).id
@@ -204,7 +204,7 @@ def test_a_person_who_enlarges_an_invite_needs_room_for_it(house, budget, invite
 
     def change(most):
         with house.writing():
-            changing.change(invites.find(token), {"max_uses": most}, accounts.as_maker(accounts.named("alice")))
+            changing.change(invites.find(token), {"max_uses": most}, accounts.as_inviter(accounts.named("alice")))
 
     change(3)
     with pytest.raises(Invalid, match="at most 3"):
@@ -395,7 +395,7 @@ def test_every_create_of_every_dialect_asks_for_the_budget_of_a_person_and_of_no
             budgets.set_budget(dora, "0")  # it counts for nobody who is an admin
         elif who == "user without a place left":
             budgets.set_budget(dora, "1/30d")
-            invites.create(Draft(), accounts.as_maker(dora))
+            invites.create(Draft(), accounts.as_inviter(dora))
         elif who == "user who may not":
             budgets.set_budget(dora, "0")
         elif who == "young user":
@@ -431,7 +431,7 @@ def test_an_inviter_is_set_with_the_account_and_stays(house, invite, budget, use
     budget("9/30d")
     with house.writing():
         redemption.accept(
-            invites.token(invites.create(Draft(), accounts.as_maker(accounts.named("alice")))), accounts.named("erin")
+            invites.token(invites.create(Draft(), accounts.as_inviter(accounts.named("alice")))), accounts.named("erin")
         )
         accounts.remove(accounts.named("alice"))
     assert (inviter("erin"), inviter("bob")) == (None, alice)
@@ -444,7 +444,7 @@ def test_who_has_to_wait_has_an_inviter_at_once(house, invite, budget):
             ({"email": "@example.org"}, accounts.Names("carol", "carol@example.org")),
         ):
             draft = Draft(**given)
-            token = invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
+            token = invites.token(invites.create(draft, accounts.as_inviter(accounts.named("alice"))))
             user, used = accounts.register(token, names, HASH)
             assert used.waiting_for
             assert user.inviter_id == accounts.named("alice").id

@@ -240,7 +240,8 @@ def test_the_list_is_filtered_and_goes_on_where_it_ended(shell):
     rest = shell(f"invite-api invite list --project tea-garden --limit 2 --after {ids[1]}")
     assert (rest.stdout.split("\t")[3], rest.stderr) == ("first", "")
     assert (
-        shell("invite-api invite list --text 'for sec' --state active --maker shell").stdout.split("\t")[3] == "second"
+        shell("invite-api invite list --text 'for sec' --state active --inviter shell").stdout.split("\t")[3]
+        == "second"
     )
     assert shell("invite-api invite list --email dora@example.org").stdout.startswith(SOME_ID)
     assert shell("invite-api invite list --email nobody").stderr.startswith("Error: --email: is not a valid address")

@@ -7,7 +7,7 @@ from conftest import PASSWORD
 from models import Invite
 from rules import accounts, changing, drafts, invites, keys, presets, redemption, waiting
 
-MAKERS = [
+WAYS = [
     "our own API",
     "a key of Prosody's",
     "the command",
@@ -24,26 +24,26 @@ USERS = ["Prosody's form", "HitKey's registration", "HitKey's accept", "our page
 def make(client, house, key, alice, root, invite_api):
     """A fresh token, as each dialect hands it out."""
 
-    def made(maker, preset=None):
+    def made(way, preset=None):
         given = {"preset": preset} if preset else {}
-        if maker == "our own API":
+        if way == "our own API":
             shown = {"Authorization": f"Bearer {key}"}
             return client.post("/v1/invites", headers=shown, json=given).json["invite"]["token"]
-        if maker == "a key of Prosody's":
+        if way == "a key of Prosody's":
             return client.get("/invites_api", query_string={"key": key, **given}).location.partition("?")[2]
-        if maker == "the command":
+        if way == "the command":
             options = ["--preset", preset] if preset else []
             return invite_api("invite", "create", *options).stdout.strip().partition("?")[2]
-        if maker == "Agentbot's user":
+        if way == "Agentbot's user":
             return client.post("/api/invite", headers=alice.bearer, json={"name": "Anne", **given}).json["token"]
-        if maker == "Agentbot's admin":
+        if way == "Agentbot's admin":
             body = {"email": "charlie@example.org", **given}
             return client.post("/api/admin/invites", headers=root.bearer, json=body).json["code"]
-        if maker == "HitKey's mail":
+        if way == "HitKey's mail":
             with house.writing():
                 draft = presets.draft({"email": "charlie@example.org", **given}, drafts.SHELL)
                 return invites.mail_token(invites.create(draft, drafts.SHELL, mailed=True))
-        if maker == "HitKey's project":
+        if way == "HitKey's project":
             client.post("/projects/", headers=alice.bearer, json={"name": "Garden"})
             body = {"email": "charlie@example.org", **given}
             made = client.post("/projects/garden/invites", headers=alice.bearer, json=body)
@@ -75,12 +75,12 @@ def use_in(client, charlie, browser):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("user", USERS)
 def test_an_invite_made_anywhere_is_good_everywhere_and_spent_everywhere(
-    client, house, charlie, make, use_in, maker, user
+    client, house, charlie, make, use_in, way, user
 ):
-    token = make(maker)
+    token = make(way)
     if user in ("Prosody's form", "HitKey's registration"):
         charlie.forget_address()  # whoever registers takes the address of a bound invite
     assert client.get(f"/invite?{token}").status_code == 200
@@ -102,7 +102,7 @@ def test_an_invite_made_anywhere_is_good_everywhere_and_spent_everywhere(
 
 
 # Uses that wait. "ask" is a preset that asks for approval, "there" one for a domain.
-ASKING = [each for each in MAKERS if each != "a short code"]  # which proves nobody, so that nobody could be asked about
+ASKING = [each for each in WAYS if each != "a short code"]  # which proves nobody, so that nobody could be asked about
 NAMELESS = [each for each in ASKING if each not in ("Agentbot's admin", "HitKey's project", "HitKey's mail")]
 REGISTERING = ("Prosody's form", "HitKey's registration")
 ACTIVE, SPENT, REVOKED = (200, 200, 200, 200), (410, 303, 404, 410), (404, 303, 404, 404)
@@ -161,13 +161,13 @@ def refused_again(use_in, token, user):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("maker", ASKING)
+@pytest.mark.parametrize("way", ASKING)
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("answer", ["yes", "no"])
 def test_what_needs_approval_waits_for_it_wherever_it_was_made_and_is_used(
-    house, charlie, make_waiting, use_in, seen_as, counted, maker, user, answer
+    house, charlie, make_waiting, use_in, seen_as, counted, way, user, answer
 ):
-    token = make_waiting(maker, "ask")
+    token = make_waiting(way, "ask")
     if user in REGISTERING:
         charlie.forget_address()
     assert seen_as(token) == ACTIVE
@@ -184,12 +184,12 @@ def test_what_needs_approval_waits_for_it_wherever_it_was_made_and_is_used(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("maker", NAMELESS)
+@pytest.mark.parametrize("way", NAMELESS)
 @pytest.mark.parametrize("user", USERS)
 def test_what_is_for_a_domain_waits_for_the_proof_wherever_it_was_made_and_is_used(
-    house, charlie, make_waiting, use_in, seen_as, counted, maker, user
+    house, charlie, make_waiting, use_in, seen_as, counted, way, user
 ):
-    token = make_waiting(maker, "there")
+    token = make_waiting(way, "there")
     with house.writing():
         accounts.named("charlie").email_verified_at = None
         if user in REGISTERING:
@@ -202,11 +202,11 @@ def test_what_is_for_a_domain_waits_for_the_proof_wherever_it_was_made_and_is_us
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("way", WAYS)
 def test_what_was_declined_is_refused_everywhere_wherever_it_was_made(
-    house, browser, charlie, make, use_in, seen_as, counted, maker
+    house, browser, charlie, make, use_in, seen_as, counted, way
 ):
-    token = make(maker)
+    token = make(way)
     assert browser.post("/decline", token=token).status_code == 303
     assert (seen_as(token), counted(token)) == (REVOKED, (0, [], False))
     for user in USERS:

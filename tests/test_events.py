@@ -71,7 +71,7 @@ def told(house):
         ids |= {"anne": anne.id, "dora": dora.id, "garden": garden.id, "key": keys.create("script").partition("/")[0]}
     with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing():
         given = {"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "uses": "2"}
-        invite = invites.create(drafts.read(given), accounts.as_maker(anne), mailed=True)
+        invite = invites.create(drafts.read(given), accounts.as_inviter(anne), mailed=True)
         with events.acting(events.person(anne)):
             changing.extend(invite, 2 * clock.WEEK)
             changing.rotate(invite)

@@ -217,7 +217,7 @@ def test_a_long_file_is_taken_and_one_beyond_the_limit_refused(admin):
 
 def test_what_is_known_of_an_address_is_noted_and_forbids_nothing(house, make_invite, charlie, send, create, stored):
     with house.writing():
-        invites.create(presets.draft({"email": "dora@example.org"}, accounts.as_maker(accounts.named("root"))), ROOT)
+        invites.create(presets.draft({"email": "dora@example.org"}, accounts.as_inviter(accounts.named("root"))), ROOT)
         accounts.named("charlie").email = "charlie@example.org"
     page = send("dora@example.org\ncharlie@example.org\neve@example.org\neve@example.org\n")
     said = seen(page)

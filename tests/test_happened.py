@@ -51,10 +51,10 @@ def furnish():
     accounts.set_admin(anne, True)
     garden = projects.create(anne, projects.Plan("Tea Garden"))
     made = [
-        invites.create(drafts.read({"project": garden.slug}), accounts.as_maker(anne)),
-        invites.create(drafts.read({"email": "erin@example.org"}), accounts.as_maker(bob), mailed=True),
-        invites.create(drafts.read({}), keys.authenticate(keys.create('"laptop\\')).maker),
-        invites.create(drafts.read({"ttl": "1m"}), accounts.as_maker(anne)),
+        invites.create(drafts.read({"project": garden.slug}), accounts.as_inviter(anne)),
+        invites.create(drafts.read({"email": "erin@example.org"}), accounts.as_inviter(bob), mailed=True),
+        invites.create(drafts.read({}), keys.authenticate(keys.create('"laptop\\')).inviter),
+        invites.create(drafts.read({"ttl": "1m"}), accounts.as_inviter(anne)),
     ]
     redemption.accept(invites.token(made[0]), bob)
     legacy.use(legacy.create(drafts.SHELL))
@@ -108,7 +108,7 @@ def test_what_a_migration_tells_is_what_was_told_when_it_happened(house, setting
 def test_the_name_of_a_deleted_account_is_erased_from_what_it_did(house, alice, told):
     with house.writing():
         user = accounts.named("alice")
-        invites.create(drafts.read({}), accounts.as_maker(user))
+        invites.create(drafts.read({}), accounts.as_inviter(user))
         with events.acting(events.person(user)):
             accounts.remove(user)
     assert {who for what, who in told() if what != "user.created"} == {"a deleted account"}

@@ -22,7 +22,7 @@ INDEXES = ("users_of_inviter", "users_disabled_together")
 
 def by(name, **given):
     """The token of an invite of an account, or of the shell."""
-    return invites.token(invites.create(Draft(**given), accounts.as_maker(accounts.named(name)) if name else SHELL))
+    return invites.token(invites.create(Draft(**given), accounts.as_inviter(accounts.named(name)) if name else SHELL))
 
 
 def join(name, token, email=None):

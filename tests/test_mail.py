@@ -619,7 +619,7 @@ def asked(house, alice, charlie):
     with house.writing():
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
         draft = drafts.read({"project": "tea-garden", "approve": True, "uses": 5})
-        token = invites.token(invites.create(draft, accounts.as_maker(accounts.named("alice"))))
+        token = invites.token(invites.create(draft, accounts.as_inviter(accounts.named("alice"))))
 
     def ask():
         with house.writing():
@@ -643,7 +643,7 @@ def test_an_invitation_greets_its_guest_and_says_who_invites_and_until_when(
     with time_machine.travel(datetime(2026, 2, 28, 12, tzinfo=UTC), tick=False), house.writing():
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
         draft = drafts.read({"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "ttl": "1d"})
-        invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=True)
+        invites.create(draft, accounts.as_inviter(accounts.named("alice")), mailed=True)
     spoken = make_settings(tmp_path / "instance", SMTP_URL=smtp, LANGUAGE=language)
     with time_machine.travel(datetime(2026, 2, 28, 13, tzinfo=UTC), tick=False), in_force(spoken):
         assert deliver_one(house)
@@ -659,7 +659,7 @@ def test_an_account_that_is_called_as_the_site_does_not_speak_for_it(deliver, ma
     with house.writing():
         accounts.named("alice").display_name = "127.0.0.1:8080"  # from before the site had this name
         draft = drafts.read({"email": "dora@example.org", "message": "Call us."})
-        invites.create(draft, accounts.as_maker(accounts.named("alice")), mailed=True)
+        invites.create(draft, accounts.as_inviter(accounts.named("alice")), mailed=True)
     deliver()
     text = mailbox.mails[0].get_body(("plain",)).get_content()
     assert "Hello, 127.0.0.1:8080 invites you to 127.0.0.1:8080." in " ".join(text.split())

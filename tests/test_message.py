@@ -132,7 +132,7 @@ def test_a_program_changes_a_message_and_takes_it_away(client, house, stored):
 def test_the_page_quotes_the_message_with_the_name_of_who_wrote_it(client, house, alice, make_invite):
     with house.writing():
         accounts.named("alice").display_name = "Alice & Co"
-        made = invites.create(drafts.read({"message": SAID}), accounts.as_maker(accounts.named("alice")))
+        made = invites.create(drafts.read({"message": SAID}), accounts.as_inviter(accounts.named("alice")))
         hers = invites.token(made)
     page = client.get(f"/invite?{hers}")
     quoted = '<blockquote dir="auto">See you on Saturday!<br><br>Bring &lt;b&gt;cake&lt;/b&gt;.</blockquote>'
@@ -155,7 +155,7 @@ def test_the_mail_has_the_message_and_nothing_that_becomes_a_link(house, setting
 def test_a_message_stays_like_a_note_when_who_wrote_it_is_deleted(house, alice, stored):
     with house.writing():
         given = {"message": SAID, "note": "from school"}
-        made = invites.create(drafts.read(given), accounts.as_maker(accounts.named("alice")))
+        made = invites.create(drafts.read(given), accounts.as_inviter(accounts.named("alice")))
         assert made.message == SAID
         accounts.remove(accounts.named("alice"))
     (left,) = stored()

@@ -183,7 +183,7 @@ def test_a_wrong_address_is_said_at_the_field_for_name_or_address(browser, make_
 
 
 @pytest.mark.parametrize(
-    "query", ["email=nobody", "cursor=zzz", "status=open!", "project=nowhere", "q=a&q=b", "maker=%00", "cursor=%00"]
+    "query", ["email=nobody", "cursor=zzz", "status=open!", "project=nowhere", "q=a&q=b", "inviter=%00", "cursor=%00"]
 )
 @pytest.mark.parametrize("path", ["/admin", "/admin/people"])
 def test_a_filter_that_the_page_has_no_field_for_is_said_with_what_to_do(browser, root, path, query):

@@ -322,7 +322,7 @@ def test_a_key_is_named_by_all_that_create_printed_wherever_one_is_named(invite_
     house.close()
     invite_api("invite", "create")
     for named in (key, key.partition("/")[0]):
-        assert len(invite_api("invite", "list", "--maker", named).stdout.splitlines()) == 1
+        assert len(invite_api("invite", "list", "--inviter", named).stdout.splitlines()) == 1
     assert invite_api("delete", f" {key}\n").returncode == 0
 
 
@@ -436,12 +436,12 @@ def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refu
 
 def test_what_a_former_admin_leaves_open_is_said_and_only_what_makes_an_admin_is_revoked(invite_api, house, root):
     with house.writing():
-        maker = accounts.as_maker(accounts.named("root"))
+        inviter = accounts.as_inviter(accounts.named("root"))
         for _ in range(2):
-            invites.create(drafts.Draft(), maker)
-        invites.create(drafts.read({}, makes_admin=True), maker)
+            invites.create(drafts.Draft(), inviter)
+        invites.create(drafts.read({}, makes_admin=True), inviter)
     done = invite_api("user", "admin", "root", "--off")
-    command = "invite-api invite list --maker root --state active"
+    command = "invite-api invite list --inviter root --state active"
     assert (done.returncode, done.stderr) == (0, f"Note: its active invites stay valid (2): {command}\n")
     assert len(invite_api(*command.split()[1:]).stdout.splitlines()) == 2
     for quiet in (("root",), ("root", "--off")):

@@ -201,11 +201,11 @@ def test_a_name_in_another_script_hides_no_address(house, make_invite):
 def test_people_and_inviters_are_found_in_any_script(house, name, text):
     with house.writing():
         user = accounts.create(accounts.Names("someone", display_name=name))
-        invites.create(drafts.read({"note": "x"}), accounts.as_maker(user))
+        invites.create(drafts.read({"note": "x"}), accounts.as_inviter(user))
     with house.reading():
         assert [each.display_name for each in accounts.search(text, None, 5)] == [name]
         assert [each.username for each in accounts.search("SOMEONE", None, 5)] == ["someone"]
-        assert [each.made_by for each in listing.page(listing.read({"maker": text}), 5)] == [name]
+        assert [each.made_by for each in listing.page(listing.read({"inviter": text}), 5)] == [name]
     with house.writing():
         accounts.remove(accounts.named("someone"))
     with house.reading() as unit:

@@ -312,7 +312,7 @@ def of_several(what, **fields):
     def made(crowded):
         with crowded.house.writing():
             draft = drafts.read({"project": "orchard"})
-            ids = [invites.create(draft, accounts.as_maker(accounts.named("kate"))).id for _ in range(3)]
+            ids = [invites.create(draft, accounts.as_inviter(accounts.named("kate"))).id for _ in range(3)]
         return {"path": f"/admin/chosen{what}", "ids": " ".join(ids), "which": ids[0]}
 
     return form("root", "", made, **fields)
@@ -393,8 +393,8 @@ def of_own_invite(what):
 
     def made(crowded):
         with crowded.house.writing():
-            maker = accounts.as_maker(accounts.named("alice"))
-            made = invites.create(drafts.read({"email": "hal@example.org", "project": "orchard"}), maker)
+            inviter = accounts.as_inviter(accounts.named("alice"))
+            made = invites.create(drafts.read({"email": "hal@example.org", "project": "orchard"}), inviter)
             return {"path": f"/account/invites/{made.id}/{what}"}
 
     return form("alice", "", made)

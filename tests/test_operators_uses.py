@@ -61,7 +61,7 @@ def place(house):
             "domain": {"email": "@example.org", "uses": 5},
             "held": {"name": "Seat", "uses": 2, "data": '{"seat":12}'},
         }
-        made = {name: invites.create(drafts.read(given), accounts.as_maker(anne)) for name, given in kinds.items()}
+        made = {name: invites.create(drafts.read(given), accounts.as_inviter(anne)) for name, given in kinds.items()}
         tokens = {name: invites.token(each) for name, each in made.items()}
         found = SimpleNamespace(tokens=tokens, ids={name: each.id for name, each in made.items()})
         found.people = {each.username: each.id for each in people}
@@ -72,7 +72,7 @@ def place(house):
         with events.acting(events.person(dora)):
             redemption.accept(tokens["domain"], dora)
         key = keys.authenticate(keys.create("shop", may=("redeem",)))
-        with events.acting(key.maker.actor):
+        with events.acting(key.inviter.actor):
             found.hold = holds.take(made["held"], key.id, Wanted("customer-7")).id
         found.uses = {each.who: each.id for each in waits.of_invite(made["asking"])}
         return found

@@ -359,10 +359,10 @@ def history(house, alice, charlie, key):
         alice_, charlie_ = accounts.named("alice"), accounts.named("charlie")
         projects.create(charlie_, projects.Plan("Tea Garden"))
         hers = [
-            invites.create(drafts.read({"name": name, "note": "from school"}), accounts.as_maker(alice_))
+            invites.create(drafts.read({"name": name, "note": "from school"}), accounts.as_inviter(alice_))
             for name in ("Anne", "Bob")
         ]
-        his = invites.create(drafts.read({"project": "tea-garden", "note": "a secret"}), accounts.as_maker(charlie_))
+        his = invites.create(drafts.read({"project": "tea-garden", "note": "a secret"}), accounts.as_inviter(charlie_))
         redemption.accept(invites.token(his), alice_)
         redemption.accept(invites.token(hers[0]), charlie_)
         changing.revoke(hers[1])
@@ -400,7 +400,7 @@ def test_the_file_has_all_invites_however_many(mine, house, monkeypatch):
     monkeypatch.setattr(own_account, "AT_ONCE", 2)
     with house.writing():
         for number in range(5):
-            invites.create(drafts.read({"name": f"Guest {number}"}), accounts.as_maker(accounts.named("alice")))
+            invites.create(drafts.read({"name": f"Guest {number}"}), accounts.as_inviter(accounts.named("alice")))
     created = json.loads(mine.client.get("/account/data").text)["invites_created"]
     assert sorted(each["name"] for each in created) == [f"Guest {number}" for number in range(5)]
 
@@ -410,7 +410,7 @@ def test_the_file_has_all_invites_however_many(mine, house, monkeypatch):
 
 def test_an_account_is_deleted_with_its_password(mine, elsewhere, alice, user, house, make_invite, client):
     with house.writing():
-        invite = invites.create(drafts.read({"name": "Anne"}), accounts.as_maker(accounts.named("alice")))
+        invite = invites.create(drafts.read({"name": "Anne"}), accounts.as_inviter(accounts.named("alice")))
         token = invites.token(invite)
     other, page = elsewhere(), mine.client.get("/account/delete")
     for each in ("Erased:", "Stays:"):

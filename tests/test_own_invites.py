@@ -49,8 +49,8 @@ def invite_of(house, alice):
 
     def made(who="alice", mailed=False, **given):
         with house.writing():
-            maker = accounts.as_maker(accounts.named(who))
-            return invites.create(drafts.read(given), maker, mailed=mailed).id
+            inviter = accounts.as_inviter(accounts.named(who))
+            return invites.create(drafts.read(given), inviter, mailed=mailed).id
 
     return made
 

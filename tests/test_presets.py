@@ -329,9 +329,9 @@ def test_the_short_code_of_a_bound_key_is_for_an_invite_by_its_preset_and_lives_
 
 def test_whatever_creates_an_invite_without_asking_for_presets_is_refused_to_a_bound_key(house, bound):
     with house.writing():
-        maker = keys.authenticate(bound).maker
+        inviter = keys.authenticate(bound).inviter
         with pytest.raises(Invalid, match="preset: must be family"):
-            invites.create(drafts.Draft(), maker)
+            invites.create(drafts.Draft(), inviter)
 
 
 def test_a_row_of_a_guest_list_names_its_own_preset(house, make):

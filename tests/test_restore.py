@@ -769,8 +769,8 @@ def test_access_that_was_shortened_stays_so_and_what_was_added_to_it_is_named(
         return projects.find_member(projects.find(garden), accounts.named("charlie"))
 
     with house.writing():
-        maker = drafts.Maker("charlie", user=accounts.named("charlie"), until=charlie().ends_at)
-        by_charlie = invites.token(invites.create(drafts.read({"project": garden, "ttl": "90d"}), maker))
+        inviter = drafts.Inviter("charlie", user=accounts.named("charlie"), until=charlie().ends_at)
+        by_charlie = invites.token(invites.create(drafts.read({"project": garden, "ttl": "90d"}), inviter))
     first = copy()
     with house.writing():
         projects.extend(charlie(), 60 * clock.DAY)

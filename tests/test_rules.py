@@ -224,14 +224,14 @@ def test_a_key_may_not_ask_for_what_only_admins_may(house, given):
         unit.session.add(Project(id="p", name="Garden", slug="garden", created_at=clock.now()))
         key = keys.authenticate(keys.create("script"))
         with pytest.raises(Invalid, match="admin"):
-            invites.create(drafts.read(given), key.maker)
+            invites.create(drafts.read(given), key.inviter)
 
 
 def test_neither_a_key_nor_a_user_makes_an_invite_that_makes_an_admin(house, key, alice):
     with house.writing():
-        for maker in (keys.authenticate(key).maker, accounts.as_maker(accounts.named("alice"))):
+        for inviter in (keys.authenticate(key).inviter, accounts.as_inviter(accounts.named("alice"))):
             with pytest.raises(Invalid, match="can only be asked for by an admin"):
-                invites.create(drafts.read({}, makes_admin=True), maker)
+                invites.create(drafts.read({}, makes_admin=True), inviter)
 
 
 def test_everything_wrong_with_a_draft_is_said_at_once(settings):
@@ -270,8 +270,8 @@ def varied(house, alice, make_invite, use):
     with house.writing():
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
         key = keys.authenticate(keys.create("script"))
-        invites.create(drafts.Draft(name="by key"), key.maker)
-        invites.create(drafts.Draft(name="by alice"), accounts.as_maker(accounts.named("alice")))
+        invites.create(drafts.Draft(name="by key"), key.inviter)
+        invites.create(drafts.Draft(name="by alice"), accounts.as_inviter(accounts.named("alice")))
         invites.create(drafts.Draft(name="expired", ttl=-clock.HOUR), drafts.SHELL)
         expired = invites.create(drafts.Draft(name="revoked", ttl=-clock.HOUR), drafts.SHELL)
         changing.revoke(expired)
@@ -291,10 +291,10 @@ def varied(house, alice, make_invite, use):
         ({"project": "tea-garden"}, "to project"),
         ({"email": "Dora@Example.org"}, "for dora"),
         ({"email": "dora@example.or"}, ""),
-        ({"maker": "alice@example.org"}, "by alice"),
-        ({"maker": "SCRIPT"}, "by key"),
-        ({"maker": "shell", "status": "active"}, "to project, for dora"),
-        ({"maker": "%"}, ""),
+        ({"inviter": "alice@example.org"}, "by alice"),
+        ({"inviter": "SCRIPT"}, "by key"),
+        ({"inviter": "shell", "status": "active"}, "to project, for dora"),
+        ({"inviter": "%"}, ""),
         ({"q": "100%"}, "to project"),
         ({"q": "dora", "project": "tea-garden"}, ""),
     ],
@@ -306,7 +306,7 @@ def test_the_list_shows_what_is_asked_for(house, varied, given, found):
 
 def test_the_list_finds_what_a_key_made_by_its_id(house, varied):
     with house.reading():
-        (made,) = listing.page(listing.read({"maker": varied}), 10)
+        (made,) = listing.page(listing.read({"inviter": varied}), 10)
     assert made.name == "by key"
 
 
@@ -391,9 +391,9 @@ def test_an_admin_no_longer_makes_admins_by_invites_left_open(house, make_invite
     with house.writing():
         alice = accounts.create(accounts.Names("alice"))
         accounts.set_admin(alice, True)
-        maker = accounts.as_maker(alice)
-        ordinary = invites.create_token(drafts.Draft(), maker)
-        special = invites.create_token(drafts.read({}, makes_admin=True), maker)
+        inviter = accounts.as_inviter(alice)
+        ordinary = invites.create_token(drafts.Draft(), inviter)
+        special = invites.create_token(drafts.read({}, makes_admin=True), inviter)
         accounts.set_admin(alice, False)
     with pytest.raises(InviteExpired):
         accept(special)

@@ -78,11 +78,11 @@ class Place:
             accounts.set_admin(accounts.create(Names("root"), HASH), True)
             garden = projects.create(anne, Plan("Tea Garden"))
             into = drafts.read({"project": "tea-garden", "uses": 9})
-            self.into = invites.token(invites.create(into, accounts.as_maker(anne)))
+            self.into = invites.token(invites.create(into, accounts.as_inviter(anne)))
             redemption.accept(self.into, bob)
-            self.open = invites.token(invites.create(drafts.read({}), accounts.as_maker(bob)))
+            self.open = invites.token(invites.create(drafts.read({}), accounts.as_inviter(bob)))
             self.short = invites.token(invites.create(drafts.read({"ttl": "1m"}), drafts.SHELL))
-            self.admins = invites.token(invites.create(drafts.read({}, makes_admin=True), accounts.as_maker(anne)))
+            self.admins = invites.token(invites.create(drafts.read({}, makes_admin=True), accounts.as_inviter(anne)))
             self.mailed = invites.token(invites.create(drafts.read({"email": NEW}), drafts.SHELL, mailed=True))
             self.code = legacy.create(drafts.SHELL)
             asking = drafts.read({"approve": True, "uses": 9, "email": "@example.org"})
@@ -174,7 +174,7 @@ def bobs(place: Place) -> str:
 def checked(*names: str) -> Sequence[checks.Checked]:
     """A list of guests with these names, looked through."""
     rows = guests.read("\n".join(("name", *names)).encode())
-    return checks.check(rows, {}, accounts.as_maker(user("root")), mailed=False)
+    return checks.check(rows, {}, accounts.as_inviter(user("root")), mailed=False)
 
 
 def twice(call: Call) -> Call:

@@ -362,8 +362,8 @@ def test_an_ended_access_takes_along_what_it_opened_but_not_if_it_was_extended(u
     made = []
     for each in people:
         redemption.accept(invites.token(create(project="orchard", access=clock.DAY, role="admin")), each)
-        maker = drafts.Maker(each.called, user=each, until=None)
-        made.append(invites.create(Draft(project="orchard", ttl=9 * clock.DAY), maker))
+        inviter = drafts.Inviter(each.called, user=each, until=None)
+        made.append(invites.create(Draft(project="orchard", ttl=9 * clock.DAY), inviter))
     time.shift(clock.DAY)
     ids = [each.id for each in unit.session.query(Member).filter(Member.role != "owner").order_by(Member.user_id)]
     saved = unit.session.query(Member).filter_by(user_id=people[1].id).one()

@@ -431,9 +431,10 @@ def test_a_list_is_filtered_as_that_of_the_command(client, shop, house, garden, 
 
     assert found("state=used") == found("text=summer") == [used["id"]]
     assert found(f"project={garden}") == found("email=Anne@example.org") == found("text=anne") == [anne["id"]]
-    assert len(found("state=revoked")) == len(found("maker=shell")) == 1
+    assert len(found("state=revoked")) == len(found("inviter=shell")) == 1
     key_id = shop.headers["Authorization"].removeprefix("Bearer ").partition("/")[0]
-    assert len(found(f"maker={key_id}")) == 3
+    assert len(found(f"inviter={key_id}")) == len(found(f"maker={key_id}")) == 3
+    refused(shop.get("/v1/invites?maker=shell&inviter=shell"), 400, "INVALID", "maker")
     assert len(found("state=active&limit=1")) == 2
 
 

@@ -31,7 +31,7 @@ def by_alice(house, alice):
             if not projects.of_user(user):
                 projects.create(user, projects.Plan("Tea Garden"))
             draft = drafts.read({"project": "tea-garden", **given})
-            return invites.token(invites.create(draft, accounts.as_maker(user)))
+            return invites.token(invites.create(draft, accounts.as_inviter(user)))
 
     return make
 

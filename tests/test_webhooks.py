@@ -96,7 +96,7 @@ def test_what_happens_is_sent_signed_and_says_what_it_is_about(house, receiver, 
     _, secret = create()
     with house.writing():
         draft = drafts.read({"name": "Dora", "project": "tea-garden", "data": '{"seat": 12}', "note": "window"})
-        invite = invites.create(draft, accounts.as_maker(accounts.named("anne")))
+        invite = invites.create(draft, accounts.as_inviter(accounts.named("anne")))
         token = invites.token(invite)
         accounts.register(token, accounts.Names("dora", "dora@example.org"), HASH)
         dora = accounts.named("dora").id
@@ -287,8 +287,8 @@ def test_a_body_has_at_most_16_kilobytes(house, receiver, create, deliver):
         **{"data": json.dumps({"x": "y" * 2000}), "email": f"{'a' * 60}@{'b' * 60}.example.org"},
     }
     with house.writing():
-        maker = accounts.create(accounts.Names("anne", display_name=wide), HASH)
-        invites.create(drafts.read(given), accounts.as_maker(maker))
+        inviter = accounts.create(accounts.Names("anne", display_name=wide), HASH)
+        invites.create(drafts.read(given), accounts.as_inviter(inviter))
     assert deliver() == 1
     assert 8000 < len(receiver.got[0].body) <= 16 * 1024
 

@@ -4,7 +4,7 @@ import re
 
 # In whatever is written in English: pages, mails, commands, the API, and the pages of docs/.
 EVERYWHERE = (
-    r"\b(?:some|any|every)body\b|\bwho(?:m|so)?ever\b|\bthe maker\b",
+    r"\b(?:some|any|every)body\b|\bwho(?:m|so)?ever\b|(?<![-?`])\bmakers?\b",
     r"\bwithdr[ae]w(?:n|s|ing|al)?\b|\bshuts? out\b|\bcancel(?:s|led)? (?:it|the|an|this)\b|\bcancelled\b",
     r"\bgood (?:until|for|till)\b|\bfor ever\b|\bforever\b|\bthe deaf\b",
     r"(?<!the )\blog(?:s|ged|ging)? (?:in|out)\b|\bfor \S+ alone\b|\bnow belong\b|\b(?-i:WENT WRONG)\b",

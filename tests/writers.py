@@ -113,23 +113,23 @@ class Place:
             self._expire(unit.session, people["anne"])
 
     def _invite(self, people) -> None:
-        """The invites, of each maker some whose ids are before and after that of the one which most are about."""
-        anne, dora, root = (accounts.as_maker(people[name]) for name in ("anne", "dora", "root"))
+        """The invites, of each inviter some whose ids are before and after that of the one which most are about."""
+        anne, dora, root = (accounts.as_inviter(people[name]) for name in ("anne", "dora", "root"))
         draft = Draft(email="dora@example.org", project="orchard", uses=9)
         bound = invites.create(draft, anne, mailed=True, id_="7")
         self.bound, self.mailed = bound.id, invites.mail_token(bound)
         self.mailed_by_dora = invites.mail_token(invites.create(draft, dora, mailed=True, id_="8"))
         self.unmailed = invites.create(draft, anne, id_="70").id
         self.open = invites.token(invites.create(Draft(uses=9), anne))
-        for number, maker in enumerate((anne, dora, anne, dora, anne, dora)):
-            invites.create(Draft(project="orchard"), maker, id_=f"{number * 3}")
+        for number, inviter in enumerate((anne, dora, anne, dora, anne, dora)):
+            invites.create(Draft(project="orchard"), inviter, id_=f"{number * 3}")
         self.by_dora = invites.token(invites.create(Draft(), dora))
         invites.create(drafts.read({}, makes_admin=True), root)
         self.short = legacy.create(anne)
 
     def _wait(self, people) -> None:
         """Uses that wait for a yes, for a proof and for a program, some of whose leases have ended."""
-        anne, frank = (accounts.as_maker(people[name]) for name in ("anne", "frank"))
+        anne, frank = (accounts.as_inviter(people[name]) for name in ("anne", "frank"))
         brief = invites.create(Draft(project="orchard", access=clock.DAY), anne)
         redemption.accept(invites.token(brief), people["frank"])
         invites.create(Draft(project="orchard", uses=9), frank, id_="05")
@@ -227,12 +227,12 @@ _PEOPLE = ("anne", "bob", "carol", "frank", "root", "rita")
 def by_calls(place: Place) -> dict[str, Unit]:
     """What calls and visitors' pages do."""
 
-    def by_key() -> drafts.Maker:
-        return keys.authenticate(place.key).maker
+    def by_key() -> drafts.Inviter:
+        return keys.authenticate(place.key).inviter
 
     def by_preset() -> str:
-        maker = keys.authenticate(place.bound_key).maker
-        return invites.create_token(presets.draft({}, maker), maker)
+        inviter = keys.authenticate(place.bound_key).inviter
+        return invites.create_token(presets.draft({}, inviter), inviter)
 
     def accept(token: str) -> None:
         redemption.accept(token, place.caller("carol").account)
@@ -249,8 +249,8 @@ def by_calls(place: Place) -> dict[str, Unit]:
         registration.prove(caller.user, registration.check(place.code, 1, place.digits, CLIENT))
 
     def change() -> None:
-        maker = by_key()
-        changing.change(invites.held(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, maker)
+        inviter = by_key()
+        changing.change(invites.held(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, inviter)
 
     def hold() -> None:
         caller = programs.by_key(keys.authenticate(place.key))
@@ -272,7 +272,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
     return {
         "create by key": lambda: invites.create_token(Draft(project="orchard"), by_key()),
         "create by a preset": by_preset,
-        "create": lambda: invites.create_token(Draft(), accounts.as_maker(place.caller("anne").account)),
+        "create": lambda: invites.create_token(Draft(), accounts.as_inviter(place.caller("anne").account)),
         "create a short code": lambda: legacy.create(by_key()),
         "find by a short code": lambda: by_code(legacy.find_active),
         "use a short code": lambda: by_code(legacy.use),
@@ -468,8 +468,8 @@ def by_others(place: Place) -> dict[str, Unit]:
     """What only the admin's form, only the command, and threads in the background do."""
 
     def create_for_address() -> None:
-        maker = accounts.as_maker(place.admin().account)
-        invites.create(Draft(email="g@example.org", project="orchard"), maker, mailed=True)
+        inviter = accounts.as_inviter(place.admin().account)
+        invites.create(Draft(email="g@example.org", project="orchard"), inviter, mailed=True)
 
     def add() -> None:
         project = SimpleNamespace(id=place.project)

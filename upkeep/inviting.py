@@ -29,7 +29,7 @@ _INDEXES = (
 def derive(opened: ExclusiveDatabase) -> None:
     """Find the inviter of each account that was created with an invite of another account.
 
-    It is the maker of the first invite that the account used, if it did so within a second of its creation; who
+    It is the inviter of the first invite that the account used, if it did so within a second of its creation; who
     accepted an invite later was there before. One of the shell or a key has none: then nobody is the inviter.
     """
     opened.execute(_DERIVE.format(at_once=_AT_ONCE[opened.dialect], moment=_MOMENT))

@@ -7,7 +7,7 @@ from typing import Any
 
 import clock
 from rules import drafts, durations, invites, listing, presets, projects
-from rules.drafts import Draft, Maker
+from rules.drafts import Draft, Inviter
 from rules.listing import Listed
 from rules.refusals import together
 from settings import settings
@@ -40,11 +40,11 @@ def offered(given: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def draft(given: Mapping[str, str], maker: Maker, makes_admin: bool = False) -> Draft:
+def draft(given: Mapping[str, str], inviter: Inviter, makes_admin: bool = False) -> Draft:
     """What a form that has FIELDS asks for; raises Invalid with all that is wrong."""
     plain = {name: given.get(name) or None for name in (*drafts.READERS, "preset")} | {"ttl": None, "access": None}
-    said, _ = together(partial(durations.read, given), partial(presets.draft, plain, maker, makes_admin))
-    return presets.draft({**plain, **said}, maker, makes_admin)
+    said, _ = together(partial(durations.read, given), partial(presets.draft, plain, inviter, makes_admin))
+    return presets.draft({**plain, **said}, inviter, makes_admin)
 
 
 def fields_of(invite_id: str, but: Sequence[str] = ()) -> dict[str, str]:

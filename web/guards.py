@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flask import g, request
 
 from rules import accounts, admins, budgets, events, keys, programs, sessions
-from rules.drafts import Maker
+from rules.drafts import Inviter
 from rules.keys import VerifiedKey
 from rules.programs import Program
 from rules.refusals import CrossSite, Forbidden, KeyRefused, NotSignedIn, ScopeMissing, UserNotFound
@@ -38,14 +38,14 @@ def anyone() -> None:
     """Anyone may call; the view learns nothing about them."""
 
 
-def api_key() -> Maker:
+def api_key() -> Inviter:
     """A program with an API key that may create, in ``Authorization: Bearer ID/SECRET`` or in ``?key=ID/SECRET``.
 
     As in mod_invites_api a header, even a bad one, overrides the query.
     """
     key = _shown_key()
     key.refuse_without("create")
-    return key.maker
+    return key.inviter
 
 
 def _shown_key() -> VerifiedKey:
@@ -97,22 +97,22 @@ def site_admin() -> SignedIn:
     return caller
 
 
-def key_or_admin() -> Maker:
+def key_or_admin() -> Inviter:
     """A program with an API key that may create, or an admin of the site: no access token has a slash, a key has."""
     return _key_or_admin(api_key)
 
 
-def any_key_or_admin() -> Maker:
+def any_key_or_admin() -> Inviter:
     """A program with an API key, whatever it may do, or an admin of the site."""
-    return _key_or_admin(lambda: _shown_key().maker)
+    return _key_or_admin(lambda: _shown_key().inviter)
 
 
-def _key_or_admin(by_key: Callable[[], Maker]) -> Maker:
+def _key_or_admin(by_key: Callable[[], Inviter]) -> Inviter:
     header = request.headers.get("Authorization")
     try:
         if "/" in header if header is not None else "key" in request.args:
             return by_key()
-        return accounts.as_maker(site_admin().account)
+        return accounts.as_inviter(site_admin().account)
     except (KeyRefused, Forbidden):
         raise NotSignedIn(takes_key=True) from None
 
@@ -157,7 +157,7 @@ def _program(*scopes: str) -> Program:
         account = signed_in().account
         if not admins.is_admin(account):
             raise Forbidden
-        program = programs.Program(accounts.as_maker(account), keys.SCOPES)
+        program = programs.Program(accounts.as_inviter(account), keys.SCOPES)
     if not any(program.has(each) for each in scopes):
         raise ScopeMissing(scopes[0])
     return program

@@ -191,9 +191,10 @@ class ListQuery(TypedDict, total=False):
     cursor: Cursor
     state: State
     project: Annotated[Slug, Meta(description="To the project with this slug.")]
-    maker: Annotated[
+    inviter: Annotated[
         str, Meta(examples=["HTwALnKL"], description="By this account or API key, or with this in the inviter's name.")
     ]
+    maker: Annotated[str, Meta(description="The former name of `inviter`.")]
     email: Annotated[str, Meta(examples=["anne@example.org"], description="For this address.")]
     text: Annotated[str, Meta(description="With this in the name, the address or the note.")]
 

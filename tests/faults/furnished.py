@@ -116,7 +116,7 @@ def _things(people: Sequence[User], key: str) -> Facts:
     """A project, invites and codes."""
     garden = projects.create(people[0], projects.Plan("Tea Garden"))
     made = [invites.create(drafts.read(each), drafts.SHELL, mailed="email" in each) for each in INVITED]
-    code = legacy.create(keys.authenticate(key).maker)
+    code = legacy.create(keys.authenticate(key).inviter)
     registration.start("dora@example.org")
     reset = resets.link(people[2]).rpartition("?")[2]
     tokens = [*(invites.token(each) for each in made), invites.mail_token(made[2]), reset]

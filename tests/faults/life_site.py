@@ -129,7 +129,7 @@ class SiteLife(UsingLife):
         made = self.client.post("/api/invite", json={"name": "Dora"}, headers=self.session(who))
         assert made.status_code == INVITES[said]
         if said == GOOD:
-            self.made(made.json["token"], 1, "7d", maker=who, name="Dora")
+            self.made(made.json["token"], 1, "7d", inviter=who, name="Dora")
             assert made.headers["X-Invites-Left"] == str(self.model.left(who, clock.now()))
         elif said == "BUDGET_SPENT":
             assert made.headers["Retry-After"] == str(clock.seconds_until(back_at))
@@ -144,17 +144,17 @@ class SiteLife(UsingLife):
         if said == GOOD:
             with self.house.reading():
                 token = invites.token(own_invites.find(accounts.named(who), id_))
-            self.made(token, uses, ttl, maker=who)
+            self.made(token, uses, ttl, inviter=who)
 
     @precondition(lambda self: self.of_present())
     @rule(data=st.data(), ttl=TTL)
     def extend_ones_own(self, data, ttl):
         invite, length = data.draw(st.sampled_from(self.of_present())), clock.duration(ttl)
-        said = self.do(lambda found: changing.extend(found, length, by=accounts.named(invite.maker)), invite)
-        assert said == self.model.extend(invite, clock.now() + length, clock.now(), by=invite.maker)
+        said = self.do(lambda found: changing.extend(found, length, by=accounts.named(invite.inviter)), invite)
+        assert said == self.model.extend(invite, clock.now() + length, clock.now(), by=invite.inviter)
 
     def of_present(self) -> list[Invite]:
-        return [each for each in self.model.invites if each.maker and not self.model.is_away(each.maker)]
+        return [each for each in self.model.invites if each.inviter and not self.model.is_away(each.inviter)]
 
     @precondition(lambda self: self.model.present)
     @rule(data=st.data())

@@ -37,7 +37,7 @@ class Invite:
 
     `uses` are those that waited once. `told` is what happened to it, in its order; `expiries` are the moments of expiry
     that were told. `access` is how long a guest stays in the project. `spent_at` is since when its places count against
-    the budget of its maker. `code_ends` is the end of the week for which its short code is valid at most.
+    the budget of its inviter. `code_ends` is the end of the week for which its short code is valid at most.
     """
 
     token: str
@@ -45,7 +45,7 @@ class Invite:
     expires_at: datetime
     email: str | None = None
     project: bool = False
-    maker: str | None = None
+    inviter: str | None = None
     code: str | None = None
     code_ends: datetime | None = None
     code_works: bool = True

@@ -250,7 +250,7 @@ class Site:
 
     def _revoke_all_by(self, who: str) -> None:
         for each in self.invites:
-            if each.maker == who and len(each.redeemed) < each.max_uses:
+            if each.inviter == who and len(each.redeemed) < each.max_uses:
                 each.revoke()
 
     def is_member(self, who: str, now: datetime) -> bool:
@@ -314,7 +314,7 @@ class Site:
     def _spent(self, who: str, now: datetime, but: Invite | None = None) -> Iterator[tuple[datetime, int]]:
         """Places that are spent, and when they come back: of an open invite all, of another one those that are used."""
         for each in self.invites:
-            if each is but or each.maker != who or each.spent_at is None or each.spent_at + WINDOW <= now:
+            if each is but or each.inviter != who or each.spent_at is None or each.spent_at + WINDOW <= now:
                 continue
             regrown = each.spent_at + WINDOW
             yield regrown, each.taken(now)

@@ -126,7 +126,7 @@ def shown(house, root, alice, use, make_invite, settings):
     with house.writing():
         projects.create(accounts.named("alice"), projects.Plan("Tea Garden", "Tea and cake"))
         guest = drafts.read({"project": "tea-garden", "redirect_url": "https://app.example.org/"})
-        to_project = invites.create(guest, accounts.as_maker(accounts.named("alice")))
+        to_project = invites.create(guest, accounts.as_inviter(accounts.named("alice")))
         shared, id_, alice_id = invites.token(to_project), to_project.id, accounts.named("alice").id
         key = keys.create("test", may=("read", "manage"))
         cookie = sessions.start_in_browser(accounts.named("root"))
