@@ -14,7 +14,7 @@ from flask import Response
 from werkzeug.exceptions import HTTPException
 
 from dialects.shapes import prosody as shapes
-from rules import drafts, invites, presets
+from rules import drafts, fields, invites, presets
 from rules.idempotency import Once
 from rules.refusals import Refusal
 from web import errors
@@ -37,6 +37,7 @@ def create_invite(
     caller: drafts.Inviter, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
 ) -> Linked:
     """Create an invite; 201, or 303 with ``redirect``, and the link in Location."""
+    fields.refuse_empty(asked)
     link = invites.link(invites.create_token(presets.draft(asked, caller, once=once), caller, once))
     status = 303 if flags["redirect"] else 201
     return Response(status=status, headers={"Location": link}, mimetype="text/plain")

@@ -133,10 +133,13 @@ def rotate_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
 
 @refuses(InviteNotFound, InviteUsed, InviteExpired, ScopeMissing, Forbidden, MailUnwanted)
 def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
-    """Mail an invite to its address again, with the same link; it is valid at least as long as a new one."""
+    """Mail an invite to its address again, with the same link; it is valid at least as long as a new one.
+
+    By a key that is bound to a preset with a `ttl` it is not extended: it is mailed while it is active.
+    """
     invite = caller.held(invite_id)
     caller.refuse_opening(invite)
-    changing.resend(invite)
+    changing.resend(invite, inviter=caller.inviter)
     return _one(invite_id)
 
 

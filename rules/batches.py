@@ -10,7 +10,7 @@ from models import Invite, Project
 from rules import drafts, fields, invites, presets
 from rules.drafts import MOST_USES, Draft, Inviter
 from rules.idempotency import Once
-from rules.refusals import Invalid, Problem, UnknownField, problem, together
+from rules.refusals import Invalid, Problem, UnknownField, together
 
 MOST = 1000
 
@@ -84,17 +84,12 @@ def _draft(given: Mapping[str, Any], inviter: Inviter, find: presets.Find) -> Dr
     wrong = [name for name, (kind, _) in _KINDS.items() if type(renamed.get(name, kind())) is not kind]
     refusals = [partial(_KINDS[name][1], renamed.pop(name)) for name in wrong]
     drafted: Draft = together(
-        partial(_refuse_empty, given),
+        partial(fields.refuse_empty, given),
         partial(fields.boolean, makes_admin, "makes_admin"),
         *refusals,
         partial(presets.draft, renamed, inviter, makes_admin is True, find),
     )[-1]
     return drafted
-
-
-def _refuse_empty(given: Mapping[str, Any]) -> None:
-    if empty := [name for name, value in given.items() if value == ""]:
-        raise Invalid(*(problem(name, "required", "is empty") for name in empty))
 
 
 _KINDS: Mapping[str, tuple[type, Callable[[object], object]]] = {

@@ -171,15 +171,19 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
 }
 
 
-def resend(invite: Invite, by: User | Account | None = None) -> None:
+def resend(invite: Invite, by: User | Account | None = None, inviter: Inviter | None = None) -> None:
     """Mail an invite again, with the same link, and extend it to at least the time that a new one has.
 
-    `by` is as for `extend`. Raises InviteUsed, InviteExpired if it was revoked, what `budgets.spend` does, Invalid
-    without an address, and MailUnwanted.
+    Not if its `inviter`, who has it sent, is bound to a preset that says how long it is valid: then it is sent while
+    it is active. `by` is as for `extend`. Raises InviteUsed, InviteExpired if it was revoked, Invalid without an
+    address, MailUnwanted, and what `budgets.spend` does.
     """
     ttl = min(settings().invite_ttl, ADMIN_TTL) if invite.makes_admin else settings().invite_ttl
     states.refuse_used_or_revoked(invite)
-    is_short = invite.expires_at and invite.expires_at < clock.now() + ttl
+    is_fixed = inviter is not None and "ttl" in presets.bound_fields(inviter)
+    if is_fixed:
+        states.refuse_unusable(invite)
+    is_short = not is_fixed and invite.expires_at and invite.expires_at < clock.now() + ttl
     longer = bounded(invite, ttl) if is_short else None
     _revive(invite, by)
     invites.give_mail_token(invite)  # in one change with its expiry, as in `rotate`

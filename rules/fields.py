@@ -14,8 +14,8 @@ from functools import cache, partial
 from typing import Any, NoReturn
 
 import clock
-from rules import urls
-from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, together
+from rules import strict_json, urls
+from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, problem, together
 from settings import origin, settings, texts
 
 LONGEST_ADDRESS = 254
@@ -172,6 +172,12 @@ def read(readers: Mapping[str, Callable[[Any], Any]], given: Mapping[str, Any]) 
         raise
 
 
+def refuse_empty(given: Mapping[str, object]) -> None:
+    """Raise Invalid for all fields that are an empty text: for a caller who can leave a field out, it is a mistake."""
+    if empty := [name for name, value in given.items() if value == ""]:
+        raise Invalid(*(problem(name, "required", "is empty") for name in empty))
+
+
 def refuse_unknown(given: Iterable[str], known: Collection[str], index: int | None = None) -> None:
     """Raise UnknownField for names that are none of those known, with the one that was probably meant.
 
@@ -268,7 +274,7 @@ def access(value: object, field: str = "access") -> timedelta | None:
 def data(value: object) -> str:
     """A JSON object of at most 2 KiB for the operator's programs, given as one or as its text; as text."""
     try:
-        read = json.loads(value) if isinstance(value, str) else value
+        read = strict_json.decode(value) if isinstance(value, str) else value
         written = json.dumps(read, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         size = len(written.encode())  # or an unpaired surrogate is found
     except (ValueError, RecursionError):
@@ -299,8 +305,7 @@ def redirect_url(value: object) -> str:
     Where INVITE_API_REDIRECT_ORIGINS lists origins, only to one of them or to this service.
     """
     url = plain(value, "redirect_url")
-    if not urls.is_plain(url):
-        _refuse("redirect_url", "url", "must be a URL of at most 2000 plain characters")
+    urls.refuse_odd(url, "redirect_url")
     try:
         target = origin(url)
     except ValueError:
@@ -310,13 +315,8 @@ def redirect_url(value: object) -> str:
     if not (target.startswith("https://") or is_ours or urls.is_local(target)):
         _refuse("redirect_url", "url", "must start with https://")
     if allowed and not is_ours:
-        _refuse(
-            "redirect_url",
-            "origin",
-            "may not lead to %(target)s; permitted are %(origins)s",
-            target=target,
-            origins=", ".join(allowed),
-        )
+        facts = {"target": target, "origins": ", ".join(allowed)}
+        _refuse("redirect_url", "origin", "may not lead to %(target)s; permitted are %(origins)s", **facts)
     return url
 
 

@@ -18,7 +18,7 @@ import clock
 from database import session
 from database.statements import Statement
 from models import Member, Origin, Pass, Project, Session, User
-from rules import events, joining, passes, projects, tokens
+from rules import events, joining, passes, projects, tokens, urls
 from rules.refusals import AppNotFound, Invalid, NotProjectMember, PassNeeded, ProjectNotFound, together
 from rules.sessions import Account
 from settings import exact_origin, origin, settings
@@ -90,7 +90,9 @@ def admit(slug: str, host: str, cookies: Callable[[str], Sequence[str]], secrets
             return Admitted(_user(account), account.called, proved or "", role)
         is_good = is_good or account.may_sign_in
     find(slug, host)
-    raise NotProjectMember if is_good else PassNeeded
+    if is_good:
+        raise NotProjectMember
+    raise PassNeeded(f"{settings().public_url}/account" if any(map(passes.is_pass, secrets)) else None)
 
 
 def find(slug: str, host: str) -> App:
@@ -155,7 +157,7 @@ def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str
         return
     now = clock.now()
     for secret in secrets:
-        if secret.startswith(passes.PREFIX):
+        if passes.is_pass(secret):
             yield from _OF_PROGRAM.run(hash=tokens.digest(secret), slug=slug, safe=here[0], plain=here[1], now=now)
     for held in _held(slug, here, cookies):
         yield from _OF_BROWSER.run(**held._asdict(), slug=slug, now=now)
@@ -195,6 +197,7 @@ def _at(host: str) -> Sequence[str]:
 
 def _read(written: str) -> str:
     """An origin as it is stored; raises Invalid."""
+    urls.refuse_odd(written.strip(), "origin")
     try:
         found = exact_origin(written.strip())
     except ValueError:

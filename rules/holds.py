@@ -85,12 +85,12 @@ def read(given: Mapping[str, Any]) -> Wanted:
 
 
 def invite_of(wanted: Wanted, client: str) -> Invite:
-    """The invite that a program names, by its token or by the code that its guest typed.
+    """The invite that a program names, by its token or link, or by the code that its guest typed.
 
     A wrong code is counted for the client, since it could be guessed. Raises InviteNotFound, Invalid for a code of
     another form, and RateLimited and LegacyCodesOff as `legacy.counted`.
     """
-    typed = wanted.token or tokens.in_text(wanted.code or "")
+    typed = tokens.in_text(wanted.token or wanted.code or "")
     if wanted.token or tokens.is_token(typed):
         return invites.find(typed)
     if not legacy.is_code(typed):

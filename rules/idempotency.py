@@ -69,7 +69,7 @@ def read(header: str, caller: str, asked: Any) -> Once:
     """What a request with this Idempotency-Key creates once; raises Invalid for a key that cannot be one.
 
     A key belongs to its `caller`. `asked` is all that distinguishes the request: its route and its fields, as they
-    were asked for, in JSON's types; numbers in a form and in JSON are the same.
+    were asked for, in JSON's types; numbers in a form and in JSON are the same, but not inside of `data`.
     """
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
     if not (1 <= len(key) <= LONGEST and key.isascii() and key.isprintable()):
@@ -83,7 +83,12 @@ def read(header: str, caller: str, asked: Any) -> Once:
 
 def _canonical(asked: Any) -> Any:
     if isinstance(asked, dict):
-        return {name: _canonical(value) for name, value in asked.items()}
+        return {name: value if _is_data(name, value) else _canonical(value) for name, value in asked.items()}
     if isinstance(asked, list):
         return [_canonical(each) for each in asked]
     return asked if asked is None or isinstance(asked, bool) else str(asked)
+
+
+def _is_data(name: str, value: Any) -> bool:
+    """Whether this is the data of an invite, as JSON: the program that gets it again sees 12 and "12" as two things."""
+    return name == "data" and isinstance(value, dict)

@@ -23,6 +23,11 @@ PREFIX = "pass_"
 MOST = 100  # passes of one account: to end them all must not take long, and nobody uses that many
 
 
+def is_pass(secret: str) -> bool:
+    """Whether a text has the form of a program's pass."""
+    return secret.startswith(PREFIX)
+
+
 def create(
     member: Member, name: str | None = None, lifetime: timedelta | None = None, id_: str | None = None
 ) -> tuple[Pass, str]:

@@ -5,7 +5,7 @@
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache, partial
@@ -182,13 +182,19 @@ def refuse_changes(inviter: Inviter, changed: Mapping[str, str]) -> None:
 
     `changed` are the fields that are to change, by what they are called there.
     """
+    named = bound_fields(inviter)
+    if said := [called for called, name in changed.items() if name in named]:
+        raise Invalid(*(_said_by(str(inviter.preset), name) for name in said))
+
+
+def bound_fields(inviter: Inviter) -> Collection[str]:
+    """The fields that the preset to which an inviter is bound names, none without one; raises Invalid if it is gone."""
     if inviter.preset is None:
-        return
+        return ()
     kept = find(inviter.preset)
     if kept is None:
         raise _missing(inviter.preset, inviter)
-    if said := [called for called, name in changed.items() if name in kept]:
-        raise Invalid(*(_said_by(inviter.preset, name) for name in said))
+    return kept
 
 
 def _said_by(called: str, name: str) -> Problem:

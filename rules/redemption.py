@@ -91,7 +91,7 @@ def wait_for_proof(invite: Invite, user: User) -> Used:
     others = select(func.count(), func.min(Redemption.until)).where(*waiting, Redemption.until > clock.now())
     number, first = session().execute(others).one()
     if first and number >= MOST_PROOFS:
-        raise InviteHeld(first)
+        raise InviteHeld(first, for_proofs=True)
     uses.wait(invite, "proof", clock.now() + PROOF_WAITS, user_id=user.id)
     proofs.send_code(user)
     return Used(invite, "proof")

@@ -76,8 +76,7 @@ def url(written: str, private: bool = False) -> str:
 
     A name that has a wrong address is found out when it connects.
     """
-    if not urls.is_plain(written):
-        raise Invalid.at("url", "url", "must be a URL of at most 2000 plain characters")
+    urls.refuse_odd(written, "url")
     try:
         parts = urlsplit(written)
         host, port = parts.hostname or "", parts.port

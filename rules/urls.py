@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from rules.refusals import Invalid
 from settings import origin
@@ -15,6 +16,18 @@ _TOKEN = "0" * 64
 def is_plain(url: str) -> bool:
     """Whether a text has at most 2,000 characters, all of which stand for themselves in every program."""
     return _PLAIN.fullmatch(url) is not None and not any(each in url for each in _UNSAFE)
+
+
+def refuse_odd(url: str, field: str) -> None:
+    """Raise Invalid for a text that is not plain; for a host with letters beyond ASCII it says how links have that."""
+    try:
+        in_links = (urlsplit(url).hostname or "").encode("idna").decode()
+    except ValueError:
+        in_links = ""
+    if "xn--" in in_links and not url.isascii():
+        raise Invalid.at(field, "url", "must have its host as links have it: %(host)s", host=in_links)
+    if not is_plain(url):
+        raise Invalid.at(field, "url", "must be a URL of at most 2000 plain characters")
 
 
 def is_local(target: str) -> bool:
@@ -35,8 +48,7 @@ def join_url(written: str) -> str:
     filled = written.replace("{token}", _TOKEN)
     if written.count("{token}") != 1:
         raise Invalid.at("url", "url", "must have {token} in it once, such as https://app.example.org/join?i={token}")
-    if not is_plain(filled):
-        raise Invalid.at("url", "url", "must be a URL of at most 2000 plain characters")
+    refuse_odd(filled, "url")
     try:
         target = origin(filled)
     except ValueError:

@@ -225,6 +225,7 @@ def exact_origin(value: str) -> str:
     """An origin, and nothing behind it."""
     if "@" in value:
         raise ValueError("has a user or password in it: write only a URL such as https://invites.example.org")
+    _refuse_host(value)
     if origin(value) != value.lower().rstrip("/"):
         raise ValueError(f"write {origin(value)}, without a path")
     return origin(value)

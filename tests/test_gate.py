@@ -252,6 +252,14 @@ def test_a_slug_that_no_gated_project_has_is_refused(ask, cookie, join, house, a
         assert (answer.status_code, answer.json["code"]) == (403, "APP_NOT_FOUND")
 
 
+@pytest.mark.usefixtures("photos")
+def test_a_pass_that_is_not_valid_is_told_from_none(ask):
+    assert "sign in, or show a pass" in ask(Authorization="Bearer of-the-app").json["error"]
+    told = ask(Authorization="Bearer pass_mistyped").json["error"]
+    assert "cannot be used here" in told
+    assert "/account" in told
+
+
 def test_a_pass_is_for_one_project(ask, cookie, join, house, alice):
     join("alice")
     with house.writing():

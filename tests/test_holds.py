@@ -217,6 +217,11 @@ def test_each_key_has_guests_of_its_own(house, client, shop, make_invite):
     refused(other.take(token, "bob"), 409, "INVITE_HELD")
 
 
+def test_the_whole_link_is_taken_for_its_token(shop, make_invite):
+    token = make_invite()
+    assert shop.held(f"https://invites.example.org/invite?{token}") == shop.take(token).json["id"]
+
+
 def test_a_hold_is_of_one_invite_and_a_guest_may_have_several(shop, make_invite):
     assert shop.held(make_invite()) != shop.held(make_invite())
 

@@ -107,6 +107,14 @@ def test_a_key_is_not_for_another_body(create, there, way):
     assert there() == before
 
 
+def test_a_key_is_not_for_other_data(client, callers):
+    def create(data):
+        headers = callers["key"] | {"Idempotency-Key": "once"}
+        return client.post("/v1/invites", json={"data": data}, headers=headers).status_code
+
+    assert [create({"seat": 12}), create({"seat": 12}), create({"seat": "12"})] == [201, 201, 422]
+
+
 def test_a_key_is_not_for_another_route_or_method(create, client, callers):
     create("Prosody's")
     assert create("a short code").status_code == 422

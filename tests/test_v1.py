@@ -169,6 +169,18 @@ def test_a_key_that_is_bound_to_a_preset_creates_and_changes_nothing_else(bound,
     assert bound.patch(path, {"note": "Winter"}).json["invite"]["note"] == "Winter"
 
 
+def test_a_key_that_is_bound_to_a_preset_extends_nothing_by_mailing_it_again(bound, house, client, meddle):
+    with house.writing():
+        key = keys.create("root", may=["create", "manage"])
+    made = bound.create(email="anne@example.org", mail=True)
+    bound_id, until = made["id"], made["expires_at"]
+    assert bound.post(f"/v1/invites/{bound_id}/resend").json["invite"]["expires_at"] == until
+    meddle("UPDATE invites SET expires_at = created_at")
+    assert bound.post(f"/v1/invites/{bound_id}/resend").json["code"] == "INVITE_EXPIRED"
+    manager = Program(client, {"Authorization": f"Bearer {key}"})
+    assert manager.post(f"/v1/invites/{bound_id}/resend").json["invite"]["expires_at"] > until
+
+
 WRONG = [
     ({"nmae": "Anne"}, "UNKNOWN_FIELD", "nmae"),
     ({"uses": 2}, "UNKNOWN_FIELD", "uses"),
@@ -477,6 +489,7 @@ def test_a_link_that_is_lost_is_409(shop, meddle):
         ("limit=0", "INVALID", "limit"),
         ("limit=many", "INVALID", "limit"),
         ("limit=1&limit=2", "INVALID", "limit"),
+        ("cursor=", "INVALID", "cursor"),
         ("cursor=nonsense", "INVALID", "cursor"),
         ("cursor=%C3%A9", "INVALID", "cursor"),
         ("lmit=5", "UNKNOWN_FIELD", "lmit"),
@@ -493,6 +506,7 @@ def test_what_a_list_cannot_do_is_named(shop, path, query, code, field):
         ("/v1/invites?project=no-such", "project"),
         ("/v1/invites?email=nobody", "email"),
         ("/v1/events?type=invite.eaten", "type"),
+        ("/v1/events?invite=", "invite"),
     ],
 )
 def test_a_filter_that_means_nothing_is_named(shop, path, field):

@@ -160,6 +160,7 @@ def test_what_is_held_is_told_with_the_time_after_which_to_try_again(client, hou
     got = register(client, token)
     assert (got.status_code, got.json["code"]) == (409, "INVITE_HELD")
     assert 0 < int(got.headers["Retry-After"]) <= redemption.PROOF_WAITS.total_seconds()
+    assert "Others have yet to confirm their address" in got.text
 
 
 # Through every door

@@ -301,7 +301,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "change, by a program": change,
         "revoke, by a program": lambda: (by_key(), changing.revoke(invites.held(place.bound))),
         "rotate, by a program": lambda: (by_key(), changing.rotate(invites.held(place.bound))),
-        "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound))),
+        "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound), inviter=by_key())),
         "hold, by a program": hold,
         "complete a hold, by a program": lambda: usual.complete(place.held, str(by_key().key_id)),
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),

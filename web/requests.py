@@ -1,10 +1,9 @@
 """Reading requests strictly: what two programs could read differently is refused before a view runs."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from flask import Request, g, request
@@ -16,7 +15,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
-from rules import fields, idempotency, tokens
+from rules import fields, idempotency, strict_json, tokens
 from rules.idempotency import Once
 from rules.refusals import Invalid, Refusal, problem, together
 from settings import settings, texts
@@ -92,8 +91,12 @@ def given() -> dict[str, Any]:
 
 
 def refuse_unknown(members: Collection[str], parameters: Collection[str]) -> None:
-    """Raise UnknownField for any other member of the JSON object, or parameter of the query."""
+    """Raise UnknownField for any other member of the JSON object, or parameter of the query.
+
+    And Invalid for an empty parameter: who forgot to fill it in wants a part of what would be answered without it.
+    """
     fields.refuse_unknown(asked().args, parameters)
+    fields.refuse_empty(asked().args)
     fields.refuse_unknown(given(), members)
 
 
@@ -272,32 +275,13 @@ def _read_json() -> dict[str, Any]:
     sent = asked()
     raw: bytes = sent.environ["wsgi.input"].read(sent.content_length)  # look_over() has refused a body that is too long
     try:
-        body = _DECODER.decode(raw.decode("utf-8-sig"))  # with a byte order mark, as Windows writes it
+        body = strict_json.decode(raw.decode("utf-8-sig"))  # with a byte order mark, as Windows writes it
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"This is not JSON that can be used: {error}.") from error
     if not isinstance(body, dict):
         raise BadRequest("A JSON object is needed, such as {}.")
     _refuse_depth(body)
     return body
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a member is named twice")
-    return dict(pairs)
-
-
-def _no_constants(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
-
-
-def _small_int(digits: str) -> int:
-    if len(digits) > 19 or not -(2**63) <= int(digits) < 2**63:
-        raise ValueError("a number is beyond 64 bits")
-    return int(digits)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constants, parse_int=_small_int)
 
 
 def _refuse_depth(value: Any, depth: int = 1) -> None:

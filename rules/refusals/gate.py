@@ -4,10 +4,18 @@ from rules.refusals.base import N_, Refusal
 
 
 class PassNeeded(Refusal):
-    """Nothing that was shown is a good pass for this app."""
+    """Nothing that was shown is a good pass for this app; `url` is where its owner creates one, if one was shown."""
 
     code = "PASS_NEEDED"
     sentence = N_("Only members may use this app: sign in, or show a pass.")
+    of_bad_pass = N_(
+        "This pass cannot be used here: it was mistyped, has expired or was deleted. Create one on %(url)s."
+    )
+
+    def __init__(self, url: str | None = None) -> None:
+        super().__init__(**{"url": url} if url else {})
+        if url:
+            self.sentence = self.of_bad_pass
 
 
 class AppNotFound(Refusal):

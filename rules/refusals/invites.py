@@ -23,16 +23,25 @@ class InviteUsed(Refusal):
 
 
 class InviteHeld(Refusal):
-    """What is left of the invite waits, for a program or a proof, until its first lease ends (`until`)."""
+    """What is left of the invite waits for a program, until its first lease ends (`until`).
+
+    With `for_proofs` as many as may wait at once for the proof of their address.
+    """
 
     code = "INVITE_HELD"
     sentence = N_(
         "Someone else is using the last place of this invitation. Try again after %(until)s, "
         "or ask for another invitation."
     )
+    of_proofs = N_(
+        "Others have yet to confirm their address for this invitation. Try again after %(until)s, "
+        "or ask for another invitation."
+    )
 
-    def __init__(self, until: datetime) -> None:
+    def __init__(self, until: datetime, for_proofs: bool = False) -> None:
         super().__init__(until=until)
+        if for_proofs:
+            self.sentence = self.of_proofs
         self.retry_after = clock.seconds_until(until)
 
 
