@@ -1,1 +1,1 @@
-"""The three foreign APIs, the pages and the operator's calls: translation only, no rules, no queries."""
+"""Our own API, three foreign ones, the pages, the gate and the operator's calls: translation only, no rules."""

@@ -204,7 +204,7 @@ def _as_guest(invite: Invite) -> Facts:
 
 
 def are_admins() -> ColumnElement[bool]:
-    """Return the SQL condition that an account is an admin of the site, as `accounts.is_admin` has it."""
+    """Return the SQL condition that an account is an admin of the site, as `admins.is_admin` has it."""
     by_address = and_(User.email.in_(settings().admin_emails), User.email_verified_at.is_not(None))
     return or_(User.admin_at.is_not(None), by_address)
 

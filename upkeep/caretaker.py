@@ -46,7 +46,10 @@ def end_some(database: Database) -> bool:
 
 
 def forget_some(database: Database) -> bool:
-    """Delete some of what has expired; returns whether there was any. It is searched for as `tell_some` does."""
+    """Delete some of what has expired; returns whether there was any.
+
+    It is searched for in a unit that only reads, so that no writer waits meanwhile.
+    """
     with database.reading():
         found = list(forgetting.deletions())
     for each in found:

@@ -125,8 +125,9 @@ def _tag(dialect: Any) -> Object:
 _ABOUT = (
     "The API of this service, /v1, and three public invite APIs on the same invites: an invite that is created in one "
     "can be viewed, checked and used in all. A body is JSON in UTF-8, of at most 64 KiB. Unknown fields are ignored; "
-    "/v1 refuses them. A call beyond its rate limit is answered 429, with Retry-After. A limit such as 10/minute "
-    "120/invite is that of an address; calls beyond it that show an active invite are counted by the invite."
+    "/v1 refuses them. A call beyond its rate limit is answered 429, with Retry-After. A limit of 10/minute "
+    "120/invite: an address may call 10 times a minute; beyond that, calls that show an active invite are still "
+    "answered, up to 120 a minute for that invite."
 )
 
 
