@@ -247,6 +247,16 @@ def page(value: str) -> str:
     return value
 
 
+def contact(value: str) -> str:
+    """An e-mail address, the URL of a page, or nothing."""
+    if re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)*", value, re.ASCII):  # no ?, with which a mailto link says more
+        return value
+    try:
+        return page(value)
+    except ValueError:
+        raise ValueError("write an e-mail address such as help@example.org, or the URL of a page") from None
+
+
 def _refuse_host(url: str) -> None:
     """Raise ValueError, with the reason, for a host as people write it that stands in no link."""
     host = urlsplit(url).hostname or ""

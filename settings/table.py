@@ -64,6 +64,11 @@ class Settings:
     home_url: str = _setting(
         readers.page, "", "Where people go on after they have joined, such as your app. Unset: to their account."
     )
+    contact: str = _setting(
+        readers.contact,
+        "",
+        "Who helps visitors that cannot go on: an e-mail address, or the URL of a page. It is shown on such pages.",
+    )
     language: str = _setting(
         readers.one_of(*LANGUAGES),
         "en",

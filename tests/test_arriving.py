@@ -213,6 +213,30 @@ def test_who_joins_by_a_program_may_sign_in_then(client, make_invite):
     assert buttons(page) == [("/login", "Sign in")]
 
 
+DEAD_ENDS = ("/", f"/invite?{'0' * 64}", "/invite", "/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("contact", "link"),
+    [
+        ("help@example.org", '<a href="mailto:help@example.org" rel="noreferrer">help@example.org</a>'),
+        ("https://example.org/help", '<a href="https://example.org/help" rel="noreferrer">example.org</a>'),
+    ],
+)
+def test_who_cannot_go_on_reads_who_helps(tmp_path, house, contact, link):
+    helped = create_app(make_settings(tmp_path, CONTACT=contact)).test_client()
+    pages = [helped.get(path, headers={"Accept": "text/html"}).text for path in DEAD_ENDS]
+    assert [link in each for each in pages] == [True] * len(DEAD_ENDS)
+    plain = create_app(make_settings(tmp_path)).test_client()
+    assert "Need help?" not in plain.get("/", headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.parametrize("wrong", ["help", "help@example.org?cc=x", "javascript:alert(1)", "a b@example.org"])
+def test_the_contact_is_an_address_or_a_page(tmp_path, wrong):
+    with pytest.raises(ConfigError, match="CONTACT"):
+        make_settings(tmp_path, CONTACT=wrong)
+
+
 def test_the_page_where_people_go_on_is_a_url(tmp_path):
     for wrong in ("app.example.org", "javascript:alert(1)", "https://app.example.org/a b", "https://a:b@x.org/"):
         with pytest.raises(ConfigError, match="HOME_URL"):

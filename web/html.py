@@ -221,6 +221,7 @@ def set_table(environment: Environment, settings: Settings) -> None:
         site_name=settings.site_name,
         public_url=settings.public_url,
         home_url=settings.home_url,
+        contact=settings.contact,
         languages=[(code, language.called(code)) for code in LANGUAGES],
         here=here,
         root=settings.root,
@@ -233,7 +234,7 @@ def set_table(environment: Environment, settings: Settings) -> None:
         version=version,
         form_token=form_token,
     )
-    environment.filters.update(iso=clock.iso, host=lambda url: urlsplit(url).netloc)
+    environment.filters.update(iso=clock.iso, host=lambda url: urlsplit(url).netloc or url)
 
 
 def form_token() -> str:
