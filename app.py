@@ -129,7 +129,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("DELETE",   "/projects/<slug>/members/<member_id>", projects.remove_member,       signed_in,            "120/minute", WRITES),
         Route("POST",     "/projects/<slug>/invites",             projects.invite_to_project,   signed_in,            "120/minute", WRITES),
         Route("GET",      "/projects/<slug>/invites",             projects.list_project_invites,signed_in,            "120/minute", READS),
-        Route("DELETE",   "/projects/<slug>/invites/<invite_id>", projects.cancel_invite,       signed_in,            "120/minute", WRITES),
+        Route("DELETE",   "/projects/<slug>/invites/<invite_id>", projects.revoke_invite,       signed_in,            "120/minute", WRITES),
         Route("POST",     "/projects/<slug>/invites/<invite_id>/approve", projects.approve_use, signed_in,            "120/minute", WRITES),
         Route("POST",     "/projects/<slug>/invites/<invite_id>/deny", projects.deny_use,       signed_in,            "120/minute", WRITES),
     ],

@@ -41,7 +41,7 @@ _WEBDAV = frozenset(
 
 @refuses(PassNeeded, NotProjectMember, AppNotFound)
 def ask(slug: Slug, flags: shapes.Asked) -> Decided:
-    """Whether the sender of a request may use the app of a project, by any method.
+    """Decide whether the sender of a request may use the app of a project. Any method is taken.
 
     200 with Remote-User, Remote-Name, Remote-Email and Remote-Groups, or 401 or 403; with `redirect` 302 in place of
     these for a browser that opens a page, to where it gets a pass. With `cookies` 200 has the request's own cookies,

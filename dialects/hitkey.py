@@ -60,7 +60,7 @@ DEAD = InviteNotFound, InviteExpired, InviteUsed
 
 @refuses(*DEAD, at=404)
 def view_invite(token: Token) -> shapes.Invitation:
-    """What anyone with the link may know; 404 for an invite that can no longer be used."""
+    """Show an invite to anyone who has its link; 404 if it can no longer be used."""
     return _invitation(invitations.find(token))
 
 
@@ -73,7 +73,7 @@ def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shape
 
 @refuses(*DEAD, InviteHeld, EmailMismatch, EmailInUse, refusals.UsernameInvalid, refusals.UsernameTaken, Overloaded)
 def register_with_invite(body: shapes.Registration) -> shapes.JoinedSignIn:
-    """Create an account and accept the invite, both or neither, and sign in. The use may wait, as in `accept`."""
+    """Create an account with an invite and sign in, all or nothing. The use may wait for approval or for a proof."""
     names = Names(body.get("username"), body["email"], body.get("displayName"))
     password_hash = passwords.hash(passwords.check(body["password"], names.username))
 
@@ -132,7 +132,7 @@ def me(caller: SignedIn) -> shapes.Me:
 
 @refuses(NotSignedIn)
 def refresh_token(body: shapes.RefreshToken) -> shapes.TokenPair:
-    """A new pair of tokens for a refresh token. One that comes a second time, too late, ends the session."""
+    """Exchange a refresh token for a new pair. Sent again after ten seconds, the old one ends the session."""
     pair = committed(sessions.refresh, body["refresh_token"])
     if pair is None:  # the session has ended, and stays so
         raise NotSignedIn
@@ -148,7 +148,7 @@ def start_registration(body: Addressed) -> shapes.Said:
 
 @refuses(refusals.RegistrationClosed, refusals.EmailAlreadyVerified, refusals.NoCode)
 def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.Said:
-    """Send another code: to begin with, or to prove the address of the account that is signed in."""
+    """Send a code again: for a registration, or to prove the address of the account that is signed in."""
     if caller is None:
         requests.require(body, "email")
         registration.start(body["email"])
@@ -160,7 +160,7 @@ def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.
 @refuses(refusals.RegistrationClosed, EmailInUse)
 @refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts)
 def verify_code(caller: SignedIn | None, body: shapes.MailedCode) -> shapes.Ticketed:
-    """The second step: the code that was mailed. With a session it proves that account's address."""
+    """Check the mailed code, the second step. With a session this proves the address of that account."""
     user_id = caller.account.id if caller else None
     attempt = committed(registration.count_try, body["email"], user_id)  # counted before the code is looked at
 

@@ -73,7 +73,7 @@ def complete_hold(caller: Program, hold_id: Id) -> Again | Waits:
 
 @refuses(HoldNotFound)
 def show_hold(caller: Program, hold_id: Id) -> shapes.Hold:
-    """What has become of a hold: for a program that was restarted."""
+    """Show the state of a hold, for example after your program was restarted."""
     return _shown(holds.find(hold_id, caller.holder))
 
 

@@ -102,7 +102,7 @@ def list_project_invites(
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
-def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
+def revoke_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
     """Revoke an invite to a project."""
     projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
     return {"message": "Invite revoked."}
@@ -110,7 +110,7 @@ def cancel_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)
 def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decided) -> shapes.Said:
-    """Let a guest into a project who waits for approval; for a member it changes nothing but to free the use."""
+    """Approve a guest who waits. If the guest is a member already, the use is given back."""
     manager = projects.of_manager(slug, caller.user)
     use = waiting.approve(projects.asked(manager, invite_id, body["redemption"]))
     return {"message": "Guest approved." if use.state == "done" else "This guest is a member already."}

@@ -87,7 +87,7 @@ def list_invites(query: shapes.ListQuery) -> Page:
 
 @refuses(InviteNotFound, ScopeMissing, Forbidden, LinkLost)
 def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shapes.InviteWithEvents:
-    """An invite, and what happened to it; with ``?link=1`` also its link, for its own key or one that may manage."""
+    """Show an invite and its events; with ``?link=1`` its link too, for its own key or one with `manage`."""
     if query.get("link", "1") != "1":
         raise Invalid.at("link", "enum", "must be 1")
     invite = invites.find_by_id(invite_id)

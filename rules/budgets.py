@@ -65,7 +65,7 @@ def may_invite(account: User | Account) -> bool:
 
 
 def spend(account: User | Account | None, places: int, again: Invite | None = None) -> None:
-    """Refuse to an account what is beyond its budget; first in the unit of work that creates an invite for so many.
+    """Refuse an account an invite for so many people, if that is beyond its budget; call it first in the unit of work.
 
     Nobody else spends of it before this unit ends, since its row is locked. Without an account, as for the shell and
     API keys, nothing is refused. An invite that is used `again` is one that ended, or gets more places: what it has

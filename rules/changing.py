@@ -30,7 +30,7 @@ from rules.refusals import Invalid, InviteExpired, together
 from rules.sessions import Account
 from settings import settings
 
-# Expired ones, too: they could be extended. And those whose last uses wait.
+# What can be revoked: also what has expired, since it could be extended, and what has all its last uses waiting.
 _UNSPENT = Invite.uses - Invite.waiting < Invite.max_uses, Invite.revoked_at.is_(None)
 
 

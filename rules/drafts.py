@@ -43,7 +43,7 @@ class Inviter:
 
     @property
     def identity(self) -> str:
-        """By what the requests of this inviter are counted against rate limits."""
+        """What the requests of this inviter are counted under, for rate limits."""
         return self.user.id if self.user else f"key {self.key_id}" if self.key_id else self.called
 
 

@@ -59,7 +59,7 @@ _actor: ContextVar[Actor] = ContextVar("actor", default=SERVICE)
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Inside, this is who does what happens."""
+    """Record the events inside as done by this actor."""
     before = _actor.set(actor)
     try:
         yield

@@ -1,8 +1,8 @@
 """Idempotency-Key: a program that lost the answer to a create calls again, and gets the same invite and answer.
 
 No answer is stored. The key gives the invite its id, and the row keeps a fingerprint of what was asked; the answer is
-made anew from the row. So a key lives as long as the invite. A refusal is not remembered: nothing was created. Holds
-are taken once in the same way.
+built again from the row. So a key is known as long as its invite is there. A refusal is not remembered: nothing was
+created. Holds are taken once in the same way.
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """

@@ -59,7 +59,7 @@ def limit_mails(purpose: str, subject: str, *bounds: tuple[int, timedelta]) -> N
 
 
 def limit_invitations(sender: str, recipient: str) -> None:
-    """Count an invitation that the account with the id `sender` is about to have mailed; raises RateLimited, MailLimit.
+    """Refuse one more invitation by mail from the account with the id `sender`; raises RateLimited or MailLimit.
 
     A mailbox gets at most 5 a day, no matter who sends them, and 2 of them from one account. All is counted in the
     outbox, so that each is forgotten a day after it was written. The account is locked until the unit ends, as the

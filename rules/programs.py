@@ -51,7 +51,7 @@ class Program:
         return invite
 
     def refuse_opening(self, invite: Invite) -> None:
-        """Raise unless this caller may have the link of an invite, and let it live longer.
+        """Raise unless this caller may have the link of an invite, and extend it.
 
         That is ScopeMissing for an invite of others without the scope `manage`, and Forbidden for an invite that makes
         an admin of the site unless one asks: with its link, the holder of the key would become one.

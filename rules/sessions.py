@@ -69,7 +69,7 @@ class SignedIn:
 
     @property
     def actor(self) -> events.Actor:
-        """Who does what this request does, for what is told of it."""
+        """The actor of the events of this request."""
         return events.person(self.account)
 
     @property
@@ -94,7 +94,7 @@ def start_in_browser(user: User) -> str:
 def refresh(token: str) -> Tokens | None:
     """The next pair of tokens; None if this token was used before, which has ended the session.
 
-    On None the caller must let its unit of work commit, else the session would live on. Raises NotSignedIn for a
+    On None the caller must let its unit of work commit, otherwise the session would not end. Raises NotSignedIn for a
     token of no session, or of one that has ended, expired, or belongs to a disabled account.
     """
     now = clock.now()

@@ -229,7 +229,7 @@ DONE_BY = {
     "projects.create_project": "create a project",
     "projects.remove_member": "remove a member",
     "projects.invite_to_project": "invite to a project",
-    "projects.cancel_invite": "revoke in a project",
+    "projects.revoke_invite": "revoke in a project",
     "projects.approve_use": "approve in a project",
     "projects.deny_use": "deny in a project",
     "pages.enter_code": "find by a short code",

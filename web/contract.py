@@ -69,7 +69,7 @@ def refuses(*refusals: type[Refusal], at: int | None = None, shape: Any = None) 
 
 
 def refused_by(view: View) -> Mapping[type[Refusal], Answered]:
-    """What is noted on a view."""
+    """The refusals that @refuses notes on a view, each with its status and shape."""
     noted: Mapping[type[Refusal], Answered] = view.__dict__.get("refuses", {})
     return noted
 

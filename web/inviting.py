@@ -20,5 +20,5 @@ def left(account: Account) -> dict[str, str]:
 
 
 def places_left(places: int) -> dict[str, str]:
-    """The header that says so, of an answer or of a refusal."""
+    """The header X-Invites-Left with this number, of an answer or of a refusal."""
     return {"X-Invites-Left": str(places)}

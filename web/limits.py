@@ -55,7 +55,7 @@ class RateLimits:
     def move(self, limit: str | None, counted: Sequence[str], to: Sequence[str]) -> None:
         """Count a call that was counted in one bucket in another one instead, if that has room for it.
 
-        The first keeps count of the others: what is taken back is what was counted for this call.
+        Only this call is taken out of the first; what others counted there stays.
         """
         if limit is not None:
             item = _item(limit)

@@ -26,7 +26,7 @@ class Common:
         self._headers = [(name.lower(), (name, value)) for name, value in headers.items()]
 
     def beside(self, said: Container[str]) -> list[tuple[str, str]]:
-        """Those that an answer does not say itself; `said` are the names in it, in lower case."""
+        """The headers that an answer does not set itself; `said` are the names of those that it sets, in lower case."""
         return [header for name, header in self._headers if name not in said]
 
 
@@ -75,7 +75,7 @@ class _NoSessions(SessionInterface):
     _none = NullSession()
 
     def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
-        """The same for all."""
+        """Return the one empty session."""
         return self._none
 
 
@@ -97,7 +97,7 @@ class Application(Flask):
         return Reply.of(super().send_static_file(filename), _FILES)
 
     def ensure_sync(self, func: Any) -> Any:
-        """The function."""
+        """Return the function unchanged: no view is a coroutine."""
         return func
 
 
