@@ -112,11 +112,8 @@ class Site:
         use = live[0]
         if use.state not in ("held", "lapsed"):
             return GOOD, use
-        if at_once:
-            said = invite.complete(use, now)
-        elif (said := self._renew(invite, use, now)) != GOOD:
-            return said, None
-        return said, use
+        said = invite.complete(use, now) if at_once else self._renew(invite, use, now)
+        return said, use if said == GOOD else None
 
     def _renew(self, invite: Invite, use: Use, now: datetime) -> str:
         since = use.since if use.waits(now) else now
