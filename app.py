@@ -331,7 +331,7 @@ def _draw(app: Flask, service: Service) -> None:
         if isinstance(error, MethodNotAllowed) and (told := asked.preflight(set(error.valid_methods or ()))):
             return told
         with in_force(service.settings):
-            return Reply.of(dialect.refusal(answer.explained(service, error)), asked.of_request())
+            return Reply.of(dialect.refusal(answer.as_refusal(service, error)), asked.of_request())
 
     app.register_error_handler(Exception, stray)
     app.before_request(lambda: answer.arrive(service.settings))

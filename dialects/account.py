@@ -17,7 +17,7 @@ from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExp
 from rules.sessions import SignedIn
 from settings import settings
 from web import cookies, errors, html, leading, requests
-from web.answer import committed, forgive, read_only
+from web.answer import committed, count_by_account, read_only
 from web.contract import refuses
 from web.html import Shown, page, see_other, to_invitation, token_in_link
 
@@ -153,7 +153,7 @@ def login(caller: SignedIn | None) -> Response:
         return user.id, sessions.start_in_browser(user), admins.is_admin(user)
 
     user_id, cookie, is_admin = committed(sign_in)
-    forgive(user_id)
+    count_by_account(user_id)
     return cookies.sign_in(_signed_in(token, leading.then(), is_admin), cookie)
 
 

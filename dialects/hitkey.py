@@ -41,7 +41,7 @@ from rules.refusals import (
 )
 from rules.sessions import SignedIn, Tokens
 from web import errors, requests
-from web.answer import committed, forgive, read_only
+from web.answer import committed, count_by_account, read_only
 from web.contract import refuses
 
 HEADERS: Mapping[str, str] = errors.HEADERS
@@ -98,7 +98,7 @@ def login(body: shapes.Credentials) -> shapes.SignIn:
         return _signed_in(sessions.start(user), user)
 
     signed_in = committed(sign_in)
-    forgive(signed_in["user"]["id"])
+    count_by_account(signed_in["user"]["id"])
     return signed_in
 
 

@@ -52,11 +52,11 @@ def answer(service: Service, dialect: Dialect, headers: cors.Headers, row: Route
     `headers` are those that all answers of the dialect have.
     """
     count = partial(service.limits.count, row.own_limit, row.endpoint)
-    before, guard = _counted(service, row, count)
+    count_first, guard = _rate_limited(service, row, count)
     is_strict = getattr(dialect, "STRICT", False)
-    view = contract.fed(row.view, is_strict)
+    view = contract.with_arguments(row.view, is_strict)
     any_json = getattr(dialect, "ANY_JSON", False) and "body" in contract.taken_by(row.view)
-    respond = _ways(service)[row.work]
+    run = _runners(service)[row.work]
 
     def answered(**path: str) -> Response:
         requests.context().row, requests.context().any_json = row, any_json
@@ -66,10 +66,10 @@ def answer(service: Service, dialect: Dialect, headers: cors.Headers, row: Route
                 if row.refuses_head:
                     _refuse_head()
                 requests.look_over(row.largest, is_strict)
-                before()
-                return Reply.of(respond(guard, partial(view, **path)), common)
+                count_first()
+                return Reply.of(run(guard, partial(view, **path)), common)
             except Exception as error:
-                return Reply.of(dialect.refusal(explained(service, error)), common)
+                return Reply.of(dialect.refusal(as_refusal(service, error)), common)
 
     return answered
 
@@ -92,7 +92,7 @@ def settled() -> int:
     return database.once_more(running().database.settled)
 
 
-def forgive(account_id: str) -> None:
+def count_by_account(account_id: str) -> None:
     """Count this call by the account that has signed in with it, and not by its address, if that has room.
 
     So only tries that fail use up the limit of an address. An account that signs in all the time is no way around it.
@@ -108,7 +108,7 @@ def running() -> Service:
     return service
 
 
-def explained(service: Service, error: Exception) -> Refusal | HTTPException:
+def as_refusal(service: Service, error: Exception) -> Refusal | HTTPException:
     """An error that a dialect can put into words; an error that nobody foresaw is logged, and only there."""
     if isinstance(error, Refusal):
         logs.note(partial(service.metrics.refused, error))
@@ -167,7 +167,7 @@ def _refuse_head() -> None:
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
 
 
-def _counted(service: Service, row: Route, count: Callable[..., None]) -> tuple[Callable[[], None], Guard]:
+def _rate_limited(service: Service, row: Route, count: Callable[..., None]) -> tuple[Callable[[], None], Guard]:
     """What counts a call before its unit of work, and the guard inside of it."""
 
     def by_address() -> None:
@@ -212,18 +212,18 @@ def _count_by_invite(service: Service, row: Route, limited: RateLimited) -> None
     service.limits.count(MOST_BY_INVITES, row.endpoint, "invites", requests.neighbourhood())
 
 
-def _ways(service: Service) -> dict[Work, Callable[[Guard, View], Response]]:
+def _runners(service: Service) -> dict[Work, Callable[[Guard, View], Response]]:
     """How guard and view are run, by what their row does to the database."""
     reading, writing = service.database.reading, service.database.writing
 
     def respond(guard: Guard, view: View) -> Response:
-        return _acted(guard(), view)
+        return _call_view(guard(), view)
 
     def read(guard: Guard, view: View) -> Response:
         return _in_a_unit(reading, lambda: respond(guard, view))
 
     def own(guard: Guard, view: View) -> Response:
-        return _acted(guard() if guard is anyone else _in_a_unit(reading, guard), view)
+        return _call_view(guard() if guard is anyone else _in_a_unit(reading, guard), view)
 
     return {
         Work.ALONE: respond,
@@ -235,7 +235,7 @@ def _ways(service: Service) -> dict[Work, Callable[[Guard, View], Response]]:
     }
 
 
-def _acted(caller: Any, view: View) -> Response:
+def _call_view(caller: Any, view: View) -> Response:
     """What a view answers to a caller, who is the one that does what happens in it."""
     with events.acting(caller.actor if caller else events.GUEST):
         return current_app.make_response(view(caller))

@@ -4,7 +4,7 @@ What it takes and answers stands in its signature, as shapes: of a `body` (a JSO
 its fields), of what is `given` (a JSON object as it was sent, which a rule reads), a `form`, a `query`, what is
 `asked` in any of these, or `flags` that are in the query or not. What it creates `once` is what a second call with the
 same Idempotency-Key gets again.
-What it may refuse is noted on it. openapi.py reads all of that; `fed` gives a view what it names.
+What it may refuse is noted on it. openapi.py reads all of that; `with_arguments` gives a view what it names.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -91,7 +91,7 @@ def creates_once(view: View) -> bool:
 
 
 @cache
-def fed(view: View, is_strict: bool = False) -> View:
+def with_arguments(view: View, is_strict: bool = False) -> View:
     """The same view, to be called with its caller and the names in its path: what else it names is read for it.
 
     A view that does not name its caller is not given one. If it `is_strict`, what it does not name is refused.
