@@ -86,8 +86,7 @@ def register(token: str, names: Names, password_hash: str) -> tuple[User, redemp
         return _register_later(found, token, names, password_hash)
     invite = uses.take(token)
     _refuse_other_address(invite, names)
-    proven = redemption.proves_mailbox(invite, token)
-    user = create(replace(names, email=invite.email or names.email), password_hash, proven, invite.maker_id)
+    user = _create_invited(invite, names, token, password_hash)
     redemption.settle(invite, user)
     return user, redemption.Used(invite)
 
@@ -99,10 +98,15 @@ def _register_later(invite: Invite, token: str, names: Names, password_hash: str
     if fields.is_domain(invite.email):
         user = create(names, password_hash, inviter_id=invite.maker_id)
         return user, redemption.wait_for_proof(invite, user)
-    proven = redemption.proves_mailbox(invite, token)
-    user = create(replace(names, email=invite.email or names.email), password_hash, proven, invite.maker_id)
+    user = _create_invited(invite, names, token, password_hash)
     uses.wait(invite, "approval", None, user_id=user.id)
     return user, redemption.Used(invite, "approval")
+
+
+def _create_invited(invite: Invite | uses.Taken, names: Names, token: str, password_hash: str) -> User:
+    """Create the account of a guest; it has the address of the invite, proved if this is the token that was mailed."""
+    proven = redemption.proves_mailbox(invite, token)
+    return create(replace(names, email=invite.email or names.email), password_hash, proven, invite.maker_id)
 
 
 def refuse_names(token: str, names: Names) -> Names:

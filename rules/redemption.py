@@ -76,8 +76,7 @@ def _accept_later(token: str, user: User | Account) -> Used:
     if invite.approve:
         uses.wait(invite, "approval", None, user_id=user.id)
         return Used(invite, "approval")
-    lapsed = uses.lapse(invite)
-    taken = uses.count(invite, 1 - lapsed, -lapsed)
+    taken = uses.take_locked(invite)
     settle(taken, user, former)
     return Used(taken)
 

@@ -67,6 +67,11 @@ def _take_lapsed(invite: Invite) -> Taken:
     states.refuse_unusable(invite)
     hold(invite)
     states.refuse_unusable(invite)  # before anything is written: who refuses a short code keeps the unit
+    return take_locked(invite)
+
+
+def take_locked(invite: Invite) -> Taken:
+    """Take one use of a held invite: one that is left, or one that has lapsed."""
     lapsed = lapse(invite)
     return count(invite, 1 - lapsed, -lapsed)
 
