@@ -448,6 +448,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "uses.take": (lambda place: uses.take(place.shared), ["invite.released"]),
     "uses.take_one": (lambda place: uses.take_one(Invite.id == invite(place.shared).id), ["invite.released"]),
     "uses.lapse": (twice(lambda place: uses.lapse(uses.hold(invite(place.shared)))), ["invite.released"]),
+    "uses.take_locked": (lambda place: uses.take_locked(uses.hold(invite(place.shared))), ["invite.released"]),
     "uses.wait": (
         lambda place: uses.wait(uses.hold(invite(place.open)), "approval", None, user_id=place.ids["bob"]),
         ["invite.waiting"],

@@ -52,7 +52,7 @@ def fill() -> dict[str, str]:
     given = {"id": clock.new_id(), "hash": tokens.digest("pass_calendar"), "user_id": alice.id}
     database.session().add(Pass(**given, project_id=garden.id, created_at=clock.now()))
     to_garden = drafts.Draft(project=garden.slug, uses=2)
-    joined = invites.create(to_garden, accounts.as_maker(alice))
+    joined = invites.create(to_garden, accounts.as_inviter(alice))
     redemption.accept(invites.token(joined), bob)
     mailed = invites.create(drafts.Draft(email="erin@example.org"), drafts.SHELL, mailed=True)
     withdrawn, spent = (invites.create(drafts.Draft(name=name), drafts.SHELL) for name in ("Anne", "José"))
