@@ -69,13 +69,26 @@ class Examples(click.Command):
         self.example, self.hint = example, hint
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments; raises UsageError."""
+        """Read the arguments; raises UsageError, also for one that is empty: a variable that a script did not set."""
+        typed = [*args]  # Click takes from `args` what it has read
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.UsageError as error:
             if not self.hint:
                 raise
             raise click.UsageError(f"{error.message} {self.hint}", ctx) from error
+        if not ctx.resilient_parsing:
+            self._refuse_empty(ctx, typed)
+        return rest
+
+    def _refuse_empty(self, ctx: click.Context, typed: list[str]) -> None:
+        """Raise UsageError for an empty option or argument, which a rule or a type may take for none."""
+        given, _, order = self.make_parser(ctx).parse_args(typed)
+        for each in order:
+            value = given.get(str(each.name))
+            if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+                rest = "" if each.required else ", or leave it out"
+                raise click.UsageError(f"{self._as_typed(each)} is empty: say what it is to be{rest}.", ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Example"):
@@ -104,8 +117,12 @@ class Examples(click.Command):
         """The option or argument for a field of the rules, as it is typed: ``--redirect-url``, ``TTL``."""
         for each in self.params:
             if each.name == field:
-                return each.opts[0] if isinstance(each, click.Option) else each.human_readable_name
+                return self._as_typed(each)
         return f"--{field.replace('_', '-')}"
+
+    @staticmethod
+    def _as_typed(param: click.Parameter) -> str:
+        return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[]")
 
 
 class Group(click.Group):

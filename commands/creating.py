@@ -13,7 +13,7 @@ import click
 import clock
 from commands import terminal
 from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line, proof_note, were
-from commands.presets import field_options, preset_option, refuse_empty
+from commands.presets import field_options, preset_option
 from database import Database
 from models import Invite
 from rules import drafts, guests, invites, presets
@@ -73,7 +73,6 @@ def create(
         raise click.UsageError("Give --count or --from, not both.")
     if (options.dry_run or options.keep_going or options.ignore_unknown) and not source:
         raise click.UsageError("--dry-run, --keep-going and --ignore-unknown are about a file: give --from, too.")
-    refuse_empty(given)
     batch = Batch({name: value for name, value in given.items() if value is not None}, drafts.SHELL, admin, mail)
     with opened_database() as opened:
         if source:

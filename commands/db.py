@@ -127,9 +127,9 @@ class Url(click.ParamType[str]):
     name = "url"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The URL; a value that is none is wrong usage, also an empty one, which a setting may be."""
+        """The URL; a value that is none is wrong usage."""
         try:
-            return database_url(value or " ")
+            return database_url(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

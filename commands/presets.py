@@ -37,13 +37,6 @@ def field_options(command: F) -> F:
     return command
 
 
-def refuse_empty(given: dict[str, Any]) -> None:
-    """Raise UsageError for an option that is there and empty: a variable that a script did not set."""
-    for name, value in given.items():
-        if value == "":
-            raise click.UsageError(f"--{name.replace('_', '-')} is empty: say what it is to be, or leave it out.")
-
-
 def row(preset: Preset) -> list[Cell]:
     """The cells of a preset in the list: name, its fields, when it was created."""
     return [preset.name, written(preset), preset.created_at]
@@ -90,7 +83,6 @@ def preset() -> None:
 @writes
 def create(preset: str, **given: Any) -> list[str]:
     """Create a preset of the fields that are given. A NAME has letters, digits and . _ - in it, at most 50."""
-    refuse_empty(given)
     kept = presets.fields_of(presets.create(preset, given))
     return proof_note(str(kept.get("email", "")))
 

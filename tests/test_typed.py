@@ -1,0 +1,55 @@
+"""What is typed wrongly at the command, and what becomes of its result."""
+
+import shlex
+
+import click
+import pytest
+
+from test_cli import commands
+
+TEXTS = [
+    pytest.param(path, command, each, id=f"{' '.join(path)} {each.opts[0]}")
+    for path, command in commands()
+    for each in command.params
+    if isinstance(each.type, (click.types.StringParamType, click.Path))
+]
+
+
+def typed(path, command, param):
+    """A call in which this option or argument is empty, and all others that must be there are not."""
+    call = list(path)
+    for each in command.params:
+        value = "" if each is param else "." if isinstance(each.type, click.Path) else "x"
+        if each is param or each.required:
+            call += [value] if isinstance(each, click.Argument) else [each.opts[0], value]
+        elif isinstance(each, click.Argument) and isinstance(param, click.Argument):
+            call += ["x"] * (command.params.index(each) < command.params.index(param))
+    return call
+
+
+@pytest.mark.any_database
+def test_every_command_is_looked_at():
+    assert len(TEXTS) > 80
+    assert typed(*TEXTS[0].values) == ["create", ""]
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(("path", "command", "param"), TEXTS)
+def test_what_is_empty_is_refused_before_anything_happens(path, command, param, invite_api, tmp_path):
+    done = invite_api(*typed(path, command, param))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is empty: say what it is to be" in done.stderr or "Path '' does not exist" in done.stderr
+    assert ("or leave it out" in done.stderr) == ("is empty" in done.stderr and not param.required)
+    assert not (tmp_path / "instance").exists()
+
+
+@pytest.mark.any_database
+def test_one_of_several_that_is_empty_is_refused(invite_api):
+    for call in ("invite delete x ''", "project gate x https://a.example.org ''", "project gate x --public ''"):
+        done = invite_api(*shlex.split(call))
+        assert (done.returncode, " is empty: say what" in done.stderr) == (2, True)
+
+
+@pytest.mark.any_database
+def test_help_is_given_beside_what_is_empty(invite_api):
+    assert invite_api("invite", "create", "", "--help").returncode == 0
