@@ -34,6 +34,7 @@ from rules.refusals import (
 from settings import ConfigError, in_force, load_settings, settings
 
 MOST_COMPLETIONS = 100
+IS_DONE = "invite-api.done"  # in the context of a command: what it changes is kept, and only to be printed
 
 # Texts for the operator, for refusals whose own text is written for a guest.
 _MESSAGES: Mapping[type[Exception], str] = {
@@ -62,11 +63,14 @@ class InvalidInput(click.ClickException):
 
 
 class Examples(click.Command):
-    """A command whose help ends with an example, given as `example=`; a complaint about its usage ends with `hint=`."""
+    """A command whose help ends with an example, given as `example=`; a complaint about its usage ends with `hint=`.
 
-    def __init__(self, *args: Any, example: str = "", hint: str = "", **options: Any) -> None:
+    `lost=` says how to go on where what it did could not be printed.
+    """
+
+    def __init__(self, *args: Any, example: str = "", hint: str = "", lost: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
-        self.example, self.hint = example, hint
+        self.example, self.hint, self.lost = example, hint, lost
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; raises UsageError, also for one that is empty: a variable that a script did not set."""
@@ -109,9 +113,14 @@ class Examples(click.Command):
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of the pipe has ended, such as `head`: Click exits silently
                 raise
-            raise CommandFailed(f"the result cannot be written: {error.strerror}") from error
+            done = f"; {self._what_is_done()}" if ctx.meta.get(IS_DONE) else ""
+            raise CommandFailed(f"the result cannot be written: {error.strerror}{done}") from error
         except (Refusal, Unavailable) as error:
             raise CommandFailed(message_of(error)) from error
+
+    def _what_is_done(self) -> str:
+        done = "what was asked for was done all the same"
+        return f"{done}: {self.lost}" if self.lost else done
 
     def parameter_name(self, field: str) -> str:
         """The option or argument for a field of the rules, as it is typed: ``--redirect-url``, ``TTL``."""
@@ -147,6 +156,13 @@ class StderrLine(str):
     """A line for the person at the terminal, which is not part of the results and goes to stderr."""
 
 
+def print_result(lines: Iterable[str]) -> None:
+    """Print what a command did that is kept already: if that fails, `Examples` says that it was done all the same."""
+    click.get_current_context().meta[IS_DONE] = True
+    for line in lines:
+        print_line(line)
+
+
 def print_line(line: str) -> None:
     """Print a line: a StderrLine on stderr, any other on stdout."""
     click.echo(line, err=isinstance(line, StderrLine))
@@ -166,8 +182,7 @@ def writes(command: Callable[..., list[str]]) -> Callable[..., None]:
                 with opened.writing():
                     return command(*args, **options)
 
-            for line in database.once_more(work):
-                print_line(line)
+            print_result(database.once_more(work))
 
     return run
 

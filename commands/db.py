@@ -12,7 +12,7 @@ import click
 
 import database
 from commands import terminal
-from commands.base import CommandFailed, Group, opened_database
+from commands.base import CommandFailed, Group, StderrLine, opened_database, print_result
 from database import files, lock, schema
 from rules import redemption
 from settings import Settings, database_url, in_force, load_settings
@@ -98,9 +98,7 @@ def restore(file: Path, yes: bool, reopen: bool) -> None:
         if not yes:
             confirm(f"Replace {ready.path} by {file}?")
         kept = ready.finish()
-    click.echo(ready.path)
-    if kept:
-        click.echo(f"Note: the former database is {kept}", err=True)
+    print_result([str(ready.path), *([StderrLine(f"Note: the former database is {kept}")] if kept else [])])
 
 
 @db.command(example="invite-api db migrate")
@@ -151,8 +149,7 @@ def copy(source: str | None, target: str) -> None:
         raise CommandFailed("--from and --to are the same database")
     with ExitStack() as stack, in_force(settings):
         copied = transfer.copy(old, new, lambda rows: stack.enter_context(progress(rows)).update)
-    for name, rows in copied.items():
-        click.echo(f"{name}: {rows}")
+    print_result(f"{name}: {rows}" for name, rows in copied.items())
     click.echo("Note: now set INVITE_API_DATABASE_URL to the new database, for the server and in your shell", err=True)
     click.echo(f"Note: links can be shown again only with the same master secret: {secret_place(settings)}", err=True)
 

@@ -241,7 +241,11 @@ def resend(which: str) -> list[str]:
     return [*expiry_note(found.expires_at), *mail_note()]
 
 
-@invite.command(name="rotate", example=f"invite-api invite rotate {SOME_ID}")
+@invite.command(
+    name="rotate",
+    example=f"invite-api invite rotate {SOME_ID}",
+    lost="the old links no longer work; invite-api invite show WHICH prints the new one",
+)
 @which_argument
 @writes
 def rotate(which: str) -> list[str]:

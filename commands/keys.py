@@ -51,7 +51,10 @@ def any_key(typed: str, limit: int) -> Iterator[tuple[str, str]]:
     yield from [(key.id, key.name or "") for key in keys.newest() if key.id.startswith(typed)][:limit]
 
 
-@click.command(cls=Examples, example=EXAMPLE, hint=NO_HOST)
+LOST = "invite-api list names the key, whose secret is not shown again; delete it, and create another"
+
+
+@click.command(cls=Examples, example=EXAMPLE, hint=NO_HOST, lost=LOST)
 @click.argument("name", required=False)
 @click.option("--expires", default="never", help="Expires after: 90d, 12h, 2 weeks, or never. [never]")
 @click.option("--may", default="create", help="Its scopes, of create, redeem, read and manage. [create]")

@@ -49,7 +49,11 @@ def pass_() -> None:
     """Create, list and delete passes of programs."""
 
 
-@pass_.command(name="create", example="invite-api pass create bob tea-garden --ttl 90d --name calendar")
+@pass_.command(
+    name="create",
+    example="invite-api pass create bob tea-garden --ttl 90d --name calendar",
+    lost="invite-api pass list names the pass, which is not shown again; delete it, and create another",
+)
 @who_argument
 @slug_argument
 @click.option("--ttl", default="never", help="Expires after: 90d, 12 weeks, or never. [never]")

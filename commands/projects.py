@@ -66,7 +66,11 @@ def project() -> None:
     """Create, list and delete projects. One is named by its slug."""
 
 
-@project.command(name="create", example='invite-api project create "Tea House" --owner anne')
+@project.command(
+    name="create",
+    example='invite-api project create "Tea House" --owner anne',
+    lost="invite-api project list prints its slug",
+)
 @click.argument("name")
 @click.option(
     "--owner", required=True, help="Whose it is: an account's id, user name or address.", shell_complete=any_user

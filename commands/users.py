@@ -55,7 +55,11 @@ def user() -> None:
     """Create, list, show and manage accounts. One is named by its id, user name or address."""
 
 
-@user.command(name="create", example="invite-api user create dora --email dora@example.org")
+@user.command(
+    name="create",
+    example="invite-api user create dora --email dora@example.org",
+    lost="invite-api user reset WHO prints a new link that sets its password",
+)
 @click.argument("username", required=False)
 @click.option("--email", help="The account's address, not verified yet.")
 @click.option("--admin", is_flag=True, help="Make it an admin of this site.")
@@ -182,7 +186,7 @@ def delete(who: str) -> list[str]:
     return revoked_note(accounts.remove(accounts.named(who)))
 
 
-@user.command(name="reset", example="invite-api user reset anne")
+@user.command(name="reset", example="invite-api user reset anne", lost="invite-api user reset WHO prints another link")
 @who_argument
 @writes
 def reset(who: str) -> list[str]:

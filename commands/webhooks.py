@@ -13,7 +13,7 @@ from commands.base import (
     json_option,
     limit_option,
     opened_database,
-    print_line,
+    print_result,
     reads,
     writes,
 )
@@ -102,7 +102,9 @@ def webhook() -> None:
 
 
 @webhook.command(
-    name="create", example="invite-api webhook create https://app.example.org/hook --types invite.used,member"
+    name="create",
+    example="invite-api webhook create https://app.example.org/hook --types invite.used,member",
+    lost="invite-api webhook list names the webhook, and invite-api webhook rotate WEBHOOK prints a new secret",
 )
 @click.argument("url")
 @click.option("--types", help="Only these types of events, or families such as member. [all]", shell_complete=any_type)
@@ -123,7 +125,7 @@ def create(url: str, types: str | None, project: str | None, private: bool) -> N
                 made, secret = webhooks.create(wanted, timeline.last_number(settled))
                 return f"{made.id}\t{secret}"
 
-        print_line(once_more(work))
+        print_result([once_more(work)])
 
 
 @webhook.command(name="list", example="invite-api webhook list")
@@ -155,12 +157,16 @@ def test(webhook: str) -> None:
     with opened_database() as opened:
         answer = courier.test(opened, webhook)
     if answer.status is not None:
-        print_line(f"{answer.status}\t{answer.milliseconds}")
+        print_result([f"{answer.status}\t{answer.milliseconds}"])
     if not answer.is_success:
         raise CommandFailed(f"not accepted: {answer.error or 'the receiver refuses it'}")
 
 
-@webhook.command(name="rotate", example="invite-api webhook rotate 0d6f2c1a")
+@webhook.command(
+    name="rotate",
+    example="invite-api webhook rotate 0d6f2c1a",
+    lost="it has a new secret; invite-api webhook rotate WEBHOOK prints another",
+)
 @webhook_argument
 @writes
 def rotate(webhook: str) -> list[str]:

@@ -7,6 +7,7 @@ import html
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -470,6 +471,25 @@ def seeded(house, settings, tmp_path):
     (tmp_path / "prosody" / "chat%2eexample").mkdir(parents=True)
     (tmp_path / "prosody" / "chat%2eexample" / "invite_api_keys.dat").write_text(STORE)
     return tmp_path
+
+
+@pytest.fixture
+def shell(seeded):
+    """Type a line into a shell in that house; what it printed. One that needs no shell is run without."""
+    environ = os.environ | {
+        "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
+        "HOME": str(seeded),
+        **naming(seeded / "instance"),
+    }
+
+    def run(line):
+        name, *arguments = shlex.split(line)
+        if name == "invite-api" and not set(line) & set("|&;<>$`\n"):
+            return forked.run(arguments, environ, seeded)
+        typed = ["bash", "-o", "pipefail", "-c", line]
+        return subprocess.run(typed, capture_output=True, text=True, env=environ, cwd=seeded, check=False, timeout=60)
+
+    return run
 
 
 @pytest.fixture

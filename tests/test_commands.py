@@ -9,7 +9,6 @@ import subprocess
 import pytest
 
 import clock
-import forked
 import postgres
 from conftest import COMMAND, HASH, SOME_ID, free_port, naming
 from rules import accounts, drafts, invites
@@ -83,25 +82,6 @@ LISTING = {
 ABOUT_THE_FILE = {("db", "backup"), ("db", "restore")}
 ELSEWHERE = "postgresql://invites@db.example.org/invites"
 WITHOUT_DATABASE = {"routes", "completion", "man", "db path"}
-
-
-@pytest.fixture
-def shell(seeded):
-    """Type a line into a shell in that house; what it printed. One that needs no shell is run without."""
-    environ = os.environ | {
-        "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
-        "HOME": str(seeded),
-        **naming(seeded / "instance"),
-    }
-
-    def run(line):
-        name, *arguments = shlex.split(line)
-        if name == "invite-api" and not set(line) & set("|&;<>$`\n"):
-            return forked.run(arguments, environ, seeded)
-        typed = ["bash", "-o", "pipefail", "-c", line]
-        return subprocess.run(typed, capture_output=True, text=True, env=environ, cwd=seeded, check=False, timeout=60)
-
-    return run
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ import shlex
 import click
 import pytest
 
+from conftest import SOME_ID, SOME_WEBHOOK
 from test_cli import commands
 
 TEXTS = [
@@ -53,3 +54,32 @@ def test_one_of_several_that_is_empty_is_refused(invite_api):
 @pytest.mark.any_database
 def test_help_is_given_beside_what_is_empty(invite_api):
     assert invite_api("invite", "create", "", "--help").returncode == 0
+
+
+LOST = {
+    "create ci": "invite-api list names the key",
+    f"invite rotate {SOME_ID}": "invite-api invite show WHICH prints the new one",
+    "user create dora": "invite-api user reset WHO prints a new link",
+    "user reset anne": "invite-api user reset WHO prints another link",
+    "user disable anne --branch": "done all the same\n",
+    "project create House --owner anne": "invite-api project list prints its slug",
+    "pass create bob tea-garden": "invite-api pass list names the pass",
+    "webhook create https://app.example.org/hook": "invite-api webhook rotate WEBHOOK prints a new secret",
+    f"webhook rotate {SOME_WEBHOOK}": "it has a new secret; invite-api webhook rotate WEBHOOK prints another",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("call", LOST)
+def test_what_was_done_is_said_where_its_result_cannot_be_written(call, shell):
+    events = shell("invite-api events --limit 1000").stdout
+    done = shell(f"invite-api {call} > /dev/full")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "written: No space left on device; what was asked for was done all the same" in done.stderr
+    assert LOST[call] in done.stderr
+    assert shell("invite-api events --limit 1000").stdout != events or call.startswith(("user reset", "webhook rotate"))
+
+
+def test_what_only_reads_or_is_refused_says_nothing_of_what_was_done(shell):
+    assert "all the same" not in shell("invite-api list > /dev/full").stderr
+    assert "all the same" not in shell("invite-api user create anne > /dev/full").stderr
