@@ -45,6 +45,19 @@ def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> No
         ctx.exit()
 
 
+def open_missing_streams(ctx: click.Context) -> None:
+    """Open /dev/null in the place of a standard stream that is closed; raises ClickException for stdout.
+
+    Nobody would see a secret that is printed there, so nothing is done. Only the server, which prints nothing, runs.
+    """
+    is_closed = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    if is_closed and ctx.invoked_subcommand != "serve":
+        raise click.ClickException("stdout is closed, so nothing was done; > /dev/null leaves the result out")
+
+
 @click.group(cls=LazyGroup, found_in=COMMANDS, context_settings=HELP)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
@@ -56,6 +69,7 @@ def main(ctx: click.Context) -> None:
     `invite-api invite create` creates an invite. The commands create, list and delete are about the API
     keys of programs, as those of prosodyctl's mod_invites_api are.
     """
+    open_missing_streams(ctx)
     if os.environ.get("NO_COLOR"):  # see no-color.org
         ctx.color = False
     if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is printed as an escape

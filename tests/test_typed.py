@@ -83,3 +83,31 @@ def test_what_was_done_is_said_where_its_result_cannot_be_written(call, shell):
 def test_what_only_reads_or_is_refused_says_nothing_of_what_was_done(shell):
     assert "all the same" not in shell("invite-api list > /dev/full").stderr
     assert "all the same" not in shell("invite-api user create anne > /dev/full").stderr
+
+
+@pytest.mark.parametrize("call", ["create K", "invite create Zed", "invite list", "db path", "user disable anne"])
+def test_nothing_is_done_where_stdout_is_closed(call, shell):
+    done = shell(f"invite-api {call} >&-")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: stdout is closed, so nothing was done; > /dev/null leaves the result out\n"
+    assert shell(f"invite-api {call} >&- 2>&- <&-").returncode == 1
+    assert "\tK\n" not in shell("invite-api list").stdout
+    assert "Zed" not in shell("invite-api invite list").stdout
+    assert "\tdisabled\t" not in shell("invite-api user list").stdout
+
+
+def test_what_needs_no_closed_stream_is_done(shell):
+    assert shell("invite-api invite create Zed <&- 2>&-").stdout.count("/invite?") == 1
+    assert "Zed" in shell("invite-api invite list <&-").stdout
+
+
+def test_a_file_from_a_closed_stdin_is_empty(shell):
+    done = shell("invite-api invite create --from - <&-")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_server_starts_with_closed_streams(shell):
+    done = shell("timeout -s INT 30 invite-api serve --host 192.0.2.1 --port 1 <&- >&-")
+    assert (done.returncode, "cannot listen on 192.0.2.1:1" in done.stderr) == (1, True)
