@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from commands import terminal
 from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, writes
@@ -152,6 +153,8 @@ def set_gate(slug: str, origin: tuple[str, ...], off: bool, proxy: str | None, *
     """
     if off and (origin or proxy):
         raise click.UsageError("Give an ORIGIN, --print or --off.")
+    if not proxy:
+        refuse_for_proxy()
     if origin or off:
         gate.set_origins(slug, origin)
     found = gate.origins(projects.find(slug))
@@ -159,6 +162,14 @@ def set_gate(slug: str, origin: tuple[str, ...], off: bool, proxy: str | None, *
         printed = proxies.configuration(proxy, slug, found, proxies.app(**app))
         return [*plain_note(found), printed.rstrip("\n")]
     return plain_note(found) if origin or off else [*found]
+
+
+def refuse_for_proxy() -> None:
+    """Raise UsageError for an option that was typed and says only what --print prints: it changes no gate."""
+    context = click.get_current_context()
+    for name, option in {"address": "--app", "public": "--public", "header": "--user-header"}.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} is about what --print prints: give --print, too. Nothing was changed.")
 
 
 def plain_note(origins: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ HEADERS = ("Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+){1,4}", re.ASCII)
 _PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+/?", re.ASCII)
+_LAST_PORT = 65535
 _EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (who listens at every address)
 _LONGEST_NAME = 24  # nginx takes no variable that is much longer
 
@@ -62,7 +63,7 @@ class Origin:
 def app(address: str, public: Sequence[str] = (), header: str | None = None) -> App:
     """An app as it was typed; raises Invalid with all that is wrong."""
     readers: list[Callable[[], object]] = [
-        partial(_plain, _ADDRESS, "address", address, N_("must be a host and a port, such as 127.0.0.1:3000")),
+        partial(_plain_address, address),
         *(
             partial(_plain, _PATH, "public", each, N_("must be a path such as /share/ or /robots.txt"))
             for each in public
@@ -113,6 +114,13 @@ def _plain(form: re.Pattern[str], field: str, value: str, wrong: str) -> None:
     """Raise Invalid for what has another form, and would not stand for itself in a configuration."""
     if not form.fullmatch(value):
         raise Invalid.at(field, "pattern", wrong)
+
+
+def _plain_address(value: str) -> None:
+    wrong = N_("must be a host and a port, such as 127.0.0.1:3000")
+    _plain(_ADDRESS, "address", value, wrong)
+    if not 0 < int(value.rpartition(":")[2]) <= _LAST_PORT:
+        raise Invalid.at("address", "pattern", wrong)
 
 
 def _bracketed(host: str) -> str:

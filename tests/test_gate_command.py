@@ -80,7 +80,8 @@ def test_what_is_wrong_with_an_app_is_named_by_its_options(command):
 
 @pytest.mark.parametrize(
     "app",
-    [{"address": "127.0.0.1"}, {"address": "a:80; return 200"}, {"address": "a:1\n}"}, {"public": ["share/"]},
+    [{"address": "localhost:99999"}, {"address": "localhost:0"}, {"address": "127.0.0.1"},
+     {"address": "a:80; return 200"}, {"address": "a:1\n}"}, {"public": ["share/"]},
      {"public": ["/"]}, {"public": ["/../x"]}, {"public": ["/x/.."]}, {"public": ["/a b"]}, {"public": ["/a;b/"]},
      {"public": ["/x\n"]}, {"header": "X-Remote-User: x"}, {"header": "Remote"}, {"header": "X-Remote_User"}],
 )  # fmt: skip
@@ -102,6 +103,17 @@ def test_off_stands_alone(command, house):
         done = command("--off", *beside)
         assert (done.returncode, "Give an ORIGIN" in done.stderr) == (2, True)
     assert origins(house) == [PHOTOS]
+
+
+@pytest.mark.parametrize("option", ["--app 127.0.0.1:3000", "--public /share/", "--user-header X-Remote-User"])
+@pytest.mark.parametrize("beside", [PHOTOS, "--off", ""])
+def test_what_is_about_a_configuration_is_refused_without_one(command, house, option, beside):
+    command(PHOTOS)
+    done = command(*beside.split(), *option.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{option.split()[0]} is about what --print prints: give --print, too." in done.stderr
+    assert origins(house) == [PHOTOS]
+    assert command("--print", "nginx", *option.split()).returncode == 0
 
 
 def test_traefik_cannot_set_another_header(command):
