@@ -5,15 +5,15 @@ from collections.abc import Iterable
 import click
 
 from commands import terminal
-from commands.base import Group, expiry_note, json_option, reads, writes
+from commands.base import Group, expiry_note, json_option, reads, revoked_note, writes
 from commands.projects import MEMBERS, slug_argument
 from commands.users import who_argument
-from rules import accounts, fields, projects
+from rules import accounts, fields, projects, removing
 
 
 @click.group(cls=Group)
 def member() -> None:
-    """List the members of a project, and extend their access. One is named as an account is."""
+    """List the members of a project, extend their access, and remove them. One is named as an account is."""
 
 
 @member.command(name="list", example="invite-api member list tea-garden")
@@ -39,3 +39,16 @@ def extend(slug: str, who: str, access: str) -> list[str]:
     found = projects.member(slug, accounts.named(who))
     projects.extend(found, length)
     return expiry_note(found.ends_at)
+
+
+@member.command(name="remove", example="invite-api member remove tea-garden bob")
+@slug_argument
+@who_argument
+@writes
+def remove(slug: str, who: str) -> list[str]:
+    """Remove a member from a project: the next request to its app is refused.
+
+    Their passes for the app end, and the active invites to the project that they created are revoked. The account
+    stays. The owner is not removed: first give the project another owner.
+    """
+    return revoked_note(removing.end_membership(projects.member(slug, accounts.named(who))))

@@ -30,6 +30,7 @@ from rules.refusals import (
     NotProjectMember,
     ProjectNotFound,
 )
+from rules.removing import end_membership
 
 LONGEST_SLUG = 60
 
@@ -270,12 +271,9 @@ def remove(manager: Member, member_id: str) -> None:
     gone = session().scalar(select(Member).where(*here))
     if gone is None:
         raise MemberNotFound
-    if gone.role == "owner" or (gone.role == "admin" and manager.role != "owner"):
+    if gone.role == "admin" and manager.role != "owner":
         raise NotAllowed
-    changing.revoke_all_by(gone.user, gone.project_id)
-    events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
-    session().delete(gone)
-    passes.end_for(gone.project_id, gone.user_id)
+    end_membership(gone)
 
 
 def extend(member: Member, length: timedelta | None) -> None:

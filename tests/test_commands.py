@@ -46,6 +46,7 @@ REFUSED = {
     "project members": "nowhere",
     "member list": "nowhere",
     "member extend": "tea-garden anne soon",
+    "member remove": "tea-garden alice",
     "project join-url": "tea-garden https://app.example.org/",
     "project gate": "tea-garden https://photos.example.org/albums",
     "pass create": "anne tea-garden",

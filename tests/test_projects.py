@@ -421,3 +421,29 @@ def test_a_page_that_cannot_be_is_422(call, alice, garden, what, query, field):
     answer = call(alice, "GET", f"/projects/tea-garden/{what}?{query}")
     assert answer.status_code == 422
     assert [each["field"] for each in answer.json["errors"]] == [field]
+
+
+@pytest.mark.long
+def test_the_shell_removes_a_member_with_passes_and_invites(shell, house):
+    with house.writing():
+        bob = projects.member("tea-garden", accounts.named("bob"))
+        bob.role = "admin"
+        projects.invite(bob, drafts.Draft(project="tea-garden"), mailed=False)
+    done = shell("invite-api member remove tea-garden bob")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "Note: 1 invite was revoked with it\n"
+    assert "bob" not in shell("invite-api member list tea-garden").stdout
+    assert shell("invite-api pass list").stdout == ""
+    assert "\tmember.removed\tshell\t" in shell("invite-api events --type member.removed").stdout
+    again = shell("invite-api member remove tea-garden bob")
+    assert (again.returncode, "is not a member of this project" in again.stderr) == (1, True)
+
+
+@pytest.mark.long
+def test_the_shell_does_not_remove_the_owner(shell):
+    done = shell("invite-api member remove tea-garden alice")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: this is the owner of the project; invite-api project owner SLUG WHO gives")
+    assert "alice" in shell("invite-api member list tea-garden").stdout
+    assert shell("invite-api project owner tea-garden bob").returncode == 0
+    assert shell("invite-api member remove tea-garden alice").returncode == 0
