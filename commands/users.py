@@ -1,15 +1,28 @@
 """`invite-api user`: accounts."""
 
+import functools
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import click
 
 from commands import terminal, trees
-from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.base import (
+    Group,
+    StderrLine,
+    completed,
+    json_option,
+    limit_option,
+    opened_database,
+    print_result,
+    reads,
+    revoked_note,
+    writes,
+)
 from commands.terminal import Cell, Facts, Kind
 from models import User
-from rules import accounts, admins, branches, budgets, fields, ids, own_invites, resets
+from rules import accounts, admins, branches, budgets, fields, first_admin, ids, own_invites, resets
 from rules.accounts import Names
 from rules.refusals import together
 
@@ -48,6 +61,25 @@ def any_user(typed: str, limit: int) -> Iterator[tuple[str, str]]:
 
 
 who_argument = click.argument("who", shell_complete=any_user)
+
+
+def notes_last_admin(command: Callable[..., None]) -> Callable[..., None]:
+    """A decorator that lets a command say on stderr that the site has no admin any more, where that is its doing."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        was_wanted = _wants_admin()
+        command(*args, **options)
+        if not was_wanted and _wants_admin():
+            how = "invite-api invite create --admin prints a link that makes one"
+            print_result([StderrLine(f"Note: this site has no admin now; {how}")])
+
+    return run
+
+
+def _wants_admin() -> bool:
+    with opened_database() as opened, opened.reading():
+        return first_admin.is_wanted()
 
 
 @click.group(cls=Group)
@@ -100,6 +132,7 @@ def show(who: str, as_json: bool) -> Iterable[str]:
 @user.command(name="admin", example="invite-api user admin anne")
 @who_argument
 @click.option("--off", is_flag=True, help="Take admin rights away again.")
+@notes_last_admin
 @writes
 def make_admin(who: str, off: bool) -> list[str]:
     """Make an account an admin of this site.
@@ -122,6 +155,7 @@ def _left_open(count: int, who: str) -> list[str]:
 @click.option("--off", is_flag=True, help="Enable the account again.")
 @click.option("--branch", is_flag=True, help="Also all that it invited, and all that these invited; admins are spared.")
 @click.option("--dry-run", is_flag=True, help="With --branch: only show who that is.")
+@notes_last_admin
 @writes
 def disable(who: str, off: bool, branch: bool, dry_run: bool) -> list[str]:
     """Disable an account. Its sessions end, and the active invites that it created are revoked.
@@ -180,6 +214,7 @@ def move(who: str, under: str | None, root: bool) -> list[str]:
 
 @user.command(name="delete", example="invite-api user delete anne")
 @who_argument
+@notes_last_admin
 @writes
 def delete(who: str) -> list[str]:
     """Delete an account, and revoke the active invites that it created. The history stays."""

@@ -111,3 +111,16 @@ def test_a_file_from_a_closed_stdin_is_empty(shell):
 def test_the_server_starts_with_closed_streams(shell):
     done = shell("timeout -s INT 30 invite-api serve --host 192.0.2.1 --port 1 <&- >&-")
     assert (done.returncode, "cannot listen on 192.0.2.1:1" in done.stderr) == (1, True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("call", ["admin anne --off", "disable anne", "delete anne"])
+def test_a_site_that_loses_its_last_admin_is_told_how_to_get_one(call, other, shell):
+    for name in ("anne", "alice")[: 1 + other]:
+        assert shell(f"invite-api user admin {name}").stderr == ""
+    note = "Note: this site has no admin now; invite-api invite create --admin prints a link that makes one\n"
+    done = shell(f"invite-api user {call}")
+    assert done.returncode == 0
+    assert (note in done.stderr) != other
+    assert "no admin now" not in shell("invite-api user disable bob").stderr  # it is not its doing
