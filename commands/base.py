@@ -137,10 +137,23 @@ class Examples(click.Command):
 
 
 class Group(click.Group):
-    """A group whose commands have an `example`."""
+    """A group whose commands have an `example`. `aliases=` has further names of some, which no list shows."""
 
     command_class = Examples
     group_class = type
+
+    def __init__(self, *args: Any, aliases: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.aliases = aliases or {}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name or alias; None if there is none."""
+        return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Completions of a command's name; an alias only where no name begins as what was typed."""
+        named = super().shell_complete(ctx, incomplete)
+        return named or [CompletionItem(each) for each in self.aliases if each.startswith(incomplete)]
 
 
 @contextmanager

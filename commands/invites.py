@@ -1,7 +1,6 @@
 """`invite-api invite`: list, show, export and manage invites. They are created in creating.py."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,13 +24,14 @@ from commands.base import (
 )
 from commands.creating import create
 from commands.projects import any_project
+from commands.showing import facts, promised
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import bulk, changing, fields, ids, invites, listing, places, timeline, uses
+from rules import bulk, changing, fields, ids, invites, listing, places
 from rules import waiting as waits
 from rules.bulk import Outcome
 from rules.listing import ALIASES, STATES, Filter, Listed
-from rules.refusals import Invalid, InviteNotFound, LinkLost, together
+from rules.refusals import Invalid, InviteNotFound, together
 
 ASKED_ID = "c7a1f2d8-0000-4000-8000-000000000000"
 SOME_ID = "5b0e0c6e-0000-4000-8000-000000000000"
@@ -57,66 +57,7 @@ def listed_facts(each: Listed) -> Facts:
     return {**shown, **promised(each, as_json=True), **waiting.facts(each.waiting)}
 
 
-def promised(invite: Invite | Listed, as_json: bool) -> Facts:
-    """What an invite has for a while, for programs, or after a yes: `access` as ``30d``, `data`, `approve`.
-
-    `data` is an object in JSON, text for a person.
-    """
-    data = json.loads(invite.data) if invite.data and as_json else invite.data
-    return {"access": clock.spell_seconds(invite.access), "data": data, "approve": invite.approve}
-
-
 LISTED = Kind(("ID", "STATE", "USES", "FOR", "EXPIRES", "CREATED BY"), row, listed_facts)
-
-
-def facts(invite: Invite, as_json: bool) -> Facts:
-    """What is shown of one invite: everything, with its link, its uses and its timeline."""
-    return {
-        "id": invite.id,
-        "state": invite.state(clock.now()),
-        "uses": invite.uses - uses.lapsed(invite),
-        "max_uses": invite.max_uses,
-        "name": invite.name,
-        "email": invite.email,
-        "project": invite.project.slug or invite.project.name if invite.project else None,
-        "role": invite.role,
-        "plan": invite.plan,
-        "makes_admin": invite.makes_admin,
-        "redirect_url": invite.redirect_url,
-        "message": invite.message if as_json or not invite.message else invite.message.split("\n"),
-        "note": invite.note,
-        **promised(invite, as_json),
-        "made_by": invite.made_by,
-        "created_at": invite.created_at,
-        "expires_at": invite.expires_at,
-        "revoked_at": invite.revoked_at,
-        "link": link_of(invite),
-        **waiting.facts(waits.of_invite(invite)),
-        "used_by": [use_facts(each) for each in invite.redemptions if each.redeemed_at],
-        "timeline": [
-            {
-                "what": "created" if each.what == "made" and not as_json else each.what,
-                "who": each.who or None,
-                "whom": each.whom or None,
-                "by": each.by or None,
-                "detail": detail(each),
-                "at": each.at,
-                "trouble": each.trouble or None,
-            }
-            for each in timeline.of_invite(invite)
-        ],
-    }
-
-
-def detail(entry: timeline.Entry) -> str | None:
-    """More on what happened: ``until MOMENT``, the names of fields, what a use waits for; None for all else."""
-    if entry.what in ("extended", "held"):
-        return f"until {clock.iso(entry.until)}" if entry.until else "never expires"
-    if entry.what == "waiting":
-        return f"for {entry.facts.get('for', 'approval')}"
-    if entry.what == "released":
-        return str(entry.facts.get("why", ""))
-    return ", ".join(entry.facts.get("fields", ())) or None
 
 
 @completed
@@ -162,7 +103,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, aliases={"delete": "revoke"})
 def invite() -> None:
     """Create, list, show and revoke invites. One is named by its id, its token or its whole link."""
 
@@ -200,11 +141,11 @@ def show(which: str, qr: bool, as_json: bool) -> Iterator[str]:
         terminal.qr(str(found["link"]))
 
 
-@invite.command(name="delete", example=f"invite-api invite delete {SOME_ID}")
+@invite.command(name="revoke", example=f"invite-api invite revoke {SOME_ID}")
 @several_argument
 @writes
-def delete(which: tuple[str, ...]) -> list[str]:
-    """Revoke invites: their links no longer work. They stay in the list.
+def revoke(which: tuple[str, ...]) -> list[str]:
+    """Revoke invites: their links no longer work. They stay in the list. The command is called delete, too.
 
     Of several, those that are used or revoked already stay as they are. If one is not there, none is revoked.
     """
@@ -331,19 +272,3 @@ def read_filter(given: dict[str, str | None], after: str | None = None) -> Filte
 def decided(use: Redemption) -> list[str]:
     """The note on the mail that tells a guest how it was decided; [] where there is none, or a server sends it."""
     return mail_note() if use.user and use.user.email else []
-
-
-def link_of(invite: Invite) -> str | None:
-    """The link of an invite; None, with a note on stderr, if it cannot be shown again."""
-    try:
-        return invites.link(invites.token(invite))
-    except LinkLost as lost:
-        click.echo(f"Note: {lost}", err=True)
-        return None
-
-
-def use_facts(redemption: Redemption) -> Facts:
-    """What is shown of a use: when, and by which account, or by which guest of a program."""
-    user = redemption.user
-    by = {"user": user.called if user else None, "user_id": redemption.user_id}
-    return {"at": redemption.redeemed_at, **by, "guest": redemption.subject, "key_id": redemption.key_id}

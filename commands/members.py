@@ -13,7 +13,7 @@ from rules import accounts, fields, projects, removing
 
 @click.group(cls=Group)
 def member() -> None:
-    """List the members of a project, extend their access, and remove them. One is named as an account is."""
+    """List, extend and remove members of a project. One is named as an account is."""
 
 
 @member.command(name="list", example="invite-api member list tea-garden")
@@ -46,9 +46,9 @@ def extend(slug: str, who: str, access: str) -> list[str]:
 @who_argument
 @writes
 def remove(slug: str, who: str) -> list[str]:
-    """Remove a member from a project: the next request to its app is refused.
+    """Remove a member from a project.
 
-    Their passes for the app end, and the active invites to the project that they created are revoked. The account
-    stays. The owner is not removed: first give the project another owner.
+    The next request to its app is refused, their passes for it end, and the active invites to the project that they
+    created are revoked. The account stays. The owner is not removed: first give the project another owner.
     """
     return revoked_note(removing.end_membership(projects.member(slug, accounts.named(who))))

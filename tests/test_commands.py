@@ -26,7 +26,7 @@ REFUSED = {
     "invite create": "--ttl soon",
     "invite list": "--project nowhere",
     "invite show": "unknown",
-    "invite delete": "unknown",
+    "invite revoke": "unknown",
     "invite extend": f"{SOME_ID} yesterday",
     "invite resend": "unknown",
     "invite rotate": "unknown",

@@ -38,6 +38,10 @@ def complete(tmp_path):
     [
         (["del"], "delete", "Delete an API key"),
         (["invite", "ext"], "extend", "Let invites expire"),
+        (["invite", "rev"], "revoke", "Revoke invites"),
+        (["invite", "del"], "delete", ""),
+        (["invite", "delete", "5b"], SOME_ID, "dora@example.org"),
+        (["invite", "revoke", "5b"], SOME_ID, "dora@example.org"),
         (["delete", "HT"], "HTwALnKL", "x"),
         (["invite", "show", "5b"], SOME_ID, "dora@example.org"),
         (["invite", "extend", SOME_ID[:10]], SOME_ID, "dora@example.org"),

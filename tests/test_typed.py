@@ -124,3 +124,13 @@ def test_a_site_that_loses_its_last_admin_is_told_how_to_get_one(call, other, sh
     assert done.returncode == 0
     assert (note in done.stderr) != other
     assert "no admin now" not in shell("invite-api user disable bob").stderr  # it is not its doing
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["revoke", "delete"])
+def test_an_invite_is_revoked_by_either_name(name, shell):
+    assert f"Usage: invite-api invite {name} [OPTIONS] WHICH" in shell(f"invite-api invite {name} --help").stdout
+    assert shell(f"invite-api invite {name} {SOME_ID}").returncode == 0
+    assert f"{SOME_ID}\trevoked\t" in shell("invite-api invite list").stdout
+    commands = shell("invite-api invite --help").stdout
+    assert ("\n  revoke " in commands, "\n  delete " in commands) == (True, False)
