@@ -19,7 +19,7 @@ FIELD_OPTIONS = (
     click.option("--project", help="The slug of the project to join.", shell_complete=any_project),
     click.option("--role", help="member or admin of the project."),
     click.option("--plan", help="A label for the program that verifies the invite. [solo]"),
-    click.option("--ttl", help="Expires after: 3d, 12h, 2 weeks, or never. [INVITE_API_INVITE_TTL]"),
+    click.option("--ttl", "--expires", "ttl", help="Expires after: 3d, 12h, 2 weeks, never. [INVITE_API_INVITE_TTL]"),
     click.option("--uses", help="How many people may use it. [1]"),
     click.option("--redirect-url", help="Link after joining: a URL."),
     click.option("--message", help="What you say to the guest, in the mail and on the page. No links."),

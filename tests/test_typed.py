@@ -134,3 +134,11 @@ def test_an_invite_is_revoked_by_either_name(name, shell):
     assert f"{SOME_ID}\trevoked\t" in shell("invite-api invite list").stdout
     commands = shell("invite-api invite --help").stdout
     assert ("\n  revoke " in commands, "\n  delete " in commands) == (True, False)
+
+
+@pytest.mark.long
+def test_an_invite_and_a_preset_expire_by_either_name(shell):
+    shell("invite-api invite create Ada --expires 'never'; invite-api preset create short --expires 3h")
+    assert "\tAda\tnever\t" in shell("invite-api invite list").stdout
+    assert "ttl=3h" in shell("invite-api preset list").stdout
+    assert shell("invite-api invite create --expires soon").stderr.startswith("Error: --ttl: must be ")
