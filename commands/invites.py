@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 import clock
 from commands import terminal, waiting
 from commands.base import (
+    CommandFailed,
     Group,
     StderrLine,
     completed,
@@ -27,7 +29,7 @@ from commands.projects import any_project
 from commands.showing import facts, promised
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import bulk, changing, fields, ids, invites, listing, places
+from rules import bulk, changing, fields, ids, invites, listing, places, states
 from rules import waiting as waits
 from rules.bulk import Outcome
 from rules.listing import ALIASES, STATES, Filter, Listed
@@ -155,21 +157,37 @@ def revoke(which: tuple[str, ...]) -> list[str]:
     return []
 
 
-@invite.command(name="extend", example=f"invite-api invite extend {SOME_ID} 3d")
+@invite.command(name="extend", example=f"invite-api invite extend {SOME_ID} 30d")
 @several_argument
 @click.argument("ttl")
+@click.option("--earlier", is_flag=True, help="Also if it then expires earlier than it would; of one invite.")
 @writes
-def extend(which: tuple[str, ...], ttl: str) -> list[str]:
-    """Let invites expire so long from now. TTL is 3d, 12h, 2 weeks, or never.
+def extend(which: tuple[str, ...], ttl: str, earlier: bool) -> list[str]:
+    """Let invites expire later: so long from now. TTL is 30d, 12h, 2 weeks, or never.
+
+    One that expires later already is refused; --earlier lets it expire earlier.
 
     Of several, those that are used, revoked, or expire later already stay as they are. If one is not there, none is
     extended.
     """
     if len(which) > 1:
+        if earlier:
+            raise click.UsageError("--earlier is for one invite: of several, none expires earlier than it would.")
         return outcome_note("extended", bulk.extend(ids_of(which), fields.ttl(ttl)))
-    found = invites.named(*which)
-    changing.extend(found, fields.ttl(ttl))
+    found, length = invites.named(*which), fields.ttl(ttl)
+    if not earlier:
+        refuse_shorter(found, length)
+    changing.extend(found, length)
     return expiry_note(found.expires_at)
+
+
+def refuse_shorter(invite: Invite, ttl: timedelta | None) -> None:
+    """Raise CommandFailed for an invite that would expire earlier, or what a used or revoked one is refused with."""
+    states.refuse_used_or_revoked(invite)
+    if changing.would_shorten(invite, ttl):
+        until = invite.expires_at
+        valid = f"is already valid until {until.day} {until:%B %Y, %H:%M} UTC" if until else "never expires"
+        raise CommandFailed(f"it {valid}: to let it expire earlier, add --earlier")
 
 
 @invite.command(name="resend", example=f"invite-api invite resend {SOME_ID}")

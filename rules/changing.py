@@ -79,6 +79,13 @@ def bounded(invite: Any, ttl: timedelta | None) -> timedelta | None:
     return ttl
 
 
+def would_shorten(invite: Invite, ttl: timedelta | None) -> bool:
+    """Whether an invite would expire earlier than it does, if it expired `ttl` from now, or never for None."""
+    if ttl is None:
+        return False
+    return invite.expires_at is None or invite.expires_at > clock.now() + ttl
+
+
 def _extend(invite: Invite, ttl: timedelta | None) -> None:
     now = clock.now()
     invite.expires_at = None if ttl is None else now + ttl

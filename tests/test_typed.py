@@ -5,7 +5,8 @@ import shlex
 import click
 import pytest
 
-from conftest import SOME_ID, SOME_WEBHOOK
+from conftest import OTHER_ID, SOME_ID, SOME_WEBHOOK
+from rules import invites
 from test_cli import commands
 
 TEXTS = [
@@ -142,3 +143,25 @@ def test_an_invite_and_a_preset_expire_by_either_name(shell):
     assert "\tAda\tnever\t" in shell("invite-api invite list").stdout
     assert "ttl=3h" in shell("invite-api preset list").stdout
     assert shell("invite-api invite create --expires soon").stderr.startswith("Error: --ttl: must be ")
+
+
+@pytest.mark.long
+def test_an_invite_is_not_extended_to_expire_earlier_unless_that_is_asked_for(shell, house):
+    with house.writing():
+        until = invites.find_by_id(SOME_ID).expires_at
+    done = shell(f"invite-api invite extend {SOME_ID} 1d")
+    assert (done.returncode, done.stdout) == (1, "")
+    day = f"{until.day} {until:%B %Y, %H:%M} UTC"
+    assert done.stderr == f"Error: it is already valid until {day}: to let it expire earlier, add --earlier\n"
+    with house.reading():
+        assert invites.find_by_id(SOME_ID).expires_at == until
+    assert shell(f"invite-api invite extend {SOME_ID} 1d --earlier").returncode == 0
+    with house.reading():
+        assert invites.find_by_id(SOME_ID).expires_at < until
+    assert shell(f"invite-api invite extend {SOME_ID} never").returncode == 0
+    assert "Error: it never expires: to let it" in shell(f"invite-api invite extend {SOME_ID} 300d").stderr
+    assert shell(f"invite-api invite extend {SOME_ID} never").returncode == 0
+    several = shell(f"invite-api invite extend {SOME_ID} {OTHER_ID} 1d --earlier")
+    assert (several.returncode, "--earlier is for one invite" in several.stderr) == (2, True)
+    shell(f"invite-api invite revoke {SOME_ID}")
+    assert "was revoked" in shell(f"invite-api invite extend {SOME_ID} 1d").stderr
