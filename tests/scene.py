@@ -190,7 +190,7 @@ def _invitations(house: database.Database) -> dict[str, str]:
         redemption.accept(made["shared"], accounts.named("bob"))
         redemption.accept(made["shared"], accounts.named("nora"))
         redemption.accept(_make(project="tea-garden", access="60d"), accounts.named("bob"))
-        for name, lifetime in (("calendar on my phone", 90 * clock.DAY), (None, None)):
+        for name, lifetime in (("the calendar on the phone that I share with Nadia", 90 * clock.DAY), (None, None)):
             passes.create(projects.member("tea-garden", accounts.named("bob")), name, lifetime)
         redemption.accept(made["asking"], accounts.named("bob"))
         redemption.accept(made["domain"], accounts.named("nora"))

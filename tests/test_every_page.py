@@ -50,13 +50,17 @@ def weight(window):
 
 
 def sticking_out(window):
-    """What reaches beyond the sides of the window, and so cannot be seen even where nothing scrolls."""
+    """What reaches beyond the sides of the window, and so cannot be seen even where nothing scrolls.
+
+    A table that is wider than what it scrolls in is among it: its last column has the buttons.
+    """
     return window.run("""
+        const cut = [...document.querySelectorAll(".scroll")].filter((each) => each.scrollWidth > each.clientWidth + 1);
         return [...document.querySelectorAll("main *, header *")].filter((each) => {
             const { left, right, width } = each.getBoundingClientRect();
             const scrolls = each.closest(".scroll, pre, svg, .stack thead");
             return width && !scrolls && (left < -1 || right > innerWidth + 1);
-        }).map((each) => each.outerHTML.slice(0, 100));
+        }).concat(cut).map((each) => each.outerHTML.slice(0, 100));
     """)
 
 
@@ -77,6 +81,16 @@ def test_the_narrow_phone_notices_what_does_not_fit(place, window):
     window.run("document.querySelector('h1').style.inlineSize = '400px'")
     assert window.run("return document.documentElement.scrollWidth") > PHONE[0]
     assert len(sticking_out(window)) == 1
+
+
+@pytest.mark.long
+def test_the_narrow_phone_notices_a_table_that_is_wider_than_it(place, window):
+    window.size(*PHONE)
+    place.show(window, "account")
+    window.run("document.querySelectorAll('.stack').forEach((each) => each.classList.remove('stack'))")
+    found = sticking_out(window)
+    assert found
+    assert all(each.startswith('<div class="scroll">') for each in found)
 
 
 @pytest.mark.long
