@@ -12,7 +12,7 @@ from typing import Any
 from flask import Response, g, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, admins, fields, invites, passwords, registration, resets, sessions, tokens
+from rules import accounts, admins, fields, first_admin, invites, passwords, registration, resets, sessions, tokens
 from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
@@ -114,7 +114,8 @@ def choose_password() -> Response:
 
 
 def _login_page(token: str) -> Shown:
-    return partial(page, "login.html", token=token if tokens.is_token(token) else "", app=leading.app())
+    facts = {"app": leading.app(), "no_admin": first_admin.is_missed()}
+    return partial(page, "login.html", token=token if tokens.is_token(token) else "", **facts)
 
 
 def show_login(caller: SignedIn | None) -> Response | str:

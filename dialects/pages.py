@@ -24,6 +24,7 @@ from rules import (
     accounts,
     changing,
     fields,
+    first_admin,
     gate,
     invitations,
     invites,
@@ -56,11 +57,12 @@ def home(caller: SignedIn | None) -> str:
     done = arrived and next((each for each in ("welcome", "confirmed") if each in request.args), None)
     if caller is None and "deleted" in request.args:
         done = "deleted"
-    return page("home.html", done=done, unproven=unproven)
+    return page("home.html", done=done, unproven=unproven, no_admin=caller is None and first_admin.is_missed())
 
 
-def _code_form(_: SignedIn | None) -> Shown:
-    return partial(page, "home.html", typed=request.form.get("code", ""))
+def _code_form(caller: SignedIn | None) -> Shown:
+    no_admin = caller is None and first_admin.is_missed()
+    return partial(page, "home.html", typed=request.form.get("code", ""), no_admin=no_admin)
 
 
 @html.form(_code_form)
@@ -254,7 +256,8 @@ def _names(told: invitations.Invitation, typed: str, email: str, is_ours: bool) 
 
 
 def _invitation_page(told: invitations.Invitation, token: str, caller: SignedIn | None) -> Shown:
-    shown = partial(page, "invitation.html", invitation=told, token=token, hindrance=None)
+    is_first = told.makes_admin and first_admin.is_missed()
+    shown = partial(page, "invitation.html", invitation=told, token=token, hindrance=None, is_first=is_first)
     if caller is None:
         return shown
     invite = invites.find(token)

@@ -4,9 +4,11 @@ from sqlalchemy import select
 
 import clock
 from database import session
-from models import Invite
+from models import Invite, User
 from rules import drafts, events, invites, own_account, states
 from rules.refusals import LinkLost
+
+FEW = 100  # accounts, among which an admin is looked for on each visit of a page
 
 INVITER = drafts.Inviter(events.SERVICE.called, trusted=True)
 
@@ -14,6 +16,15 @@ INVITER = drafts.Inviter(events.SERVICE.called, trusted=True)
 def is_wanted() -> bool:
     """Whether nobody administrates this site. If so it has looked through all accounts: not in a unit that writes."""
     return not own_account.is_administrated()
+
+
+def is_missed() -> bool:
+    """Whether nobody administrates this site, which has at most 100 accounts; False for a site with more.
+
+    Pages may ask it on each visit: other than `is_wanted` it looks at few accounts, however many there are.
+    """
+    one_more = select(User.id).order_by(User.created_at, User.id).offset(FEW).limit(1)
+    return session().scalar(one_more) is None and is_wanted()
 
 
 def link() -> str:

@@ -19,9 +19,9 @@ class Invitation:
 
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
     account that created the invite, or of the site where an API key or the command did (`is_by_site`). `message` is
-    what the inviter says to the guest, with line breaks in it. With `approve` a guest joins once an admin has said yes;
-    `is_shared` says that several may use it. `join_url` is where a program of the operator's own lets the guests of
-    the project in, with ``{token}`` in it.
+    what the inviter says to the guest, with line breaks in it. With `approve` a guest joins once an admin has said
+    yes; `is_shared` says that several may use it, `makes_admin` that the guest becomes an admin of the site.
+    `join_url` is where a program of the operator's own lets the guests of the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Invitation:
     message: str | None
     join_url: str | None = None
     is_by_site: bool = False
+    makes_admin: bool = False
 
     @property
     def domain(self) -> str | None:
@@ -86,6 +87,7 @@ def _read(row: Any) -> Invitation:
         approve=row.approve,
         is_shared=row.max_uses > 1,
         message=row.message,
+        makes_admin=row.makes_admin,
         join_url=None if row.makes_admin else row.join_url,  # no program may hold one that makes an admin
     )
 
