@@ -236,6 +236,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/admin/projects/<slug>",               admin_people.show_project,    admin_visitor,        "120/minute", READS),
         Route("POST",     "/admin/projects/<slug>/owner",         admin_people.change_owner,    admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/extend",        admin_people.extend_member,   admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/projects/<slug>/members/<user_id>/remove", admin_people.remove_member, admin_form,    "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/gate",          admin_people.set_origins,     admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/passes/<pass_id>/delete", admin_people.delete_pass, admin_form,     "120/minute", WRITES),
         Route("POST",     "/admin/projects/<slug>/delete",        admin_people.delete_project,  admin_form,           "120/minute", WRITES),

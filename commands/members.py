@@ -8,7 +8,7 @@ from commands import terminal
 from commands.base import Group, expiry_note, json_option, reads, revoked_note, writes
 from commands.projects import MEMBERS, slug_argument
 from commands.users import who_argument
-from rules import accounts, fields, projects, removing
+from rules import accounts, fields, projects
 
 
 @click.group(cls=Group)
@@ -51,4 +51,4 @@ def remove(slug: str, who: str) -> list[str]:
     The next request to its app is refused, their passes for it end, and the active invites to the project that they
     created are revoked. The account stays. The owner is not removed: first give the project another owner.
     """
-    return revoked_note(removing.end_membership(projects.member(slug, accounts.named(who))))
+    return revoked_note(projects.end_membership(projects.member(slug, accounts.named(who))))

@@ -159,6 +159,13 @@ def extend_member(slug: str) -> Response:
 
 
 @html.form(lambda _: _project_page(desk.in_path("slug")))
+def remove_member(slug: str, user_id: str) -> Response:
+    """Remove a member from the project, whose invites to it are revoked and whose passes end."""
+    projects.end_membership(projects.member(slug, accounts.named(user_id)))
+    return desk.done(f"/admin/projects/{slug}", "removed")
+
+
+@html.form(lambda _: _project_page(desk.in_path("slug")))
 def set_origins(slug: str) -> Response:
     """Put the app of the project at these origins behind the gate; none of them takes it away."""
     gate.set_origins(slug, requests.typed("origin").split())

@@ -30,7 +30,6 @@ from rules.refusals import (
     NotProjectMember,
     ProjectNotFound,
 )
-from rules.removing import end_membership
 
 LONGEST_SLUG = 60
 
@@ -55,14 +54,7 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
     while True:
         if id_ and (existing := session().get(Project, id_)):
             return existing
-        project = Project(
-            id=id_ or clock.new_id(),
-            name=plan.name,
-            slug=free_slug(plan.name),
-            description=plan.description,
-            is_public=plan.is_public,
-            created_at=now,
-        )
+        project = Project(id=id_ or clock.new_id(), slug=free_slug(plan.name), created_at=now, **vars(plan))
         try:
             with session().begin_nested():
                 session().add(project)
@@ -170,8 +162,7 @@ def of_manager(slug: str, user: User) -> Member:
 
 def of_user(user: User) -> Sequence[Project]:
     """The projects of which an account is a member, by name."""
-    mine = select(Project).join(Member, Member.project_id == Project.id).where(Member.user_id == user.id)
-    mine = mine.where(joining.is_current(clock.now()))
+    mine = select(Project).join(Member).where(Member.user_id == user.id, joining.is_current(clock.now()))
     return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Project.owner))).all()
 
 
@@ -263,10 +254,7 @@ def revoke_invite(member: Member, invite_id: str) -> None:
 
 
 def remove(manager: Member, member_id: str) -> None:
-    """Remove a member from a project with their passes, and revoke the invites to it that this member created.
-
-    Raises MemberNotFound, or NotAllowed: nobody removes the owner, and only the owner removes an admin.
-    """
+    """Dismiss a member; raises MemberNotFound, or NotAllowed for the owner, and for an admin if an admin asks."""
     here = Member.id == member_id, Member.project_id == manager.project_id, joining.is_current(clock.now())
     gone = session().scalar(select(Member).where(*here))
     if gone is None:
@@ -274,6 +262,20 @@ def remove(manager: Member, member_id: str) -> None:
     if gone.role == "admin" and manager.role != "owner":
         raise NotAllowed
     end_membership(gone)
+
+
+def end_membership(gone: Member) -> int:
+    """Remove a member with their passes, and revoke the invites to the project that this member created.
+
+    The project is locked, as `held` says. Returns how many invites were revoked; raises NotAllowed for the owner.
+    """
+    if gone.role == "owner":
+        raise NotAllowed
+    revoked = changing.revoke_all_by(gone.user, gone.project_id)
+    events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
+    session().delete(gone)
+    passes.end_for(gone.project_id, gone.user_id)
+    return revoked
 
 
 def extend(member: Member, length: timedelta | None) -> None:

@@ -21,9 +21,11 @@ from rules import (
     presets,
     projects,
     redemption,
+    timeline,
     waiting,
 )
 from rules.refusals import Invalid, InviteExpired
+from rules.timeline import Filter
 from settings import in_force
 from upkeep.caretaker import end_some
 
@@ -424,6 +426,32 @@ def test_the_page_names_what_is_wrong_and_changes_nothing(admin, garden, member,
     assert refused.status_code in (404, 422)
     assert words in refused.text
     assert member() == [("admin", ENDS)]
+
+
+def test_an_admin_removes_a_member_on_the_page_of_the_project(client, house, admin, member, by_bob):
+    page, path = client.get("/admin/projects/tea-garden"), "/admin/projects/tea-garden/members"
+    with house.reading():
+        ids = {name: accounts.named(name).id for name in ("alice", "bob")}
+    assert f'action="{path}/{ids["bob"]}/remove"' in page.text
+    assert f'action="{path}/{ids["alice"]}/remove"' not in page.text
+    assert "Cannot be removed: change the owner first" in page.text
+    done = admin.post(f"{path}/{ids['bob']}/remove")
+    assert done.location == "/admin/projects/tea-garden?done=removed"
+    assert "Member removed." in client.get(done.location).text
+    assert member() == []
+    with house.reading():
+        assert [each.type for each in timeline.newest(Filter(user_id=ids["bob"]), None, 1)] == ["member.removed"]
+        assert invites.find(by_bob).revoked_at
+    assert client.get("/admin/activity?type=member.removed").text.count("from the project") == 1
+    assert admin.post(f"{path}/{ids['bob']}/remove").status_code == 404
+
+
+def test_the_owner_is_not_removed_on_the_page_of_the_project(house, admin, garden, member):
+    with house.reading():
+        alice = accounts.named("alice").id
+    refused = admin.post(f"/admin/projects/tea-garden/members/{alice}/remove")
+    assert refused.status_code == 403
+    assert member("alice") == [("owner", None)]
 
 
 @pytest.fixture

@@ -499,6 +499,9 @@ FORMS = {
     ),
     "/admin/projects/<slug>/delete": form("root", "/admin/projects/tea-garden-5/delete"),
     "/admin/projects/<slug>/owner": form("root", "/admin/projects/orchard/owner", owner="frank"),
+    "/admin/projects/<slug>/members/<user_id>/remove": form(
+        "root", "", lambda crowded: {"path": f"/admin/projects/orchard/members/{crowded.id_of('guest9')}/remove"}
+    ),
     "/admin/projects/<slug>/extend": form("root", "/admin/projects/orchard/extend", who="guest8", access="60d"),
 }
 CALLS = {

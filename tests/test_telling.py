@@ -401,6 +401,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.revoked"],
     ),
     "projects.remove": (lambda place: projects.remove(owner(place), place.member), ["member.removed"]),
+    "projects.end_membership": (
+        lambda place: projects.end_membership(session().get_one(Member, place.member)),
+        ["member.removed"],
+    ),
     "projects.extend": (
         lambda place: projects.extend(session().get_one(Member, place.member), clock.DAY),
         ["member.extended"],

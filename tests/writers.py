@@ -416,6 +416,9 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
         "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
         "set up a gate": lambda: gate.set_origins("orchard", ["https://orchard.example.org", "http://orchard.lan"]),
+        "remove a member by a site admin": lambda: projects.end_membership(
+            projects.member("orchard", place.user("anne"))
+        ),
         "take a gate away": lambda: gate.set_origins("orchard", []),
         "delete a project": lambda: projects.delete("orchard"),
         "create a pass for a member": create_pass,
@@ -426,7 +429,14 @@ def by_admins(place: Place) -> dict[str, Unit]:
     for name in ("anne", "carol", "dora", "frank"):
         acts[f"delete {name}"] = lambda name=name: accounts.remove(place.user(name))
     about_accounts = ("make an admin", "unmake an admin", "own", "hand over", "disable anne", "delete anne")
-    others = ("revoke", "revoke several", "extend several", "extend a member", "delete a pass")
+    others = (
+        "revoke",
+        "revoke several",
+        "extend several",
+        "extend a member",
+        "remove a member by a site admin",
+        "delete a pass",
+    )
     on_pages = {f"{each}, on a page": lambda act=acts[each]: (place.admin(), act()) for each in about_accounts + others}
     return {**acts, **on_pages}
 
