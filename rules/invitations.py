@@ -1,11 +1,12 @@
 """What the guest sees of an invite. How the invite is created and changed is in rules/invites.py."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
 
+import clock
 from database.statements import Statement
 from models import Invite, Project, User, called
 from rules import fields, invites, states, tokens
@@ -19,9 +20,10 @@ class Invitation:
 
     `to` is the name of the project, or of the site; `project` is the project's slug. `inviter` is the name of the
     account that created the invite, or of the site where an API key or the command did (`is_by_site`). `message` is
-    what the inviter says to the guest, with line breaks in it. With `approve` a guest joins once an admin has said
-    yes; `is_shared` says that several may use it, `makes_admin` that the guest becomes an admin of the site.
-    `join_url` is where a program of the operator's own lets the guests of the project in, with ``{token}`` in it.
+    what the inviter says to the guest, with line breaks in it. With `approve` a guest joins once an admin has said yes;
+    `is_shared` says that several may use it, `makes_admin` that the guest becomes an admin of the site. `access` is how
+    long a guest stays in the project; None without an end. `join_url` is where a program of the operator's own lets the
+    guests of the project in, with ``{token}`` in it.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Invitation:
     join_url: str | None = None
     is_by_site: bool = False
     makes_admin: bool = False
+    access: timedelta | None = None
 
     @property
     def domain(self) -> str | None:
@@ -88,6 +91,7 @@ def _read(row: Any) -> Invitation:
         is_shared=row.max_uses > 1,
         message=row.message,
         makes_admin=row.makes_admin,
+        access=row.access * clock.SECOND if row.access else None,
         join_url=None if row.makes_admin else row.join_url,  # no program may hold one that makes an admin
     )
 
@@ -97,6 +101,7 @@ _WITH_NAMES = (
     select(
         *(getattr(Invite, name) for name in ("id", "name", "email", "role", "plan", "redirect_url", "maker_id")),
         *(getattr(Invite, name) for name in ("uses", "max_uses", "lapses_at", "revoked_at", "expires_at", "approve")),
+        Invite.access,
         Invite.makes_admin,
         Invite.message,
         Project.join_url,

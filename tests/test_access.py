@@ -6,7 +6,7 @@ import pytest
 import time_machine
 
 import clock
-from conftest import HASH, MAILS, Browser, Person, make_settings
+from conftest import HASH, MAILS, Browser, Person, make_settings, seen
 from database import session
 from delivery.outbox import deliver_one
 from models import Event, Invite, Letter, Member
@@ -426,6 +426,25 @@ def test_the_page_names_what_is_wrong_and_changes_nothing(admin, garden, member,
     assert refused.status_code in (404, 422)
     assert words in refused.text
     assert member() == [("admin", ENDS)]
+
+
+@pytest.mark.parametrize(
+    ("language", "length", "fact"),
+    [
+        ("en", "30d", "After you join, you can use Tea Garden for 30 days."),
+        ("en", "1d", "After you join, you can use Tea Garden for 1 day."),
+        ("de", "30d", "Nach dem Beitritt kannst du Tea Garden 30 Tage lang nutzen."),
+        ("de", "1d", "Nach dem Beitritt kannst du Tea Garden 1 Tag lang nutzen."),
+    ],
+)
+def test_the_guest_sees_how_long_access_lasts(client, house, garden, language, length, fact):
+    with house.writing():
+        given = {"project": "tea-garden"}
+        tokens = [
+            invites.create_token(drafts.read({**given, **more}), drafts.SHELL) for more in ({"access": length}, {})
+        ]
+    shown = [fact in seen(client.get(f"/invite?{each}", headers={"Accept-Language": language})) for each in tokens]
+    assert shown == [True, False]
 
 
 def test_an_admin_removes_a_member_on_the_page_of_the_project(client, house, admin, member, by_bob):
