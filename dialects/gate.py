@@ -20,7 +20,7 @@ from dialects.shapes.values import Slug
 from rules import gate, way_in
 from rules.gate import Admitted
 from rules.refusals import AppNotFound, NotProjectMember, PassNeeded, Refusal
-from web import errors, requests
+from web import at_app, errors, requests
 from web.contract import Answer, refuses
 
 HEADERS: Mapping[str, str] = {**errors.HEADERS, "Vary": "*"}
@@ -31,6 +31,7 @@ Decided = Annotated[Response, Answer(200, header="Remote-User"), Answer(302, hea
 
 _SECRET = re.compile(r"(bearer|basic)[ ]+(\S+)", re.IGNORECASE)
 _OURS = re.compile(r"\s*(__Host-)?invite[-.]")
+_HTML = "text/html"
 _PRINTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _PLAIN = re.compile("[ -$&-~]*")  # the same, for what needs no encoding, as most do not
 # Programs that speak WebDAV ask for a password only when they are told that one will do; a browser would show a window.
@@ -61,10 +62,16 @@ def ask(slug: Slug, flags: shapes.Asked) -> Decided:
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
-    """``{"error": TEXT, "code": CODE}``, and for programs how they may show a pass."""
+    """``{"error": TEXT, "code": CODE}``, and for programs how they may show a pass.
+
+    A browser that opens a page where no app is gets a page, since proxies hand it on.
+    """
+    sent = requests.asked()
+    error = at_app.explained(error, sent.headers)
+    if isinstance(error, AppNotFound) and _is_navigation(sent) and _HTML in sent.headers.get("Accept", ""):
+        return at_app.refused(error)
     response = errors.refusal(error, STATUS)
     if isinstance(error, PassNeeded):
-        sent = requests.asked()
         response.headers["WWW-Authenticate"] = "Bearer"
         if _method(sent) in _WEBDAV and not {"Sec-Fetch-Mode", "Origin"} & set(sent.headers.keys()):
             slug = (sent.view_args or {})["slug"]
@@ -126,7 +133,7 @@ def _is_navigation(sent: Request) -> bool:
         return False
     if mode := sent.headers.get("Sec-Fetch-Mode"):
         return mode == "navigate"
-    return "text/html" in sent.headers.get("Accept", "") and "X-Requested-With" not in sent.headers
+    return _HTML in sent.headers.get("Accept", "") and "X-Requested-With" not in sent.headers
 
 
 def _method(sent: Request) -> str:

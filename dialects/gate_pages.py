@@ -15,16 +15,12 @@ from rules.gate import App
 from rules.refusals import NotProjectMember, PassNeeded, Refusal
 from rules.sessions import SignedIn
 from settings import settings
-from web import cookies, errors, html, leading
+from web import at_app, cookies, errors, html, leading
 from web.html import page
 
 HEADERS: Mapping[str, str] = html.HEADERS
 
 AT_APP = "/.invite/"
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 def enter(slug: Slug) -> Response:
@@ -36,7 +32,7 @@ def enter(slug: Slug) -> Response:
     mark = gate.cookie_name("mark", slug, app.origin)
     if _has_pass(slug):
         if way_in.is_marked(slug, app.origin, path, request.cookies.get(mark, "")):
-            return _at_app("kept")
+            return at_app.page("kept")
         response = _led(303, f"{app.origin}{path}")
         cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin, path), way_in.OF_MARK)
         return response
@@ -56,7 +52,7 @@ def done(slug: Slug) -> Response:
     app = _app(slug)
     arrived = way_in.finish(slug, app, _query(), request.cookies)
     if arrived is None:
-        return _at_app("lost")
+        return at_app.page("lost")
     response = _led(303, f"{app.origin}{arrived.path}")
     cookies.drop(response, app.origin, arrived.way.cookie)
     name = gate.cookie_name("pass", slug, app.origin)
@@ -91,9 +87,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
     """What went wrong: at the app's host on a page that stands alone, at ours as on every page."""
     if not request.path.startswith(AT_APP):
         return html.refusal(error)
-    return errors.with_status(
-        _at_app("refused", title=html.title(error), sentence=html.said(error)), error, html.STATUS
-    )
+    return at_app.refused(at_app.explained(error, request.headers))
 
 
 def _app(slug: str) -> App:
@@ -115,10 +109,3 @@ def _has_pass(slug: str) -> bool:
 
 def _led(status: int, where: str) -> Response:
     return Response(status=status, headers={"Location": where})
-
-
-def _at_app(kind: str, **facts: str) -> Response:
-    """A page at the app's own host."""
-    response = make_response(page("gate/at_app.html", kind=kind, **facts), 400)
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response

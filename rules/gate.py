@@ -104,6 +104,18 @@ def find(slug: str, host: str) -> App:
     return App(*row)
 
 
+def not_found(host: str, scheme: str) -> AppNotFound:
+    """The refusal that names the origin for which a visitor has asked, unless it is none.
+
+    `scheme` is what the proxy says; without it an app on this machine is reached by http, any other by https.
+    """
+    here = _at(host)
+    if not here:
+        return AppNotFound()
+    is_plain = scheme == "http" or (scheme != "https" and urls.is_local(here[1]))
+    return AppNotFound(here[1] if is_plain else here[0])
+
+
 def app(slug: str, wanted: str | None = None) -> App:
     """The app of the project with this slug at this origin, at the first if it is at no such one.
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 import clock
 from app import ROUTES, create_app
-from conftest import make_settings
+from conftest import make_settings, seen
 from database import session
 from dialects import gate as dialect
 from gated import PHOTOS
@@ -625,3 +625,49 @@ def test_an_origin_may_be_that_of_two_projects(ask, cookie, join, house, alice):
         gate.set_origins("wiki", [PHOTOS])
     assert ask(Cookie=cookie("alice")).status_code == 200
     assert ask("/gate/wiki").status_code == 401
+
+
+LOCAL = {"X-Forwarded-Host": "localhost:8300", "X-Forwarded-Proto": "http"}
+
+
+def test_a_program_is_told_at_which_address_there_is_no_app_and_what_to_do(ask, photos):
+    answer = ask("/gate/photos", **LOCAL, Accept="application/json")
+    assert (answer.status_code, answer.json["code"]) == (403, "APP_NOT_FOUND")
+    assert answer.json["error"] == (
+        "No project of this name has an app at http://localhost:8300. An admin can add this address on the page of the "
+        "project, or set it with `invite-api project gate SLUG http://localhost:8300`."
+    )
+
+
+@pytest.mark.parametrize("how", ["", "?redirect"])
+def test_a_browser_gets_a_page_where_no_app_is(ask, photos, how):
+    answer = ask(f"/gate/photos{how}", **LOCAL, **PAGE, **OLD_PAGE)
+    assert (answer.status_code, answer.mimetype) == (403, "text/html")
+    assert "No project of this name has an app at http://localhost:8300." in seen(answer)
+    assert "<code>invite-api project gate SLUG http://localhost:8300</code>" in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert ask(f"/gate/photos{how}", **LOCAL, Accept="text/html", X_Requested_With="fetch").is_json
+    assert ask("/gate/photos", **PAGE, **OLD_PAGE).is_json
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "origin"),
+    [
+        ("127.0.0.1:8300", None, "http://127.0.0.1:8300"),
+        ("wiki.lan", None, "https://wiki.lan"),
+        ("wiki.lan", "http", "http://wiki.lan"),
+        ("localhost:8300", "https", "https://localhost:8300"),
+        ("localhost", "javascript", "http://localhost"),
+    ],
+)
+def test_the_address_is_named_as_the_proxy_says_it_was_reached(ask, photos, host, scheme, origin):
+    said = ask(X_Forwarded_Host=host, X_Forwarded_Proto=scheme).json["error"]
+    assert f" at {origin}. " in said
+
+
+@pytest.mark.parametrize("host", [None, "<script>alert(1)</script>", "a b", 'a"b', "x" * 400, "a@b", "a:b:c"])
+def test_a_host_that_is_none_is_not_repeated(ask, photos, host):
+    for answer in (ask(X_Forwarded_Host=host), ask(X_Forwarded_Host=host, **PAGE, **OLD_PAGE)):
+        assert answer.status_code == 403
+        assert "No project has an app at this address." in answer.text
+        assert host is None or host not in answer.text

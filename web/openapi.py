@@ -249,6 +249,8 @@ class Operation:
         header = _AGAIN if refusals.InviteHeld.code in by_code else _HEADERS.get(status, {})
         examples = {code: {"value": {**valid, **errors.body(error)}} for code, error in by_code.items()}
         content = {JSON: {"schema": self.schemas.of(shape), "examples": examples}}
+        if refusals.AppNotFound.code in by_code:  # a browser that opens a page gets one
+            content[HTML] = {"schema": {"type": "string"}}
         return {"description": _phrase(status), **({"headers": header} if header else {}), "content": content}
 
     def refused(self, statuses: Mapping[type[Refusal], int]) -> Iterator[tuple[int, Error]]:

@@ -19,7 +19,16 @@ class PassNeeded(Refusal):
 
 
 class AppNotFound(Refusal):
-    """No project with this slug has an app at the host that the proxy names."""
+    """No project with this slug has an app at `origin`, which is "" where the proxy names no host."""
 
     code = "APP_NOT_FOUND"
     sentence = N_("No project has an app at this address. The proxy names its host in X-Forwarded-Host.")
+
+    def __init__(self, origin: str = "") -> None:
+        super().__init__(**({"origin": origin} if origin else {}))
+        self.origin = origin
+        if origin:
+            self.sentence = N_(
+                "No project of this name has an app at %(origin)s. An admin can add this address on the page of the "
+                "project, or set it with `invite-api project gate SLUG %(origin)s`."
+            )
