@@ -73,7 +73,7 @@ def enter_code() -> Response:
         return to_invitation(code)
     if not legacy.is_code(code):
         raise Invalid.at(
-            "code", "format", "this is not a whole invitation: copy the whole link, from https:// to its last character"
+            "code", "format", "a part of the link is missing: copy all of it, from the first character to the last"
         )
 
     def find() -> str:

@@ -26,7 +26,7 @@ _SENTENCES: Mapping[str, str] = {
     "invite.extended": N_("%(who)s extended %(invite)s until %(until)s"),
     "invite.changed": N_("%(who)s changed %(invite)s"),
     "invite.rotated": N_("%(who)s gave %(invite)s a new link"),
-    "invite.mailed": N_("%(who)s sent %(invite)s by mail"),
+    "invite.mailed": N_("%(who)s asked for %(invite)s to be mailed"),
     "invite.revoked": N_("%(who)s revoked %(invite)s"),
     "invite.expired": N_("expired: %(invite)s"),
     "invite.held": N_("%(who)s holds a use of %(invite)s"),
@@ -76,7 +76,7 @@ _BY_THEMSELVES: Mapping[str, str] = {
 _OF_ACCOUNT: Mapping[str, str] = {
     "invite.released": N_("the use of %(invite)s by %(user)s was given back"),
     "invite.waiting": N_("%(user)s waits for approval to use %(invite)s"),
-    "invite.approved": N_("%(who)s approved that %(user)s uses %(invite)s"),
+    "invite.approved": N_("%(who)s approved the use of %(invite)s by %(user)s"),
     "invite.denied": N_("%(who)s denied %(user)s the use of %(invite)s"),
 }
 _RELEASED: Mapping[str, str] = {

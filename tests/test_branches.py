@@ -268,7 +268,7 @@ def test_the_page_of_a_person_shows_the_branch(house, client, tree):
     page = browser.client.get(f"/admin/people/{ids['carol']}")
     assert "Invited byalice" in seen(page)
     assert "Can invite100 people now" in seen(page)
-    assert "2 people in all, by this person and by those below. dora active, invited 1 frank active" in seen(page)
+    assert "2 people in all, invited directly or through others. dora active, invited 1 frank active" in seen(page)
     assert f"/admin/people/{ids['frank']}" in page.text
     assert "Can inviteany number of people" in seen(browser.client.get(f"/admin/people/{ids['root']}"))
     with house.writing():

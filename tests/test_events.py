@@ -180,7 +180,7 @@ def test_a_sentence_says_who_did_what_to_whom(house, told):
         "invite-api created the project Tea Garden",
         f"invite-api created the API key {told['key']}",
         "Anne created the invite for Dora",
-        "Anne sent the invite for Dora by mail",
+        "Anne asked for the invite for Dora to be mailed",
         f"Anne extended the invite for Dora until {_in_two_weeks()}",
         "Anne gave the invite for Dora a new link",
         "Dora used the invite for Dora",

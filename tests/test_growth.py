@@ -119,7 +119,7 @@ def test_the_page_shows_names_numbers_and_where_to_look(client, root, joined):
     assert admin.client.get("/admin/people/growth?by=year").status_code in (400, 422)
     with time_machine.travel(clock.now() + 2 * clock.DAY):
         admin.sign_in("root")
-        assert "no one joined" in seen(admin.client.get("/admin/people/growth?by=day"))
+        assert "Nobody who was invited by another" in seen(admin.client.get("/admin/people/growth?by=day"))
 
 
 def test_only_admins_see_it(client, browser, alice):

@@ -316,7 +316,7 @@ def test_those_who_have_an_address_are_mailed_if_that_is_wanted(admin, house, cr
     done, _ = create("Anne <anne@example.org>\nBob\n@example.com", mail="on")
     with house.reading():
         assert [each.recipient for each in session().query(Letter)] == ["anne@example.org"]
-    assert "1 of them is sent by mail." in seen(admin.follow(done))
+    assert "1 of them will be sent by mail." in seen(admin.follow(done))
 
 
 def test_a_row_wins_over_the_options(house, create, stored):

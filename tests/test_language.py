@@ -113,6 +113,20 @@ def test_dates_and_numbers_are_written_as_the_language_does():
     assert english.direction == german.direction == "ltr"
 
 
+def test_english_texts_have_one_kind_of_apostrophe(update):
+    curly = [each.id for each in update.collected() if "’" in "".join(each.id) and "%(characters)s" not in each.id]
+    assert curly == []
+
+
+def test_a_time_that_is_seen_is_written_as_the_reader_writes_it():
+    """As a <time>, which the script writes in the reader's own time: only what is read aloud alone is plain text."""
+    for path in sorted((HOME / "templates").rglob("*.html")):
+        if path.parent.name != "mail":
+            text = re.sub(r'aria-label="[^"]*(?:\{%.*?%\}|\{\{.*?\}\})[^"]*"', "", path.read_text())
+            text = re.sub(r"<time datetime.*?</time>", "", text)
+            assert "| moment" not in text, path.name
+
+
 def test_nothing_in_a_template_is_left_untranslated():
     """Text between tags that is neither in a trans block nor comes from an expression."""
     strays = []

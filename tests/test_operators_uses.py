@@ -116,7 +116,7 @@ def test_how_a_use_ends_is_told_in_a_sentence(house, place):
         unit.session.flush()
         changing.decline(single)
     assert last_sentences(house, 9) == [
-        "anne approved that bob uses the invite for Choir",
+        "anne approved the use of the invite for Choir by bob",
         "bob used the invite for Choir",
         "bob joined the project Tea Garden",
         "anne denied carol the use of the invite for Choir",
@@ -541,7 +541,7 @@ def test_the_page_of_an_invitation_shows_who_waits_and_who_holds(admin, house, p
     for who in ("bob", "carol"):
         assert f"{who} waits for approval, since " in page
     assert page.count("ApproveDeny") + page.count("Approve Deny") == 2
-    assert "dora has to confirm an address until " in seen(admin.client.get(f"/admin/invites/{place.ids['domain']}"))
+    assert "dora has to confirm an address by " in seen(admin.client.get(f"/admin/invites/{place.ids['domain']}"))
     held = seen(admin.client.get(f"/admin/invites/{place.ids['held']}"))
     with house.reading():
         assert f"held for customer-7 by the API key {keys.newest()[0].id} until " in held

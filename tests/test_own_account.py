@@ -238,7 +238,8 @@ def test_the_user_name_is_no_new_password(client, house, elsewhere):
 def test_a_wrong_and_a_bad_password_are_said_at_once(mine, user, failures):
     page = change(mine, old="not that one", new="short")
     assert (page.status_code, page.text.count('aria-invalid="true"')) == (422, 2)
-    assert at("current_password", page) == "This is not your password. After too many wrong ones it has to be reset."
+    wrong = "This is not your password. After too many wrong attempts it has to be reset."
+    assert at("current_password", page) == wrong
     assert "at least 8" in at("password", page)
     assert (user().password_hash, failures()) == (HASH, 1)
     missing = change(mine, old="", new="short")

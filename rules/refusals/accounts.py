@@ -25,7 +25,7 @@ class InvalidCredentials(Refusal):
     """Signing in failed. Which part was wrong is not said: it would show who has an account."""
 
     code = "INVALID_CREDENTIALS"
-    sentence = N_("The name or the password is wrong. After too many wrong ones the password has to be reset.")
+    sentence = N_("The name or the password is wrong. After too many wrong attempts the password has to be reset.")
 
 
 class WrongPassword(Refusal):
@@ -33,7 +33,7 @@ class WrongPassword(Refusal):
 
     code = "WRONG_PASSWORD"
     field = "current_password"
-    sentence = N_("This is not your password. After too many wrong ones it has to be reset.")
+    sentence = N_("This is not your password. After too many wrong attempts it has to be reset.")
 
 
 class AccountDisabled(Refusal):
