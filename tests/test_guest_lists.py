@@ -445,7 +445,7 @@ def test_a_picture_of_the_link_is_downloaded_with_a_name(admin, make_invite, sto
 def test_lists_are_in_the_language_of_their_reader(admin):
     german = {"Accept-Language": "de"}
     page = seen(admin.client.get("/admin/invites/new", headers=german))
-    for text in ("7 Tage", "30 Tage", "1 Jahr", "ein Datum", "Name des Gastes"):
+    for text in ("7 Tage", "30 Tage", "1 Jahr", "bis zu einem Datum", "Name des Gastes"):
         assert text in page
 
 

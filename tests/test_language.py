@@ -87,7 +87,7 @@ def test_what_is_refused_is_said_in_the_readers_language(client, make_invite):
     assert "Muss mindestens 8 Zeichen haben." in client.post("/register", data=form, headers=german).text
     with time_machine.travel(datetime(2026, 3, 1, 12, 0, tzinfo=UTC), tick=False):
         token = make_invite(ttl="1h")
-    assert "Sie war gültig bis 1. März 2026, 13:00 UTC." in seen(client.get(f"/invite?{token}", headers=german))
+    assert "Sie war bis 1. März 2026, 13:00 UTC gültig." in seen(client.get(f"/invite?{token}", headers=german))
     assert "expired" in client.get(f"/invites/{token}", headers=german).json["error"]  # programs read English
 
 
@@ -98,7 +98,7 @@ def test_mail_is_in_the_language_of_the_place(tmp_path, house):
         message = mail.compose(unit.session.query(Letter).one())
     assert message["Subject"] == "Deine Einladung zu Villa"
     text, html = (part.get_content() for part in message.iter_parts())
-    assert "Öffne diesen Link, um dabei zu sein:" in text
+    assert "Öffne diesen Link, um beizutreten:" in text
     assert '<html lang="de" dir="ltr">' in html
 
 
@@ -111,6 +111,15 @@ def test_dates_and_numbers_are_written_as_the_language_does():
     with time_machine.travel(moment - 6 * clock.DAY, tick=False):
         assert (english.distance(moment), german.distance(moment)) == ("in 6 days", "in 6 Tagen")
     assert english.direction == german.direction == "ltr"
+
+
+def test_lengths_of_time_are_in_the_case_that_their_labels_need():
+    """In lists they stand beside 7 days and others, as `span` writes them: never in the dative."""
+    german = language.named("de")
+    for text in ("1 day", "7 days", "30 days", "90 days", "1 year"):
+        number, unit = text.split()
+        length = int(number) * (clock.DAY * 365 if unit == "year" else clock.DAY)
+        assert german.text(text) == german.span(length)
 
 
 def test_english_texts_have_one_kind_of_apostrophe(update):

@@ -122,7 +122,7 @@ def test_several_are_revoked_in_german(desk, german, house, axe_source):
     select(desk, "Anne", "Mei")
     desk.press("Widerrufen …")
     assert desk.heading == "2 Einladungen widerrufen"
-    assert "Ihre Links gelten dann nie mehr." in desk.seen
+    assert "Ihre Links funktionieren dann nie mehr." in desk.seen
     assert fits(desk, axe_source, 1200)
     desk.press("Abbrechen")
     assert set(states(house).values()) == {"active"}

@@ -632,7 +632,7 @@ def asked(house, alice, charlie):
 
 WORDS = {
     "en": ("Hello Dora,", "alice invites you to Tea Garden.", "Valid until Sunday, 1 March 2026, 12:00 UTC."),
-    "de": ("Hallo Dora,", "alice lädt dich ein zu Tea Garden.", "Gültig bis Sonntag, 1. März 2026, 12:00 UTC."),
+    "de": ("Hallo Dora,", "alice lädt dich zu Tea Garden ein.", "Gültig bis Sonntag, 1. März 2026, 12:00 UTC."),
 }
 
 

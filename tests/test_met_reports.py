@@ -253,7 +253,7 @@ def test_a_mail_server_that_takes_only_ascii_is_sent_umlauts(tmp_path, house):
     assert mailbox.raw.isascii()
     for kind in ("plain", "html"):
         text = mailbox.mails[0].get_body((kind,)).get_content()
-        assert "Du bist eingeladen zu Teegärtchen." in re.sub("<[^>]*>", "", text)
+        assert "Du bist zu Teegärtchen eingeladen." in re.sub("<[^>]*>", "", text)
         assert re.search(r"http://127\.0\.0\.1:8080/invite\?[0-9a-f]{64}\b", text)
 
 

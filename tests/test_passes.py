@@ -463,8 +463,8 @@ def test_whose_access_has_ended_creates_no_pass(mine, house, left):
 def test_the_account_page_speaks_german_of_passes(mine):
     german = {"Accept-Language": "de"}
     page = seen(mine.client.get("/account", headers=german))
-    assert "Ausweise für Programme" in page
-    assert "Ausweis anlegen" in page
+    assert "App-Passwörter" in page
+    assert "App-Passwort anlegen" in page
 
 
 def test_the_own_data_has_the_passes_without_what_opens_them(mine, make):
