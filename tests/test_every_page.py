@@ -11,6 +11,7 @@ from dialects import account, admin, admin_guests, gate_pages, my_invites, own, 
 pytestmark = pytest.mark.any_database
 
 PHONE = (320, 640)
+WIDE = (1200, 900)
 MOST_BYTES = 30 * 1024
 
 
@@ -75,6 +76,39 @@ def test_what_is_wrong_with_a_field_has_the_width_of_a_phone(place, window, name
 
 
 @pytest.mark.long
+def test_the_filters_of_the_invitations_are_folded_on_a_phone_until_one_is_set(place, window):
+    def is_seen():
+        return window.run("return document.getElementById('q').checkVisibility({ contentVisibilityAuto: true })")
+
+    for size, path, seen in ((WIDE, "", True), (PHONE, "", False), (PHONE, "?status=active", True)):
+        window.size(*size)
+        place.show(window, "admin")
+        window.open(f"/admin{path}")
+        assert is_seen() is seen
+    window.size(*PHONE)
+    window.open("/admin")
+    window.named("Search").click()
+    assert is_seen()
+
+
+@pytest.mark.long
+def test_a_phone_is_not_asked_to_scan_its_own_screen(place, window):
+    for touch in (False, True):
+        window.tell("Emulation.setTouchEmulationEnabled", enabled=touch)
+        place.show(window, "invitation")
+        assert window.run("return matchMedia('(pointer: coarse)').matches") is touch
+        assert window.run("return document.querySelector('.to-phone').checkVisibility()") is not touch
+    window.tell("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+@pytest.mark.long
+def test_a_length_and_its_day_are_whole_in_the_list_on_a_phone(place, window):
+    window.size(390, 780)
+    place.show(window, "admin-invite")
+    assert window.run("return document.getElementById('ttl').offsetWidth") > 330
+
+
+@pytest.mark.long
 def test_the_narrow_phone_notices_what_does_not_fit(place, window):
     window.size(*PHONE)
     place.show(window, "home")
@@ -136,5 +170,5 @@ def test_whatever_has_the_focus_is_seen_to_have_it(place, window, name):
     place.show(window, name)
     window.run("document.activeElement.blur()")
     buttons = window.driver.find_elements(By.CSS_SELECTOR, "main form button:not(.acts button)")
-    last = [each for each in buttons if each.is_displayed()][-1]
+    last = [each for each in buttons if window.run("return arguments[0].checkVisibility()", each)][-1]
     window.tab_to(window.run("return arguments[0].id || arguments[0].textContent.trim()", last))
