@@ -305,7 +305,7 @@ def _revoked(window: Window, place: Place) -> None:
 
 def _wrong_day(window: Window, place: Place) -> None:
     window.choose("ttl", "date")
-    window.press("Extend")
+    window.press("Change")
 
 
 def _new_refused(window: Window, place: Place) -> None:

@@ -171,15 +171,27 @@ def test_a_refused_form_says_what_is_wrong_beside_its_field_and_keeps_the_rest(a
     assert "<b>" not in answer.text.replace("<bdi>", "").replace("<body", "")
 
 
+def test_an_invitation_that_is_shortened_is_not_called_extended(admin, house, make_invite):
+    token = make_invite(ttl="30d")
+    with house.reading():
+        path = f"/admin/invites/{invites.find(token).id}"
+    page, sooner = seen(admin.client.get(path)), clock.now() + clock.DAY
+    assert "Valid from now for" in page
+    assert "Extend" not in page
+    done = seen(admin.follow(admin.post(f"{path}/extend", ttl="1d")))
+    assert f"Valid until {sooner.day} {sooner:%B %Y}." in done
+    assert "Extended" not in done
+
+
 def test_an_invitation_is_extended_sent_rotated_and_revoked(admin, house, make_invite, count):
     token = make_invite(email="anne@example.org", ttl="1h")
     with house.reading():
         path = f"/admin/invites/{invites.find(token).id}"
     assert "in 3 weeks" in seen(admin.follow(admin.post(f"{path}/extend", ttl="3 weeks")))
-    assert "Extended: it never expires." in seen(admin.follow(admin.post(f"{path}/extend", ttl="never")))
+    assert "It never expires now." in seen(admin.follow(admin.post(f"{path}/extend", ttl="never")))
     day = clock.now() + 20 * clock.DAY
     by_date = admin.follow(admin.post(f"{path}/extend", ttl="date", until=f"{day:%Y-%m-%d}", offset="-60"))
-    assert f"Extended until {day.day} {day:%B %Y}." in seen(by_date)
+    assert f"Valid until {day.day} {day:%B %Y}." in seen(by_date)
     assert f'datetime="{day:%Y-%m-%d}T22:59:' in by_date.text  # where it is an hour later
     for wrong, field in (({"ttl": "x"}, "ttl"), ({}, "ttl"), ({"ttl": "date"}, "until")):
         refused = admin.post(f"{path}/extend", **wrong)

@@ -448,8 +448,8 @@ def test_an_admin_extends_rotates_and_withdraws_an_invitation(desk, make_invite,
     old = make_invite(name="Bob", ttl="1h")
     desk.open(f"/admin?q={old}")
     desk.choose("ttl", "30d")
-    desk.press("Extend")
-    assert "Extended until" in desk.seen
+    desk.press("Change")
+    assert "Valid until" in desk.seen
     desk.press("Give it a new link", sure=scripts)
     new = desk.driver.find_element(By.CSS_SELECTOR, ".copy input").get_attribute("value")
     assert old not in new

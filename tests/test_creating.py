@@ -63,8 +63,8 @@ def test_one_invitation_is_created_extended_and_given_a_new_link(desk, stored, s
     assert made.expires_at - made.created_at == 30 * clock.DAY
     before = link(desk)
     desk.choose("ttl", "never")
-    desk.press("Extend")
-    assert "Extended: it never expires." in desk.seen
+    desk.press("Change")
+    assert "It never expires now." in desk.seen
     desk.press("Give it a new link", sure=scripts)
     assert "The old link no longer works." in desk.seen
     assert link(desk) != before
