@@ -67,7 +67,7 @@ def create(who: str, slug: str, ttl: str, name: str | None) -> list[str]:
     """
     lifetime = fields.access(ttl, "ttl")
     user = accounts.named(who)
-    accounts.hold(user)
+    accounts.lock(user)
     if not user.may_sign_in:
         raise Invalid.at("who", "disabled", "is disabled: enable the account first, or name another one")
     made, secret = passes.create(projects.member(slug, user), name, lifetime)

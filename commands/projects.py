@@ -126,7 +126,7 @@ def set_join_url(slug: str, url: str | None, off: bool) -> list[str]:
     """
     if (url is None) != off:
         raise click.UsageError("Give a URL or --off.")
-    projects.join_url(projects.held(slug), None if url is None else urls.join_url(url))
+    projects.join_url(projects.find_locked(slug), None if url is None else urls.join_url(url))
     return []
 
 

@@ -174,7 +174,7 @@ def rotate(webhook: str) -> list[str]:
 
     The former one is valid for 24 more hours.
     """
-    return [webhooks.rotate(webhooks.held(webhook))]
+    return [webhooks.rotate(webhooks.named_locked(webhook))]
 
 
 @webhook.command(name="enable", example="invite-api webhook enable 0d6f2c1a")
@@ -185,7 +185,7 @@ def enable(webhook: str) -> list[str]:
 
     Events from the time when it was disabled are sent by retry --since.
     """
-    webhooks.enable(webhooks.held(webhook))
+    webhooks.enable(webhooks.named_locked(webhook))
     return []
 
 
@@ -197,7 +197,7 @@ def disable(webhook: str) -> list[str]:
 
     New events are kept for 30 days.
     """
-    webhooks.disable(webhooks.held(webhook))
+    webhooks.disable(webhooks.named_locked(webhook))
     return []
 
 
@@ -206,7 +206,7 @@ def disable(webhook: str) -> list[str]:
 @writes
 def delete(webhook: str) -> list[str]:
     """Delete a webhook, with the log of its deliveries."""
-    webhooks.delete(webhooks.held(webhook))
+    webhooks.delete(webhooks.named_locked(webhook))
     return []
 
 
@@ -244,5 +244,5 @@ def retry(delivery: str | None, since: str | None, webhook: str | None) -> list[
         deliveries.retry(delivery)
         count = 1
     else:
-        count = deliveries.retry_since(activity.since(str(since)), webhooks.held(webhook) if webhook else None)
+        count = deliveries.retry_since(activity.since(str(since)), webhooks.named_locked(webhook) if webhook else None)
     return [StderrLine(f"Note: {count} to be sent now by the server")]

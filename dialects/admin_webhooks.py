@@ -70,14 +70,14 @@ def _webhook_named(_: object) -> Shown:
 @html.form(_webhook_named)
 def rotate_webhook(webhook_id: str) -> str:
     """Give a webhook a new secret and show it, now and never again; the one before signs as well for a day."""
-    webhook = _held(webhook_id)
+    webhook = _locked(webhook_id)
     return _page(webhook, {}, made=webhooks.rotate(webhook))()
 
 
 @html.form(_webhook_named)
 def disable_webhook(webhook_id: str) -> Response:
     """Disable a webhook, or enable it again."""
-    webhook, on = _held(webhook_id), bool(requests.form_field("off"))
+    webhook, on = _locked(webhook_id), bool(requests.form_field("off"))
     if on:
         webhooks.enable(webhook)
     else:
@@ -88,14 +88,14 @@ def disable_webhook(webhook_id: str) -> Response:
 @html.form(_webhook_named)
 def test_webhook(webhook_id: str) -> Response:
     """Have a webhook sent a test; the log says what came of it."""
-    deliveries.test(_held(webhook_id))
+    deliveries.test(_locked(webhook_id))
     return desk.done(f"/admin/webhooks/{webhook_id}", "tested")
 
 
 @html.form(_webhook_named)
 def retry_deliveries(webhook_id: str) -> Response:
     """Have one delivery sent again, or all that were not sent since then."""
-    webhook, which = _held(webhook_id), requests.form_field("delivery")
+    webhook, which = _locked(webhook_id), requests.form_field("delivery")
     if which:
         deliveries.retry(which)
     else:
@@ -109,7 +109,7 @@ def retry_deliveries(webhook_id: str) -> Response:
 @html.form(_webhook_named)
 def delete_webhook(webhook_id: str) -> Response:
     """Delete a webhook, with the log of its deliveries."""
-    webhooks.delete(_held(webhook_id))
+    webhooks.delete(_locked(webhook_id))
     return desk.done("/admin/webhooks", "deleted")
 
 
@@ -127,8 +127,8 @@ def _found(webhook_id: str) -> Any:
     return webhook
 
 
-def _held(webhook_id: str) -> Any:
-    return webhooks.held(_found(webhook_id).id)
+def _locked(webhook_id: str) -> Any:
+    return webhooks.named_locked(_found(webhook_id).id)
 
 
 def _new_webhook() -> dict[str, str]:

@@ -105,7 +105,7 @@ def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shap
 
     What is used or revoked cannot be changed.
     """
-    invite = caller.held(invite_id)
+    invite = caller.locked_invite(invite_id)
     caller.refuse_opening(invite)
     changing.change(invite, given, caller.inviter)
     return _one(invite_id)
@@ -114,7 +114,7 @@ def change_invite(caller: Program, invite_id: Id, given: shapes.Changes) -> shap
 @refuses(InviteNotFound, ScopeMissing)
 def revoke_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
     """Revoke an invite: its link no longer works. To revoke it again changes nothing."""
-    changing.revoke(caller.held(invite_id))
+    changing.revoke(caller.locked_invite(invite_id))
     return _one(invite_id)
 
 
@@ -124,7 +124,7 @@ def rotate_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
 
     If it was mailed, it is mailed again.
     """
-    invite = caller.held(invite_id)
+    invite = caller.locked_invite(invite_id)
     caller.refuse_opening(invite)
     changing.rotate(invite)
     shown = _one(invite_id)
@@ -137,7 +137,7 @@ def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
 
     By a key that is bound to a preset with a `ttl` it is not extended: it is mailed while it is active.
     """
-    invite = caller.held(invite_id)
+    invite = caller.locked_invite(invite_id)
     caller.refuse_opening(invite)
     changing.resend(invite, inviter=caller.inviter)
     return _one(invite_id)

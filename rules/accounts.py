@@ -81,7 +81,7 @@ def register(token: str, names: Names, password_hash: str) -> tuple[User, redemp
     Raises what `redemption.accept` does, UsernameTaken, EmailInUse, or Invalid where an address is needed.
     """
     found = invites.find(token)
-    redemption.hold_claim(token)
+    redemption.lock_claim(token)
     if found.approve or fields.is_domain(found.email):
         return _register_later(found, token, names, password_hash)
     invite = uses.take(token)
@@ -92,7 +92,7 @@ def register(token: str, names: Names, password_hash: str) -> tuple[User, redemp
 
 
 def _register_later(invite: Invite, token: str, names: Names, password_hash: str) -> tuple[User, redemption.Used]:
-    uses.hold(invite)
+    uses.lock(invite)
     uses.refuse_unusable(invite)
     _refuse_other_address(invite, names)
     if fields.is_domain(invite.email):
@@ -266,7 +266,7 @@ def one_admin_at_a_time() -> None:
     session().execute(select(SchemaVersion).with_for_update(key_share=True))
 
 
-def hold(user: User) -> None:
+def lock(user: User) -> None:
     """Lock an account until this unit ends: nothing is created in its name meanwhile.
 
     Its row is changed last, after all else is locked: who registers under its name waits, and may hold its invites.
@@ -284,7 +284,7 @@ def refuse_self(admin: User, user: User) -> None:
 def set_admin(user: User, admin: bool) -> None:
     """Make an account an admin of the site, or end that; then its invites that make admins are revoked, too."""
     if not admin:
-        hold(user)
+        lock(user)
         changing.revoke_admins_by(user)
     if admin != (user.admin_at is not None):
         events.tell("user.admin", user_id=user.id, facts={"admin": admin})
@@ -293,7 +293,7 @@ def set_admin(user: User, admin: bool) -> None:
 
 def disable(user: User) -> int:
     """Disable an account: end its sessions and passes, revoke the invites it created; returns how many were revoked."""
-    hold(user)
+    lock(user)
     revoked = changing.revoke_all_by(user)
     sessions.end_all(user)
     user.disabled_event = None  # it does not come back with its branch any more
@@ -321,7 +321,7 @@ def remove(user: User) -> int:
     owned = select(Project.slug).join(Member).where(Member.user_id == user.id, Member.role == "owner")
     if slugs := session().scalars(owned).all():
         raise OwnsProjects([slug for slug in slugs if slug])
-    changing.hold_all_by(user, uses.have_waiting(Redemption.user_id == user.id))
+    changing.lock_all_by(user, uses.have_waiting(Redemption.user_id == user.id))
     revoked = changing.revoke_all_by(user)
     uses.give_back_all(Redemption.user_id == user.id, "released")
     joining.leave_all(user)

@@ -37,14 +37,14 @@ def prove(user: User, email: str) -> Sequence[Invite]:
 
     Its uses of invites that waited for this proof go on; returns these invites.
     """
-    hold_claim(email, user)
+    lock_claim(email, user)
     release(email, user)
     went_on = waiting.proved(user, email)
     user.email, user.email_verified_at = email, clock.now()
     return went_on
 
 
-def hold_claim(email: str, heir: User | sessions.Account | None = None, invite_id: str | None = None) -> None:
+def lock_claim(email: str, heir: User | sessions.Account | None = None, invite_id: str | None = None) -> None:
     """Lock what changes once an account (`heir`, None for a new one) verifies this address, in one order.
 
     That is another account that has not verified it, whose invites end if the account does; the invites of which uses
@@ -56,10 +56,10 @@ def hold_claim(email: str, heir: User | sessions.Account | None = None, invite_i
     if claimed_by and not claimed_by.email_verified_at and not (heir and claimed_by.id == heir.id):
         session().refresh(claimed_by, with_for_update=True)
         if claimed_by.username is None:
-            changing.hold_all_by(claimed_by, also)
+            changing.lock_all_by(claimed_by, also)
             return
     if heir:
-        uses.hold_all(also)
+        uses.lock_all(also)
 
 
 def release(email: str, heir: User | None = None) -> None:
@@ -81,5 +81,5 @@ def release(email: str, heir: User | None = None) -> None:
         claimed_by.disabled_at = clock.now()
         events.tell("user.disabled", user_id=claimed_by.id)
     sessions.end_all(claimed_by)
-    claimed_by.email = None  # last, as `accounts.hold` says
+    claimed_by.email = None  # last, as `accounts.lock` says
     session().flush()

@@ -67,7 +67,7 @@ def of(user: User, most: int | None = None) -> Branch:
 def move(user: User, under: User | None) -> None:
     """Give an account another inviter, or none; raises Invalid for one of its own branch, which would be a circle."""
     accounts.one_admin_at_a_time()  # of two moves that make a circle together, one sees the other
-    accounts.hold(user)
+    accounts.lock(user)
     if under and user.id in _above(under):
         raise Invalid.at("under", "circle", "is in the branch of this account, so it cannot be above it")
     before, user.inviter_id = user.inviter_id, under.id if under else None
@@ -97,12 +97,12 @@ def disable(user: User) -> Act:
     accounts.one_admin_at_a_time()
     number = user.disabled_event if user.disabled_at else None
     done, revoked = list[Person](), 0
-    while found := _held(to_disable(user).people):  # once more: a guest may have registered until all was locked
+    while found := _lock_active(to_disable(user).people):  # once more: a guest may have registered until all was locked
         revoked += changing.revoke_all_of([each.id for each in found])
         number = number or _begin(user)
         _disable(found, user, number)
         done += found
-    accounts.hold(user)  # one that was disabled before comes back with its branch
+    accounts.lock(user)  # one that was disabled before comes back with its branch
     user.disabled_event = number
     return Act(done, to_disable(user).spared, revoked)
 
@@ -158,13 +158,13 @@ def _tell(type_: str, people: Sequence[Person], root: User) -> None:
     events.tell_all(type_, [Told({"user_id": each.id}, facts={"branch": root.id}) for each in people])
 
 
-def _held(people: Sequence[Person]) -> Sequence[Person]:
+def _lock_active(people: Sequence[Person]) -> Sequence[Person]:
     """Those of these accounts that are active and no admins once they are locked."""
-    held: set[str] = set()
+    locked: set[str] = set()
     for some in _chunks(sorted(people, key=lambda each: each.id)):
         rows = _locked(some)
-        held |= {row.id for row in rows if row.disabled_at is None and not admins.is_admin(row)}
-    return [each for each in people if each.id in held]
+        locked |= {row.id for row in rows if row.disabled_at is None and not admins.is_admin(row)}
+    return [each for each in people if each.id in locked]
 
 
 def _locked(people: Sequence[Person]) -> Sequence[Any]:

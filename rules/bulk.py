@@ -37,11 +37,11 @@ class Outcome:
 
 def revoke(ids: Sequence[str]) -> Outcome:
     """Revoke these invites; raises NoneChosen, TooManyChosen, or InviteNotFound if one of them is not there."""
-    held = hold(ids)
-    spent = select(func.count()).where(Invite.id.in_(held), Invite.uses - Invite.waiting >= Invite.max_uses)
+    locked = lock(ids)
+    spent = select(func.count()).where(Invite.id.in_(locked), Invite.uses - Invite.waiting >= Invite.max_uses)
     used = session().scalar(spent) or 0
-    changed = changing.revoke_all(held)
-    return Outcome(changed=changed, used=used, revoked=len(held) - changed - used)
+    changed = changing.revoke_all(locked)
+    return Outcome(changed=changed, used=used, revoked=len(locked) - changed - used)
 
 
 def extend(ids: Sequence[str], ttl: timedelta | None) -> Outcome:
@@ -49,9 +49,9 @@ def extend(ids: Sequence[str], ttl: timedelta | None) -> Outcome:
 
     Raises what `revoke` does, and Invalid for more than 24 hours where one makes an admin.
     """
-    held = hold(ids)
+    locked = lock(ids)
     columns = (getattr(Invite, name) for name in _COLUMNS)
-    rows = session().execute(select(*columns).where(Invite.id.in_(held)).order_by(Invite.id)).all()
+    rows = session().execute(select(*columns).where(Invite.id.in_(locked)).order_by(Invite.id)).all()
     kept = {row.id: _kept(row, ttl) for row in rows}
     lengths: dict[timedelta | None, list[str]] = {}
     for row in (each for each in rows if not kept[each.id]):
@@ -64,17 +64,17 @@ def extend(ids: Sequence[str], ttl: timedelta | None) -> Outcome:
     return Outcome(**Counter(each or "changed" for each in kept.values()))
 
 
-def hold(ids: Sequence[str]) -> Sequence[str]:
+def lock(ids: Sequence[str]) -> Sequence[str]:
     """Lock these invites in the order of their ids, which it returns, each once; raises as `revoke` does."""
     wanted = set(ids)
     if not wanted:
         raise NoneChosen
     if len(wanted) > MOST:
         raise TooManyChosen(MOST)
-    held = uses.hold_all(Invite.id.in_(wanted))
-    if len(held) < len(wanted):
+    locked = uses.lock_all(Invite.id.in_(wanted))
+    if len(locked) < len(wanted):
         raise InviteNotFound
-    return held
+    return locked
 
 
 def _kept(invite: Any, ttl: timedelta | None) -> str:

@@ -95,7 +95,7 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
 
 
 def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
-    """Extend held invites as `extend` does, by one statement; what `bounded` permits of each has been asked."""
+    """Extend locked invites as `extend` does, by one statement; what `bounded` permits of each has been asked."""
     now = clock.now()
     until = None if ttl is None else now + ttl
     outlived = true() if until is None else Invite.created_at < until - SHORT_CODE_TTL
@@ -117,7 +117,7 @@ def change(invite: Invite, given: Mapping[str, Any], inviter: Inviter) -> None:
 
     A name, message, note or data of None is taken away. What has changed is told, and nothing if nothing has. Raises
     InviteUsed, InviteExpired if it was revoked, and Invalid with all that is wrong: fewer uses than there were, for
-    example. The invite is held (`invites.held`), so that it is not used meanwhile.
+    example. The invite is locked (`invites.find_locked`), so that it is not used meanwhile.
     """
     states.refuse_used_or_revoked(invite)
     presets.refuse_changes(inviter, {name: "uses" if name == "max_uses" else name for name in given})
@@ -230,7 +230,7 @@ def decline(invite: Invite) -> None:
 
     Raises InviteUsed or InviteExpired unless it is active, and Invalid for one that several may use.
     """
-    uses.hold(invite)
+    uses.lock(invite)
     states.refuse_unusable(invite)
     if invite.max_uses > 1:
         raise Invalid.at("token", "shared", "is for several people and cannot be declined")
@@ -245,7 +245,7 @@ def was_declined(invite: Invite) -> bool:
 
 def _revoke(invite: Invite, told: str) -> None:
     this = Invite.id == invite.id, Invite.revoked_at.is_(None)
-    if uses.hold(invite).waiting:  # read anew: a program may have taken one just now
+    if uses.lock(invite).waiting:  # read anew: a program may have taken one just now
         uses.end_all(and_(*this))
     revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
     if session().execute(revoked.returning(Invite.id)).first():
@@ -278,22 +278,22 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def hold_all_by(inviter: User, also: ColumnElement[bool]) -> None:
+def lock_all_by(inviter: User, also: ColumnElement[bool]) -> None:
     """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds."""
-    uses.hold_all(or_(and_(Invite.maker_id == inviter.id, *_UNSPENT), also))
+    uses.lock_all(or_(and_(Invite.maker_id == inviter.id, *_UNSPENT), also))
 
 
 def cap_all_by(inviter: User, project_id: str, until: datetime) -> None:
     """Let the open invites that an account created to a project expire at this moment at the latest."""
     these = and_(Invite.maker_id == inviter.id, Invite.project_id == project_id, *_UNSPENT)
-    uses.hold_all(these)
+    uses.lock_all(these)
     late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
     connection().execute(update(Invite).where(these, late).values(expires_at=until))
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:
     these = and_(*which, *_UNSPENT)
-    uses.hold_all(these)
+    uses.lock_all(these)
     uses.end_all(these)
     revoke = update(Invite).where(these).values(**_REVOKED, revoked_at=clock.now())
     revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()

@@ -73,7 +73,7 @@ def end(ids: list[str]) -> None:
         member = session().get(Member, member_id, populate_existing=True)
         if member is None:
             continue
-        uses.hold_all(Invite.maker_id == member.user_id, Invite.project_id == member.project_id)
+        uses.lock_all(Invite.maker_id == member.user_id, Invite.project_id == member.project_id)
         member = session().get(Member, member_id, populate_existing=True, with_for_update=True)
         if member and member.ends_at and member.ends_at <= clock.now():
             changing.revoke_all_by(member.user, member.project_id)
@@ -100,7 +100,7 @@ def warn(ids: list[str]) -> None:
         member = session().get(Member, member_id, populate_existing=True)
         if member is None:
             continue
-        accounts.hold(member.user)
+        accounts.lock(member.user)
         session().get(Project, member.project_id, with_for_update={"read": True, "key_share": True})
         member = session().get(Member, member_id, populate_existing=True, with_for_update=True)
         if member and member.ends_at and member.warned_at is None and member.ends_at <= clock.now() + WARNED:

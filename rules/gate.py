@@ -58,7 +58,7 @@ def set_origins(slug: str, wanted: Sequence[str]) -> Sequence[str]:
 
     Raises ProjectNotFound, or Invalid with all that is wrong.
     """
-    project = projects.held(slug)
+    project = projects.find_locked(slug)
     chosen = list(dict.fromkeys(together(*(partial(_read, each) for each in wanted))))
     _refuse_confusable(chosen)
     if chosen == origins(project):
@@ -171,17 +171,17 @@ def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str
     for secret in secrets:
         if passes.is_pass(secret):
             yield from _OF_PROGRAM.run(hash=tokens.digest(secret), slug=slug, safe=here[0], plain=here[1], now=now)
-    for held in _held(slug, here, cookies):
-        yield from _OF_BROWSER.run(**held._asdict(), slug=slug, now=now)
+    for each in _browser_passes(slug, here, cookies):
+        yield from _OF_BROWSER.run(**each._asdict(), slug=slug, now=now)
 
 
-def _held(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]]) -> Iterator[Browsers]:
+def _browser_passes(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]]) -> Iterator[Browsers]:
     """The passes of a browser that are for one of these origins: a cookie of the other kind counts nothing there."""
-    for each in here:
-        for text in cookies(cookie_name("pass", slug, each)):
+    for at in here:
+        for text in cookies(cookie_name("pass", slug, at)):
             with suppress(ValueError):
-                if (held := _signed(text, settings().secrets)).origin == each:
-                    yield held
+                if (found := _signed(text, settings().secrets)).origin == at:
+                    yield found
 
 
 @lru_cache(maxsize=4096)

@@ -112,7 +112,7 @@ def take(invite: Invite, key_id: str, wanted: Wanted, once: Once | None = None) 
     call finds it by `again`. Raises InviteHeld, InviteUsed, InviteExpired, EmailMismatch, or Forbidden for an invite
     that makes an admin.
     """
-    uses.hold(invite)
+    uses.lock(invite)
     if once and (before := again(once)):  # taken while this call waited for the invite
         return before
     if invite.makes_admin:
@@ -140,7 +140,7 @@ def complete(hold_id: str, key_id: str) -> Hold:
     After its lease it is taken anew if a use is left. If the invite needs an admin's yes, it waits for that. Raises
     HoldNotFound, HoldReleased or HoldLost.
     """
-    use = _held(hold_id, key_id)
+    use = _locked(hold_id, key_id)
     if use.state in ("released", "denied"):
         raise HoldReleased
     if use.state == "revoked":
@@ -155,7 +155,7 @@ def complete(hold_id: str, key_id: str) -> Hold:
 
 def release(hold_id: str, key_id: str) -> None:
     """Give a hold back; to do so again changes nothing. Raises HoldNotFound or HoldDone."""
-    use = _held(hold_id, key_id)
+    use = _locked(hold_id, key_id)
     if use.state == "done":
         raise HoldDone
     if use.released_at is None:
@@ -201,10 +201,10 @@ def _refuse_other_address(invite: Invite, email: str | None) -> None:
         raise EmailMismatch(bound_to=invite.email)
 
 
-def _held(hold_id: str, key_id: str) -> Redemption:
+def _locked(hold_id: str, key_id: str) -> Redemption:
     """A hold, whose invite nobody else changes or uses before this unit ends."""
     use = _found(hold_id, key_id)
-    uses.hold(use.invite)
+    uses.lock(use.invite)
     session().refresh(use)
     return use
 

@@ -74,7 +74,7 @@ def add(prepared: Sequence[Invite]) -> None:
     The invites do not become part of the session: that would take twice as long, while other writers wait. Raises
     Invalid if a project was deleted since they were prepared.
     """
-    _hold_projects({each.project_id for each in prepared if each.project_id})
+    _lock_projects({each.project_id for each in prepared if each.project_id})
     letters = [
         outbox.write("invite", each.email, invite=each) for each in prepared if each.email and each.mail_token_hash
     ]
@@ -87,7 +87,7 @@ def add(prepared: Sequence[Invite]) -> None:
     events.tell_all("invite.mailed", (of._replace(facts={"letter": letter_id}) for of, letter_id in mailed))
 
 
-def _hold_projects(ids_: Set[str]) -> None:
+def _lock_projects(ids_: Set[str]) -> None:
     """Have nobody delete these projects before this unit ends; raises Invalid if one of them was deleted."""
     if ids_:
         there = select(Project.id).where(Project.id.in_(ids_), Project.deleted_at.is_(None)).order_by(Project.id)
@@ -159,7 +159,7 @@ def _values(draft: Draft, inviter: Inviter, project_of: Callable[[str], Project]
 def find_project(slug: str) -> Project:
     """The project to which an invite is to lead; raises Invalid if none has this slug.
 
-    In a unit that writes, the project is not deleted before the unit ends (`projects.held` is who deletes it).
+    In a unit that writes, the project is not deleted before the unit ends (`projects.find_locked` is who deletes it).
     """
     named = select(Project).where(Project.slug == slug)
     found = session().scalar(named.with_for_update(read=True) if may_write() else named)
@@ -236,7 +236,7 @@ def find_by_id(invite_id: str) -> Invite:
     return invite
 
 
-def held(invite_id: str) -> Invite:
+def find_locked(invite_id: str) -> Invite:
     """The invite with this public id, which nobody else changes or uses before this unit ends.
 
     Raises InviteNotFound.

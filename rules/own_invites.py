@@ -50,7 +50,7 @@ def remind(user: User, invite_id: str) -> None:
 
     Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit.
     """
-    invite = _own(user, invites.held(invite_id))
+    invite = _own(user, invites.find_locked(invite_id))
     if not outbox.has_waiting(invite):
         _limit_mail(user, invite.email)
     changing.resend(invite, by=user)
@@ -58,7 +58,7 @@ def remind(user: User, invite_id: str) -> None:
 
 def revoke(user: User, invite_id: str) -> None:
     """Revoke an invite of this account; raises InviteNotFound for one of another account."""
-    changing.revoke(_own(user, invites.held(invite_id)))
+    changing.revoke(_own(user, invites.find_locked(invite_id)))
 
 
 def find(user: User, invite_id: str) -> Invite:

@@ -41,12 +41,12 @@ class Program:
         """Whether this caller has the scope, one of keys.SCOPES."""
         return scope in self.may
 
-    def held(self, invite_id: str) -> Invite:
+    def locked_invite(self, invite_id: str) -> Invite:
         """The invite with this id, to be changed: nobody else changes or uses it before this unit ends.
 
         Raises InviteNotFound, and ScopeMissing for an invite of others without the scope `manage`.
         """
-        invite = invites.held(invite_id)
+        invite = invites.find_locked(invite_id)
         self._refuse_foreign(invite)
         return invite
 

@@ -96,7 +96,7 @@ def find(slug: str) -> Project:
     return project
 
 
-def held(slug: str) -> Project:
+def find_locked(slug: str) -> Project:
     """The project with this slug, locked until the unit ends; raises ProjectNotFound.
 
     Nobody else invites to it as a member, removes members, hands it over or deletes it meanwhile. Rows are locked in
@@ -144,9 +144,9 @@ def _of(project: Project, user: User) -> Sequence[ColumnElement[bool]]:
 def of_member(slug: str, user: User) -> Member:
     """The membership of an account in the project with this slug; raises ProjectNotFound or NotProjectMember.
 
-    In a unit that writes, the project is locked first, as `held` says.
+    In a unit that writes, the project is locked first, as `find_locked` says.
     """
-    return membership(held(slug) if may_write() else find(slug), user)
+    return membership(find_locked(slug) if may_write() else find(slug), user)
 
 
 def of_manager(slug: str, user: User) -> Member:
@@ -180,9 +180,9 @@ def starting_with(text: str, limit: int) -> Sequence[Project]:
 def member(slug: str, user: User) -> Member:
     """The membership of an account in the project with this slug, to be changed by who manages the site.
 
-    The project is locked as `held` says. Raises ProjectNotFound, or MemberNotFound also where its access has ended.
+    The project is locked as `find_locked` says. Raises ProjectNotFound, or MemberNotFound, also for ended access.
     """
-    found = find_member(held(slug), user)
+    found = find_member(find_locked(slug), user)
     if found is None:
         raise MemberNotFound
     return found
@@ -267,7 +267,7 @@ def remove(manager: Member, member_id: str) -> None:
 def end_membership(gone: Member) -> int:
     """Remove a member with their passes, and revoke the invites to the project that this member created.
 
-    The project is locked, as `held` says. Returns how many invites were revoked; raises NotAllowed for the owner.
+    The project is locked, as `find_locked` says. Returns how many were revoked; raises NotAllowed for the owner.
     """
     if gone.role == "owner":
         raise NotAllowed
@@ -288,7 +288,7 @@ def extend(member: Member, length: timedelta | None) -> None:
         raise Invalid.at("who", "owner", "is the owner, whose access never ends: name another owner first")
     until = None if length is None else clock.now() + length
     if until:
-        changing.cap_all_by(member.user, member.project_id, until)  # first, in the order in which `held` says
+        changing.cap_all_by(member.user, member.project_id, until)  # first, in the order in which `find_locked` says
     extended = update(Member).where(Member.id == member.id).values(ends_at=until, warned_at=None)
     if session().scalar(extended.returning(Member.id)) is None:
         raise MemberNotFound
@@ -309,7 +309,7 @@ def hand_over(slug: str, user: User) -> None:
     """
     now = clock.now()
     _refuse_disabled(user)
-    project = held(slug)
+    project = find_locked(slug)
     before = session().scalars(select(Member).where(Member.project_id == project.id, Member.role == "owner")).one()
     if before.user_id == user.id:
         return
@@ -333,7 +333,7 @@ def delete(slug: str) -> int:
 
     Raises ProjectNotFound.
     """
-    project = held(slug)
+    project = find_locked(slug)
     revoked = changing.revoke_all_to(project)  # first: who accepts one locks that, and refers to the project after it
     project.deleted_at, project.slug = clock.now(), None
     for each in (Member, Origin):
@@ -345,6 +345,6 @@ def delete(slug: str) -> int:
 
 def _refuse_disabled(owner: User) -> None:
     """Raise Invalid for an account that cannot sign in; it stays able to until this unit ends."""
-    accounts.hold(owner)
+    accounts.lock(owner)
     if not owner.may_sign_in:
         raise Invalid.at("owner", "disabled", "cannot be a disabled account: enable it first, or name another one")

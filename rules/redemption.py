@@ -48,7 +48,7 @@ def accept(token: str, user: User | Account) -> Used:
     if seen.state and not (seen.until and seen.until <= clock.now()):
         return Used(invites.find(token), seen.state)
     if is_mailed and not user.email_verified_at:  # otherwise this proves nothing
-        addresses.hold_claim(seen.email, user, seen.id)
+        addresses.lock_claim(seen.email, user, seen.id)
     if seen.approve or fields.is_domain(seen.email):
         return _accept_later(token, user)
     try:
@@ -64,7 +64,7 @@ def accept(token: str, user: User | Account) -> Used:
 
 def _accept_later(token: str, user: User | Account) -> Used:
     """Let an account use an invite that may have to wait."""
-    invite = uses.hold(invites.find(token))
+    invite = uses.lock(invites.find(token))
     former = joining.refuse_member(invite.project_id, user)
     uses.refuse_unusable(invite)
     if fields.is_domain(invite.email):
@@ -82,7 +82,7 @@ def _accept_later(token: str, user: User | Account) -> Used:
 
 
 def wait_for_proof(invite: Invite, user: User) -> Used:
-    """Take a use of a held invite for an account that is yet to prove its address, and mail it a code.
+    """Take a use of a locked invite for an account that is yet to prove its address, and mail it a code.
 
     Raises InviteHeld where three wait already, InviteUsed or InviteExpired.
     """
@@ -129,10 +129,10 @@ def has_used(invite: Invite | Taken, user: User | Account) -> bool:
     return use is not None and use.state == "done"
 
 
-def hold_claim(token: str) -> None:
+def lock_claim(token: str) -> None:
     """Lock what changes if a new account proves an address by this token; before a use is taken."""
     if mailed := _MAILED.first(digest=tokens.digest(token)):
-        addresses.hold_claim(mailed.email, None, mailed.id)
+        addresses.lock_claim(mailed.email, None, mailed.id)
 
 
 def destination(invite: Invite | Taken) -> tuple[str | None, str | None]:

@@ -65,18 +65,18 @@ def take_one(which: ColumnElement[bool]) -> Taken:
 def _take_lapsed(invite: Invite) -> Taken:
     """Take a use that waited and has lapsed; raises InviteUsed or InviteExpired where there is none."""
     states.refuse_unusable(invite)
-    hold(invite)
+    lock(invite)
     states.refuse_unusable(invite)  # before anything is written: who refuses a short code keeps the unit
     return take_locked(invite)
 
 
 def take_locked(invite: Invite) -> Taken:
-    """Take one use of a held invite: one that is left, or one that has lapsed."""
+    """Take one use of a locked invite: one that is left, or one that has lapsed."""
     lapsed = lapse(invite)
     return count(invite, 1 - lapsed, -lapsed)
 
 
-def hold(invite: Invite) -> Invite:
+def lock(invite: Invite) -> Invite:
     """Lock an invite, and read it anew: nobody else changes or uses it before this unit ends."""
     session().flush()  # or what was just changed of it would be forgotten
     session().refresh(invite, with_for_update=True)
@@ -84,7 +84,7 @@ def hold(invite: Invite) -> Invite:
 
 
 def lapse(invite: Invite) -> int:
-    """Mark those uses of a held invite that have lapsed; returns how many, for `count`."""
+    """Mark those uses of a locked invite that have lapsed; returns how many, for `count`."""
     now = clock.now()
     if invite.lapses_at is None or invite.lapses_at > now:
         return 0
@@ -93,7 +93,7 @@ def lapse(invite: Invite) -> int:
 
 
 def count(invite: Invite, uses: int, waiting: int, **values: Any) -> Taken:
-    """Add to the uses of a held invite, and to those that wait, once its redemptions have changed; set `values`."""
+    """Add to the uses of a locked invite, and to those that wait, once its redemptions have changed; set `values`."""
     changed = (
         update(Invite)
         .where(Invite.id == invite.id, Invite.uses + uses <= Invite.max_uses)
@@ -107,7 +107,7 @@ def count(invite: Invite, uses: int, waiting: int, **values: Any) -> Taken:
 
 
 def refuse_unusable(invite: Invite) -> None:
-    """Raise InviteHeld, InviteUsed or InviteExpired unless a use of a held invite is left.
+    """Raise InviteHeld, InviteUsed or InviteExpired unless a use of a locked invite is left.
 
     InviteHeld is for one whose last use waits for a program.
     """
@@ -120,7 +120,7 @@ def refuse_unusable(invite: Invite) -> None:
 
 
 def wait(invite: Invite, state: str, until: datetime | None, **whose: str | None) -> Redemption:
-    """Take one use of a held invite, and let it wait, as `state` says, until it lapses (never if None).
+    """Take one use of a locked invite, and let it wait, as `state` says, until it lapses (never if None).
 
     `whose` is a `user_id`, or a `key_id` and `subject`; with an `id` and `asked` where it is taken once. Raises
     InviteHeld, InviteUsed or InviteExpired.
@@ -137,7 +137,7 @@ def wait(invite: Invite, state: str, until: datetime | None, **whose: str | None
 
 
 def go_on(invite: Invite, use: Redemption, state: str, until: datetime | None) -> None:
-    """Let a use that waits, or has lapsed, wait for something else, or for longer. The invite is held.
+    """Let a use that waits, or has lapsed, wait for something else, or for longer. The invite is locked.
 
     Raises InviteHeld, InviteUsed or InviteExpired if it has lapsed and none is left.
     """
@@ -150,7 +150,7 @@ def go_on(invite: Invite, use: Redemption, state: str, until: datetime | None) -
 
 
 def complete(invite: Invite, use: Redemption) -> Taken:
-    """Complete a use that waits, or has lapsed; `joining.give` gives what the invite promises. The invite is held.
+    """Complete a use that waits, or has lapsed; `joining.give` gives what the invite promises. The invite is locked.
 
     Raises InviteHeld, InviteUsed or InviteExpired if it has lapsed and none is left.
     """
@@ -161,7 +161,7 @@ def complete(invite: Invite, use: Redemption) -> Taken:
 
 
 def redeem(invite: Invite, **whose: str | None) -> tuple[Taken, Redemption]:
-    """Take one use of a held invite, completed at once; `whose` as for `wait`, and it raises the same."""
+    """Take one use of a locked invite, completed at once; `whose` as for `wait`, and it raises the same."""
     refuse_unusable(invite)
     lapsed, now = lapse(invite), clock.now()
     done = Redemption(**{"id": clock.new_id(), **whose}, invite_id=invite.id, state="done", since=now, redeemed_at=now)
@@ -183,7 +183,7 @@ def _resume(invite: Invite, use: Redemption) -> tuple[int, int]:
 
 
 def give_back(invite: Invite, use: Redemption, state: str) -> bool:
-    """Give back a use that waits; returns False if it did not. The invite is held.
+    """Give back a use that waits; returns False if it did not. The invite is locked.
 
     `state` says why, one of RELEASED.
     """
@@ -198,11 +198,11 @@ def give_back_all(which: ColumnElement[bool], state: str) -> None:
     """Give back all uses that wait for which a condition holds, of any number of invites."""
     # Locked by a statement of its own: the next ones see what others have committed until then. What others take
     # meanwhile of an invite that is not locked here stays as it is, since its count could not be right.
-    held = hold_all(have_waiting(which))
+    locked = lock_all(have_waiting(which))
     waiting = select(func.count()).where(Redemption.invite_id == Invite.id, WAITS).scalar_subquery()
     counts = {"uses": Invite.uses - Invite.waiting + waiting, "waiting": waiting, "lapses_at": _next_lapse()}
-    for start in range(0, len(held), _AT_ONCE):
-        these = held[start : start + _AT_ONCE]
+    for start in range(0, len(locked), _AT_ONCE):
+        these = locked[start : start + _AT_ONCE]
         _release(and_(which, Redemption.invite_id.in_(these)), state)
         connection().execute(update(Invite).where(Invite.id.in_(these)).values(counts))
 
@@ -212,7 +212,7 @@ def have_waiting(which: ColumnElement[bool]) -> ColumnElement[bool]:
     return Invite.id.in_(select(Redemption.invite_id).where(which, WAITS))
 
 
-def hold_all(*which: ColumnElement[bool]) -> Sequence[str]:
+def lock_all(*which: ColumnElement[bool]) -> Sequence[str]:
     """Lock invites in the order of their ids, which it returns.
 
     Two who lock several in another order may wait for one another.
@@ -222,7 +222,7 @@ def hold_all(*which: ColumnElement[bool]) -> Sequence[str]:
 
 
 def end_all(which: ColumnElement[bool]) -> None:
-    """Release all that waits of held invites, which are revoked in this unit; it sets their counts itself."""
+    """Release all that waits of locked invites, which are revoked in this unit; it sets their counts itself."""
     _release(Redemption.invite_id.in_(select(Invite.id).where(which)), "revoked")
 
 

@@ -100,7 +100,7 @@ def for_approval(limit: int) -> Sequence[Waiting]:
 
 def approve(use_id: str) -> Redemption:
     """Say yes to a use that waits for it; the account gets what the invite promises, and a mail. Raises NotWaiting."""
-    invite, use = _held(use_id)
+    invite, use = _locked_use(use_id)
     about = About(invite_id=invite.id, project_id=invite.project_id, user_id=use.user_id)
     try:
         former = joining.refuse_member(invite.project_id, use.user) if use.user else None
@@ -116,7 +116,7 @@ def approve(use_id: str) -> Redemption:
 
 def deny(use_id: str) -> Redemption:
     """Say no to a use that waits for a yes; it is given back, and the account gets a mail. Raises NotWaiting."""
-    invite, use = _held(use_id)
+    invite, use = _locked_use(use_id)
     uses.give_back(invite, use, "denied")
     _mail("denied", invite, use)
     return use
@@ -145,7 +145,7 @@ def proved(user: User, email: str) -> Sequence[Invite]:
     """
     went_on = []
     for invite in session().scalars(select(Invite).where(go_on_with(user, email)).order_by(Invite.id)).all():
-        uses.hold(invite)
+        uses.lock(invite)
         use = _newest(invite, user)
         with suppress(InviteUsed, InviteExpired, InviteHeld):
             if use.state in ("proof", "lapsed") and _go_on(invite, use, user):
@@ -160,7 +160,7 @@ def go_on_with(user: User | Account, email: str) -> ColumnElement[bool]:
 
 
 def _newest(invite: Invite, user: User) -> Redemption:
-    """The use of a held invite that an account has, or the last one that it had."""
+    """The use of a locked invite that an account has, or the last one that it had."""
     mine = select(Redemption).where(Redemption.user_id == user.id, Redemption.invite_id == invite.id)
     newest = mine.order_by(Redemption.released_at.is_not(None), Redemption.since.desc(), Redemption.id).limit(1)
     return session().scalars(newest.execution_options(populate_existing=True)).one()
@@ -180,14 +180,14 @@ def _go_on(invite: Invite, use: Redemption, user: User) -> bool:
     return True
 
 
-def _held(use_id: str) -> tuple[Invite, Redemption]:
+def _locked_use(use_id: str) -> tuple[Invite, Redemption]:
     """A use that waits for a yes, and its invite, which nobody else changes before this unit ends."""
     use = session().get(Redemption, use_id)
     if use is None:
         raise NotWaiting
     # Its account before the invite: who deletes an account, or resets its password, locks them in this order.
     session().execute(select(User.id).where(User.id == use.user_id).with_for_update(read=True, key_share=True))
-    invite = uses.hold(use.invite)
+    invite = uses.lock(use.invite)
     session().refresh(use)
     if use.state != "approval":
         raise NotWaiting

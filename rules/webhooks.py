@@ -89,7 +89,7 @@ def named(text: str) -> Webhook:
     return webhook
 
 
-def held(text: str) -> Webhook:
+def named_locked(text: str) -> Webhook:
     """The webhook that `named` finds, locked until this unit ends; raises WebhookNotFound."""
     webhook = session().get(Webhook, named(text).id, with_for_update=True, populate_existing=True)
     if webhook is None:

@@ -195,7 +195,7 @@ def test_what_a_program_extends_or_enlarges_is_allowed_and_counts(house, budget,
     assert left().places == 0
     with house.writing():
         invite_id = invites.find(token).id
-        changing.change(invites.held(invite_id), {"max_uses": 1}, drafts.SHELL)
+        changing.change(invites.find_locked(invite_id), {"max_uses": 1}, drafts.SHELL)
     assert left().places == 2
 
 

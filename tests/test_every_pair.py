@@ -275,6 +275,7 @@ DONE_BY = {
     "admin_people.create_project": "own, on a page",
     "admin_people.change_owner": "hand over, on a page",
     "admin_people.extend_member": "extend a member, on a page",
+    "admin_people.remove_member": "remove a member by a site admin, on a page",
     "admin_people.set_origins": "set up a gate, take a gate away",
     "admin_people.delete_pass": "delete a pass, on a page",
     "admin_people.delete_pass_of": "delete the own pass",
@@ -339,7 +340,7 @@ def test_no_two_wait_in_a_circle(meeting, footprints, name):
 
 def held(place: writers.Place, *names: str) -> writers.Unit:
     """A unit that locks some accounts, one after the other."""
-    return lambda: [accounts.hold(place.user(each)) for each in names]
+    return lambda: [accounts.lock(place.user(each)) for each in names]
 
 
 def test_two_that_wait_in_a_circle_are_noticed(meeting):

@@ -385,7 +385,7 @@ def test_an_invite_keeps_the_uses_that_are_being_taken(before_its_end, house, ma
         take("anne")
         invite_id = invites.find(token).id
     change = {"max_uses": 1}
-    before_its_end(lambda: take("bob"), lambda: changing.change(invites.held(invite_id), change, drafts.SHELL))
+    before_its_end(lambda: take("bob"), lambda: changing.change(invites.find_locked(invite_id), change, drafts.SHELL))
     with house.reading():
         found = invites.find(token)
         assert (found.uses, found.max_uses) == (2, 3)

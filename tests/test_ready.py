@@ -363,5 +363,5 @@ def test_events_that_nobody_tries_to_send_to_a_webhook_are_noticed_and_a_dead_re
     with time_machine.travel(now + 60 * clock.MINUTE):
         assert set(outcome(client)) == {"webhooks"}
         with house.writing():
-            webhooks.disable(webhooks.held(id_))
+            webhooks.disable(webhooks.named_locked(id_))
         assert outcome(client) == {}

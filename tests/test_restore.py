@@ -406,9 +406,9 @@ def test_webhooks_are_as_they_are_now_and_nothing_is_sent_again(copy, put_back, 
     make_invite()
     courier.dispatch(house)
     with house.writing() as unit:
-        secret = webhooks.rotate(webhooks.held(kept))
-        webhooks.disable(webhooks.held(off))
-        webhooks.delete(webhooks.held(gone))
+        secret = webhooks.rotate(webhooks.named_locked(kept))
+        webhooks.disable(webhooks.named_locked(off))
+        webhooks.delete(webhooks.named_locked(gone))
         new = webhooks.create(wanted, 0)[0].id
         first = unit.session.query(Delivery).filter_by(webhook_id=kept).order_by(Delivery.event).first()
         first.due_at, first.sent_at, first.attempts = None, clock.now(), 1

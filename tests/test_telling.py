@@ -426,7 +426,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.waiting"],
     ),
     "redemption.wait_for_proof": (
-        lambda place: redemption.wait_for_proof(uses.hold(invite(place.open)), user("unproven@example.org")),
+        lambda place: redemption.wait_for_proof(uses.lock(invite(place.open)), user("unproven@example.org")),
         ["invite.waiting"],
     ),
     "redemption.settle": (lambda place: redemption.settle(uses.take(place.open), user("dora")), ["invite.used"]),
@@ -451,21 +451,21 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     ),
     "uses.take": (lambda place: uses.take(place.shared), ["invite.released"]),
     "uses.take_one": (lambda place: uses.take_one(Invite.id == invite(place.shared).id), ["invite.released"]),
-    "uses.lapse": (twice(lambda place: uses.lapse(uses.hold(invite(place.shared)))), ["invite.released"]),
-    "uses.take_locked": (lambda place: uses.take_locked(uses.hold(invite(place.shared))), ["invite.released"]),
+    "uses.lapse": (twice(lambda place: uses.lapse(uses.lock(invite(place.shared)))), ["invite.released"]),
+    "uses.take_locked": (lambda place: uses.take_locked(uses.lock(invite(place.shared))), ["invite.released"]),
     "uses.wait": (
-        lambda place: uses.wait(uses.hold(invite(place.open)), "approval", None, user_id=place.ids["bob"]),
+        lambda place: uses.wait(uses.lock(invite(place.open)), "approval", None, user_id=place.ids["bob"]),
         ["invite.waiting"],
     ),
     "uses.redeem": (
-        lambda place: uses.redeem(uses.hold(invite(place.shared)), user_id=place.ids["bob"]),
+        lambda place: uses.redeem(uses.lock(invite(place.shared)), user_id=place.ids["bob"]),
         ["invite.released"],
     ),
     "uses.go_on": (
-        lambda place: uses.go_on(uses.hold(invite(place.shared)), use(place.shared), "approval", None),
+        lambda place: uses.go_on(uses.lock(invite(place.shared)), use(place.shared), "approval", None),
         ["invite.waiting"],
     ),
-    "uses.complete": (lambda place: uses.complete(uses.hold(invite(place.yes)), use(place.yes)), []),
+    "uses.complete": (lambda place: uses.complete(uses.lock(invite(place.yes)), use(place.yes)), []),
     "uses.give_back": (
         twice(lambda place: uses.give_back(invite(place.yes), session().get_one(Redemption, place.waits), "released")),
         ["invite.released"],
@@ -490,22 +490,23 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.waiting"],
     ),
     "webhooks.create": (lambda _: webhooks.create(webhooks.Wanted("https://app.example.org/"), 0), ["webhook.created"]),
-    "webhooks.rotate": (lambda place: webhooks.rotate(webhooks.held(place.webhook)), ["webhook.rotated"]),
+    "webhooks.rotate": (lambda place: webhooks.rotate(webhooks.named_locked(place.webhook)), ["webhook.rotated"]),
     "webhooks.disable": (
-        twice(lambda place: webhooks.disable(webhooks.held(place.webhook))),
+        twice(lambda place: webhooks.disable(webhooks.named_locked(place.webhook))),
         ["webhook.disabled"],
     ),
     "webhooks.disable, by itself": (
-        lambda place: webhooks.disable(webhooks.held(place.webhook), "failing"),
+        lambda place: webhooks.disable(webhooks.named_locked(place.webhook), "failing"),
         ["webhook.disabled"],
     ),
     "webhooks.enable": (
         lambda place: [
-            change(webhooks.held(place.webhook)) for change in (webhooks.disable, webhooks.enable, webhooks.enable)
+            change(webhooks.named_locked(place.webhook))
+            for change in (webhooks.disable, webhooks.enable, webhooks.enable)
         ],
         ["webhook.disabled", "webhook.enabled"],
     ),
-    "webhooks.delete": (lambda place: webhooks.delete(webhooks.held(place.webhook)), ["webhook.deleted"]),
+    "webhooks.delete": (lambda place: webhooks.delete(webhooks.named_locked(place.webhook)), ["webhook.deleted"]),
 }
 
 

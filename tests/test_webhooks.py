@@ -183,7 +183,7 @@ def test_both_secrets_sign_for_a_day_after_a_rotation_and_then_the_new_one_alone
 ):
     id_, old = create(types="invite")
     with house.writing():
-        new = webhooks.rotate(webhooks.held(id_))
+        new = webhooks.rotate(webhooks.named_locked(id_))
     make_invite()
     deliver()
     for secret in (old, new):
@@ -200,7 +200,7 @@ def test_both_secrets_sign_for_a_day_after_a_rotation_and_then_the_new_one_alone
 def test_of_three_secrets_the_newest_two_sign(house, receiver, create, deliver, make_invite):
     id_, first = create(types="invite")
     with house.writing():
-        second, third = (webhooks.rotate(webhooks.held(id_)) for _ in "12")
+        second, third = (webhooks.rotate(webhooks.named_locked(id_)) for _ in "12")
     make_invite()
     deliver()
     assert receiver.got[-1].verified(second) == receiver.got[-1].verified(third)
@@ -240,7 +240,7 @@ def test_neither_a_secret_nor_a_name_lies_in_the_database(house, create, deliver
     id_, secret = create()
     make_invite(name="Zebediah")
     with house.writing():
-        new = webhooks.rotate(webhooks.held(id_))
+        new = webhooks.rotate(webhooks.named_locked(id_))
     deliver()
     house.close()
     stored = at_rest()
@@ -396,7 +396,7 @@ def test_410_disables_and_the_admins_are_mailed(house, receiver, create, deliver
     assert f"/admin/webhooks/{id_}" in text
     assert "with-a-secret-in-it" not in text
     with house.writing():
-        webhooks.enable(webhooks.held(id_))
+        webhooks.enable(webhooks.named_locked(id_))
     with house.reading() as unit:
         assert mail.compose(unit.session.scalars(select(Letter)).first()) is None
 
@@ -441,12 +441,12 @@ def test_what_comes_while_one_is_disabled_is_kept_and_sent_only_on_request(
     make_invite()
     deliver()
     with house.writing():
-        webhooks.disable(webhooks.held(id_))
+        webhooks.disable(webhooks.named_locked(id_))
     make_invite()
     deliver()
     make_invite()  # the dispatcher has not seen it before the webhook is enabled
     with house.writing():
-        webhooks.enable(webhooks.held(id_))
+        webhooks.enable(webhooks.named_locked(id_))
     make_invite()
     receiver.usual = 204
     assert deliver() == 1
@@ -466,7 +466,7 @@ def test_what_was_kept_is_forgotten_after_thirty_days_and_what_waits_is_not(
     id_, _ = create(types="invite")
     create(types="invite.created", url="http://127.0.0.1:1/")
     with house.writing():
-        webhooks.disable(webhooks.held(id_))
+        webhooks.disable(webhooks.named_locked(id_))
     make_invite()
     deliver()
     assert len(log()) == 2
@@ -510,7 +510,7 @@ def test_nothing_is_sent_again_to_one_that_is_disabled(house, create, deliver, m
     make_invite()
     deliver()
     with house.writing() as unit:
-        webhooks.disable(webhooks.held(id_))
+        webhooks.disable(webhooks.named_locked(id_))
         with pytest.raises(WebhookDisabled):
             deliveries.retry(unit.session.scalar(select(Delivery.id)))
         with pytest.raises(WebhookDisabled):
@@ -550,7 +550,7 @@ def test_a_deleted_one_is_gone_with_its_log_and_others_are_told(house, receiver,
     with listening() as elsewhere:
         create(types="webhook.deleted", url=elsewhere.url)
         with house.writing():
-            webhooks.delete(webhooks.held(id_))
+            webhooks.delete(webhooks.named_locked(id_))
         assert deliver() == 1
         assert json.loads(elsewhere.got[0].body)["data"]["event"]["facts"] == {"webhook": id_}
     assert [each for each, *_ in log()] == ["webhook.deleted"]
@@ -599,7 +599,7 @@ def test_any_number_of_receivers_that_fail_leave_a_courier_to_one_that_does_not(
     failing = [create(types="invite")[0] for _ in range(6)]
     with house.writing():
         for each in failing:
-            webhooks.held(each).failing_since = clock.now()
+            webhooks.named_locked(each).failing_since = clock.now()
     make_invite()
     courier.dispatch(house)
     with time_machine.travel(clock.now() + clock.MINUTE):  # those have been due for longer
@@ -677,7 +677,7 @@ def test_one_that_cannot_be_composed_holds_up_no_other(house, receiver, create, 
 def test_what_happens_to_a_webhook_is_told(house, create):
     id_, _ = create()
     with house.writing(), events.acting(events.SHELL):
-        webhook = webhooks.held(id_)
+        webhook = webhooks.named_locked(id_)
         webhooks.rotate(webhook)
         for _ in "12":
             webhooks.disable(webhook)

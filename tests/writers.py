@@ -198,7 +198,7 @@ class Place:
         """Two webhooks, one of them disabled; events that nobody has written deliveries for, and deliveries due."""
         wanted = webhooks.Wanted("http://127.0.0.1:1/", private=True)
         self.webhook, self.disabled = (webhooks.create(wanted, 0)[0].id for _ in "12")
-        webhooks.disable(webhooks.held(self.disabled))
+        webhooks.disable(webhooks.named_locked(self.disabled))
         self.delivery = deliveries.test(webhooks.named(self.webhook)).id
         deliveries.test(webhooks.named(self.webhook))
 
@@ -250,7 +250,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
 
     def change() -> None:
         inviter = by_key()
-        changing.change(invites.held(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, inviter)
+        changing.change(invites.find_locked(place.bound), {"ttl": "2d", "note": "x", "max_uses": 2}, inviter)
 
     def hold() -> None:
         caller = programs.by_key(keys.authenticate(place.key))
@@ -299,9 +299,9 @@ def by_calls(place: Place) -> dict[str, Unit]:
             [each.invite for each in batches.prepare([{"project": "orchard"}, {"email": "f@example.org"}], by_key())]
         ),
         "change, by a program": change,
-        "revoke, by a program": lambda: (by_key(), changing.revoke(invites.held(place.bound))),
-        "rotate, by a program": lambda: (by_key(), changing.rotate(invites.held(place.bound))),
-        "resend, by a program": lambda: (by_key(), changing.resend(invites.held(place.bound), inviter=by_key())),
+        "revoke, by a program": lambda: (by_key(), changing.revoke(invites.find_locked(place.bound))),
+        "rotate, by a program": lambda: (by_key(), changing.rotate(invites.find_locked(place.bound))),
+        "resend, by a program": lambda: (by_key(), changing.resend(invites.find_locked(place.bound), inviter=by_key())),
         "hold, by a program": hold,
         "complete a hold, by a program": lambda: usual.complete(place.held, str(by_key().key_id)),
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
@@ -353,7 +353,7 @@ def that_wait(place: Place) -> dict[str, Unit]:
         sessions.start(accounts.register(token, Names(*names), HASH)[0])
 
     def extend() -> None:
-        project = projects.held("orchard")
+        project = projects.find_locked("orchard")
         projects.extend(projects.find_member(project, place.user("anne")), clock.DAY)
 
     return {
@@ -387,7 +387,7 @@ def by_admins(place: Place) -> dict[str, Unit]:
 
     def create_pass() -> None:
         anne = place.user("anne")
-        accounts.hold(anne)
+        accounts.lock(anne)
         passes.create(projects.member("orchard", anne))
 
     acts: dict[str, Unit] = {
@@ -445,7 +445,7 @@ def about_webhooks(place: Place) -> dict[str, Unit]:
     """What is done to webhooks, and to what is sent to them."""
 
     def webhook() -> Webhook:
-        return webhooks.held(place.webhook)
+        return webhooks.named_locked(place.webhook)
 
     def write() -> None:
         for each in deliveries.unwritten(2**62):
@@ -460,7 +460,7 @@ def about_webhooks(place: Place) -> dict[str, Unit]:
         "create a webhook": lambda: webhooks.create(webhooks.Wanted("https://app.example.org/"), 0),
         "rotate a webhook": lambda: webhooks.rotate(webhook()),
         "disable a webhook": lambda: webhooks.disable(webhook(), "failing"),
-        "enable a webhook": lambda: webhooks.enable(webhooks.held(place.disabled)),
+        "enable a webhook": lambda: webhooks.enable(webhooks.named_locked(place.disabled)),
         "delete a webhook": lambda: webhooks.delete(webhook()),
         "test a webhook": lambda: deliveries.test(webhooks.named(place.webhook)),
         "write deliveries": write,

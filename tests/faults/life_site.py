@@ -198,7 +198,7 @@ class SiteLife(UsingLife):
         hook = data.draw(st.sampled_from([*self.hooks.values()]))
         change = webhooks.disable if hook.enabled else webhooks.enable
         with self.house.writing():
-            change(webhooks.held(hook.id))
+            change(webhooks.named_locked(hook.id))
         self.model.happened[f"webhook.{'disabled' if hook.enabled else 'enabled'}"] += 1
         (hook.disable if hook.enabled else hook.enable)()
 
@@ -207,7 +207,7 @@ class SiteLife(UsingLife):
         hook = data.draw(st.sampled_from([*self.hooks.values()]))
         self.dispatch()
         since = clock.now() - 90 * DAYS
-        said = self.do_as_the_shell(lambda: deliveries.retry_since(since, webhooks.held(hook.id)))
+        said = self.do_as_the_shell(lambda: deliveries.retry_since(since, webhooks.named_locked(hook.id)))
         assert said == (GOOD if hook.enabled else "WEBHOOK_DISABLED")
         if hook.enabled:
             hook.retry(clock.now())

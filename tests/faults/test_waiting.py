@@ -196,7 +196,7 @@ class ReleasesTwice(Program):
 
     def release(self, hold_id: str) -> None:
         with self.house.writing():
-            invite = uses.hold(session().get_one(Redemption, hold_id).invite)
+            invite = uses.lock(session().get_one(Redemption, hold_id).invite)
             gone = update(Redemption).where(Redemption.id == hold_id, Redemption.redeemed_at.is_(None))
             gone = gone.values(state="released", released_at=clock.now()).returning(Redemption.id)
             if session().execute(gone).first():

@@ -292,7 +292,7 @@ def disturbed(site, served, key, count, ids):
         house = database.open_database(site.settings)
         for each in ids.values():  # one at a time, as people do: the server takes them in another order
             with house.writing():
-                webhook = webhooks.held(each)
+                webhook = webhooks.named_locked(each)
                 webhooks.enable(webhook)
                 deliveries.test(webhook)
         house.close()
