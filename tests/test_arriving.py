@@ -243,6 +243,16 @@ def test_the_page_where_people_go_on_is_a_url(tmp_path):
             make_settings(tmp_path, HOME_URL=wrong)
 
 
+@pytest.mark.parametrize("path", ["/invites/", "/admin/", "/admin/keys/"])
+def test_an_address_with_a_slash_at_its_end_leads_back_there(browser, client, root, path):
+    asked = client.get(path)
+    assert asked.location == f"/login?then={path}"
+    page = client.get(asked.location)
+    assert f'name="then" value="{path}"' in page.text
+    assert led(browser.post("/login", user="root", password=PASSWORD, then=path)) == path
+    assert browser.client.get(path).status_code == 200
+
+
 def test_who_is_signed_in_gets_no_form_to_sign_in(browser, make_invite, root):
     token = make_invite()
     browser.sign_in("alice")
@@ -250,6 +260,9 @@ def test_who_is_signed_in_gets_no_form_to_sign_in(browser, make_invite, root):
         "/login": "/",
         "/login?then=/account": "/account",
         "/login?then=//evil.example": "/",
+        "/login?then=/invites/": "/invites/",
+        "/login?then=/invites//": "/",
+        "/login?then=/invites//evil.example": "/",
         f"/login?t={token}": f"/invite?{token}",
         f"/register?t={token}": f"/invite?{token}",
         "/register": "/",

@@ -20,7 +20,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; manifest-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_PAGE = re.compile(r"/(account|admin|invites|verify)(/[a-z0-9-]+)*", re.ASCII)
+_PAGE = re.compile(r"/(account|admin|invites|verify)(/[a-z0-9-]+)*/?", re.ASCII)
 _TO_APP = re.compile(r"/pass/([^/?]+)\?([\w.-]+)", re.ASCII)
 _APP = re.compile(r"/pass/([a-z0-9-]+)", re.ASCII)  # the page of an app, without a visit that goes back there
 
