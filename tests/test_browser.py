@@ -209,9 +209,9 @@ def test_a_guest_waits_for_approval_and_is_let_in(window, house, invite_by_alice
     window.write(user="bob", password=PASSWORD)
     window.press("Create account")
     assert window.heading == "Almost there, bob"
-    assert "Waiting for alice’s approval." in window.seen
+    assert "Waiting for alice's approval." in window.seen
     window.press("bob")
-    assert "Tea Garden: waiting for alice’s approval since" in window.seen
+    assert "Tea Garden: waiting for alice's approval since" in window.seen
     with house.writing():
         (use,) = waiting.of_account(accounts.named("bob").id)
         waiting.approve(use.id)

@@ -255,10 +255,10 @@ def test_the_form_of_an_approving_invite_leads_to_a_page_that_says_whose_yes_is_
     for path in (f"/welcome?{token}", f"/invite?{token}"):
         shown = guest.client.get(path, follow_redirects=True)
         assert shown.status_code == 200
-        assert "Waiting for alice’s approval." in seen(shown)
+        assert "Waiting for alice's approval." in seen(shown)
         assert "joined" not in seen(shown)
         assert "belong" not in seen(shown)
-    assert "Tea Garden: waiting for alice’s approval since" in seen(guest.client.get("/account"))
+    assert "Tea Garden: waiting for alice's approval since" in seen(guest.client.get("/account"))
     answer(waiting.approve, token)
     assert "Welcome, bob" in seen(guest.client.get(f"/invite?{token}", follow_redirects=True))
     assert "waiting" not in seen(guest.client.get("/account"))
@@ -271,11 +271,11 @@ def test_who_waits_sees_it_though_others_may_still_use_the_invite_or_nobody_may(
     browser.sign_in("charlie")
     assert led(browser.post("/accept", token=token)) == f"/welcome?{token}"
     open_ = browser.client.get(f"/invite?{token}")
-    assert (open_.status_code, "Waiting for alice’s approval." in seen(open_)) == (200, True)
+    assert (open_.status_code, "Waiting for alice's approval." in seen(open_)) == (200, True)
     assert "Accept as" not in seen(open_)
     with time_machine.travel(clock.now() + clock.DAY):
         late = browser.client.get(f"/invite?{token}", follow_redirects=True)
-        assert "Waiting for alice’s approval." in seen(late)
+        assert "Waiting for alice's approval." in seen(late)
         assert "has expired" in seen(client.get(f"/invite?{token}"))
 
 
@@ -288,13 +288,13 @@ def test_who_was_denied_sees_it_and_may_ask_again(client, by_alice, charlie, ans
     page = browser.client.get(f"/welcome?{token}", follow_redirects=True)
     assert "Your last request was not approved." in seen(page)
     browser.post("/accept", token=token)
-    assert "Waiting for alice’s approval." in seen(browser.client.get(f"/welcome?{token}"))
+    assert "Waiting for alice's approval." in seen(browser.client.get(f"/welcome?{token}"))
 
 
 def test_a_program_that_posts_the_form_is_told_that_it_waits(client, by_alice, alice):
     form = {"user": "bob", "password": PASSWORD, "token": by_alice(approve=True)}
     page = client.post("/register", data=form)
-    assert (page.status_code, "Waiting for alice’s approval." in seen(page)) == (200, True)
+    assert (page.status_code, "Waiting for alice's approval." in seen(page)) == (200, True)
     assert members(client, alice) == {"alice"}
 
 
@@ -346,7 +346,7 @@ def test_the_right_code_may_lead_on_to_the_wait_for_approval(guest, by_alice, co
     sent = guest.post("/register", token=token, user="bob", password=PASSWORD, email="bob@example.org")
     assert "Then alice has to approve your request." in seen(guest.client.get(led(sent)))
     proved = guest.post("/verify", code=code_of("bob@example.org"))
-    assert "Waiting for alice’s approval." in seen(guest.client.get(led(proved)))
+    assert "Waiting for alice's approval." in seen(guest.client.get(led(proved)))
 
 
 def test_a_mailed_link_for_a_new_password_proves_the_address_too(guest, house, by_alice, alice, client):
