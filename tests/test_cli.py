@@ -32,7 +32,8 @@ def test_delete_is_silent_and_final(invite_api):
     done = invite_api("delete", key_id)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     again = invite_api("delete", key_id)
-    assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: key not found\n")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == "Error: key not found: name one by its id, see invite-api list\n"
 
 
 @pytest.mark.long
