@@ -36,6 +36,7 @@ from rules.refusals import (
 from settings import ConfigError, in_force, load_settings, settings
 
 MOST_COMPLETIONS = 100
+NOT_UTF_8 = "what was typed is not UTF-8"
 IS_DONE = "invite-api.done"  # in the context of a command: what it changes is kept, and only to be printed
 
 # Texts for the operator, for refusals whose own text is written for a guest.
@@ -67,9 +68,9 @@ class InvalidInput(click.ClickException):
 
 
 class Examples(click.Command):
-    """A command whose help ends with an example, given as `example=`; a complaint about its usage ends with `hint=`.
+    """A command whose help ends with an example, given as `example=`.
 
-    `lost=` says how to go on where what it did could not be printed.
+    A complaint about too many words ends with `hint=`. `lost=` says how to go on where a result could not be printed.
     """
 
     def __init__(self, *args: Any, example: str = "", hint: str = "", lost: str = "", **options: Any) -> None:
@@ -82,19 +83,25 @@ class Examples(click.Command):
         try:
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:
-            if not self.hint:
+            if not (self.hint and "extra argument" in error.message):
                 raise
             raise click.UsageError(f"{error.message} {self.hint}", ctx) from error
         if not ctx.resilient_parsing:
-            self._refuse_empty(ctx, typed)
+            self._refuse_unusable(ctx, typed)
         return rest
 
-    def _refuse_empty(self, ctx: click.Context, typed: list[str]) -> None:
-        """Raise UsageError for an empty option or argument, which a rule or a type may take for none."""
+    def _refuse_unusable(self, ctx: click.Context, typed: list[str]) -> None:
+        """Raise UsageError for an empty option or argument, which a rule or a type may take for none.
+
+        Raises InvalidInput for one that is not UTF-8; only the path of a file may be so.
+        """
         given, _, order = self.make_parser(ctx).parse_args(typed)
         for each in order:
             value = given.get(str(each.name))
-            if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+            values = value if isinstance(value, (list, tuple)) else [value]
+            if not isinstance(each.type, (click.Path, click.File)) and any(map(_is_undecoded, values)):
+                raise InvalidInput(NOT_UTF_8)
+            if "" in values:
                 rest = "" if each.required else ", or leave it out"
                 raise click.UsageError(f"{self._as_typed(each)} is empty: say what it is to be{rest}.", ctx)
 
@@ -113,14 +120,15 @@ class Examples(click.Command):
             wrong = (f"{self.parameter_name(each.field)}: {each.message}" for each in error.problems)
             raise CommandFailed("\n".join(wrong)) from error
         except UnicodeError as error:
-            raise InvalidInput("what was typed is not UTF-8") from error
+            raise InvalidInput(NOT_UTF_8) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of the pipe has ended, such as `head`: Click exits silently
                 raise
             done = f"; {self._what_is_done()}" if ctx.meta.get(IS_DONE) else ""
             raise CommandFailed(f"the result cannot be written: {error.strerror}{done}") from error
         except (Refusal, Unavailable) as error:
-            raise CommandFailed(message_of(error)) from error
+            hint = _meant(ctx) if isinstance(error, ProjectNotFound) else ""
+            raise CommandFailed(message_of(error) + hint) from error
 
     def _what_is_done(self) -> str:
         done = "what was asked for was done all the same"
@@ -136,6 +144,32 @@ class Examples(click.Command):
     @staticmethod
     def _as_typed(param: click.Parameter) -> str:
         return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[]")
+
+
+def _is_undecoded(value: object) -> bool:
+    return isinstance(value, str) and any("\udc80" <= each <= "\udcff" for each in value)
+
+
+def _meant(ctx: click.Context) -> str:
+    """The end of the sentence on an unknown project: the slug that was meant by its name; "" if there is none."""
+    from rules import projects
+
+    typed = str(ctx.params.get("slug") or ctx.params.get("project") or "")
+    meant = "-".join(typed.lower().split())
+    with opened_database() as opened, opened.reading():
+        is_there = any(each.slug == meant for each in projects.starting_with(meant, MOST_COMPLETIONS))
+    return f"; did you mean {meant}?" if meant and is_there else ""
+
+
+class Number(click.IntRange):
+    """A whole number between two; what is none is refused in a sentence."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; raises BadParameter."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"must be a number from {self.min} to {self.max}", param, ctx)
 
 
 class Group(click.Group):
@@ -236,9 +270,7 @@ def completed(find: Callable[[str, int], Iterable[tuple[str, str]]]) -> Callable
     return complete
 
 
-limit_option = click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many at most."
-)
+limit_option = click.option("--limit", default=50, show_default=True, type=Number(1, 100_000), help="How many at most.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 
 

@@ -12,7 +12,7 @@ import click
 
 import clock
 from commands import terminal
-from commands.base import CommandFailed, Examples, mail_note, opened_database, print_line, proof_note, were
+from commands.base import CommandFailed, Examples, Number, mail_note, opened_database, print_line, proof_note, were
 from commands.presets import field_options, preset_option
 from database import Database
 from models import Invite
@@ -44,7 +44,7 @@ invite-api invite create --from guests.csv --project tea-garden > links.txt
   Anne,anne@example.org,from the choir"""
 
 
-@click.command(cls=Examples, example=EXAMPLE)
+@click.command(cls=Examples, example=EXAMPLE, hint="Put a name that has a space in it in quotes.")
 @click.argument("guest", metavar="[NAME]", required=False)
 @click.option("--name", help="The guest's name; the same as NAME.")
 @field_options
@@ -52,7 +52,7 @@ invite-api invite create --from guests.csv --project tea-garden > links.txt
 @click.option("--admin", is_flag=True, help="The guest becomes an admin of this site (at most 24h, one use).")
 @click.option("--mail/--no-mail", default=False, help="Mail it to its address, too, with a link of its own. [no]")
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code, too.")
-@click.option("--count", type=click.IntRange(1, guests.MOST), help="Create this many, all alike.")
+@click.option("--count", type=Number(1, guests.MOST), help="Create this many, all alike.")
 @click.option("--from", "source", type=click.File("rb"), help="Create one for each row of a CSV file; - is stdin.")
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.option("--ignore-unknown", is_flag=True, help="Ignore unknown columns of the file.")

@@ -14,7 +14,7 @@ import click
 
 import database
 from commands import terminal
-from commands.base import CommandFailed, Examples, json_option
+from commands.base import CommandFailed, Examples, Number, json_option
 from commands.terminal import Cell, Facts, Kind
 from settings import LOCAL_URL, VERSION, Settings, in_force, load_settings, settings
 
@@ -53,7 +53,7 @@ def routes(as_json: bool) -> None:
 
 @click.command(cls=Examples, example="invite-api serve --port 8080")
 @click.option("--host", help="The address to listen on; :: for every one. [INVITE_API_HOST, 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any. [INVITE_API_PORT, 8080]")
+@click.option("--port", type=Number(0, 65535), help="The port; 0 for any. [INVITE_API_PORT, 8080]")
 def serve(host: str | None, port: int | None) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     os.umask(0o077)

@@ -165,3 +165,27 @@ def test_an_invite_is_not_extended_to_expire_earlier_unless_that_is_asked_for(sh
     assert (several.returncode, "--earlier is for one invite" in several.stderr) == (2, True)
     shell(f"invite-api invite revoke {SOME_ID}")
     assert "was revoked" in shell(f"invite-api invite extend {SOME_ID} 1d").stderr
+
+
+def test_what_is_typed_wrongly_is_refused_with_what_was_meant(shell):
+    assert "must be a number from 0 to 65535" in shell("invite-api serve --port http").stderr
+    assert "must be a number from 0 to 65535" in shell("invite-api serve --port 70000").stderr
+    assert "must be a number from 1 to 100000" in shell("invite-api invite list --limit 0").stderr
+    extra = shell("invite-api invite create Tom Smith")
+    assert (extra.returncode, "(Smith) Put a name that has a space in it in quotes." in extra.stderr) == (2, True)
+    assert "quotes" not in shell("invite-api invite create Tom --tll 3d").stderr
+
+
+@pytest.mark.parametrize("typed", ["Tea-Garden", "'Tea Garden'"])
+def test_a_project_is_guessed_that_was_named_in_capitals(typed, shell):
+    for call in (f"project gate {typed}", f"member list {typed}", f"project delete {typed}"):
+        done = shell(f"invite-api {call}")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith("see invite-api project list; did you mean tea-garden?\n")
+    assert shell("invite-api member list garden").stderr.endswith("see invite-api project list\n")
+
+
+def test_bytes_of_another_encoding_are_said_to_be_so(shell):
+    for call in ("invite create", "create", "invite list --text", "project create --owner anne", "user show"):
+        done = shell(f"invite-api {call} $'Zo\\xeb'")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", "Error: what was typed is not UTF-8\n")
