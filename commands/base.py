@@ -22,6 +22,7 @@ from rules.refusals import (
     InviteExpired,
     InviteNotFound,
     InviteUsed,
+    LinkLost,
     MemberNotFound,
     NoSuchKey,
     NotAllowed,
@@ -46,6 +47,8 @@ _MESSAGES: Mapping[type[Exception], str] = {
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
     NoSuchKey: "key not found: name one by its id, see invite-api list",
+    LinkLost: "the link still works, but cannot be shown: it was created under another master secret; put that one in "
+    "INVITE_API_SECRET_KEY_FALLBACKS, or give the invite a new link with invite-api invite rotate ID",
     MemberNotFound: "this account is not a member of this project; see invite-api member list SLUG",
     NotAllowed: "this is the owner of the project; invite-api project owner SLUG WHO gives it another owner first",
     ProjectNotGated: "this project has no app behind the gate; invite-api project gate SLUG ORIGIN puts one there",
@@ -55,6 +58,11 @@ _MESSAGES: Mapping[type[Exception], str] = {
     WebhookDisabled: "this webhook is disabled, so nothing is sent to it; invite-api webhook enable WEBHOOK enables it",
     EmailInUse: "there is an account with this address already; see invite-api user show ADDRESS",
 }
+
+
+# How what SQLite says of a damaged file ends, and how to go on then.
+_DAMAGES = ("file is not a database", "malformed")
+_DAMAGED = "stop the server, and restore a backup with invite-api db restore FILE (docs/OPERATING.md)"
 
 
 class CommandFailed(click.ClickException):
@@ -309,4 +317,5 @@ def message_of(error: Exception) -> str:
     if isinstance(error, InviteExpired):
         state = "was revoked;" if error.revoked_at else "expired; extend it with invite-api invite extend, or"
         return f"this invite {state} create a new one with invite-api invite create"
-    return _MESSAGES.get(type(error), str(error))
+    text = _MESSAGES.get(type(error), str(error))
+    return f"{text}; {_DAMAGED}" if isinstance(error, Unavailable) and text.endswith(_DAMAGES) else text

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,9 @@ def restore(file: Path, yes: bool, reopen: bool) -> None:
     what was created since is listed.
     """
     os.umask(0o077)
-    with restoring.prepared(load_settings(), file.expanduser().absolute(), reopen) as ready:
+    with ExitStack() as stack:
+        with nothing_is_changed():
+            ready = stack.enter_context(restoring.prepared(load_settings(), file.expanduser().absolute(), reopen))
         for line in warnings(ready):
             click.echo(line, err=True)
         if not yes:
@@ -181,6 +183,16 @@ def secret_place(settings: Settings) -> str:
     if settings.secret_key:
         return "INVITE_API_SECRET_KEY"
     return str(settings.secret_key_file or settings.instance / "secret.key")
+
+
+@contextmanager
+def nothing_is_changed() -> Iterator[None]:
+    """Inside, a refusal of the database also says that nothing was changed."""
+    try:
+        yield
+    except database.Unavailable as error:
+        text = str(error)
+        raise CommandFailed(text if "nothing was changed" in text else f"{text}; nothing was changed") from error
 
 
 def warnings(ready: restoring.Restore) -> Iterable[str]:

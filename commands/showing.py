@@ -6,6 +6,7 @@ import click
 
 import clock
 from commands import waiting
+from commands.base import message_of
 from commands.terminal import Facts
 from models import Invite, Redemption
 from rules import invites, timeline, uses
@@ -78,7 +79,7 @@ def link_of(invite: Invite) -> str | None:
     try:
         return invites.link(invites.token(invite))
     except LinkLost as lost:
-        click.echo(f"Note: {lost}", err=True)
+        click.echo(f"Note: {message_of(lost)}", err=True)
         return None
 
 

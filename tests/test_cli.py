@@ -132,7 +132,8 @@ def test_a_file_that_is_no_database_is_a_sentence_too(invite_api, tmp_path):
     (tmp_path / "diary.db").write_text("dear diary\n" * 100)
     done = invite_api("list", DATABASE_URL=f"sqlite:///{tmp_path}/diary.db")
     assert done.returncode == 1
-    assert done.stderr == f"Error: {tmp_path}/diary.db: file is not a database\n"
+    assert done.stderr.startswith(f"Error: {tmp_path}/diary.db: file is not a database; stop the server, and restore")
+    assert "invite-api db restore FILE" in done.stderr
 
 
 @pytest.mark.long

@@ -164,7 +164,8 @@ def test_without_its_database_every_command_says_so(path, invite_api, tmp_path):
     arguments = shlex.split(REFUSED.get(path, ""))
     done = invite_api(*path.split(), *arguments, DATABASE_URL=f"sqlite:///{tmp_path}/diary.db")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Error: {tmp_path}/diary.db: file is not a database\n"
+    assert done.stderr.startswith(f"Error: {tmp_path}/diary.db: file is not a database; stop the server, and restore")
+    assert "invite-api db restore FILE" in done.stderr
 
 
 def test_no_command_is_left_out():

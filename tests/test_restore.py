@@ -588,7 +588,8 @@ def test_while_a_server_runs_nothing_is_restored_and_one_that_was_killed_is_no_h
     served.run("db", "backup", str(tmp_path / "copy.db"))
     refused = invite_api("db", "restore", "copy.db", "--yes")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.endswith("invites.db: is in use: stop the server (and other invite-api commands) first\n")
+    in_use = "invites.db: is in use: stop the server (and other invite-api commands) first; nothing was changed\n"
+    assert refused.stderr.endswith(in_use)
     assert "is in use" in invite_api("db", "migrate").stderr
     served.process.kill()
     served.process.wait()

@@ -189,3 +189,20 @@ def test_bytes_of_another_encoding_are_said_to_be_so(shell):
     for call in ("invite create", "create", "invite list --text", "project create --owner anne", "user show"):
         done = shell(f"invite-api {call} $'Zo\\xeb'")
         assert (done.returncode, done.stdout, done.stderr) == (2, "", "Error: what was typed is not UTF-8\n")
+
+
+@pytest.mark.sqlite
+def test_a_file_that_cannot_be_restored_changes_nothing_and_says_so(shell, seeded):
+    (seeded / "diary.db").write_text("dear diary\n" * 100)
+    for file in ("diary.db", "guests.csv", "nowhere.db"):
+        done = shell(f"invite-api db restore {file} --yes")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.endswith("nothing was changed\n")
+        assert (done.stderr.count("nothing was changed"), "stop the server" in done.stderr) == (1, False)
+    assert shell("invite-api user show anne").returncode == 0
+
+
+def test_a_link_that_is_lost_is_given_anew(shell):
+    there = shell(f"INVITE_API_SECRET_KEY={'x' * 40} invite-api invite show {SOME_ID}")
+    assert there.returncode == 0
+    assert there.stderr.endswith("or give the invite a new link with invite-api invite rotate ID\n")
