@@ -26,7 +26,7 @@ from commands.terminal import Facts
 from commands.users import any_user
 from database import Database, once_more
 from rules import activity, timeline
-from rules.activity import FAMILIES, Subject, Told
+from rules.activity import FAMILIES, Description, Subject
 from rules.events import TYPES
 from rules.timeline import Filter, Happened
 
@@ -124,7 +124,7 @@ def lines(found: Sequence[Happened], as_json: bool) -> list[str]:
         return [terminal.as_line(facts(each)) for each in found]
     if not terminal.is_interactive():
         return ["\t".join(map(terminal.cell_text, row(each))) for each in found]
-    return [f"{clock.iso(each.at)[:16]}Z  {terminal.safe(spoken(each))}" for each in activity.told(found)]
+    return [f"{clock.iso(each.at)[:16]}Z  {terminal.safe(spoken(each))}" for each in activity.describe(found)]
 
 
 def facts(event: Happened) -> Facts:
@@ -141,14 +141,14 @@ def row(event: Happened) -> Sequence[Any]:
     return [event.at, event.type, event.actor, *about, further or "-", event.id]
 
 
-def spoken(told: Told) -> str:
+def spoken(described: Description) -> str:
     """An event as a sentence."""
-    which = f"for {told.invite.called}" if told.invite.called else (told.invite.id or "")[:8]
+    which = f"for {described.invite.called}" if described.invite.called else (described.invite.id or "")[:8]
     named = {
-        "who": "Unknown account" if told.who == Subject(activity.UNKNOWN) else told.who.called,
-        "user": told.user.called,
+        "who": "Unknown account" if described.who == Subject(activity.UNKNOWN) else described.who.called,
+        "user": described.user.called,
         "invite": f"the invite {which}",
-        "project": told.project.called,
-        "until": f"{told.until.day} {told.until:%b %Y}" if told.until else "",
+        "project": described.project.called,
+        "until": f"{described.until.day} {described.until:%b %Y}" if described.until else "",
     }
-    return told.sentence % {**told.facts, **named}
+    return described.sentence % {**described.facts, **named}

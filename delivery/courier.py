@@ -254,7 +254,7 @@ def _not_composed(error: Exception) -> Answer:
 def composed(webhook: Webhook, delivery: Delivery, event: Event) -> Post:
     """The request that tells a webhook of an event, from what is true now. Raises SecretLost."""
     timestamp = int(clock.now().timestamp())
-    body = json.dumps(told(event), ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(payload(event), ensure_ascii=False, separators=(",", ":")).encode()
     headers = {
         "User-Agent": f"invite-api/{VERSION}",
         "Content-Type": "application/json",
@@ -265,7 +265,7 @@ def composed(webhook: Webhook, delivery: Delivery, event: Event) -> Post:
     return Post(webhook.url, webhook.is_private, headers, body)
 
 
-def told(event: Event) -> Mapping[str, Any]:
+def payload(event: Event) -> Mapping[str, Any]:
     """What a webhook is told of an event: what happened then, and what it is about as that is now."""
     facts = json.loads(event.facts) if event.facts else {}
     happened = {"id": event.id, "at": clock.iso(event.at), "actor": event.actor, "facts": facts}

@@ -24,4 +24,4 @@ def list_events() -> str:
     before = desk.number(given.pop("cursor")) if "cursor" in given else None
     found = timeline.search(activity.read(given), before, desk.ROWS)
     older = desk.next_page(given, str(found.next)) if found.next else None
-    return show(given=given, rows=activity.told(found.rows), older=older)
+    return show(given=given, rows=activity.describe(found.rows), older=older)

@@ -215,7 +215,7 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         below=branch.people[1 : MOST_SHOWN + 1],
         left=left.places,
         back_at=left.back_at,
-        happened=activity.told(timeline.newest(Filter(user_id=user.id), None, LATEST)),
+        happened=activity.describe(timeline.newest(Filter(user_id=user.id), None, LATEST)),
         done=request.args.get("done"),
     )
 

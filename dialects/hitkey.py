@@ -206,14 +206,14 @@ def refusal(error: Refusal | HTTPException) -> Response:
     return errors.refusal(error, STATUS)
 
 
-def _invitation(told: invitations.Invitation) -> shapes.Invitation:
+def _invitation(invitation: invitations.Invitation) -> shapes.Invitation:
     return {
-        "id": told.id,
-        "email": told.email,
-        "role": told.role,
-        "project": {"name": told.to, "slug": told.project} if told.project else None,
-        "invitedBy": {"displayName": told.inviter},
-        "expiresAt": iso(told.expires_at) if told.expires_at else None,
+        "id": invitation.id,
+        "email": invitation.email,
+        "role": invitation.role,
+        "project": {"name": invitation.to, "slug": invitation.project} if invitation.project else None,
+        "invitedBy": {"displayName": invitation.inviter},
+        "expiresAt": iso(invitation.expires_at) if invitation.expires_at else None,
         "is_expired": False,
     }
 

@@ -135,7 +135,7 @@ def download(caller: SignedIn) -> Download:
 def _data(caller: SignedIn) -> Iterator[str]:
     """The data in chunks. Each is fetched in a unit of work of its own, so a slow reader holds nothing up."""
     user = caller.user
-    yield dumps(_told(own_account.account_data(user)))[:-1]
+    yield dumps(_as_json(own_account.account_data(user)))[:-1]
     yield from _list("invites_created", own_account.invites_created(user))
     yield from _list("events", own_account.events_of(user))
     yield "}\n"
@@ -145,18 +145,18 @@ def _list(name: str, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[
     """One more member of the object: a list, in chunks."""
     start = f',"{name}":['
     for rows in chunks:
-        yield start + ",".join(dumps(_told(each)) for each in rows)
+        yield start + ",".join(dumps(_as_json(each)) for each in rows)
         start = ","
     yield "]" if start == "," else f"{start}]"
 
 
-def _told(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """The same, with moments written as everywhere."""
     if isinstance(value, datetime):
         return clock.iso(value)
     if isinstance(value, Mapping):
-        return {name: _told(each) for name, each in value.items()}
-    return [_told(each) for each in value] if isinstance(value, list) else value
+        return {name: _as_json(each) for name, each in value.items()}
+    return [_as_json(each) for each in value] if isinstance(value, list) else value
 
 
 def _deletion_page(caller: SignedIn) -> Shown:

@@ -158,7 +158,7 @@ def create(names: Names, password_hash: str | None = None, proven: bool = False,
         raise EmailInUse from None
     if names.username and forbidden_names.was_given(names.username):  # now, since this may have waited for its deletion
         raise UsernameTaken
-    events.tell("user.created", user_id=user.id, by=events.person(user) if events.actor() == events.GUEST else None)
+    events.record("user.created", user_id=user.id, by=events.person(user) if events.actor() == events.GUEST else None)
     return user
 
 
@@ -287,7 +287,7 @@ def set_admin(user: User, admin: bool) -> None:
         lock(user)
         changing.revoke_admins_by(user)
     if admin != (user.admin_at is not None):
-        events.tell("user.admin", user_id=user.id, facts={"admin": admin})
+        events.record("user.admin", user_id=user.id, facts={"admin": admin})
     user.admin_at = (user.admin_at or clock.now()) if admin else None
 
 
@@ -299,7 +299,7 @@ def disable(user: User) -> int:
     user.disabled_event = None  # it does not come back with its branch any more
     if user.disabled_at is None:
         user.disabled_at = clock.now()
-        events.tell("user.disabled", user_id=user.id)
+        events.record("user.disabled", user_id=user.id)
     return revoked
 
 
@@ -307,7 +307,7 @@ def enable(user: User) -> None:
     """Enable a disabled account again; its sessions, passes and invites do not come back."""
     if user.disabled_at:
         user.disabled_at = user.disabled_event = None
-        events.tell("user.enabled", user_id=user.id)
+        events.record("user.enabled", user_id=user.id)
 
 
 def remove(user: User) -> int:
@@ -329,7 +329,7 @@ def remove(user: User) -> int:
     user.former_name = tokens.name_hashes(user.username)[0] if user.username else None
     user.username = user.email = user.email_verified_at = None
     user.display_name = user.folded = user.password_hash = user.admin_at = None
-    events.tell("user.deleted", user_id=user.id)
+    events.record("user.deleted", user_id=user.id)
     events.erase(user.id)
     return revoked
 

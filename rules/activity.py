@@ -111,7 +111,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Told:
+class Description:
     """An event for people: an English sentence to be translated, with places for what it is about.
 
     They are `who`, `user`, `invite` (the guest's name or address, "" for anyone), `project`, `until`, and those of
@@ -128,7 +128,7 @@ class Told:
     facts: Mapping[str, str]
 
 
-def told(happened: Sequence[Happened]) -> Sequence[Told]:
+def describe(happened: Sequence[Happened]) -> Sequence[Description]:
     """These events for people, with the names that what they are about has now."""
     users = _with_ids(User, *(each.actor_id for each in happened), *(each.user_id for each in happened))
     people = {each.id: Subject(each.called, each.id) for each in users if each.deleted_at is None}
@@ -137,7 +137,7 @@ def told(happened: Sequence[Happened]) -> Sequence[Told]:
     groups = _with_ids(Project, *(each.project_id for each in happened))
     projects = {each.id: Subject(each.name, each.slug) for each in groups}
     return [
-        Told(
+        Description(
             each.at,
             sentence(each),
             people.get(each.actor_id) or Subject(each.actor),
@@ -152,7 +152,7 @@ def told(happened: Sequence[Happened]) -> Sequence[Told]:
 
 
 def sentence(event: Happened) -> str:
-    """The English sentence that says what happened, with places as `Told` has them."""
+    """The English sentence that says what happened, with places as `Description` has them."""
     if special := _by_facts(event):
         return special
     if event.actor_id is not None and event.actor_id == event.user_id and event.type in _BY_THEMSELVES:

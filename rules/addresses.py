@@ -79,7 +79,7 @@ def release(email: str, heir: User | None = None) -> None:
     if claimed_by.username is None and claimed_by.disabled_at is None:
         changing.revoke_all_by(claimed_by)
         claimed_by.disabled_at = clock.now()
-        events.tell("user.disabled", user_id=claimed_by.id)
+        events.record("user.disabled", user_id=claimed_by.id)
     sessions.end_all(claimed_by)
     claimed_by.email = None  # last, as `accounts.lock` says
     session().flush()

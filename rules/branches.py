@@ -14,7 +14,7 @@ import clock
 from database import connection, session
 from models import Event, User, called
 from rules import accounts, admins, changing, events, sessions
-from rules.events import Told
+from rules.events import NewEvent
 from rules.refusals import Invalid
 
 _AT_ONCE = 10_000  # accounts in one statement
@@ -72,7 +72,7 @@ def move(user: User, under: User | None) -> None:
         raise Invalid.at("under", "circle", "is in the branch of this account, so it cannot be above it")
     before, user.inviter_id = user.inviter_id, under.id if under else None
     if before != user.inviter_id:
-        events.tell("user.moved", user_id=user.id, facts={"under": user.inviter_id, "before": before})
+        events.record("user.moved", user_id=user.id, facts={"under": user.inviter_id, "before": before})
 
 
 def to_disable(user: User) -> Act:
@@ -134,14 +134,14 @@ def enable(user: User) -> Act:
         _locked(some)
         back = update(User).where(_among(some)).values(disabled_at=None, disabled_event=None)
         session().execute(back.execution_options(synchronize_session=False))
-    _tell("user.enabled", act.people, user)
+    _record("user.enabled", act.people, user)
     session().refresh(user)
     return act
 
 
 def _begin(user: User) -> int:
     """Tell that a branch is disabled; returns the number of the event."""
-    return events.tell_numbered("user.disabled", user_id=user.id, facts={"branch": user.id})
+    return events.record_numbered("user.disabled", user_id=user.id, facts={"branch": user.id})
 
 
 def _disable(people: Sequence[Person], root: User, number: int) -> None:
@@ -150,12 +150,12 @@ def _disable(people: Sequence[Person], root: User, number: int) -> None:
         sessions.end_all_of([each.id for each in some])
         change = update(User).where(_among(some)).values(disabled_at=clock.now(), disabled_event=number)
         session().execute(change.execution_options(synchronize_session=False))
-    _tell("user.disabled", [each for each in people if each.id != root.id], root)
+    _record("user.disabled", [each for each in people if each.id != root.id], root)
     session().refresh(root)
 
 
-def _tell(type_: str, people: Sequence[Person], root: User) -> None:
-    events.tell_all(type_, [Told({"user_id": each.id}, facts={"branch": root.id}) for each in people])
+def _record(type_: str, people: Sequence[Person], root: User) -> None:
+    events.record_all(type_, [NewEvent({"user_id": each.id}, facts={"branch": root.id}) for each in people])
 
 
 def _lock_active(people: Sequence[Person]) -> Sequence[Person]:

@@ -90,7 +90,7 @@ def set_budget(user: User, written: str) -> None:
     budget = None if written.strip().lower() == DEFAULT else written_as(read(written))
     if budget != user.budget:
         user.budget = budget
-        events.tell("user.budget", user_id=user.id, facts={"budget": budget or DEFAULT})
+        events.record("user.budget", user_id=user.id, facts={"budget": budget or DEFAULT})
 
 
 def read(written: str) -> Budget | None:

@@ -25,7 +25,7 @@ from rules import (
     uses,
 )
 from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Inviter
-from rules.events import Told
+from rules.events import NewEvent
 from rules.refusals import Invalid, InviteExpired, together
 from rules.sessions import Account
 from settings import settings
@@ -91,7 +91,7 @@ def _extend(invite: Invite, ttl: timedelta | None) -> None:
     invite.expires_at = None if ttl is None else now + ttl
     if ttl is None or now + ttl > invite.created_at + SHORT_CODE_TTL:
         invite.legacy_hash = None
-    _tell("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
+    _record("invite.extended", invite, {"ttl": None if ttl is None else int(ttl.total_seconds())})
 
 
 def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
@@ -105,8 +105,8 @@ def extend_all(ids: Sequence[str], ttl: timedelta | None) -> None:
     extended = update(Invite).where(Invite.id.in_(ids)).values(expires_at=until, legacy_hash=code, spent_at=spent)
     rows = connection().execute(extended.returning(Invite.id, Invite.project_id)).all()
     facts = {"ttl": None if ttl is None else int(ttl.total_seconds())}
-    told = (Told({"invite_id": each.id, "project_id": each.project_id}, facts=facts) for each in rows)
-    events.tell_all("invite.extended", told)
+    told = (NewEvent({"invite_id": each.id, "project_id": each.project_id}, facts=facts) for each in rows)
+    events.record_all("invite.extended", told)
 
 
 CHANGES = ("ttl", "name", "message", "note", "data", "max_uses")
@@ -143,7 +143,7 @@ def change(invite: Invite, given: Mapping[str, Any], inviter: Inviter) -> None:
     if is_prolonged:
         _extend(invite, ttl)  # it had a use left, and perhaps no more, by fewer uses
     if changed:
-        _tell("invite.changed", invite, {"fields": changed})
+        _record("invite.changed", invite, {"fields": changed})
 
 
 def _drop_lapsed(invite: Invite) -> None:
@@ -212,7 +212,7 @@ def rotate(invite: Invite) -> None:
     invite.mail_token_hash = invite.legacy_hash = None
     if was_mailed:
         invites.give_mail_token(invite)  # in one change with the others: a second one would lock the inviter's row, too
-    _tell("invite.rotated", invite)
+    _record("invite.rotated", invite)
     if was_mailed:
         invites.mail(invite)
 
@@ -249,7 +249,7 @@ def _revoke(invite: Invite, told: str) -> None:
         uses.end_all(and_(*this))
     revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
     if session().execute(revoked.returning(Invite.id)).first():
-        _tell(told, invite)
+        _record(told, invite)
 
 
 def revoke_all_by(inviter: User, project_id: str | None = None) -> int:
@@ -297,9 +297,11 @@ def _revoke_all(*which: ColumnElement[bool]) -> int:
     uses.end_all(these)
     revoke = update(Invite).where(these).values(**_REVOKED, revoked_at=clock.now())
     revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()
-    events.tell_all("invite.revoked", (Told({"invite_id": each.id, "project_id": each.project_id}) for each in revoked))
+    events.record_all(
+        "invite.revoked", (NewEvent({"invite_id": each.id, "project_id": each.project_id}) for each in revoked)
+    )
     return len(revoked)
 
 
-def _tell(type_: str, invite: Invite, facts: dict[str, Any] | None = None) -> None:
-    events.tell(type_, invite_id=invite.id, project_id=invite.project_id, facts=facts)
+def _record(type_: str, invite: Invite, facts: dict[str, Any] | None = None) -> None:
+    events.record(type_, invite_id=invite.id, project_id=invite.project_id, facts=facts)

@@ -107,7 +107,7 @@ def test(webhook: Webhook) -> Delivery:
     delivery = Delivery(
         id=clock.new_id(),
         webhook_id=webhook.id,
-        event=events.tell_test(webhook.id, now),
+        event=events.record_test(webhook.id, now),
         type=TEST,
         happened_at=now,
         created_at=now,

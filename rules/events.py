@@ -1,6 +1,6 @@
 """What happened: one row for each thing that happened to an invite, a person, a project, a key, a preset or a webhook.
 
-The rule that does the thing tells it, in the unit of work in which it happens, so that both are kept or neither.
+The rule that does the thing records it, in the unit of work in which it happens, so that both are kept or neither.
 Opening a link is nothing that happened. Who acts is named once for a request or a command, by `acting`.
 """
 
@@ -86,7 +86,7 @@ class About(TypedDict, total=False):
     user_id: str | None
 
 
-def tell(
+def record(
     type_: str,
     *,
     by: Actor | None = None,
@@ -99,23 +99,23 @@ def tell(
     `facts` are ids, numbers, and durations in seconds: no address, no name, nothing that opens a door.
     """
     begin_numbering()
-    _TELL.run(**_row(type_, by or actor(), at or clock.now(), facts, about))
+    _RECORD.run(**_row(type_, by or actor(), at or clock.now(), facts, about))
 
 
-def tell_numbered(type_: str, facts: Facts | None = None, **about: Unpack[About]) -> int:
-    """Store that something of this type happened, as `tell` does; returns the event's number."""
+def record_numbered(type_: str, facts: Facts | None = None, **about: Unpack[About]) -> int:
+    """Store that something of this type happened, as `record` does; returns the event's number."""
     begin_numbering()
-    return int(_TELL_NUMBERED.value(**_row(type_, actor(), clock.now(), facts, about)))
+    return int(_RECORD_NUMBERED.value(**_row(type_, actor(), clock.now(), facts, about)))
 
 
-def tell_test(webhook_id: str, at: datetime) -> int:
+def record_test(webhook_id: str, at: datetime) -> int:
     """Store that a webhook was tested at this moment; returns the event's number, by which it is sent."""
     begin_numbering()
-    return int(_TELL_NUMBERED.value(**_row("webhook.test", actor(), at, {"webhook": webhook_id}, {})))
+    return int(_RECORD_NUMBERED.value(**_row("webhook.test", actor(), at, {"webhook": webhook_id}, {})))
 
 
-class Told(NamedTuple):
-    """What happened to one of many; the fields are the arguments of `tell`."""
+class NewEvent(NamedTuple):
+    """What happened to one of many; the fields are the arguments of `record`."""
 
     about: About
     by: Actor | None = None
@@ -123,14 +123,14 @@ class Told(NamedTuple):
     facts: Facts | None = None
 
 
-def tell_created(invite_id: str, project_id: str | None, by: Actor, at: datetime) -> int:
+def record_created(invite_id: str, project_id: str | None, by: Actor, at: datetime) -> int:
     """Store that an invite was created; returns the event's number, by which the invite finds it."""
     begin_numbering()
     about = About(invite_id=invite_id, project_id=project_id)
-    return int(_TELL_NUMBERED.value(**_row("invite.created", by, at, None, about)))
+    return int(_RECORD_NUMBERED.value(**_row("invite.created", by, at, None, about)))
 
 
-def tell_all_created(happened: Sequence[Told]) -> Sequence[int]:
+def record_all_created(happened: Sequence[NewEvent]) -> Sequence[int]:
     """Store that many invites were created; returns the numbers of their events, in the same order."""
     rows = _rows("invite.created", happened)
     if not rows:
@@ -140,8 +140,8 @@ def tell_all_created(happened: Sequence[Told]) -> Sequence[int]:
     return connection().execute(numbered, rows).scalars().all()
 
 
-def tell_all(type_: str, happened: Iterable[Told]) -> None:
-    """Store that something of this type happened to many, as `tell` does for one."""
+def record_all(type_: str, happened: Iterable[NewEvent]) -> None:
+    """Store that something of this type happened to many, as `record` does for one."""
     rows = _rows(type_, happened)
     if rows:
         begin_numbering()
@@ -154,7 +154,7 @@ def erase(user_id: str) -> None:
         connection().execute(update(Event).where(which).values(actor=ERASED))
 
 
-def _rows(type_: str, happened: Iterable[Told]) -> list[dict[str, Any]]:
+def _rows(type_: str, happened: Iterable[NewEvent]) -> list[dict[str, Any]]:
     now, here = clock.now(), actor()
     return [_row(type_, each.by or here, each.at or now, each.facts, each.about) for each in happened]
 
@@ -175,5 +175,5 @@ def _row(type_: str, by: Actor, at: datetime, facts: Facts | None, about: About)
 _ONESELF = Event.actor_id == Event.user_id
 
 # Built once, since building a query takes as long as SQLite takes to answer it.
-_TELL = Statement(insert(Event).inline())  # the number is not asked back
-_TELL_NUMBERED = Statement(insert(Event).returning(Event.number))
+_RECORD = Statement(insert(Event).inline())  # the number is not asked back
+_RECORD_NUMBERED = Statement(insert(Event).returning(Event.number))

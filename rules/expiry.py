@@ -13,7 +13,7 @@ import clock
 from database import session
 from models import Event, Invite, Member, Project, Redemption
 from rules import accounts, changing, events, joining, outbox, timeline, uses
-from rules.events import Told
+from rules.events import NewEvent
 from settings import settings
 
 WARNED, LONG_ENOUGH = 3 * clock.DAY, 6 * clock.DAY  # before an access ends, if it was as long in all
@@ -21,7 +21,7 @@ AT_ONCE = 500  # invites in one unit of work, since other writers wait for it
 LOOKED_BACK = clock.DAY  # so that nothing is left out when the clock was ahead for a while
 
 
-def untold() -> list[str]:
+def unrecorded() -> list[str]:
     """The ids of at most 500 invites that expired without that being told, the first to expire first.
 
     Before these, those that had expired long before their last use was given back.
@@ -32,15 +32,15 @@ def untold() -> list[str]:
     return list(dict.fromkeys([*late, *new]))[:AT_ONCE]
 
 
-def tell(ids: list[str]) -> None:
+def record_expired(ids: list[str]) -> None:
     """Tell of these invites that they expired, but of none that was extended, or of which it was told, meanwhile."""
     # Locked first: then what another process has told in the meantime is seen.
     session().execute(select(Invite.id).where(Invite.id.in_(ids)).order_by(Invite.id).with_for_update())
     found = select(Invite).where(Invite.id.in_(ids), _expired(), ~_is_told()).order_by(Invite.expires_at)
-    events.tell_all(
+    events.record_all(
         "invite.expired",
         [
-            Told({"invite_id": each.id, "project_id": each.project_id}, events.SERVICE, each.expires_at)
+            NewEvent({"invite_id": each.id, "project_id": each.project_id}, events.SERVICE, each.expires_at)
             for each in session().scalars(found)
         ],
     )

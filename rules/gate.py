@@ -66,7 +66,7 @@ def set_origins(slug: str, wanted: Sequence[str]) -> Sequence[str]:
     session().execute(sqlalchemy.delete(Origin).where(Origin.project_id == project.id))
     for place, each in enumerate(chosen):
         session().add(Origin(project_id=project.id, origin=each, place=place))
-    events.tell("project.gate", project_id=project.id, facts={"origins": len(chosen)})
+    events.record("project.gate", project_id=project.id, facts={"origins": len(chosen)})
     return chosen
 
 

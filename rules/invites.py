@@ -15,7 +15,7 @@ from database.statements import Statement
 from models import Invite, Project
 from rules import blocked_addresses, budgets, events, fields, ids, outbox, searching, states, tokens
 from rules.drafts import Draft, Inviter, refuse_privileges
-from rules.events import Told
+from rules.events import NewEvent
 from rules.idempotency import Once
 from rules.refusals import Invalid, InviteNotFound, together
 from settings import settings
@@ -79,12 +79,12 @@ def add(prepared: Sequence[Invite]) -> None:
         outbox.write("invite", each.email, invite=each) for each in prepared if each.email and each.mail_token_hash
     ]
     made = {each.id: _created(each) for each in prepared}
-    for each, number in zip(prepared, events.tell_all_created(list(made.values())), strict=True):
+    for each, number in zip(prepared, events.record_all_created(list(made.values())), strict=True):
         each.created_event = number
     session().bulk_save_objects(prepared)
     session().bulk_save_objects(letters)
     mailed = ((made[str(each.invite_id)], each.id) for each in letters)
-    events.tell_all("invite.mailed", (of._replace(facts={"letter": letter_id}) for of, letter_id in mailed))
+    events.record_all("invite.mailed", (of._replace(facts={"letter": letter_id}) for of, letter_id in mailed))
 
 
 def _lock_projects(ids_: Set[str]) -> None:
@@ -107,14 +107,14 @@ def _insert(
         row |= {"id": once.id, "asked": once.fingerprint}
     elif id_:
         row["id"] = id_
-    row["created_event"] = events.tell_created(row["id"], row["project_id"], inviter.actor, row["created_at"])
+    row["created_event"] = events.record_created(row["id"], row["project_id"], inviter.actor, row["created_at"])
     _INSERT.run(**row)
     return row, token
 
 
-def _created(invite: Invite) -> Told:
+def _created(invite: Invite) -> NewEvent:
     inviter = events.Actor(invite.made_by, invite.maker_id or invite.key_id)
-    return Told({"invite_id": invite.id, "project_id": invite.project_id}, inviter, invite.created_at)
+    return NewEvent({"invite_id": invite.id, "project_id": invite.project_id}, inviter, invite.created_at)
 
 
 def _values(draft: Draft, inviter: Inviter, project_of: Callable[[str], Project]) -> tuple[dict[str, Any], str]:
@@ -180,7 +180,7 @@ def mail(invite: Invite, sender_id: str | None = None) -> None:
         letter = outbox.queue("invite", address, invite=invite)
         letter.sender_id = sender_id
         facts = {"letter": letter.id}
-        events.tell("invite.mailed", invite_id=invite.id, project_id=invite.project_id, facts=facts)
+        events.record("invite.mailed", invite_id=invite.id, project_id=invite.project_id, facts=facts)
 
 
 def give_mail_token(invite: Invite) -> str:

@@ -10,7 +10,7 @@ from database import session
 from database.statements import Statement
 from models import Member, User
 from rules import events, passes
-from rules.events import About, Told
+from rules.events import About, NewEvent
 from rules.refusals import AlreadyMember
 from rules.uses import Taken
 
@@ -54,7 +54,7 @@ def give(invite: Taken, user: Any, use_id: str, former: str | None = None) -> No
     """
     now, by = clock.now(), events.person(user) if user else events.actor()
     about = About(invite_id=invite.id, project_id=invite.project_id, user_id=user.id if user else None)
-    events.tell("invite.used", by=by, at=now, facts={"redemption": use_id}, **about)
+    events.record("invite.used", by=by, at=now, facts={"redemption": use_id}, **about)
     if user is None:
         return
     if invite.project_id:
@@ -68,11 +68,11 @@ def give(invite: Taken, user: Any, use_id: str, former: str | None = None) -> No
             joined_at=now,
             ends_at=now + invite.access * clock.SECOND if invite.access else None,
         )
-        events.tell("member.joined", by=by, at=now, **about)
+        events.record("member.joined", by=by, at=now, **about)
     admin = session().get_one(User, user.id) if invite.makes_admin else None
     if admin and admin.admin_at is None:
         admin.admin_at = now
-        events.tell("user.admin", by=by, at=now, facts={"admin": True}, **about)
+        events.record("user.admin", by=by, at=now, facts={"admin": True}, **about)
 
 
 def end(member_id: str) -> None:
@@ -81,7 +81,7 @@ def end(member_id: str) -> None:
     row = session().execute(ended.returning(Member.project_id, Member.user_id, Member.ends_at)).first()
     if row:
         about = About(project_id=row.project_id, user_id=row.user_id)
-        events.tell("member.expired", by=events.SERVICE, at=row.ends_at, **about)
+        events.record("member.expired", by=events.SERVICE, at=row.ends_at, **about)
         passes.end_for(row.project_id, row.user_id, by=events.SERVICE, at=row.ends_at)
 
 
@@ -91,7 +91,7 @@ def leave_all(user: User) -> None:
     for ended in session().scalars(select(Member.id).where(mine, Member.ends_at <= clock.now())).all():
         end(ended)
     left = session().scalars(delete(Member).where(mine).returning(Member.project_id))
-    events.tell_all("member.removed", [Told({"user_id": user.id, "project_id": each}) for each in left])
+    events.record_all("member.removed", [NewEvent({"user_id": user.id, "project_id": each}) for each in left])
     passes.end_all(user.id)
 
 

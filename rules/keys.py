@@ -85,7 +85,7 @@ def create(
         preset=preset,
     )
     session().add(key)
-    events.tell("key.created", facts={"key": key.id})
+    events.record("key.created", facts={"key": key.id})
     return f"{key.id}/{secret}"
 
 
@@ -117,7 +117,7 @@ def add_imported(foreign: ImportedKey) -> bool:
     key = ApiKey(id=foreign.id, name=foreign.name, secret_hash=tokens.digest(foreign.secret))
     key.created_at = foreign.created_at or clock.now()
     session().add(key)
-    events.tell("key.created", facts={"key": key.id})
+    events.record("key.created", facts={"key": key.id})
     return True
 
 
@@ -142,7 +142,7 @@ def delete(key_id: str) -> None:
         raise NoSuchKey
     holds.end_all_of(key.id)
     session().delete(key)
-    events.tell("key.deleted", facts={"key": key.id})
+    events.record("key.deleted", facts={"key": key.id})
 
 
 def keep(key_id: str) -> None:

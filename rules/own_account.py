@@ -138,7 +138,7 @@ def invites_created(user: User) -> Iterator[Sequence[Facts]]:
     """
     user_id, last = user.id, None
     while rows := _created(user_id, last):
-        yield [_told(invite, slug) for invite, slug in rows]
+        yield [_of_invite(invite, slug) for invite, slug in rows]
         last = places.of(rows[-1][0])
 
 
@@ -166,7 +166,7 @@ _OF_INVITE = (
 )
 
 
-def _told(invite: Invite, slug: str | None) -> Facts:
+def _of_invite(invite: Invite, slug: str | None) -> Facts:
     facts = {name: getattr(invite, name) for name in _OF_INVITE}
     return {**facts, "project": slug, "state": invite.state(clock.now())}
 

@@ -16,7 +16,7 @@ import clock
 from database import session
 from models import Member, Origin, Pass, User
 from rules import events, fields, ids, tokens
-from rules.events import About, Actor, Told
+from rules.events import About, Actor, NewEvent
 from rules.refusals import PassCreated, PassNotFound, ProjectNotGated, TooManyPasses
 
 PREFIX = "pass_"
@@ -55,7 +55,7 @@ def create(
         expires_at=now + lifetime if lifetime else None,
     )
     session().add(made)
-    events.tell("pass.created", project_id=made.project_id, user_id=made.user_id, facts={"pass": made.id})
+    events.record("pass.created", project_id=made.project_id, user_id=made.user_id, facts={"pass": made.id})
     return made, secret
 
 
@@ -110,7 +110,7 @@ def end_all_of(user_ids: Sequence[str]) -> None:
 
 
 def end_for(project_id: str, user_id: str, by: Actor | None = None, at: datetime | None = None) -> None:
-    """Delete the passes of an account that is no member of the project any more; `by` and `at` as in `events.tell`."""
+    """Delete the passes of an account that is a member no more; `by` and `at` as in `events.record`."""
     _end(and_(Pass.project_id == project_id, Pass.user_id == user_id), by, at)
 
 
@@ -132,7 +132,7 @@ def _end(which: ColumnElement[bool], by: Actor | None = None, at: datetime | Non
         return 0
     _delete([each.id for each in rows])
     about = [(About(project_id=each.project_id, user_id=each.user_id), {"pass": each.id}) for each in rows]
-    events.tell_all("pass.deleted", [Told(each, by, at, facts) for each, facts in about])
+    events.record_all("pass.deleted", [NewEvent(each, by, at, facts) for each, facts in about])
     return len(rows)
 
 

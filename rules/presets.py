@@ -49,7 +49,7 @@ def create(name: str, given: Mapping[str, object]) -> Preset:
             session().add(preset)
     except IntegrityError:
         raise Invalid.at("preset", "unique", "is taken: there is a preset %(preset)s already", preset=called) from None
-    events.tell("preset.created", facts={"preset": called})
+    events.record("preset.created", facts={"preset": called})
     return preset
 
 
@@ -138,7 +138,7 @@ def delete(name: str) -> Sequence[ApiKey]:
     """
     preset = named(name)
     session().delete(preset)
-    events.tell("preset.deleted", facts={"preset": preset.name})
+    events.record("preset.deleted", facts={"preset": preset.name})
     return keys.bound_to(preset.name)
 
 

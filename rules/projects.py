@@ -62,7 +62,7 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
         except IntegrityError:  # another request took this slug, or sent this form, just now
             continue
     session().add(Member(id=clock.new_id(), project=project, user=owner, role="owner", joined_at=now))
-    events.tell("project.created", project_id=project.id, user_id=owner.id)
+    events.record("project.created", project_id=project.id, user_id=owner.id)
     return project
 
 
@@ -272,7 +272,7 @@ def end_membership(gone: Member) -> int:
     if gone.role == "owner":
         raise NotAllowed
     revoked = changing.revoke_all_by(gone.user, gone.project_id)
-    events.tell("member.removed", project_id=gone.project_id, user_id=gone.user_id)
+    events.record("member.removed", project_id=gone.project_id, user_id=gone.user_id)
     session().delete(gone)
     passes.end_for(gone.project_id, gone.user_id)
     return revoked
@@ -294,7 +294,7 @@ def extend(member: Member, length: timedelta | None) -> None:
         raise MemberNotFound
     seconds = None if length is None else int(length.total_seconds())
     about = About(project_id=member.project_id, user_id=member.user_id)
-    events.tell("member.extended", **about, facts={"access": seconds})
+    events.record("member.extended", **about, facts={"access": seconds})
 
 
 def join_url(project: Project, url: str | None) -> None:
@@ -323,9 +323,9 @@ def hand_over(slug: str, user: User) -> None:
     if heir is None:
         heir = Member(id=clock.new_id(), project=project, user=user, role="owner", joined_at=now)
         session().add(heir)
-        events.tell("member.joined", **about)
+        events.record("member.joined", **about)
     heir.role, heir.ends_at, heir.warned_at = "owner", None, None
-    events.tell("project.owner", **about, facts={"before": before.user_id})
+    events.record("project.owner", **about, facts={"before": before.user_id})
 
 
 def delete(slug: str) -> int:
@@ -339,7 +339,7 @@ def delete(slug: str) -> int:
     for each in (Member, Origin):
         session().execute(sqlalchemy.delete(each).where(each.project_id == project.id))
     passes.end_project(project.id)
-    events.tell("project.deleted", project_id=project.id)
+    events.record("project.deleted", project_id=project.id)
     return revoked
 
 

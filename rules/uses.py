@@ -18,7 +18,7 @@ from database import connection, session
 from database.statements import Statement
 from models import Invite, Redemption, state_of
 from rules import events, invites, states, tokens
-from rules.events import About, Told
+from rules.events import About, NewEvent
 from rules.refusals import InviteHeld, InviteNotFound
 
 _AT_ONCE = 500  # invites in one statement
@@ -132,7 +132,7 @@ def wait(invite: Invite, state: str, until: datetime | None, **whose: str | None
     session().add(use)
     session().flush()
     count(invite, 1 - lapsed, 1 - lapsed)
-    _tell("invite.held" if state == "held" else "invite.waiting", invite, use)
+    _record("invite.held" if state == "held" else "invite.waiting", invite, use)
     return use
 
 
@@ -146,7 +146,7 @@ def go_on(invite: Invite, use: Redemption, state: str, until: datetime | None) -
     session().flush()
     count(invite, *changes)
     if began:
-        _tell("invite.held" if state == "held" else "invite.waiting", invite, use)
+        _record("invite.held" if state == "held" else "invite.waiting", invite, use)
 
 
 def complete(invite: Invite, use: Redemption) -> Taken:
@@ -254,23 +254,23 @@ def _release(which: ColumnElement[bool], state: str) -> Sequence[Any]:
         of = select(Invite.id, Invite.project_id).where(Invite.id.in_({each.invite_id for each in rows}))
         projects = {row.id: row.project_id for row in connection().execute(of)}
         type_ = "invite.denied" if state == "denied" else "invite.released"
-        events.tell_all(type_, [_released(each, projects[each.invite_id], state) for each in rows])
+        events.record_all(type_, [_released(each, projects[each.invite_id], state) for each in rows])
     return rows
 
 
-def _released(use: Any, project_id: str | None, state: str) -> Told:
+def _released(use: Any, project_id: str | None, state: str) -> NewEvent:
     facts = {"redemption": use.id} | ({} if state == "denied" else {"why": state})
-    return Told({"invite_id": use.invite_id, "project_id": project_id, "user_id": use.user_id}, facts=facts)
+    return NewEvent({"invite_id": use.invite_id, "project_id": project_id, "user_id": use.user_id}, facts=facts)
 
 
-def _tell(type_: str, invite: Invite, use: Redemption) -> None:
+def _record(type_: str, invite: Invite, use: Redemption) -> None:
     about = About(invite_id=invite.id, project_id=invite.project_id, user_id=use.user_id)
     facts: dict[str, Any] = {"redemption": use.id}
     if use.state != "held":
         facts["for"] = use.state
     if use.until:
         facts["lease"] = round((use.until - clock.now()).total_seconds())
-    events.tell(type_, **about, facts=facts)
+    events.record(type_, **about, facts=facts)
 
 
 def _next_lapse() -> Any:

@@ -30,7 +30,7 @@ def take(key_id: str, wanted: Wanted) -> Hold | None:
     use = {"id": clock.new_id(), "invite_id": invite.id, "key_id": key_id, "subject": wanted.subject}
     _HOLD.run(**use, state="held", since=now, until=until)
     about = About(invite_id=invite.id, project_id=invite.project_id)
-    events.tell("invite.held", facts={"redemption": use["id"], "lease": round(wanted.lease.total_seconds())}, **about)
+    events.record("invite.held", facts={"redemption": use["id"], "lease": round(wanted.lease.total_seconds())}, **about)
     return Hold(use["id"], "held", until, invite, invite.slug, is_new=True)
 
 

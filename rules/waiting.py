@@ -108,7 +108,7 @@ def approve(use_id: str) -> Redemption:
         uses.give_back(invite, use, "released")
         return use
     taken = uses.complete(invite, use)
-    events.tell("invite.approved", **about, facts={"redemption": use.id})
+    events.record("invite.approved", **about, facts={"redemption": use.id})
     joining.give(taken, use.user, use.id, former)
     _mail("approved", invite, use)
     return use

@@ -61,7 +61,7 @@ def create(wanted: Wanted, seen: int, id_: str | None = None) -> tuple[Webhook, 
         seen=seen,
     )
     session().add(webhook)
-    _tell("created", webhook, project_id=webhook.project_id)
+    _record("created", webhook, project_id=webhook.project_id)
     return webhook, written(secret)
 
 
@@ -103,7 +103,7 @@ def rotate(webhook: Webhook) -> str:
     webhook.nonce = tokens.new_nonce()
     secret = tokens.webhook_secret(webhook.nonce)
     webhook.secret_hash = tokens.digest(secret)
-    _tell("rotated", webhook)
+    _record("rotated", webhook)
     return written(secret)
 
 
@@ -116,7 +116,7 @@ def disable(webhook: Webhook, why: str | None = None) -> None:
         return
     webhook.disabled_at, webhook.why = clock.now(), why
     deliveries.keep_all(webhook)
-    _tell("disabled", webhook, {"why": why} if why else {})
+    _record("disabled", webhook, {"why": why} if why else {})
     if why:
         _mail_admins(webhook)
 
@@ -127,12 +127,12 @@ def enable(webhook: Webhook) -> None:
         return
     webhook.kept = session().scalar(select(func.max(Event.number))) or 0
     webhook.disabled_at = webhook.why = webhook.failing_since = None
-    _tell("enabled", webhook)
+    _record("enabled", webhook)
 
 
 def delete(webhook: Webhook) -> None:
     """Delete a webhook and the log of its deliveries."""
-    _tell("deleted", webhook)
+    _record("deleted", webhook)
     session().delete(webhook)
 
 
@@ -160,8 +160,8 @@ def _secret(nonce: str, secret_hash: str) -> bytes:
         raise SecretLost from None
 
 
-def _tell(what: str, webhook: Webhook, facts: events.Facts | None = None, project_id: str | None = None) -> None:
-    events.tell(f"webhook.{what}", facts={"webhook": webhook.id, **(facts or {})}, project_id=project_id)
+def _record(what: str, webhook: Webhook, facts: events.Facts | None = None, project_id: str | None = None) -> None:
+    events.record(f"webhook.{what}", facts={"webhook": webhook.id, **(facts or {})}, project_id=project_id)
 
 
 def _mail_admins(webhook: Webhook) -> None:

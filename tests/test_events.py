@@ -173,7 +173,7 @@ def test_a_moment_is_written_as_iso_8601_or_as_how_long_ago_it_was(written, mome
 
 def test_a_sentence_says_who_did_what_to_whom(house, told):
     with house.reading():
-        lines = [spoken(each) for each in activity.told(timeline.oldest(Filter(), 0))]
+        lines = [spoken(each) for each in activity.describe(timeline.oldest(Filter(), 0))]
     assert lines[1:] == [
         "invite-api created an account for Dora",
         "invite-api made Anne an admin of this site",
@@ -222,7 +222,7 @@ def writing_all_the_time(house, settings, each=20, writers=4):
         with in_force(settings):
             for number in range(each):
                 with house.writing():
-                    events.tell("invite.changed", facts={"writer": writer, "number": number})
+                    events.record("invite.changed", facts={"writer": writer, "number": number})
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
     for thread in threads:
@@ -365,7 +365,7 @@ def test_the_timeline_of_an_invite_says_who_for_each_entry(admin, house, told):
     with house.writing(), events.acting(Actor("Root", None)):
         other = invites.create(drafts.read({"name": "Erin"}), drafts.SHELL)
         changing.extend(other, None)
-        events.tell("invite.changed", invite_id=other.id, facts={"fields": ["name", "note"]})
+        events.record("invite.changed", invite_id=other.id, facts={"fields": ["name", "note"]})
         other_id = other.id
     page = seen(admin.client.get(f"/admin/invites/{told['invite']}"))
     for each in ("created by Anne", "by Anne", "given a new link by Anne", "used by Dora", "revoked by Anne"):

@@ -53,7 +53,7 @@ def followed(settings, house, poll):
         for _ in range(UNITS):
             with in_force(settings), house.writing():
                 for _ in range(chance.choice((0, 1, 2))):  # a unit that tells nothing, and one that tells twice
-                    events.tell("invite.changed", invite_id=clock.new_id(), facts={"fields": ["note"]})
+                    events.record("invite.changed", invite_id=clock.new_id(), facts={"fields": ["note"]})
                     time.sleep(chance.choice((0, 0.002, 0.02)))
 
     def follow():
@@ -84,12 +84,12 @@ def test_what_is_not_there_yet_holds_back_what_was_numbered_after_it(settings, h
 
     def slowly():
         with in_force(settings), house.writing():
-            events.tell("invite.changed", facts={"fields": ["name"]})
+            events.record("invite.changed", facts={"fields": ["name"]})
             assert may_end.wait(30)
 
     def at_once():
         with in_force(settings), house.writing():
-            events.tell("invite.changed", facts={"fields": ["note"]})
+            events.record("invite.changed", facts={"fields": ["note"]})
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(slowly)
@@ -109,7 +109,7 @@ def test_a_clock_that_leaps_hides_nothing(house, poll, written):
     told = poll()
     for moment in ("2031-01-03", "2031-01-01", "2031-01-02", "2021-01-01"):
         with time_machine.travel(moment, tick=False), house.writing():
-            events.tell("invite.changed", facts={"fields": ["note"]})
+            events.record("invite.changed", facts={"fields": ["note"]})
         told += poll()
     assert told == written()
     assert len(told) == 5  # and the key that was created

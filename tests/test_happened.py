@@ -133,10 +133,10 @@ def test_what_another_caretaker_told_meanwhile_is_not_told_again(house, make_inv
     make_invite(ttl="1m")
     with time_machine.travel(clock.now() + clock.HOUR, tick=False):
         with house.reading():
-            found = expiry.untold()
+            found = expiry.unrecorded()
         for _ in range(2):
             with house.writing():
-                expiry.tell(found)
+                expiry.record_expired(found)
     assert len(told(Filter(types=["invite.expired"]))) == len(found) == 1
 
 
@@ -242,7 +242,7 @@ def test_who_follows_misses_nothing_that_is_committed_late(house, settle):
     def write(writer):
         for number in range(each):
             with house.writing():
-                events.tell("invite.changed", facts={"writer": writer, "number": number})
+                events.record("invite.changed", facts={"writer": writer, "number": number})
                 done.wait(0.001 * (writer * 7 % 5))
         house.close() if isinstance(house, Postgresql) else None
 

@@ -90,7 +90,7 @@ PEOPLE = ("anne", "bob", "carol", "dora")
 
 def last_sentences(house, count):
     with house.reading():
-        return [spoken(each) for each in activity.told(timeline.oldest(Filter(), 0))][-count:]
+        return [spoken(each) for each in activity.describe(timeline.oldest(Filter(), 0))][-count:]
 
 
 # What happened

@@ -298,7 +298,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.created", "invite.created"],
     ),
     "deliveries.test": (lambda place: deliveries.test(webhooks.named(place.webhook)), ["webhook.test"]),
-    "expiry.tell": (twice(lambda place: expiry.tell([invite(place.short).id])), ["invite.expired"]),
+    "expiry.record_expired": (twice(lambda place: expiry.record_expired([invite(place.short).id])), ["invite.expired"]),
     "expiry.give_back": (
         twice(lambda place: expiry.give_back([use(place.shared).id])),
         ["invite.released"],
@@ -553,7 +553,13 @@ def called_by(name: str, rule: ast.FunctionDef) -> Iterator[str]:
 
 @pytest.mark.any_database
 def test_every_rule_that_tells_something_is_called_here():
-    telling = {"events.tell", "events.tell_all", "events.tell_created", "events.tell_all_created", "events.tell_test"}
+    telling = {
+        "events.record",
+        "events.record_all",
+        "events.record_created",
+        "events.record_all_created",
+        "events.record_test",
+    }
     known = dict(rules())
     while more := {name for name, rule in known.items() if set(called_by(name, rule)) & telling} - telling:
         telling |= more

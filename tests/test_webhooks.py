@@ -658,7 +658,7 @@ def test_one_that_cannot_be_composed_holds_up_no_other(house, receiver, create, 
     create(types="invite")
     make_invite(name="Anne")
     make_invite(name="Bob")
-    told = courier.told
+    told = courier.payload
 
     def choke(event):
         found = told(event)

@@ -31,7 +31,7 @@ def end_some(database: Database) -> bool:
     """
     did = False
     for search, act in (
-        (expiry.untold, expiry.tell),
+        (expiry.unrecorded, expiry.record_expired),
         (expiry.lapsed, expiry.give_back),
         (expiry.ended, expiry.end),
         (expiry.ending, expiry.warn),
