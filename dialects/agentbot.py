@@ -45,7 +45,7 @@ Listing = Annotated[Response | Iterator[str], Answer(200, shapes.InviteList)]
 
 
 @refuses(BudgetSpent, MayNotInvite)
-def create_invite(caller: SignedIn, body: shapes.Named, once: Once | None) -> CreatedWith[shapes.Made]:
+def create_invite(caller: SignedIn, body: shapes.InviteByName, once: Once | None) -> CreatedWith[shapes.CreatedInvite]:
     """Invite a person by name, as the user who is signed in."""
     token = _token(body, caller, once)
     url = f"{_link(token)}&name={quote(body['name'], safe='')}"
@@ -61,7 +61,9 @@ def verify(body: shapes.TokenOrCode) -> shapes.Verified:
     return {"valid": True, "plan": invitations.find(token).plan}
 
 
-def create_for_address(caller: SignedIn, body: shapes.ForAddress, once: Once | None) -> Created[shapes.MadeForAddress]:
+def create_for_address(
+    caller: SignedIn, body: shapes.InviteByAddress, once: Once | None
+) -> Created[shapes.CreatedInviteForAddress]:
     """Invite an address, as an admin. No mail is sent."""
     token = _token(body, caller, once)
     return {"success": True, "code": token, "email": body["email"], "inviteUrl": _link(token)}, 201
@@ -89,7 +91,7 @@ def generate(caller: Inviter, once: Once | None) -> Deprecated[shapes.ShortCode]
 
 @refuses(Invalid, InviteNotFound, InviteExpired, InviteUsed, at=400, shape=shapes.NotValid)
 @refuses(refusals.LegacyCodesOff, shape=shapes.NotValid)
-def validate(body: shapes.ShortCode) -> Deprecated[shapes.Spent]:
+def validate(body: shapes.ShortCode) -> Deprecated[shapes.UsedCode]:
     """Use the invite that has this short code. Deprecated."""
     with legacy.counted(requests.neighbourhood()):
         legacy.use(body["code"])

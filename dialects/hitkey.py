@@ -65,7 +65,7 @@ def view_invite(token: Token) -> shapes.Invitation:
 
 
 @refuses(*DEAD, InviteHeld, AlreadyMember, EmailMismatch)
-def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.Waits, Literal[202]]:
+def accept_invite(caller: SignedIn, token: Token) -> shapes.Joined | tuple[shapes.WaitingUse, Literal[202]]:
     """Use an invite, as the account that is signed in; 202 if the use waits for approval or for a proof."""
     used = redemption.accept(token, caller.account)
     return (_waits(used.waiting_for), 202) if used.waiting_for else _joined(used)
@@ -102,7 +102,7 @@ def login(body: shapes.Credentials) -> shapes.SignIn:
     return signed_in
 
 
-def logout(caller: SignedIn) -> shapes.Said:
+def logout(caller: SignedIn) -> shapes.Notice:
     """End the session: none of its tokens works any more."""
     sessions.end(caller.session_id)
     return {"message": "Signed out."}
@@ -140,14 +140,14 @@ def refresh_token(body: shapes.RefreshToken) -> shapes.TokenPair:
 
 
 @refuses(refusals.RegistrationClosed)
-def start_registration(body: Addressed) -> shapes.Said:
+def start_registration(body: Addressed) -> shapes.Notice:
     """Send a code to any address; the first of three steps to an account without an invite."""
     registration.start(body["email"])
     return {"message": "If this address can be used, a code has been sent to it."}
 
 
 @refuses(refusals.RegistrationClosed, refusals.EmailAlreadyVerified, refusals.NoCode)
-def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.Said:
+def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.Notice:
     """Send a code again: for a registration, or to prove the address of the account that is signed in."""
     if caller is None:
         requests.require(body, "email")
@@ -159,12 +159,12 @@ def resend_code(caller: SignedIn | None, body: shapes.MaybeAddressed) -> shapes.
 
 @refuses(refusals.RegistrationClosed, EmailInUse)
 @refuses(refusals.NoCode, refusals.InvalidCode, refusals.CodeExpired, refusals.TooManyAttempts)
-def verify_code(caller: SignedIn | None, body: shapes.MailedCode) -> shapes.Ticketed:
+def verify_code(caller: SignedIn | None, body: shapes.MailedCode) -> shapes.VerifiedCode:
     """Check the mailed code, the second step. With a session this proves the address of that account."""
     user_id = caller.account.id if caller else None
     attempt = committed(registration.count_try, body["email"], user_id)  # counted before the code is looked at
 
-    def check() -> shapes.Ticketed:
+    def check() -> shapes.VerifiedCode:
         code = registration.check(*attempt, body["code"], requests.neighbourhood())
         if caller is None:
             return {"message": "Now choose a password.", "registration_token": registration.ticket(code)}
@@ -186,7 +186,7 @@ def choose_password(body: shapes.FirstPassword) -> shapes.FirstSignIn:
     return committed(complete)
 
 
-def forgot_password(body: Addressed) -> shapes.Said:
+def forgot_password(body: Addressed) -> shapes.Notice:
     """Mail a link for a new password, if the address has an account; the answer is the same if not."""
     registration.send_reset(body["email"])
     return {"message": "If this address has an account, a link has been sent to it."}
@@ -194,7 +194,7 @@ def forgot_password(body: Addressed) -> shapes.Said:
 
 @refuses(refusals.ResetInvalid, refusals.ResetExpired, Overloaded)
 @refuses(refusals.AccountDisabled, at=400)
-def reset_password(body: shapes.NewPassword) -> shapes.Said:
+def reset_password(body: shapes.NewPassword) -> shapes.Notice:
     """Set a new password with the link that was mailed, once; every session of the account ends."""
     username = read_only(resets.find, body["token"]).username
     committed(resets.use, body["token"], passwords.hash(passwords.check(body["password"], username)))
@@ -223,7 +223,7 @@ def _joined(used: Used) -> shapes.Joined:
     return {"project_slug": slug, "redirect_url": url}
 
 
-def _waits(waiting_for: str) -> shapes.Waits:
+def _waits(waiting_for: str) -> shapes.WaitingUse:
     return {"project_slug": None, "redirect_url": None, "state": "waiting", "waiting_for": waiting_for}
 
 

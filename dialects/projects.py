@@ -65,7 +65,7 @@ def list_members(caller: SignedIn, slug: Slug, query: shapes.PageQuery) -> tuple
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, MemberNotFound)
-def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Said:
+def remove_member(caller: SignedIn, slug: Slug, member_id: Id) -> shapes.Notice:
     """Remove a member, and revoke the active invites to the project that this member created."""
     projects.remove(projects.of_manager(slug, caller.user), member_id)
     return {"message": "Member removed."}
@@ -89,7 +89,7 @@ def invite_to_project(
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed)
 def list_project_invites(
     caller: SignedIn, slug: Slug, query: shapes.PageQuery
-) -> tuple[list[shapes.StatedInvite], NextPage]:
+) -> tuple[list[shapes.InviteOfProjectWithState], NextPage]:
     """All invites to a project, the newest first, and who waits by each; with ``?limit=`` a page of them.
 
     For its owner and admins; without their links.
@@ -102,14 +102,14 @@ def list_project_invites(
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound)
-def revoke_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Said:
+def revoke_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Notice:
     """Revoke an invite to a project."""
     projects.revoke_invite(projects.of_manager(slug, caller.user), invite_id)
     return {"message": "Invite revoked."}
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)
-def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decided) -> shapes.Said:
+def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.ChosenUse) -> shapes.Notice:
     """Approve a guest who waits. If the guest is a member already, the use is given back."""
     manager = projects.of_manager(slug, caller.user)
     use = waiting.approve(projects.asked(manager, invite_id, body["redemption"]))
@@ -117,7 +117,7 @@ def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decide
 
 
 @refuses(ProjectNotFound, NotProjectMember, NotAllowed, InviteNotFound, NotWaiting)
-def deny_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Decided) -> shapes.Said:
+def deny_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.ChosenUse) -> shapes.Notice:
     """Refuse a guest who waits for approval; the use is given back."""
     manager = projects.of_manager(slug, caller.user)
     waiting.deny(projects.asked(manager, invite_id, body["redemption"]))
@@ -160,14 +160,14 @@ def _page(rows: Sequence[Row], limit: int | None) -> tuple[Sequence[Row], bool]:
     return rows[:limit], limit is not None and len(rows) > limit
 
 
-def _stated(found: Sequence[Any]) -> list[shapes.StatedInvite]:
+def _stated(found: Sequence[Any]) -> list[shapes.InviteOfProjectWithState]:
     waits = waiting.of_invites(each.id for each in found if each.waiting)
     return [
         {**_invite(each), "status": each.state(now()), "waiting": _asking(waits.get(each.id, ()))} for each in found
     ]
 
 
-def _invite(invite: Any) -> shapes.OpenInvite:
+def _invite(invite: Any) -> shapes.InviteOfProject:
     return {
         "id": invite.id,
         "email": invite.email,

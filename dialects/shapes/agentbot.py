@@ -29,7 +29,7 @@ class NotValid(ErrorBody):
     valid: Literal[False]
 
 
-class Named(TypedDict):
+class InviteByName(TypedDict):
     """The guest."""
 
     name: Name
@@ -37,7 +37,7 @@ class Named(TypedDict):
     preset: NotRequired[Preset]
 
 
-class ForAddress(TypedDict):
+class InviteByAddress(TypedDict):
     """The address to invite."""
 
     email: Email
@@ -58,7 +58,7 @@ class ShortCode(TypedDict):
     code: AnyCode
 
 
-class Made(TypedDict):
+class CreatedInvite(TypedDict):
     """The invite that was created."""
 
     success: Literal[True]
@@ -66,7 +66,7 @@ class Made(TypedDict):
     token: Token
 
 
-class MadeForAddress(TypedDict):
+class CreatedInviteForAddress(TypedDict):
     """The invite that was created for an address."""
 
     success: Literal[True]
@@ -82,7 +82,7 @@ class Verified(TypedDict):
     plan: Plan
 
 
-class Spent(TypedDict):
+class UsedCode(TypedDict):
     """The short code was valid, and is now used."""
 
     valid: Literal[True]

@@ -108,7 +108,7 @@ class ProjectInvite(TypedDict):
     preset: NotRequired[Preset]
 
 
-class InProject(TypedDict):
+class InvitedProject(TypedDict):
     """A project, as the person who is invited to it sees it."""
 
     name: Annotated[str, Meta(examples=["Tea Garden"])]
@@ -127,7 +127,7 @@ class Invitation(TypedDict):
     id: Id
     email: Invited | None
     role: InviteRole
-    project: InProject | None
+    project: InvitedProject | None
     invitedBy: Inviter
     expiresAt: Moment | None
     is_expired: Literal[False]
@@ -147,7 +147,7 @@ WaitingFor = Annotated[
 ]
 
 
-class Waits(TypedDict):
+class WaitingUse(TypedDict):
     """A use that waits: until then the account has nothing of what the invite gives."""
 
     project_slug: Annotated[str | None, Meta(description="Null while the use waits.")]
@@ -223,13 +223,13 @@ class Me(Person):
     invitesBackAt: Annotated[Moment | None, Meta(description="When one can invite more; null if never.")]
 
 
-class Said(TypedDict):
+class Notice(TypedDict):
     """It is done; a sentence for people."""
 
     message: Message
 
 
-class Ticketed(Said):
+class VerifiedCode(Notice):
     """A sentence for people, and for a new account the token that allows to choose its password."""
 
     registration_token: NotRequired[Ticket]
@@ -267,7 +267,7 @@ class ProjectMember(TypedDict):
     ends_at: Annotated[Moment | None, Meta(description="When the access to the project ends.")]
 
 
-class OpenInvite(TypedDict):
+class InviteOfProject(TypedDict):
     """An invite to a project."""
 
     id: Id
@@ -278,7 +278,7 @@ class OpenInvite(TypedDict):
     created_at: Moment
 
 
-class SentInvite(OpenInvite):
+class SentInvite(InviteOfProject):
     """An invite to a project that was just created; with its link where no mail can be sent."""
 
     inviteUrl: NotRequired[Link]
@@ -293,14 +293,14 @@ class WaitingGuest(TypedDict):
     since: Moment
 
 
-class StatedInvite(OpenInvite):
+class InviteOfProjectWithState(InviteOfProject):
     """An invite to a project, with its state and the guests who wait."""
 
     status: Annotated[str, one_of("active", "used", "expired", "revoked")]
     waiting: list[WaitingGuest]
 
 
-class Decided(TypedDict):
+class ChosenUse(TypedDict):
     """The use that waits, as the list of them names it."""
 
     redemption: Id

@@ -40,7 +40,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	made := done(api.AgentbotAPI.PostApiInvite(signedIn(inviter)).Named(*openapi.NewNamed("Anne")).Execute())
+	made := done(api.AgentbotAPI.PostApiInvite(signedIn(inviter)).InviteByName(*openapi.NewInviteByName("Anne")).Execute())
 	asked := openapi.TokenOrCode{Token: &made.Token}
 	verified := done(api.AgentbotAPI.PostApiInvitesVerify(anyone).TokenOrCode(asked).Execute())
 	seen := done(api.HitKeyAPI.GetInvitesToken(anyone, made.Token).Execute())

@@ -10,9 +10,9 @@ from openapi_client import (
     Configuration,
     Credentials,
     HitKeyApi,
+    InviteByName,
     InviteDraft,
     InviteDrafts,
-    Named,
     ProsodyApi,
     TokenOrCode,
     V1Api,
@@ -33,7 +33,7 @@ def signed_in(who: str) -> ApiClient:
 
 anyone, by_guest = client(), signed_in(guest)
 created = ProsodyApi(client(key)).post_invites_api_with_http_info(name="Anne", uses=2)
-made = AgentbotApi(signed_in(inviter)).post_api_invite(Named(name="Anne"))
+made = AgentbotApi(signed_in(inviter)).post_api_invite(InviteByName(name="Anne"))
 verified = AgentbotApi(anyone).post_api_invites_verify(TokenOrCode(token=made.token))
 seen = HitKeyApi(anyone).get_invites_token(made.token)
 joined = HitKeyApi(by_guest).post_invites_token_accept(made.token)

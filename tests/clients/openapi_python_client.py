@@ -15,11 +15,11 @@ from invite_api_client.api.v1 import (
 )
 from invite_api_client.models import (
     Credentials,
+    InviteByName,
     InviteDraft,
     InviteDrafts,
     InviteParameters,
     InviteParametersForm,
-    Named,
     TokenOrCode,
 )
 
@@ -37,7 +37,7 @@ links = [
     post_invites_api.sync_detailed(client=by_key, body=body).headers["Location"]
     for body in (InviteParameters(name="Anne", uses=2), InviteParametersForm(name="Anne", uses=2))
 ]
-made = post_api_invite.sync(client=signed_in(inviter), body=Named(name="Anne"))
+made = post_api_invite.sync(client=signed_in(inviter), body=InviteByName(name="Anne"))
 verified = post_api_invites_verify.sync(client=anyone, body=TokenOrCode(token=made.token))
 seen = get_invites_token.sync(made.token, client=anyone)
 joined = post_invites_token_accept.sync(made.token, client=by_guest)

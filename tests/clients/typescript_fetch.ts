@@ -22,7 +22,7 @@ async function refusal(call: Promise<unknown>): Promise<string> {
 async function main(): Promise<void> {
     const byGuest = await signedIn(guest);
     const created = await new ProsodyApi(showing(key)).postInvitesApiRaw({ name: "Anne", uses: 2 });
-    const made = await new AgentbotApi(await signedIn(inviter)).postApiInvite({ named: { name: "Anne" } });
+    const made = await new AgentbotApi(await signedIn(inviter)).postApiInvite({ inviteByName: { name: "Anne" } });
     const asked = { tokenOrCode: { token: made.token } };
     const verified = await new AgentbotApi(anyone).postApiInvitesVerify(asked);
     const seen = await new HitKeyApi(anyone).getInvitesToken({ token: made.token });
