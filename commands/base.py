@@ -46,7 +46,7 @@ _MESSAGES: Mapping[type[Exception], str] = {
     InviteUsed: "this invite has been used; create a new one with invite-api invite create",
     UserNotFound: "no such account: name one by its id, user name or address; see invite-api user list",
     ProjectNotFound: "no such project: name one by its slug; see invite-api project list",
-    NoSuchKey: "key not found: name one by its id, see invite-api list",
+    NoSuchKey: "key not found\nName one by its id: see invite-api list",  # prosodyctl's own line comes first
     LinkLost: "the link still works, but cannot be shown: it was created under another master secret; put that one in "
     "INVITE_API_SECRET_KEY_FALLBACKS, or give the invite a new link with invite-api invite rotate ID",
     MemberNotFound: "this account is not a member of this project; see invite-api member list SLUG",

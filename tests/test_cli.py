@@ -33,7 +33,7 @@ def test_delete_is_silent_and_final(invite_api):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     again = invite_api("delete", key_id)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == "Error: key not found: name one by its id, see invite-api list\n"
+    assert again.stderr == "Error: key not found\nName one by its id: see invite-api list\n"
 
 
 @pytest.mark.long

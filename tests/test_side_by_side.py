@@ -655,5 +655,5 @@ def test_delete_is_silent_and_the_key_is_listed_no_more(side):
 
 def test_delete_of_an_unknown_id_fails_in_the_same_words_but_ours_go_to_stderr(ours, theirs):
     we, they = ours.command("delete", "unknown"), theirs.command("delete", "unknown")
-    assert (we.returncode, we.stdout, we.stderr[:20]) == (1, "", "Error: key not found")
+    assert (we.returncode, we.stdout, we.stderr.splitlines()[0]) == (1, "", "Error: key not found")
     assert (they.returncode, they.stdout, they.stderr) == (1, "Error: key not found\n", "")
