@@ -658,15 +658,15 @@ def test_one_that_cannot_be_composed_holds_up_no_other(house, receiver, create, 
     create(types="invite")
     make_invite(name="Anne")
     make_invite(name="Bob")
-    told = courier.payload
+    payload = courier.payload
 
     def choke(event):
-        found = told(event)
+        found = payload(event)
         if found["data"]["invite"]["name"] == "Anne":
             raise KeyError("Anne")
         return found
 
-    monkeypatch.setattr(courier, "told", choke)
+    monkeypatch.setattr(courier, "payload", choke)
     assert deliver() == 2
     assert [state for _, state, _, _ in log()] == ["waiting", "sent"]
 

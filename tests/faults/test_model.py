@@ -122,11 +122,11 @@ def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
 
 
 def untold_changes(monkeypatch):
-    monkeypatch.setattr(changing, "_tell", lambda *_: None)
+    monkeypatch.setattr(changing, "_record", lambda *_: None)
 
 
 def untold_waits(monkeypatch):
-    monkeypatch.setattr(uses, "_tell", lambda *_: None)
+    monkeypatch.setattr(uses, "_record", lambda *_: None)
     monkeypatch.setattr(usual, "take", lambda *_: None)
 
 
