@@ -41,7 +41,7 @@ from web import reader
 pytestmark = pytest.mark.any_database
 
 EXPECTING = {"Expect": "100-continue"}
-CHUNKED = b"4\r\nname\r\n0\r\n\r\n"
+CHUNKED = b"6\r\nname=A\r\n0\r\n\r\n"
 # Says how long it is at /, in parts without end at /endless, in three at /parts; and notes when nobody listens.
 APPLICATION = """
 import re, sys
