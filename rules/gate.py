@@ -209,7 +209,7 @@ def _at(host: str) -> Sequence[str]:
 
 def _read(written: str) -> str:
     """An origin as it is stored; raises Invalid."""
-    urls.refuse_odd(written.strip(), "origin")
+    urls.refuse_other_letters(written.strip(), "origin")
     try:
         found = exact_origin(written.strip())
     except ValueError:

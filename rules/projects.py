@@ -254,7 +254,7 @@ def revoke_invite(member: Member, invite_id: str) -> None:
 
 
 def remove(manager: Member, member_id: str) -> None:
-    """Dismiss a member; raises MemberNotFound, or NotAllowed for the owner, and for an admin if an admin asks."""
+    """Remove a member; raises MemberNotFound, or NotAllowed for the owner, and for an admin if an admin asks."""
     here = Member.id == member_id, Member.project_id == manager.project_id, joining.is_current(clock.now())
     gone = session().scalar(select(Member).where(*here))
     if gone is None:

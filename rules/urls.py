@@ -13,21 +13,21 @@ _LOCAL = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 _TOKEN = "0" * 64
 
 
-def is_plain(url: str) -> bool:
-    """Whether a text has at most 2,000 characters, all of which stand for themselves in every program."""
-    return _PLAIN.fullmatch(url) is not None and not any(each in url for each in _UNSAFE)
-
-
 def refuse_odd(url: str, field: str) -> None:
-    """Raise Invalid for a text that is not plain; for a host with letters beyond ASCII it says how links have that."""
+    """Raise Invalid unless a text has at most 2,000 characters, all of which stand for themselves in every program."""
+    refuse_other_letters(url, field)
+    if _PLAIN.fullmatch(url) is None or any(each in url for each in _UNSAFE):
+        raise Invalid.at(field, "url", "must be a URL of at most 2000 plain characters")
+
+
+def refuse_other_letters(url: str, field: str) -> None:
+    """Raise Invalid for a host with letters beyond ASCII; it says how links have that host."""
     try:
         in_links = (urlsplit(url).hostname or "").encode("idna").decode()
     except ValueError:
-        in_links = ""
+        return
     if "xn--" in in_links and not url.isascii():
         raise Invalid.at(field, "url", "must have its host as links have it: %(host)s", host=in_links)
-    if not is_plain(url):
-        raise Invalid.at(field, "url", "must be a URL of at most 2000 plain characters")
 
 
 def is_local(target: str) -> bool:

@@ -56,6 +56,18 @@ def test_an_origin_that_is_not_encrypted_is_noted_but_on_this_machine(command):
     assert "Note:" not in printed.stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("https://a b.example", "must be an origin such as https://photos.example.org, and not https://a b.example"),
+        ("https://müller.example", "must have its host as links have it: xn--mller-kva.example"),
+    ],
+)
+def test_an_origin_that_is_none_is_told_how_it_is_written(command, house, typed, said):
+    done = command(typed)
+    assert (done.returncode, said in done.stderr, origins(house)) == (1, True, [])
+
+
 def test_what_is_no_origin_is_refused_by_its_name(command, house):
     wrong = [
         f"{PHOTOS}/albums",
