@@ -35,6 +35,7 @@ def test_every_command_is_looked_at():
     assert typed(*TEXTS[0].values) == ["create", ""]
 
 
+@pytest.mark.long  # each of them from every side: a process for each
 @pytest.mark.any_database
 @pytest.mark.parametrize(("path", "command", "param"), TEXTS)
 def test_what_is_empty_is_refused_before_anything_happens(path, command, param, invite_api, tmp_path):
