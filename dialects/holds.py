@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from clock import iso
 from dialects.shapes import holds as shapes
 from dialects.shapes.values import Id
-from rules import holds, refusals, usual
+from rules import holds, refusals, fast_holds
 from rules.holds import Hold, Wanted
 from rules.idempotency import Once
 from rules.programs import Program
@@ -67,7 +67,7 @@ def complete_hold(caller: Program, hold_id: Id) -> Again | Waits:
 
     After its lease the use is taken anew if one is left. 202: it waits for an admin's approval.
     """
-    hold = usual.complete(hold_id, caller.holder) or holds.complete(hold_id, caller.holder)
+    hold = fast_holds.complete(hold_id, caller.holder) or holds.complete(hold_id, caller.holder)
     return (_shown(hold), 202) if hold.state == "waiting" else (_shown(hold), 200)
 
 
@@ -91,7 +91,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 def _take(caller: Program, wanted: Wanted, once: Once | None) -> Hold:
     caller.keep()
-    hold = None if once else usual.take(caller.holder, wanted)
+    hold = None if once else fast_holds.take(caller.holder, wanted)
     return hold or holds.take(holds.invite_of(wanted, requests.neighbourhood()), caller.holder, wanted, once)
 
 

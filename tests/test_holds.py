@@ -24,7 +24,7 @@ from rules import (
     projects,
     redemption,
     uses,
-    usual,
+    fast_holds,
     waiting,
 )
 from rules.refusals import NotWaiting
@@ -748,7 +748,7 @@ def told(rows):
 def test_the_usual_course_stores_and_tells_what_any_other_does(house, make_invite, facts, other):
     stored = []
     for take, complete in (
-        (lambda wanted: usual.take("shop", wanted), usual.complete),
+        (lambda wanted: fast_holds.take("shop", wanted), fast_holds.complete),
         (lambda wanted: holds.take(invites.find(wanted.token), "shop", wanted), holds.complete),
     ):
         token = make_invite(uses="5", data={"seat": 1})
@@ -780,8 +780,8 @@ def test_what_is_not_usual_is_left_to_the_other_course_and_nothing_is_changed(ho
     still.shift(clock.MINUTE)
     before, key = facts(), shop.headers["Authorization"].removeprefix("Bearer ").partition("/")[0]
     with house.writing():
-        assert [usual.take(key, holds.Wanted("anne", each)) for each in tokens] == [None] * len(tokens)
+        assert [fast_holds.take(key, holds.Wanted("anne", each)) for each in tokens] == [None] * len(tokens)
         for hold_id in (lapsing, asking, done, released, NOBODY):
-            assert usual.complete(hold_id, key) is None
-        assert usual.complete(lapsing, "another key") is None
+            assert fast_holds.complete(hold_id, key) is None
+        assert fast_holds.complete(lapsing, "another key") is None
     assert facts() == before

@@ -45,7 +45,7 @@ from rules import (
     resets,
     sessions,
     uses,
-    usual,
+    fast_holds,
     waiting,
     webhooks,
 )
@@ -475,12 +475,12 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.released", "invite.released"],
     ),
     "uses.end_all": (lambda place: uses.end_all(Invite.id == invite(place.yes).id), ["invite.released"]),
-    "usual.take": (
-        twice(lambda place: usual.take("shop", Wanted("gina", place.open))),
+    "fast_holds.take": (
+        twice(lambda place: fast_holds.take("shop", Wanted("gina", place.open))),
         ["invite.held"],
     ),
-    "usual.complete": (
-        lambda place: usual.complete(usual.take("shop", Wanted("gina", place.open)).id, "shop"),
+    "fast_holds.complete": (
+        lambda place: fast_holds.complete(fast_holds.take("shop", Wanted("gina", place.open)).id, "shop"),
         ["invite.held", "invite.used"],
     ),
     "waiting.approve": (lambda place: waiting.approve(place.waits), ["invite.approved", "invite.used"]),

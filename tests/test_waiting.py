@@ -186,7 +186,7 @@ def test_nothing_but_these_rules_gives_what_an_invite_promises():
             called = {ast.unparse(each.func) for each in ast.walk(rule) if isinstance(each, ast.Call)}
             calls[f"{path.stem}.{rule.name}"] = called
     giving = {name for name, called in calls.items() if "joining.give" in called}
-    holding = {"holds._taken", "holds._complete", "usual.complete"}
+    holding = {"holds._taken", "holds._complete", "fast_holds.complete"}
     assert giving == {"redemption.settle", "legacy.use", "waiting.approve", "waiting._go_on"} | holding
     settling = {name for name, called in calls.items() if called & {"settle", "redemption.settle"}}
     assert settling == {"redemption.accept", "redemption._accept_later", "accounts.register"}

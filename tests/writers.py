@@ -54,7 +54,7 @@ from rules import (
     resets,
     sessions,
     tokens,
-    usual,
+    fast_holds,
     waiting,
     webhooks,
 )
@@ -255,7 +255,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
     def hold() -> None:
         caller = programs.by_key(keys.authenticate(place.key))
         caller.keep()
-        usual.take(caller.holder, holds.Wanted("a guest", place.open))
+        fast_holds.take(caller.holder, holds.Wanted("a guest", place.open))
 
     def managed(name: str) -> projects.Member:
         return projects.of_manager("orchard", place.caller(name).user)
@@ -303,7 +303,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "rotate, by a program": lambda: (by_key(), changing.rotate(invites.find_locked(place.bound))),
         "resend, by a program": lambda: (by_key(), changing.resend(invites.find_locked(place.bound), inviter=by_key())),
         "hold, by a program": hold,
-        "complete a hold, by a program": lambda: usual.complete(place.held, str(by_key().key_id)),
+        "complete a hold, by a program": lambda: fast_holds.complete(place.held, str(by_key().key_id)),
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
         "approve, by a program": lambda: (by_key(), waiting.approve(place.asking)),
         "deny, by a program": lambda: (by_key(), waiting.deny(place.asking)),

@@ -28,7 +28,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import courier, outbox, posting
 from models import Delivery, Invite, Letter, Redemption, Webhook
-from rules import budgets, deliveries, holds, invites, uses, usual
+from rules import budgets, deliveries, holds, invites, uses, fast_holds
 from web import requests
 
 
@@ -61,12 +61,12 @@ def kill_after_update(times: str) -> None:
 
 def kill_after_hold(times: str) -> None:
     """A use is taken and waits for its program."""
-    usual.take = _dying(usual.take, times, before=False)
+    fast_holds.take = _dying(fast_holds.take, times, before=False)
 
 
 def kill_after_complete(times: str) -> None:
     """A use that waited is done, and nobody is told that it was."""
-    usual.complete = _dying(usual.complete, times, before=False)
+    fast_holds.complete = _dying(fast_holds.complete, times, before=False)
 
 
 def kill_after_release(times: str) -> None:

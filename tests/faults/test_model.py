@@ -38,7 +38,7 @@ from rules import (
     sessions,
     timeline,
     uses,
-    usual,
+    fast_holds,
     webhooks,
 )
 from settings import in_force
@@ -127,7 +127,7 @@ def untold_changes(monkeypatch):
 
 def untold_waits(monkeypatch):
     monkeypatch.setattr(uses, "_record", lambda *_: None)
-    monkeypatch.setattr(usual, "take", lambda *_: None)
+    monkeypatch.setattr(fast_holds, "take", lambda *_: None)
 
 
 def expired_though_used_or_revoked(monkeypatch):

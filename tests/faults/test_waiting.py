@@ -23,7 +23,7 @@ from conftest import make_settings
 from database import Database, Unavailable, session
 from faults.test_race import RACERS, heats
 from models import Event, Redemption
-from rules import changing, expiry, holds, invites, redemption, uses, usual
+from rules import changing, expiry, holds, invites, redemption, uses, fast_holds
 from rules.holds import Hold, Wanted
 from rules.refusals import HoldDone, HoldLost, HoldReleased, InviteHeld, InviteUsed, Refusal
 from settings import Settings, in_force
@@ -76,11 +76,11 @@ class Program:
         lease, at_once = random.choice((BRIEF, BRIEF, LONG)), random.random() < 0.1
         wanted = Wanted(guest, token, lease=lease, complete=at_once)
         with self.house.writing():
-            return usual.take(PROGRAM, wanted) or holds.take(invites.find(token), PROGRAM, wanted)
+            return fast_holds.take(PROGRAM, wanted) or holds.take(invites.find(token), PROGRAM, wanted)
 
     def complete(self, hold_id: str) -> Hold:
         with self.house.writing():
-            return usual.complete(hold_id, PROGRAM) or holds.complete(hold_id, PROGRAM)
+            return fast_holds.complete(hold_id, PROGRAM) or holds.complete(hold_id, PROGRAM)
 
     def release(self, hold_id: str) -> None:
         with self.house.writing():
