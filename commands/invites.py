@@ -29,7 +29,7 @@ from commands.projects import any_project
 from commands.showing import facts, promised
 from commands.terminal import Cell, Facts, Kind
 from models import Invite, Redemption
-from rules import bulk, changing, fields, ids, invites, listing, places, states
+from rules import bulk, changing, cursors, fields, ids, invites, listing, states
 from rules import waiting as waits
 from rules.bulk import Outcome
 from rules.listing import ALIASES, STATES, Filter, Listed
@@ -284,7 +284,7 @@ def read_filter(given: dict[str, str | None], after: str | None = None) -> Filte
     wanted = listing.read(given)
     if after is None:
         return wanted
-    return replace(wanted, after=places.of(invites.named(after)))
+    return replace(wanted, after=cursors.of(invites.named(after)))
 
 
 def decided(use: Redemption) -> list[str]:

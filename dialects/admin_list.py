@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from flask import Response, g, request
 
 import clock
-from rules import bulk, durations, invites, listing, matching, places, tokens, waiting
+from rules import bulk, cursors, durations, invites, listing, matching, tokens, waiting
 from rules.bulk import Outcome
 from rules.refusals import Invalid, NoneChosen, TooManyChosen
 from rules.sessions import SignedIn
@@ -118,7 +118,7 @@ def _list(given: Mapping[str, str], empty: Shown) -> Shown:
     wanted = listing.read(given)
     found = listing.search(wanted, desk.ROWS)
     shown: dict[str, Any] = {"rows": found.rows, "most": bulk.MOST, "until": found.next and found.next[0]}
-    shown["older"] = desk.next_page(given, places.cursor(found.next), "/admin") if found.next else None
+    shown["older"] = desk.next_page(given, cursors.written(found.next), "/admin") if found.next else None
     if wanted.narrows:
         is_whole = not wanted.after and len(found.rows) < desk.ROWS
         shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MOST)

@@ -14,12 +14,12 @@ from rules import (
     admins,
     branches,
     budgets,
+    cursors,
     durations,
     fields,
     gate,
     listing,
     passes,
-    places,
     projects,
     proxies,
     resets,
@@ -57,7 +57,7 @@ def list_people() -> str:
     wanted = listing.read(given)
     rows = accounts.search(wanted.text, wanted.after, desk.ROWS + 1)
     last = rows[desk.ROWS - 1] if len(rows) > desk.ROWS else None
-    older = desk.next_page(given, places.cursor(places.of(last))) if last else None
+    older = desk.next_page(given, cursors.written(cursors.of(last))) if last else None
     return show(given=given, rows=[_person(each) for each in rows[: desk.ROWS]], older=older)
 
 

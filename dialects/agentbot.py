@@ -15,7 +15,7 @@ from werkzeug.http import http_date
 
 from clock import iso
 from dialects.shapes import agentbot as shapes
-from rules import accounts, fields, invitations, invites, legacy, listing, places, presets, refusals, tokens
+from rules import accounts, cursors, fields, invitations, invites, legacy, listing, presets, refusals, tokens
 from rules.drafts import Inviter
 from rules.idempotency import Once
 from rules.listing import Filter, Listed
@@ -126,7 +126,7 @@ def _page(wanted: Filter, given: shapes.ListQuery) -> Response:
     body: shapes.InviteList = {"invites": invites_, "total": counts["total"], "active": counts["active"]}
     response = Response(mimetype="application/json")
     if len(rows) > limit:
-        body["next"] = places.cursor(places.of(rows[limit - 1]))
+        body["next"] = cursors.written(cursors.of(rows[limit - 1]))
         response.headers.update(next_page("/api/admin/invites", given, body["next"]))
     response.set_data(dumps(body) + "\n")
     return response

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from clock import iso
 from dialects.shapes import holds as shapes
 from dialects.shapes.values import Id
-from rules import holds, refusals, fast_holds
+from rules import fast_holds, holds, refusals
 from rules.holds import Hold, Wanted
 from rules.idempotency import Once
 from rules.programs import Program

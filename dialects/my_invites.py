@@ -16,13 +16,13 @@ from rules import (
     admins,
     budgets,
     changing,
+    cursors,
     durations,
     fields,
     invites,
     listing,
     outbox,
     own_invites,
-    places,
     presets,
 )
 from rules.refusals import LinkLost, NotSignedIn, Refusal, together
@@ -90,11 +90,11 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
 def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:
     query = requests.query(("cursor",))
-    found = own_invites.page(caller.account.id, places.read(query["cursor"]) if query else None)
+    found = own_invites.page(caller.account.id, cursors.read(query["cursor"]) if query else None)
     shown: dict[str, Any] = {
         "given": given,
         "rows": found.rows,
-        "older": desk.next_page({}, places.cursor(found.next)) if found.next else None,
+        "older": desk.next_page({}, cursors.written(found.next)) if found.next else None,
         "guests": [] if query else own_invites.guests(caller.account.id),
         "is_first": not query,
         "left": budgets.left(caller.account),

@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 from clock import iso, now
 from dialects.shapes import hitkey as shapes
 from dialects.shapes.values import Id, Slug
-from rules import accounts, fields, invites, places, presets, projects, waiting
+from rules import accounts, cursors, fields, invites, presets, projects, waiting
+from rules.cursors import Cursor
 from rules.idempotency import Once
-from rules.places import Place
 from rules.refusals import (
     AlreadyMember,
     BudgetSpent,
@@ -58,9 +58,9 @@ def show_project(caller: SignedIn, slug: Slug) -> shapes.Project:
 def list_members(caller: SignedIn, slug: Slug, query: shapes.PageQuery) -> tuple[list[shapes.ProjectMember], NextPage]:
     """The members of a project, for its members, in the order in which they joined; with ``?limit=`` a page of them."""
     project = projects.of_member(slug, caller.user).project
-    limit, place = _asked_for(query)
-    found, rest = _page(projects.members(project, place, limit and limit + 1), limit)
-    following = places.cursor((found[-1].joined_at, found[-1].id)) if rest else None
+    limit, cursor = _asked_for(query)
+    found, rest = _page(projects.members(project, cursor, limit and limit + 1), limit)
+    following = cursors.written((found[-1].joined_at, found[-1].id)) if rest else None
     return [_member(each) for each in found], next_page(f"/projects/{slug}/members", query, following)
 
 
@@ -95,9 +95,9 @@ def list_project_invites(
     For its owner and admins; without their links.
     """
     project = projects.of_manager(slug, caller.user).project
-    limit, place = _asked_for(query)
-    found, rest = _page(projects.invites_of(project, place, limit and limit + 1), limit)
-    following = places.cursor(places.of(found[-1])) if rest else None
+    limit, cursor = _asked_for(query)
+    found, rest = _page(projects.invites_of(project, cursor, limit and limit + 1), limit)
+    following = cursors.written(cursors.of(found[-1])) if rest else None
     return _stated(found), next_page(f"/projects/{slug}/invites", query, following)
 
 
@@ -149,10 +149,10 @@ def _member(member: Any) -> shapes.ProjectMember:
     }
 
 
-def _asked_for(query: Mapping[str, Any]) -> tuple[int | None, Place | None]:
-    """How many rows are asked for, None for all; and after which place, None for the first."""
+def _asked_for(query: Mapping[str, Any]) -> tuple[int | None, Cursor | None]:
+    """How many rows are asked for, None for all; and after which cursor, None for the first page."""
     limit = fields.count(query["limit"], "limit", MOST) if "limit" in query else None
-    return limit, places.read(query["cursor"]) if "cursor" in query else None
+    return limit, cursors.read(query["cursor"]) if "cursor" in query else None
 
 
 def _page(rows: Sequence[Row], limit: int | None) -> tuple[Sequence[Row], bool]:

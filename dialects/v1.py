@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from clock import iso
 from dialects.shapes import v1 as shapes
 from dialects.shapes.values import Id
-from rules import batches, changing, fields, invites, listing, places, refusals, timeline, waiting
+from rules import batches, changing, cursors, fields, invites, listing, refusals, timeline, waiting
 from rules.batches import Prepared
 from rules.events import TYPES
 from rules.idempotency import Once
@@ -80,7 +80,7 @@ def list_invites(query: shapes.ListQuery) -> Page:
     """
     limit = _limit(query)
     found = listing.search(listing.read(_by_inviter(query), state="state", text="text"), limit)
-    following = places.cursor(found.next) if found.next else None
+    following = cursors.written(found.next) if found.next else None
     shown: shapes.Invites = {"invites": [_shown(each) for each in found.rows], "next": following}
     return shown, next_page("/v1/invites", query, following)
 

@@ -14,6 +14,7 @@ from rules import (
     admins,
     changing,
     counters,
+    cursors,
     drafts,
     events,
     fields,
@@ -22,7 +23,6 @@ from rules import (
     invites,
     joining,
     passwords,
-    places,
     redemption,
     searching,
     sessions,
@@ -236,12 +236,12 @@ def starting_with(text: str, limit: int) -> Sequence[User]:
     return session().scalars(select(User).where(User.deleted_at.is_(None), or_(*names)).limit(limit)).all()
 
 
-def search(text: str | None, after: places.Place | None, limit: int) -> Sequence[User]:
-    """At most `limit` accounts, the newest first, that come after a place in the list.
+def search(text: str | None, after: cursors.Cursor | None, limit: int) -> Sequence[User]:
+    """At most `limit` accounts, the newest first, that come after a cursor.
 
     With a text, only those that have it in their user name, address or display name, in capitals or not.
     """
-    query = select(User).where(User.deleted_at.is_(None)).order_by(*places.newest(User))
+    query = select(User).where(User.deleted_at.is_(None)).order_by(*cursors.newest(User))
     if text:
         query = query.where(
             or_(
@@ -249,7 +249,7 @@ def search(text: str | None, after: places.Place | None, limit: int) -> Sequence
                 *(each.icontains(searching.as_stored(text), autoescape=True) for each in (User.username, User.email)),
             )
         )
-    return session().scalars(places.after(query, User, after).limit(limit)).all()
+    return session().scalars(cursors.after(query, User, after).limit(limit)).all()
 
 
 def used_by(user: User) -> Sequence[Invite]:

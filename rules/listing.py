@@ -13,8 +13,8 @@ from sqlalchemy.orm import aliased
 import clock
 from database import Cells, session
 from models import Invite, Project, Redemption, User, called, state_of
-from rules import accounts, fields, invites, places, searching, states, tokens, waiting
-from rules.places import Place
+from rules import accounts, cursors, fields, invites, searching, states, tokens, waiting
+from rules.cursors import Cursor
 from rules.refusals import Invalid, InviteNotFound, LinkLost, UserNotFound
 from rules.waiting import Waiting
 
@@ -37,7 +37,7 @@ class Filter:
     project: str | None = None
     inviter: str | None = None
     email: str | None = None
-    after: Place | None = None
+    after: Cursor | None = None
 
     @property
     def narrows(self) -> bool:
@@ -46,7 +46,7 @@ class Filter:
 
     def following(self, row: "Listed") -> "Filter":
         """The same filter, for the rows after this one."""
-        return replace(self, after=places.of(row))
+        return replace(self, after=cursors.of(row))
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Some rows of the list, and the place from which to continue; None at the end of the list."""
+    """Some rows of the list, and the cursor of the next page; None at the end of the list."""
 
     rows: Sequence[Listed]
-    next: Place | None
+    next: Cursor | None
 
 
 def read(
@@ -157,7 +157,7 @@ def search(wanted: Filter, limit: int) -> SearchResult:
     query, last = looked_at(matching(wanted, now), wanted)
     rows = _listed(session().execute(query.limit(limit + 1)).all(), now)
     if len(rows) > limit:
-        return SearchResult(rows[:limit], places.of(rows[limit - 1]))
+        return SearchResult(rows[:limit], cursors.of(rows[limit - 1]))
     return SearchResult(rows, last)
 
 
@@ -223,19 +223,19 @@ def _unused(*conditions: ColumnElement[bool]) -> int:
     return left + (lapsed or 0)
 
 
-def looked_at(query: Select[Any], wanted: Filter) -> tuple[Select[Any], Place | None]:
-    """A query for those rows alone at which one search looks, and the place of the last of these.
+def looked_at(query: Select[Any], wanted: Filter) -> tuple[Select[Any], Cursor | None]:
+    """A query for those rows alone at which one search looks, and the cursor of the last of these.
 
-    The place is None if the search looks at all rows.
+    The cursor is None if the search looks at all rows.
     """
     if not wanted.narrows:
         return query, None
-    rows: Any = select(Invite.created_at, Invite.id).order_by(*places.newest(Invite))
-    last = session().execute(places.after(rows, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
+    rows: Any = select(Invite.created_at, Invite.id).order_by(*cursors.newest(Invite))
+    last = session().execute(cursors.after(rows, Invite, wanted.after).offset(LOOKED_AT - 1).limit(1)).first()
     if last is None:
         return query, None
     within = or_(Invite.created_at > last.created_at, Invite.id >= last.id)
-    return query.where(Invite.created_at >= last.created_at, within), places.of(last)
+    return query.where(Invite.created_at >= last.created_at, within), cursors.of(last)
 
 
 def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Select[Any]:
@@ -254,7 +254,7 @@ def matching(wanted: Filter, now: datetime, of: Select[Any] | None = None) -> Se
         query = query.where(Invite.email == wanted.email)
     if wanted.text:
         query = query.where(searching.found(wanted.text, Invite.folded, Invite.name, Invite.email, Invite.note))
-    return places.after(query, Invite, wanted.after)
+    return cursors.after(query, Invite, wanted.after)
 
 
 def _created_by(inviter: str) -> ColumnElement[bool]:
@@ -276,7 +276,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "project": lambda value: fields.text(value, "project", 100),
     "inviter": lambda value: fields.text(value, "inviter", 254),
     "email": fields.invited_email,
-    "cursor": places.read,
+    "cursor": cursors.read,
 }
 
 _COUNT = select(func.count()).select_from(Invite)
@@ -305,7 +305,7 @@ _LISTED = (
     .outerjoin(Project, Project.id == Invite.project_id)
     .outerjoin(_Use, _Use.id == _latest)
     .outerjoin(User, User.id == _Use.user_id)
-    .order_by(*places.newest(Invite))
+    .order_by(*cursors.newest(Invite))
 )
 _CELLS = Cells(_LISTED)
 

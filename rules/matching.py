@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 import clock
 from database import session
 from models import Invite
-from rules import listing, places
+from rules import cursors, listing
 from rules.listing import Filter, SearchResult
 
 
@@ -30,7 +30,7 @@ class Matches:
 def count(wanted: Filter, most: int) -> Matches:
     """How many invites of the first 50,000 of the list match, counted up to `most`; raises Invalid as a search does."""
     first = replace(wanted, after=None)
-    newest = select(Invite.id).order_by(*places.newest(Invite))  # so that it stops once it has counted enough
+    newest = select(Invite.id).order_by(*cursors.newest(Invite))  # so that it stops once it has counted enough
     query, last = listing.looked_at(listing.matching(first, clock.now(), newest), first)
     number = session().scalar(select(func.count()).select_from(query.limit(most + 1).subquery())) or 0
     return Matches(min(number, most), number > most, listing.LOOKED_AT if last else None)
@@ -43,5 +43,5 @@ def of_whole(found: SearchResult) -> Matches:
 
 def ids(wanted: Filter, limit: int) -> Sequence[str]:
     """The ids of at most `limit` invites that match, the newest first, wherever they stand in the list."""
-    newest = select(Invite.id).order_by(*places.newest(Invite))
+    newest = select(Invite.id).order_by(*cursors.newest(Invite))
     return session().scalars(listing.matching(replace(wanted, after=None), clock.now(), newest).limit(limit)).all()

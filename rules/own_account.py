@@ -12,17 +12,17 @@ from models import Invite, Member, Project, Redemption, User
 from rules import (
     accounts,
     admins,
+    cursors,
     forbidden_names,
     invitations,
     passes,
-    places,
     projects,
     searching,
     sessions,
     timeline,
 )
 from rules.accounts import Attempt
-from rules.places import Place
+from rules.cursors import Cursor
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
 from rules.sessions import SignedIn
 from rules.timeline import Filter, Happened
@@ -139,7 +139,7 @@ def invites_created(user: User) -> Iterator[Sequence[Facts]]:
     user_id, last = user.id, None
     while rows := _created(user_id, last):
         yield [_of_invite(invite, slug) for invite, slug in rows]
-        last = places.of(rows[-1][0])
+        last = cursors.of(rows[-1][0])
 
 
 def events_of(user: User) -> Iterator[Sequence[Facts]]:
@@ -171,10 +171,10 @@ def _of_invite(invite: Invite, slug: str | None) -> Facts:
     return {**facts, "project": slug, "state": invite.state(clock.now())}
 
 
-def _created(user_id: str, last: Place | None) -> Sequence[Any]:
+def _created(user_id: str, last: Cursor | None) -> Sequence[Any]:
     query: Any = select(Invite, Project.slug).outerjoin(Project, Project.id == Invite.project_id)
-    query = query.where(Invite.maker_id == user_id).order_by(*places.newest(Invite))
-    return session().execute(places.after(query, Invite, last).limit(AT_ONCE)).all()
+    query = query.where(Invite.maker_id == user_id).order_by(*cursors.newest(Invite))
+    return session().execute(cursors.after(query, Invite, last).limit(AT_ONCE)).all()
 
 
 def _memberships(user: User) -> Sequence[Facts]:

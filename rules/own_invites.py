@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 import clock
 from database import session
 from models import Invite, Member, Project, User
-from rules import accounts, admins, changing, fields, invites, joining, listing, outbox, places, projects, states
+from rules import accounts, admins, changing, cursors, fields, invites, joining, listing, outbox, projects, states
+from rules.cursors import Cursor
 from rules.drafts import Draft
 from rules.listing import Filter, SearchResult
-from rules.places import Place
 from rules.refusals import InviteNotFound
 
 ROWS = 20  # invites, and guests, on one page
@@ -66,10 +66,10 @@ def find(user: User, invite_id: str) -> Invite:
     return _own(user, invites.find_by_id(invite_id))
 
 
-def page(user_id: str, after: Place | None) -> SearchResult:
-    """The invites of an account after a place in the list, the newest first, and the place from which to continue."""
+def page(user_id: str, after: Cursor | None) -> SearchResult:
+    """The invites of an account after a cursor, the newest first, and the cursor of the next page."""
     rows = listing.page(Filter(inviter=user_id, after=after), ROWS + 1)
-    return SearchResult(rows[:ROWS], places.of(rows[ROWS - 1]) if len(rows) > ROWS else None)
+    return SearchResult(rows[:ROWS], cursors.of(rows[ROWS - 1]) if len(rows) > ROWS else None)
 
 
 def active(user: User) -> int:

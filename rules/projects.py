@@ -17,9 +17,9 @@ from database import may_write, session
 from models import Invite, Member, Origin, Project, User
 from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, passes, states, waiting
 from rules.admins import is_admin
+from rules.cursors import Cursor, after, later
 from rules.events import About
 from rules.idempotency import Once
-from rules.places import Place, after, later
 from rules.refusals import (
     AlreadyMember,
     Invalid,
@@ -194,10 +194,10 @@ def memberships(user: User) -> Sequence[Member]:
     return session().scalars(mine.order_by(Project.name, Project.id).options(joinedload(Member.project))).all()
 
 
-def members(project: Project, place: Place | None = None, limit: int | None = None) -> Sequence[Member]:
-    """The members of a project, in the order in which they joined: all, or at most `limit` of those after a place."""
+def members(project: Project, cursor: Cursor | None = None, limit: int | None = None) -> Sequence[Member]:
+    """The members of a project, in the order in which they joined: all, or at most `limit` of those after a cursor."""
     query = select(Member).where(Member.project_id == project.id, joining.is_current(clock.now()))
-    query = later(query, Member.joined_at, Member.id, place).order_by(Member.joined_at, Member.id)
+    query = later(query, Member.joined_at, Member.id, cursor).order_by(Member.joined_at, Member.id)
     return session().scalars(query.limit(limit).options(joinedload(Member.user))).all()
 
 
@@ -229,9 +229,9 @@ def invite(
     return invites.create(draft, inviter, mailed=mailed, id_=id_, once=once)
 
 
-def invites_of(project: Project, place: Place | None = None, limit: int | None = None) -> Sequence[Invite]:
-    """The invites to a project, the newest first: all, or at most `limit` of those after a place."""
-    query = after(select(Invite).where(Invite.project_id == project.id), Invite, place)
+def invites_of(project: Project, cursor: Cursor | None = None, limit: int | None = None) -> Sequence[Invite]:
+    """The invites to a project, the newest first: all, or at most `limit` of those after a cursor."""
+    query = after(select(Invite).where(Invite.project_id == project.id), Invite, cursor)
     return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc()).limit(limit)).all()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, true, union
 import clock
 from database import session
 from models import Event, Invite, Letter, Redemption, User
-from rules import events, outbox, places
+from rules import cursors, events, outbox
 from rules.events import SERVICE, Facts
 from rules.refusals import Invalid
 
@@ -139,13 +139,13 @@ def follow(wanted: Filter, after: int, until: int, limit: int) -> tuple[Sequence
 
 def cursor(number: int) -> str:
     """A place among the events as text, for the request of those after it."""
-    return places.encoded(f"event {number}")
+    return cursors.encoded(f"event {number}")
 
 
 def read_cursor(cursor: str) -> int:
     """The number of the event that a cursor stands for; raises Invalid for any other text, such as a list's cursor."""
     try:
-        written = places.decoded(cursor)
+        written = cursors.decoded(cursor)
     except ValueError:
         written = ""
     if not (found := re.fullmatch("event ([0-9]{1,18})", written, re.ASCII)):

@@ -17,6 +17,7 @@ from rules import (
     changing,
     drafts,
     expiry,
+    fast_holds,
     holds,
     invites,
     keys,
@@ -24,7 +25,6 @@ from rules import (
     projects,
     redemption,
     uses,
-    fast_holds,
     waiting,
 )
 from rules.refusals import NotWaiting

@@ -15,6 +15,7 @@ from models import ApiKey, Invite, Letter, Member, Project, User
 from rules import (
     accounts,
     changing,
+    cursors,
     drafts,
     fields,
     holds,
@@ -23,7 +24,6 @@ from rules import (
     keys,
     listing,
     passwords,
-    places,
     projects,
     redemption,
     tokens,
@@ -248,7 +248,7 @@ def test_a_page_begins_after_the_place_that_it_is_given(house, fill):
     fill(4)
     with house.reading():
         first, *others = listing.page(listing.Filter(), 9)
-        following = listing.page(listing.Filter(after=places.of(first)), 9)
+        following = listing.page(listing.Filter(after=cursors.of(first)), 9)
     assert [each.id for each in following] == [each.id for each in others]
 
 
@@ -259,7 +259,7 @@ def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite)
         whole = listing.page(wanted, 100)
         while page := listing.page(wanted, 2):
             pages += page
-            wanted = listing.read({"cursor": places.cursor(places.of(page[-1]))})
+            wanted = listing.read({"cursor": cursors.written(cursors.of(page[-1]))})
     assert pages == whole
     assert {each.token for each in whole} == set(made)
 

@@ -26,6 +26,7 @@ from rules import (
     drafts,
     events,
     expiry,
+    fast_holds,
     first_admin,
     gate,
     guests,
@@ -45,7 +46,6 @@ from rules import (
     resets,
     sessions,
     uses,
-    fast_holds,
     waiting,
     webhooks,
 )

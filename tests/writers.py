@@ -36,6 +36,7 @@ from rules import (
     deliveries,
     drafts,
     expiry,
+    fast_holds,
     forgetting,
     gate,
     holds,
@@ -54,7 +55,6 @@ from rules import (
     resets,
     sessions,
     tokens,
-    fast_holds,
     waiting,
     webhooks,
 )

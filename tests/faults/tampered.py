@@ -28,7 +28,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import courier, outbox, posting
 from models import Delivery, Invite, Letter, Redemption, Webhook
-from rules import budgets, deliveries, holds, invites, uses, fast_holds
+from rules import budgets, deliveries, fast_holds, holds, invites, uses
 from web import requests
 
 

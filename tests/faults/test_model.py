@@ -31,6 +31,7 @@ from rules import (
     changing,
     deliveries,
     expiry,
+    fast_holds,
     gate,
     invites,
     keys,
@@ -38,7 +39,6 @@ from rules import (
     sessions,
     timeline,
     uses,
-    fast_holds,
     webhooks,
 )
 from settings import in_force

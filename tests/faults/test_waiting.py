@@ -23,7 +23,7 @@ from conftest import make_settings
 from database import Database, Unavailable, session
 from faults.test_race import RACERS, heats
 from models import Event, Redemption
-from rules import changing, expiry, holds, invites, redemption, uses, fast_holds
+from rules import changing, expiry, fast_holds, holds, invites, redemption, uses
 from rules.holds import Hold, Wanted
 from rules.refusals import HoldDone, HoldLost, HoldReleased, InviteHeld, InviteUsed, Refusal
 from settings import Settings, in_force
