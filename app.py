@@ -31,9 +31,9 @@ from dialects import (
     ops,
     own,
     pages,
-    place,
     projects,
     prosody,
+    site,
     unsubscribe,
     v1,
 )
@@ -133,11 +133,11 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("POST",     "/projects/<slug>/invites/<invite_id>/approve", projects.approve_use, signed_in,            "120/minute", WRITES),
         Route("POST",     "/projects/<slug>/invites/<invite_id>/deny", projects.deny_use,       signed_in,            "120/minute", WRITES),
     ],
-    place: [
-        Route("GET",      "/style.css",                           place.style,                  anyone,               "600/minute", ALONE),
-        Route("GET",      "/favicon.ico",                         place.favicon,                anyone,               "600/minute", ALONE),
-        Route("GET",      "/manifest",                            place.manifest,               anyone,               "600/minute", ALONE),
-        Route("GET",      "/language/<code>",                     place.choose_language,        anyone,               "120/minute", ALONE),
+    site: [
+        Route("GET",      "/style.css",                           site.style,                  anyone,               "600/minute", ALONE),
+        Route("GET",      "/favicon.ico",                         site.favicon,                anyone,               "600/minute", ALONE),
+        Route("GET",      "/manifest",                            site.manifest,               anyone,               "600/minute", ALONE),
+        Route("GET",      "/language/<code>",                     site.choose_language,        anyone,               "120/minute", ALONE),
     ],
     pages: [
         Route("GET",      "/",                                    pages.home,                   visitor,              "120/minute", LOOKS),

@@ -53,7 +53,7 @@ TITLES = {
     "admin_activity": "Administration: activity",
     "gate": "Gate",
     "gate_pages": "Gate: pages",
-    "place": "Pages: site",
+    "site": "Pages: site",
     "ops": "Operations",
 }
 

@@ -31,10 +31,10 @@ from dialects import (
     own,
     pages,
     prosody,
+    site,
     unsubscribe,
     v1,
 )
-from dialects import place as of_all_pages
 from rules import accounts, drafts, invites, projects
 from web.map import Work
 
@@ -212,7 +212,7 @@ SNAPSHOT = {
     own: ON_PAGES,
     my_invites: ON_PAGES,
     unsubscribe: ON_PAGES,
-    of_all_pages: ON_PAGES,
+    site: ON_PAGES,
     **dict.fromkeys((admin, admin_activity, admin_growth, admin_guests, admin_keys, admin_list), ON_PAGES),
     **dict.fromkeys((admin_people, admin_webhooks), ON_PAGES),
     prosody: {
