@@ -25,16 +25,16 @@ from rules import (
 from rules.refusals import Invalid, together
 from rules.sessions import SignedIn
 from settings import settings
-from web import choices, desk, html, requests
+from web import choices, forms, html, requests
 from web.html import Shown, page, see_other
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 MOST_AT_ONCE = 500
 
 _OF_INVITE = (*choices.FIELDS, "count", "once", "admin", "mail")
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def new_invite() -> str:
@@ -52,16 +52,16 @@ def new_invite() -> str:
     return _invite_form({"once": clock.random_text(16), **given})()
 
 
-@html.form(lambda _: _invite_form(desk.again(_OF_INVITE, clock.random_text(16))))
+@html.form(lambda _: _invite_form(forms.again(_OF_INVITE, clock.random_text(16))))
 def create_invites(caller: SignedIn) -> Response:
     """Create the invites that the form asks for, once."""
-    given, inviter = desk.sent(*_OF_INVITE), accounts.as_inviter(caller.account)
+    given, inviter = forms.sent(*_OF_INVITE), accounts.as_inviter(caller.account)
     count, draft, _ = together(
         lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
         lambda: choices.draft(given, inviter, bool(given["admin"])),
-        lambda: desk.once(given["once"]),
+        lambda: forms.once(given["once"]),
     )
-    number = desk.number_for(*given.values())
+    number = forms.number_for(*given.values())
     ids = listing.batch_ids(number, count)
     if not listing.with_ids(ids):
         if count > 1 and draft.email and not fields.is_domain(draft.email):
@@ -69,7 +69,7 @@ def create_invites(caller: SignedIn) -> Response:
         for each in ids:
             invites.create(draft, inviter, mailed=bool(given["mail"]), id_=each)
     if count == 1:
-        return desk.done(f"/admin/invites/{ids[0]}", "created")
+        return forms.done(f"/admin/invites/{ids[0]}", "created")
     return see_other(f"/admin/made?{urlencode({'once': number, 'count': count})}")
 
 
@@ -81,46 +81,46 @@ def show_invite(invite_id: str) -> str:
 def revoke_invite(invite_id: str) -> Response:
     """Revoke an invite."""
     changing.revoke(invites.find_by_id(invite_id))
-    return desk.done(f"/admin/invites/{invite_id}", "revoked")
+    return forms.done(f"/admin/invites/{invite_id}", "revoked")
 
 
 def _invite_named(_: SignedIn) -> Shown:
-    return _invite_page(desk.in_path("invite_id"))
+    return _invite_page(forms.in_path("invite_id"))
 
 
 @html.form(_invite_named)
 def extend_invite(invite_id: str) -> Response:
     """Extend an invite: it expires so long from now, or at the end of a day."""
-    changing.extend(invites.find_by_id(invite_id), durations.ttl(desk.sent("ttl", "until", "offset")))
-    return desk.done(f"/admin/invites/{invite_id}", "extended")
+    changing.extend(invites.find_by_id(invite_id), durations.ttl(forms.sent("ttl", "until", "offset")))
+    return forms.done(f"/admin/invites/{invite_id}", "extended")
 
 
 @html.form(_invite_named)
 def send_invite(invite_id: str) -> Response:
     """Mail an invite, perhaps once more."""
     changing.resend(invites.find_by_id(invite_id))
-    return desk.done(f"/admin/invites/{invite_id}", "sent")
+    return forms.done(f"/admin/invites/{invite_id}", "sent")
 
 
 @html.form(_invite_named)
 def rotate_invite(invite_id: str) -> Response:
     """Give an invite a new link."""
     changing.rotate(invites.find_by_id(invite_id))
-    return desk.done(f"/admin/invites/{invite_id}", "rotated")
+    return forms.done(f"/admin/invites/{invite_id}", "rotated")
 
 
 @html.form(_invite_named)
 def approve_use(invite_id: str) -> Response:
     """Let a guest in who waits for approval."""
     use = waiting.approve(_asked(invite_id))
-    return desk.done(f"/admin/invites/{invite_id}", "approved" if use.state == "done" else "member")
+    return forms.done(f"/admin/invites/{invite_id}", "approved" if use.state == "done" else "member")
 
 
 @html.form(_invite_named)
 def deny_use(invite_id: str) -> Response:
     """Refuse a guest who waits for approval; the use is given back."""
     waiting.deny(_asked(invite_id))
-    return desk.done(f"/admin/invites/{invite_id}", "denied")
+    return forms.done(f"/admin/invites/{invite_id}", "denied")
 
 
 def _asked(invite_id: str) -> str:
@@ -137,7 +137,7 @@ def _invite_page(invite_id: str) -> Callable[..., str]:
     invite = listing.one(invite_id)
     events = timeline.of_invite(invites.find_by_id(invite_id))
     link = invites.link(invite.token) if invite.token else None
-    typed = desk.again(("ttl", "until", "once"), "")
+    typed = forms.again(("ttl", "until", "once"), "")
     longest = drafts.ADMIN_TTL if invite.makes_admin else None
     lengths = [(clock.spell(each), each, clock.now() + each) for each in durations.lifetimes(typed["ttl"], longest)]
     shown = {"invite": invite, "events": events, "link": link, "lengths": lengths, "given": typed}

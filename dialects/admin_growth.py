@@ -7,14 +7,14 @@ from flask import g
 
 from rules import growth
 from rules.refusals import Invalid
-from web import desk, requests
+from web import forms, requests
 from web.html import page
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 SHOWN = 20
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def list_branches() -> str:
@@ -28,5 +28,5 @@ def list_branches() -> str:
 
 
 def _shown(branch: growth.Branch) -> SimpleNamespace:
-    person = desk.kept(branch.person, "id", "called", "disabled_at", "deleted_at")
+    person = forms.kept(branch.person, "id", "called", "disabled_at", "deleted_at")
     return SimpleNamespace(person=person, day=branch.day, week=branch.week, direct=branch.direct)

@@ -21,12 +21,12 @@ from rules.drafts import Inviter
 from rules.guests import Row
 from rules.refusals import N_, Invalid, Problem, together
 from rules.sessions import SignedIn
-from web import choices, desk, guards, html, requests
+from web import choices, forms, guards, html, requests
 from web.answer import committed, read_only
 from web.contract import Answer
 from web.html import Shown, page, see_other
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 LARGEST = 2 * 1024 * 1024  # bytes of a file
 MOST_LINKS = 250  # on a page that has nothing but links
@@ -38,7 +38,7 @@ _TOO_MUCH = N_("This is too much: send at most 2048 KiB.")  # what is said of a 
 
 Table = Annotated[Response, Answer(200, str, "text/csv")]
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def new_list() -> str:
@@ -53,7 +53,7 @@ def new_list() -> str:
 
 
 def _sent_form(_: SignedIn) -> Shown:
-    return _form({**desk.again(_SENT, clock.random_text(16)), "guests": request.form.get("guests", "")})
+    return _form({**forms.again(_SENT, clock.random_text(16)), "guests": request.form.get("guests", "")})
 
 
 @html.form(_sent_form)
@@ -62,14 +62,14 @@ def create_list(caller: SignedIn) -> Response:
 
     All are created, or none.
     """
-    given, text = together(partial(desk.sent, *_SENT), _text)
-    inviter, once = accounts.as_inviter(caller.account), desk.once(given["once"])
+    given, text = together(partial(forms.sent, *_SENT), _text)
+    inviter, once = accounts.as_inviter(caller.account), forms.once(given["once"])
     left_out: list[str] = []
     rows = _rows(text, left_out)
     checked, mark = read_only(_check, rows, given, inviter, text)
     creates, is_good = request.form.get("act") == "create", all(each.invite for each in checked)
     if creates and is_good and request.form.get("checked") == mark:
-        number = desk.number_for(once, mark)
+        number = forms.number_for(once, mark)
         committed(_create, checked, listing.batch_ids(number, len(rows)))
         return see_other(f"/admin/made?{urlencode({'once': number, 'count': len(rows)})}")
     fresh = {**given, "once": clock.random_text(16), "guests": text}
@@ -82,11 +82,11 @@ def create_list(caller: SignedIn) -> Response:
 def made() -> str:
     """The links of the invites that were created together, some of them at a time."""
     given = requests.query(("once", "count", "from"))
-    once, count = desk.once(given.get("once", "")), _count(given)
+    once, count = forms.once(given.get("once", "")), _count(given)
     start = fields.count(given.get("from", "1"), "from", count)
     ids = listing.batch_ids(once, count)
     named = any(each.name or each.email for each in listing.with_ids(ids[:1]))
-    size = desk.ROWS if named else MOST_LINKS
+    size = forms.ROWS if named else MOST_LINKS
     rows = [_linked(each) for each in _in_order(ids[start - 1 : start - 1 + size])]
     following = start + size if start + size <= count else None
     this = {"once": once, "count": count}
@@ -106,7 +106,7 @@ def made() -> str:
 def made_table() -> Table:
     """The invites that were created together as CSV: the name, the address and the link of each."""
     given = requests.query(("once", "count"))
-    ids = listing.batch_ids(desk.once(given.get("once", "")), _count(given))
+    ids = listing.batch_ids(forms.once(given.get("once", "")), _count(given))
     out = io.StringIO()
     table = csv.writer(out)
     table.writerow(("name", "email", "link"))
@@ -179,7 +179,7 @@ def _presets(checked: Sequence[Checked], given: Mapping[str, str]) -> Sequence[s
 
 def _mark(given: Mapping[str, str], text: str, said: Sequence[str]) -> str:
     """What tells a list, with what is asked for its guests and what presets say, from every other one."""
-    return desk.number_for(*(given[name] for name in _SENT if name != "once"), text, *said)
+    return forms.number_for(*(given[name] for name in _SENT if name != "once"), text, *said)
 
 
 def _preview(checked: Sequence[Checked]) -> dict[str, Any]:

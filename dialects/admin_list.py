@@ -18,10 +18,10 @@ from rules.refusals import Invalid, NoneChosen, TooManyChosen
 from rules.sessions import SignedIn
 from rules.statistics import weeks
 from settings import settings
-from web import desk, html, requests
+from web import forms, html, requests
 from web.html import Shown, page, see_other
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 MOST_WAITING = 10  # who wait for approval, on the page with the list
 WEEKS = 12
@@ -33,13 +33,13 @@ _FORMER = "maker"  # what `inviter` was called in 0.2, in addresses that were ke
 _REASONS = tuple(each.name for each in fields(Outcome))
 _ACTS = ("revoke", "extend")
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def list_invites() -> Response | str:
     """The invites, filtered, a page at a time; a token or link that is searched for leads to its invite."""
     empty = _empty()
-    g.again = partial(empty, given=desk.as_typed(*_FILTER))
+    g.again = partial(empty, given=forms.as_typed(*_FILTER))
     given = requests.query((*_FILTER, _FORMER))
     if former := given.pop(_FORMER, ""):
         given.setdefault("inviter", former)
@@ -116,11 +116,11 @@ def _empty() -> Shown:
 def _list(given: Mapping[str, str], empty: Shown) -> Shown:
     """The page of the list; raises Invalid for a search that cannot be made."""
     wanted = listing.read(given)
-    found = listing.search(wanted, desk.ROWS)
+    found = listing.search(wanted, forms.ROWS)
     shown: dict[str, Any] = {"rows": found.rows, "most": bulk.MOST, "until": found.next and found.next[0]}
-    shown["older"] = desk.next_page(given, cursors.written(found.next), "/admin") if found.next else None
+    shown["older"] = forms.next_page(given, cursors.written(found.next), "/admin") if found.next else None
     if wanted.narrows:
-        is_whole = not wanted.after and len(found.rows) < desk.ROWS
+        is_whole = not wanted.after and len(found.rows) < forms.ROWS
         shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MOST)
     if not given:
         shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MOST_WAITING)}

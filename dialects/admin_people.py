@@ -30,10 +30,10 @@ from rules.projects import Plan
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
 from rules.timeline import Filter
-from web import desk, html, requests
+from web import forms, html, requests
 from web.html import Shown, page
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 LATEST = 20  # events that the page of a person shows
 MOST_BELOW, MOST_SHOWN = 10_000, 100  # accounts of a person's branch that are counted, and that are shown
@@ -46,19 +46,19 @@ _PROJECT: Mapping[str, Callable[[Any], Any]] = {
     "description": lambda value: fields.text(value, "description", 1000),
 }
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def list_people() -> str:
     """The accounts, a page at a time."""
     show = partial(page, "admin/people.html")
-    g.again = partial(show, given=desk.as_typed("q", "cursor"), rows=[], older=None)
+    g.again = partial(show, given=forms.as_typed("q", "cursor"), rows=[], older=None)
     given = requests.query(("q", "cursor"))
     wanted = listing.read(given)
-    rows = accounts.search(wanted.text, wanted.after, desk.ROWS + 1)
-    last = rows[desk.ROWS - 1] if len(rows) > desk.ROWS else None
-    older = desk.next_page(given, cursors.written(cursors.of(last))) if last else None
-    return show(given=given, rows=[_person(each) for each in rows[: desk.ROWS]], older=older)
+    rows = accounts.search(wanted.text, wanted.after, forms.ROWS + 1)
+    last = rows[forms.ROWS - 1] if len(rows) > forms.ROWS else None
+    older = forms.next_page(given, cursors.written(cursors.of(last))) if last else None
+    return show(given=given, rows=[_person(each) for each in rows[: forms.ROWS]], older=older)
 
 
 def show_person(caller: SignedIn, user_id: str) -> str:
@@ -67,7 +67,7 @@ def show_person(caller: SignedIn, user_id: str) -> str:
 
 
 def _person_named(caller: SignedIn) -> Shown:
-    return _person_page(caller, desk.in_path("user_id"))
+    return _person_page(caller, forms.in_path("user_id"))
 
 
 @html.form(_person_named)
@@ -77,7 +77,7 @@ def make_admin(caller: SignedIn, user_id: str) -> Response:
     if not on:
         accounts.refuse_self(caller.user, user)
     accounts.set_admin(user, on)
-    return desk.done(f"/admin/people/{user_id}", "admin" if on else "no-admin")
+    return forms.done(f"/admin/people/{user_id}", "admin" if on else "no-admin")
 
 
 @html.form(_person_named)
@@ -87,9 +87,9 @@ def disable_person(caller: SignedIn, user_id: str) -> Response:
     accounts.refuse_self(caller.user, user)
     if requests.form_field("off"):
         accounts.enable(user)
-        return desk.done(f"/admin/people/{user_id}", "enabled")
+        return forms.done(f"/admin/people/{user_id}", "enabled")
     accounts.disable(user)
-    return desk.done(f"/admin/people/{user_id}", "disabled")
+    return forms.done(f"/admin/people/{user_id}", "disabled")
 
 
 @html.form(_person_named)
@@ -98,14 +98,14 @@ def delete_person(caller: SignedIn, user_id: str) -> Response:
     user = accounts.named(user_id)
     accounts.refuse_self(caller.user, user)
     accounts.remove(user)
-    return desk.done("/admin/people", "deleted")
+    return forms.done("/admin/people", "deleted")
 
 
 @html.form(_person_named)
 def delete_pass_of(user_id: str, pass_id: str) -> Response:
     """Delete a pass of this account: the program that has it is refused."""
     passes.delete_own(user_id, pass_id)
-    return desk.done(f"/admin/people/{user_id}", "pass")
+    return forms.done(f"/admin/people/{user_id}", "pass")
 
 
 @html.form(_person_named)
@@ -119,18 +119,18 @@ def list_projects() -> str:
     return _project_list({"once": clock.new_id()})()
 
 
-@html.form(lambda _: _project_list(desk.again(_OF_PROJECT_FORM, clock.new_id())))
+@html.form(lambda _: _project_list(forms.again(_OF_PROJECT_FORM, clock.new_id())))
 def create_project(caller: SignedIn) -> Response:
     """Create a project, once."""
-    given = desk.sent(*_OF_PROJECT_FORM)
+    given = forms.sent(*_OF_PROJECT_FORM)
     _, values, owner, once = together(
         lambda: requests.require(given, "name"),
         lambda: fields.read(_PROJECT, given),
         lambda: accounts.named(given["owner"]) if given["owner"] else caller.user,
-        lambda: desk.once(given["once"]),
+        lambda: forms.once(given["once"]),
     )
     project = projects.create(owner, Plan(**values), id_=clock.id_for(once))
-    return desk.done(f"/admin/projects/{project.slug}", "made")
+    return forms.done(f"/admin/projects/{project.slug}", "made")
 
 
 def show_project(slug: str) -> str:
@@ -138,44 +138,44 @@ def show_project(slug: str) -> str:
     return _project_page(slug)()
 
 
-@html.form(lambda _: _project_page(desk.in_path("slug")))
+@html.form(lambda _: _project_page(forms.in_path("slug")))
 def change_owner(slug: str) -> Response:
     """Give the project another owner."""
     projects.hand_over(slug, accounts.named(requests.form_field("owner")))
-    return desk.done(f"/admin/projects/{slug}", "handed-over")
+    return forms.done(f"/admin/projects/{slug}", "handed-over")
 
 
-@html.form(lambda _: _project_page(desk.in_path("slug")))
+@html.form(lambda _: _project_page(forms.in_path("slug")))
 def extend_member(slug: str) -> Response:
     """Let the access of a member of the project end so long from now, or never."""
-    given = desk.sent("who", "access", "until", "offset")
+    given = forms.sent("who", "access", "until", "offset")
     _, length, member = together(
         lambda: requests.require(given, "who", "access"),
         lambda: fields.access(durations.chosen(given, "access")) if given["access"] else None,
         lambda: _member(slug, given["who"]) if given["who"] else None,
     )
     projects.extend(member, length)
-    return desk.done(f"/admin/projects/{slug}", "access")
+    return forms.done(f"/admin/projects/{slug}", "access")
 
 
-@html.form(lambda _: _project_page(desk.in_path("slug")))
+@html.form(lambda _: _project_page(forms.in_path("slug")))
 def remove_member(slug: str, user_id: str) -> Response:
     """Remove a member from the project, whose invites to it are revoked and whose passes end."""
     projects.end_membership(projects.member(slug, accounts.named(user_id)))
-    return desk.done(f"/admin/projects/{slug}", "removed")
+    return forms.done(f"/admin/projects/{slug}", "removed")
 
 
-@html.form(lambda _: _project_page(desk.in_path("slug")))
+@html.form(lambda _: _project_page(forms.in_path("slug")))
 def set_origins(slug: str) -> Response:
     """Put the app of the project at these origins behind the gate; none of them takes it away."""
     gate.set_origins(slug, requests.typed("origin").split())
-    return desk.done(f"/admin/projects/{slug}", "gate")
+    return forms.done(f"/admin/projects/{slug}", "gate")
 
 
 def delete_pass(slug: str, pass_id: str) -> Response:
     """Delete a pass for the project: the program that has it is refused."""
     passes.delete(pass_id)
-    return desk.done(f"/admin/projects/{slug}", "pass")
+    return forms.done(f"/admin/projects/{slug}", "pass")
 
 
 def _member(slug: str, who: str) -> Any:
@@ -188,16 +188,16 @@ def _member(slug: str, who: str) -> Any:
 def delete_project(slug: str) -> Response:
     """Delete a project, and revoke its active invites."""
     projects.delete(slug)
-    return desk.done("/admin/projects", "deleted")
+    return forms.done("/admin/projects", "deleted")
 
 
 def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     user = accounts.named(user_id)
     used = [
-        (desk.kept(each, "id", "name", "email"), each.project and each.project.name) for each in accounts.used_by(user)
+        (forms.kept(each, "id", "name", "email"), each.project and each.project.name) for each in accounts.used_by(user)
     ]
     memberships = [
-        (desk.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
+        (forms.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
     ]
     branch = branches.of(user, MOST_BELOW)
     left = budgets.left(user)
@@ -210,7 +210,7 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         used=used,
         passes=_passes_of(user),
         now=clock.now(),
-        inviter=user.inviter and desk.kept(user.inviter, "id", "called", "deleted_at"),
+        inviter=user.inviter and forms.kept(user.inviter, "id", "called", "deleted_at"),
         branch=branch,
         below=branch.people[1 : MOST_SHOWN + 1],
         left=left.places,
@@ -222,13 +222,13 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
 
 def _passes_of(user: Any) -> list[tuple[SimpleNamespace, str, str]]:
     return [
-        (desk.kept(each, *_OF_PASS), f"/admin/projects/{each.project.slug}", each.project.name)
+        (forms.kept(each, *_OF_PASS), f"/admin/projects/{each.project.slug}", each.project.name)
         for each in passes.of_user(user.id)
     ]
 
 
 def _project_list(given: Mapping[str, str]) -> Callable[..., str]:
-    rows = [(desk.kept(each, *_OF_PROJECT), each.owner and _person(each.owner)) for each in projects.newest(200)]
+    rows = [(forms.kept(each, *_OF_PROJECT), each.owner and _person(each.owner)) for each in projects.newest(200)]
     return partial(page, "admin/projects.html", given=given, rows=rows, done=request.args.get("done"))
 
 
@@ -236,10 +236,10 @@ def _project_page(slug: str) -> Callable[..., str]:
     project = projects.find(slug)
     members = [(_person(each.user), each.role, each.joined_at, each.ends_at) for each in projects.members(project)]
     opened = [
-        (desk.kept(each, *_OF_PASS), f"/admin/people/{each.user_id}", each.user.called)
+        (forms.kept(each, *_OF_PASS), f"/admin/people/{each.user_id}", each.user.called)
         for each in passes.of_project(project.id)
     ]
-    shown = {"project": desk.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
+    shown = {"project": forms.kept(project, *_OF_PROJECT), "members": members, "passes": opened, "now": clock.now()}
     origins = gate.origins(project)
     printed = {each: proxies.configuration(each, slug, origins) for each in proxies.FILES} if origins else {}
     gated = {"origins": origins, "configurations": printed, "unencrypted": urls.unencrypted(origins)}
@@ -248,4 +248,4 @@ def _project_page(slug: str) -> Callable[..., str]:
 
 def _person(user: Any) -> SimpleNamespace:
     names = ("id", "called", "username", "email", "email_verified_at", "admin_at", "created_at", "disabled_at")
-    return SimpleNamespace(**vars(desk.kept(user, *names)), is_admin=admins.is_admin(user))
+    return SimpleNamespace(**vars(forms.kept(user, *names)), is_admin=admins.is_admin(user))

@@ -10,11 +10,11 @@ import clock
 from rules import activity, deliveries, durations, fields, timeline, webhooks
 from rules.refusals import WebhookNotFound
 from rules.webhooks import Wanted
-from web import desk, guards, html, requests
+from web import forms, guards, html, requests
 from web.answer import committed, read_only, settled
 from web.html import Shown, page
 
-HEADERS = desk.HEADERS
+HEADERS = forms.HEADERS
 
 _OF_WEBHOOK = ("url", "types", "project", "once")
 _SHOWN = (
@@ -34,7 +34,7 @@ _OF_DELIVERY = (
     "event_id",
 )
 
-refusal = desk.refusal
+refusal = forms.refusal
 
 
 def list_webhooks() -> str:
@@ -42,12 +42,12 @@ def list_webhooks() -> str:
     return _list_page(_new_webhook())()
 
 
-@html.form(lambda _: _list_page(desk.again(_OF_WEBHOOK, clock.new_id())))
+@html.form(lambda _: _list_page(forms.again(_OF_WEBHOOK, clock.new_id())))
 def create_webhook() -> str:
     """Create a webhook and show its secret, now and never again."""
-    given = desk.sent(*_OF_WEBHOOK)
+    given = forms.sent(*_OF_WEBHOOK)
     wanted = Wanted(given["url"], given["types"] or None, given["project"] or None)
-    secret = committed(_create, wanted, settled(), desk.once(given["once"]))
+    secret = committed(_create, wanted, settled(), forms.once(given["once"]))
     return read_only(lambda: _list_page(_new_webhook())(made=secret))  # the answer itself: nobody can be told again
 
 
@@ -56,15 +56,15 @@ def show_webhook(webhook_id: str) -> str:
     webhook = _found(webhook_id)
     g.again = _page(webhook, {})
     given = requests.query(("state", "cursor"))
-    before = desk.number(given.pop("cursor")) if "cursor" in given else None
-    rows = deliveries.search(webhook, given.get("state"), before, desk.ROWS + 1)
-    older = desk.next_page(given, str(rows[desk.ROWS - 1].event)) if len(rows) > desk.ROWS else None
-    return _page(webhook, given, rows[: desk.ROWS], older)()
+    before = forms.number(given.pop("cursor")) if "cursor" in given else None
+    rows = deliveries.search(webhook, given.get("state"), before, forms.ROWS + 1)
+    older = forms.next_page(given, str(rows[forms.ROWS - 1].event)) if len(rows) > forms.ROWS else None
+    return _page(webhook, given, rows[: forms.ROWS], older)()
 
 
 def _webhook_named(_: object) -> Shown:
-    webhook = _found(desk.in_path("webhook_id"))
-    return _page(webhook, {}, deliveries.search(webhook, limit=desk.ROWS))
+    webhook = _found(forms.in_path("webhook_id"))
+    return _page(webhook, {}, deliveries.search(webhook, limit=forms.ROWS))
 
 
 @html.form(_webhook_named)
@@ -82,14 +82,14 @@ def disable_webhook(webhook_id: str) -> Response:
         webhooks.enable(webhook)
     else:
         webhooks.disable(webhook)
-    return desk.done(f"/admin/webhooks/{webhook_id}", "sends" if on else "sends-nothing")
+    return forms.done(f"/admin/webhooks/{webhook_id}", "sends" if on else "sends-nothing")
 
 
 @html.form(_webhook_named)
 def test_webhook(webhook_id: str) -> Response:
     """Have a webhook sent a test; the log says what came of it."""
     deliveries.test(_locked(webhook_id))
-    return desk.done(f"/admin/webhooks/{webhook_id}", "tested")
+    return forms.done(f"/admin/webhooks/{webhook_id}", "tested")
 
 
 @html.form(_webhook_named)
@@ -99,18 +99,18 @@ def retry_deliveries(webhook_id: str) -> Response:
     if which:
         deliveries.retry(which)
     else:
-        given = desk.sent("since", "day")
+        given = forms.sent("since", "day")
         day = given["since"] == durations.DATE
         since = fields.text(given["day" if day else "since"], "day" if day else "since", 100)
         deliveries.retry_since(activity.since(since), webhook)
-    return desk.done(f"/admin/webhooks/{webhook_id}", "retried")
+    return forms.done(f"/admin/webhooks/{webhook_id}", "retried")
 
 
 @html.form(_webhook_named)
 def delete_webhook(webhook_id: str) -> Response:
     """Delete a webhook, with the log of its deliveries."""
     webhooks.delete(_locked(webhook_id))
-    return desk.done("/admin/webhooks", "deleted")
+    return forms.done("/admin/webhooks", "deleted")
 
 
 def _create(wanted: Wanted, until: int, id_: str) -> str:
@@ -136,15 +136,15 @@ def _new_webhook() -> dict[str, str]:
 
 
 def _list_page(given: Mapping[str, str]) -> Callable[..., str]:
-    rows = [(desk.kept(each, *_SHOWN), _project(each)) for each in webhooks.newest()]
+    rows = [(forms.kept(each, *_SHOWN), _project(each)) for each in webhooks.newest()]
     return partial(page, "admin/webhooks.html", given=given, rows=rows, done=request.args.get("done"))
 
 
 def _page(
     webhook: Any, given: Mapping[str, str], rows: Any = (), older: str | None = None, made: str | None = None
 ) -> Callable[..., str]:
-    kept = desk.kept(webhook, *_SHOWN)
-    shown = {"project": _project(webhook), "rows": [desk.kept(each, *_OF_DELIVERY) for each in rows], "older": older}
+    kept = forms.kept(webhook, *_SHOWN)
+    shown = {"project": _project(webhook), "rows": [forms.kept(each, *_OF_DELIVERY) for each in rows], "older": older}
     done = request.args.get("done")
     states = deliveries.STATES
     return partial(page, "admin/webhook.html", webhook=kept, given=given, states=states, made=made, done=done, **shown)

@@ -28,7 +28,7 @@ from rules import (
 from rules.refusals import LinkLost, NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings
-from web import desk, html, requests
+from web import forms, html, requests
 from web.html import Shown, page, see_other
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -44,16 +44,16 @@ def list_mine(caller: SignedIn) -> str:
     return _list(caller, given)(done=request.args.get("done"))
 
 
-@html.form(lambda caller: _list(caller, desk.again(_FORM, clock.random_text(16))))
+@html.form(lambda caller: _list(caller, forms.again(_FORM, clock.random_text(16))))
 def create(caller: SignedIn) -> Response:
     """Create the invitation that the form asks for, once; without an address it is not mailed."""
-    given = desk.sent(*_FORM)
+    given = forms.sent(*_FORM)
     draft, _ = together(
         lambda: presets.draft({name: given[name] or None for name in _DRAFT}, accounts.as_inviter(caller.account)),
-        lambda: desk.once(given["once"]),
+        lambda: forms.once(given["once"]),
     )
     mailed = bool(given["mail"] and draft.email and settings().smtp_url)
-    id_ = clock.id_for(f"{caller.account.id} {desk.number_for(*given.values())}")
+    id_ = clock.id_for(f"{caller.account.id} {forms.number_for(*given.values())}")
     made = own_invites.create(caller.user, draft, mailed, id_)
     return see_other(f"{PATH}/{made.id}?done={'mailed' if mailed else 'created'}")
 
@@ -64,7 +64,7 @@ def show(caller: SignedIn, invite_id: str) -> str:
 
 
 def _shown(caller: SignedIn) -> Shown:
-    return _one(caller, desk.in_path("invite_id"))
+    return _one(caller, forms.in_path("invite_id"))
 
 
 @html.form(_shown)
@@ -94,7 +94,7 @@ def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:
     shown: dict[str, Any] = {
         "given": given,
         "rows": found.rows,
-        "older": desk.next_page({}, cursors.written(found.next)) if found.next else None,
+        "older": forms.next_page({}, cursors.written(found.next)) if found.next else None,
         "guests": [] if query else own_invites.guests(caller.account.id),
         "is_first": not query,
         "left": budgets.left(caller.account),

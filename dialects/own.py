@@ -17,7 +17,7 @@ from rules import accounts, admins, fields, gate, own_account, passes, passwords
 from rules.accounts import Attempt
 from rules.refusals import NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
-from web import cookies, desk, html, requests
+from web import cookies, forms, html, requests
 from web.answer import committed, read_only
 from web.contract import Answer
 from web.html import Shown, page, see_other
@@ -38,7 +38,7 @@ def lead_to_password() -> Response:
 
 
 def _account_page(caller: SignedIn) -> Shown:
-    given = desk.again(_OF_PASS, clock.new_id())
+    given = forms.again(_OF_PASS, clock.new_id())
     return _page_with(caller, given if request.form.get("project") else {**given, "ttl": _USUAL_TTL})
 
 
@@ -49,7 +49,7 @@ def _page_with(caller: SignedIn, given: Mapping[str, str]) -> Shown:
     typed = request.form.get("display_name", account.display_name or "")
     joined = [(each.project.name, each.role, each.ends_at) for each in projects.memberships(caller.user)]
     shown = {"account": account, "sessions": opened, "memberships": joined, "awaited": waiting.of_account(account.id)}
-    made = [(desk.kept(each, *_SHOWN), each.project.name) for each in passes.of_user(account.id)]
+    made = [(forms.kept(each, *_SHOWN), each.project.name) for each in passes.of_user(account.id)]
     gated = [(str(each.slug), each.name) for each in gate.of_member(caller.user)]
     opens = {"passes": made, "gated": gated, "given": given, "now": clock.now()}
     return partial(page, "account.html", **shown, **opens, display_name=typed)
@@ -100,11 +100,11 @@ def end_other_sessions(caller: SignedIn) -> Response:
 @html.form(_account_page)
 def create_pass(caller: SignedIn) -> str:
     """Create a pass for a program and show it, now and never again."""
-    given = desk.sent(*_OF_PASS)
+    given = forms.sent(*_OF_PASS)
     _, lifetime, once = together(
         lambda: requests.require(given, "project", "ttl"),
         lambda: fields.access(given["ttl"], "ttl") if given["ttl"] else None,
-        lambda: desk.once(given["once"]),
+        lambda: forms.once(given["once"]),
     )
     sessions.keep(caller)
     member = projects.of_member(given["project"], caller.user)

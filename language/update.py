@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [
     ("rules/**.py", "python"),
-    ("web/desk.py", "python"),
+    ("web/forms.py", "python"),
     ("web/errors.py", "python"),
     ("web/html.py", "python"),
     ("web/requests.py", "python"),

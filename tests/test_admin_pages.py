@@ -238,7 +238,7 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
     assert (wrong.status_code, "names no project: nowhere" in wrong.text.lower()) == (422, True)
     assert 'value="x"' in wrong.text
 
-    monkeypatch.setattr("web.desk.ROWS", 2)
+    monkeypatch.setattr("web.forms.ROWS", 2)
     found, path = [], "/admin?q=guest"
     while path:
         page = admin.client.get(path).text
@@ -248,7 +248,7 @@ def test_the_list_is_searched_filtered_and_paged(admin, make_invite, house, monk
 
 
 def test_a_last_page_that_is_full_leads_nowhere(admin, make_invite, monkeypatch):
-    monkeypatch.setattr("web.desk.ROWS", 2)
+    monkeypatch.setattr("web.forms.ROWS", 2)
     for number in range(2):
         make_invite(name=f"Guest {number}")
     assert 'rel="next"' not in admin.client.get("/admin?q=guest").text
@@ -461,7 +461,7 @@ def test_one_that_makes_an_admin_keeps_all_of_them_from_being_extended_for_long(
 
 
 def test_all_that_match_are_chosen_wherever_they_stand_in_the_list(admin, invited, monkeypatch):
-    monkeypatch.setattr("web.desk.ROWS", 2)
+    monkeypatch.setattr("web.forms.ROWS", 2)
     invited(*(f"Guest {number}" for number in range(5)))
     invited("Anne")
     page = admin.client.get("/admin?q=guest")

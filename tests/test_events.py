@@ -320,7 +320,7 @@ def test_the_page_is_filtered(admin, told, query, found):
 
 
 def test_pages_follow_one_another_and_leave_nothing_out(admin, house, told, monkeypatch):
-    monkeypatch.setattr("web.desk.ROWS", 3)
+    monkeypatch.setattr("web.forms.ROWS", 3)
     monkeypatch.setattr(timeline, "LOOKED_AT", 4)
     for query, count in (("", len(ALL) + 2), ("?type=invite&actor=anne", 5), ("?since=2d&type=invite,member", 7)):
         found, path = [], f"/admin/activity{query}"

@@ -85,5 +85,5 @@ def number(cursor: str) -> int:
 
 
 def done(path: str, what: str) -> Response:
-    """303, to the page at `path`, which says what was done (templates/admin/desk.html has the sentences)."""
+    """303, to the page at `path`, which says what was done (templates/admin/layout.html has the sentences)."""
     return see_other(f"{path}?done={what}")
