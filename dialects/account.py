@@ -16,7 +16,7 @@ from rules import accounts, admins, fields, first_admin, invites, passwords, reg
 from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
 from rules.sessions import SignedIn
 from settings import settings
-from web import cookies, errors, html, leading, requests
+from web import cookies, errors, html, requests, return_to
 from web.answer import committed, count_by_account, read_only
 from web.contract import refuses
 from web.html import Shown, page, see_other, to_invitation, token_in_link
@@ -44,7 +44,7 @@ def show_verification(caller: SignedIn | None) -> Response | str:
     if caller is None and not settings().open_registration:
         return html.sign_in_first("/verify")
     if caller and caller.account.email_verified_at:
-        return see_other(leading.then() or "/")
+        return see_other(return_to.path() or "/")
     return _code_form(caller)()
 
 
@@ -107,14 +107,14 @@ def choose_password() -> Response:
 
     def complete() -> tuple[str, str]:
         user = registration.complete(email, password_hash, requests.neighbourhood(), ticket)
-        return leading.destination() or "/?welcome", sessions.start_in_browser(user)
+        return return_to.destination() or "/?welcome", sessions.start_in_browser(user)
 
     path, cookie = committed(complete)
     return cookies.sign_in(see_other(path), cookie)
 
 
 def _login_page(token: str) -> Shown:
-    facts = {"app": leading.app(), "no_admin": first_admin.is_missed()}
+    facts = {"app": return_to.app(), "no_admin": first_admin.is_missed()}
     return partial(page, "login.html", token=token if tokens.is_token(token) else "", **facts)
 
 
@@ -122,7 +122,7 @@ def show_login(caller: SignedIn | None) -> Response | str:
     """The form that signs in; who is signed in goes on to where it would lead."""
     token = token_in_link()
     if caller:
-        return _signed_in(token, leading.destination(), admins.is_admin(caller.account))
+        return _signed_in(token, return_to.destination(), admins.is_admin(caller.account))
     return _login_page(token)(done="done" in request.args)
 
 
@@ -150,12 +150,12 @@ def login(caller: SignedIn | None) -> Response:
         user = accounts.finish_login(checked)
         if caller:
             sessions.end(caller.session_id)
-        leading.app()  # one that has gone is forgotten
+        return_to.app()  # one that has gone is forgotten
         return user.id, sessions.start_in_browser(user), admins.is_admin(user)
 
     user_id, cookie, is_admin = committed(sign_in)
     count_by_account(user_id)
-    return cookies.sign_in(_signed_in(token, leading.then(), is_admin), cookie)
+    return cookies.sign_in(_signed_in(token, return_to.path(), is_admin), cookie)
 
 
 def show_logout() -> str:
@@ -171,13 +171,13 @@ def logout(caller: SignedIn | None) -> Response:
     if caller:
         sessions.end(caller.session_id)
     token = requests.form_field("token")
-    back = leading.then() if leading.app() else leading.added("/login") if leading.then() else "/"
+    back = return_to.path() if return_to.app() else return_to.added("/login") if return_to.path() else "/"
     return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
 
 
 def show_forgotten() -> str:
     """The form that asks for a link for a new password."""
-    leading.destination()
+    return_to.destination()
     return page("forgot.html", email="", sent="sent" in request.args)
 
 
@@ -188,10 +188,10 @@ def _forgotten_form(_: SignedIn | None) -> Shown:
 @html.form(_forgotten_form)
 def send_reset() -> Response:
     """Mail a link for a new password, if an account has this address; the answer is the same for all."""
-    address, app = fields.email(requests.typed("email")), leading.app()
+    address, app = fields.email(requests.typed("email")), return_to.app()
     g.again = partial(page, "forgot.html", sent=True)
     registration.send_reset(address, app.project_id if app else None)
-    return see_other(leading.added("/password/forgot?sent"))
+    return see_other(return_to.added("/password/forgot?sent"))
 
 
 def show_reset() -> str:
@@ -211,7 +211,7 @@ def reset() -> Response:
     password_hash = passwords.hash(_typed_password(user.username))
     joined = committed(lambda: _token_of(resets.use(token, password_hash)))
     # A page made now would have a form of the session that just ended.
-    return see_other(leading.added(f"/login?t={joined}&done" if joined else "/login?done"))
+    return see_other(return_to.added(f"/login?t={joined}&done" if joined else "/login?done"))
 
 
 def refusal(error: Refusal | HTTPException) -> Response:

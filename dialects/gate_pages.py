@@ -15,7 +15,7 @@ from rules.gate import App
 from rules.refusals import NotProjectMember, PassNeeded, Refusal
 from rules.sessions import SignedIn
 from settings import settings
-from web import at_app, cookies, errors, html, leading
+from web import at_app, cookies, errors, html, return_to
 from web.html import page
 
 HEADERS: Mapping[str, str] = html.HEADERS
@@ -74,7 +74,7 @@ def show_pass(caller: SignedIn | None, slug: Slug) -> Response | str:
         return page("gate/over.html", app=app, expired=bool(state) and cookies.FLAG not in request.args)
     if caller and gate.is_member(slug, caller.account):
         return _led(303, f"{app.origin}{AT_APP}{slug}/done?{way_in.ticket(way, app, caller.session_id)}")
-    leading.begin(f"/pass/{slug}?{state}")
+    return_to.set_path(f"/pass/{slug}?{state}")
     if caller is None:
         return page("login.html", token="", app=app)
     awaited = [each for each in waiting.of_account(caller.account.id) if each.invitation.project == slug]

@@ -39,7 +39,7 @@ from rules.accounts import Names
 from rules.refusals import EmailMismatch, Invalid, InviteExpired, InviteNotFound, InviteUsed, Refusal, together
 from rules.sessions import SignedIn
 from settings import settings, texts
-from web import cookies, errors, html, leading, requests
+from web import cookies, errors, html, requests, return_to
 from web.answer import committed, read_only
 from web.contract import Picture
 from web.guards import SentForm
@@ -128,7 +128,7 @@ def accept(caller: SignedIn | None) -> Response:
     """Use the invite, as the account that is signed in; sent again, it does no harm."""
     token = requests.form_field("token")
     if caller is None:
-        return see_other(leading.onward(f"/login?t={token}" if tokens.is_token(token) else "/login"))
+        return see_other(return_to.onward(f"/login?t={token}" if tokens.is_token(token) else "/login"))
     if not redemption.has_used(invites.find(token), caller.account):
         redemption.accept(token, caller.account)
     return _welcomed(token, caller.account)
@@ -168,8 +168,8 @@ def show_registration(caller: SignedIn | None) -> Response | str:
     """
     token = token_in_link()
     if caller:
-        return to_invitation(token) if tokens.is_token(token) else see_other(leading.destination() or "/")
-    if settings().open_registration and not (tokens.is_token(token) if leading.way() else token):
+        return to_invitation(token) if tokens.is_token(token) else see_other(return_to.destination() or "/")
+    if settings().open_registration and not (tokens.is_token(token) if return_to.way() else token):
         return page("begin.html", email="")
     try:
         told = invitations.find(token)
@@ -278,9 +278,9 @@ def _registration_page(told: invitations.Invitation, token: str, user: str = "",
 
 def _welcomed(token: str, account: Any) -> Response:
     """To the app that has sent a guest here, if they are a member now; else to the page that welcomes them."""
-    way = leading.way()
+    way = return_to.way()
     if way and gate.is_member(way.slug, account):
-        return see_other(leading.then())
+        return see_other(return_to.path())
     return see_other(f"/welcome?{token}")
 
 

@@ -18,7 +18,7 @@ import database
 from rules import events, invitations
 from rules.refusals import RateLimited, Refusal
 from settings import Settings, in_force
-from web import contract, cookies, cors, leading, limits, logs, requests
+from web import contract, cookies, cors, limits, logs, requests, return_to
 from web.guards import any_form, anyone, maybe, own_form, visitor
 from web.map import Dialect, Route, Work
 from web.metrics import Metrics
@@ -140,7 +140,7 @@ def depart(service: Service, response: Response) -> Response:
         with in_force(service.settings):
             cookies.keep_visit(response)
     if "leads_to" in context:
-        leading.allow(response)
+        return_to.allow(response)
     if "once" in context and context.once.replayed and status < 400:
         response.headers["Idempotency-Replayed"] = "true"
     client = context.client

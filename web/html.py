@@ -25,7 +25,7 @@ import language
 from rules import refusals, tokens
 from rules.refusals import N_, CrossSite, Forbidden, Invalid, NotSignedIn, Refusal
 from settings import HOME, LANGUAGES, Settings, settings
-from web import cookies, errors, leading, requests
+from web import cookies, errors, requests, return_to
 from web.answer import read_only
 
 View = Callable[..., Any]
@@ -35,7 +35,7 @@ HEADERS: Mapping[str, str] = {
     **errors.HEADERS,
     "Vary": "Authorization, Cookie, Accept-Language",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": leading.POLICY,
+    "Content-Security-Policy": return_to.POLICY,
 }
 
 # Refusals of a form that is shown again: 422, whatever programs are told.
@@ -161,7 +161,7 @@ def to_invitation(token: str) -> Response:
 
     From there a visit goes on to the app that has sent it here.
     """
-    return see_other(leading.onward(f"/invite?{token}" if tokens.is_token(token) else "/invite"))
+    return see_other(return_to.onward(f"/invite?{token}" if tokens.is_token(token) else "/invite"))
 
 
 def mended(path: str) -> str:
@@ -179,7 +179,7 @@ def here() -> str:
     path, token = _page_before(sent.path), _sent_token()
     if token:
         path = f"{'/invite' if path == '/' else path}?{token}"
-    return leading.added(path)
+    return return_to.added(path)
 
 
 def _page_before(path: str) -> str:
@@ -268,7 +268,7 @@ def _icon(accent: str) -> str:
 
 
 def _rendered(code: str, template: str, facts: Mapping[str, Any]) -> str:
-    leading.note_form()
+    return_to.note_form()
     with language.using(code):
         spoken = cast(Templates, current_app.jinja_env).in_language(code)
         return render_template(

@@ -25,7 +25,7 @@ _TO_APP = re.compile(r"/pass/([^/?]+)\?([\w.-]+)", re.ASCII)
 _APP = re.compile(r"/pass/([a-z0-9-]+)", re.ASCII)  # the page of an app, without a visit that goes back there
 
 
-def then() -> str:
+def path() -> str:
     """Where this visit goes on, as a path of ours; "" if it does not say so, or names something else."""
     if "then" not in g:
         said = _said()
@@ -33,42 +33,42 @@ def then() -> str:
     return str(g.then)
 
 
-def begin(path: str) -> None:
+def set_path(path: str) -> None:
     """Have the forms of this page lead to this path."""
     g.then = path
 
 
 def way() -> Way | None:
     """The app behind the gate to which this visit goes back; None for all other visits."""
-    return _way(then())
+    return _way(path())
 
 
 def app() -> App | None:
     """The app to which this visit goes; if it is no longer there, the visit goes on as if it had never been named."""
-    found, page = way(), _APP.fullmatch(then())
+    found, page = way(), _APP.fullmatch(path())
     try:
         if found:
             return gate.app(found.slug, found.origin)
         return gate.app(page[1]) if page else None
     except ProjectNotFound:
-        begin("")
+        set_path("")
         return None
 
 
 def destination() -> str:
-    """Where this visit goes on, as `then`; "" also for an app that is no longer there."""
+    """Where this visit goes on, as `path`; "" also for an app that is no longer there."""
     app()
-    return then()
+    return path()
 
 
-def onward(path: str) -> str:
-    """A path of ours, with what leads on from its page to the app to which this visit goes back, if to any."""
-    return added(path) if _is_to_app() else path
+def onward(page: str) -> str:
+    """The path of a page of ours, with what leads on from it to the app to which this visit goes back, if to any."""
+    return added(page) if _is_to_app() else page
 
 
-def added(path: str) -> str:
-    """A path of ours, with where this visit goes on, if it goes anywhere."""
-    return f"{path}{'&' if '?' in path else '?'}{urlencode({'then': then()}, safe='/')}" if then() else path
+def added(page: str) -> str:
+    """The path of a page of ours, with where this visit goes on, if it goes anywhere."""
+    return f"{page}{'&' if '?' in page else '?'}{urlencode({'then': path()}, safe='/')}" if path() else page
 
 
 def note_form() -> None:
@@ -84,7 +84,7 @@ def allow(response: Response) -> None:
 
 
 def _is_to_app() -> bool:
-    return bool(way() or _APP.fullmatch(then()))
+    return bool(way() or _APP.fullmatch(path()))
 
 
 def _said() -> str:
