@@ -1,6 +1,6 @@
 """Sends the deliveries of webhooks, each at least once: one at a time to each webhook, and four at once in all.
 
-How that is done is in delivery/carrying.py. The lease is on the webhook: nobody else sends to it meanwhile, so that a
+How that is done is in delivery/at_least_once.py. The lease is on the webhook: nobody else sends to it meanwhile, so that a
 slow one keeps one courier and no more; and one of the four sends nothing where the last try failed, so that there may
 be any number of receivers that hang.
 """
@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 import clock
 from database import Database, Unavailable, once_more, session
 from database.background import BackgroundThread
-from delivery import carrying, posting
+from delivery import at_least_once, posting
 from delivery.posting import Answer, Post
 from models import Delivery, Event, Project, User, Webhook
 from rules import deliveries, listing, webhooks
@@ -109,7 +109,7 @@ Parcels = Sequence[tuple[str, Post | Answer | None]]  # an Answer is of what can
 Answers = Sequence[tuple[str, Answer | None]]
 
 
-class Deliveries(carrying.Load[Claimed, Parcels, Answers]):
+class Deliveries(at_least_once.Queue[Claimed, Parcels, Answers]):
     """The deliveries of all webhooks, as what is carried: some of one webhook together, by their ids."""
 
     def __init__(self, avoids_failing: bool = False) -> None:
@@ -171,7 +171,7 @@ class Deliveries(carrying.Load[Claimed, Parcels, Answers]):
 
 def deliver_some(database: Database, avoids_failing: bool = False) -> bool:
     """Send the deliveries that are next, all of one webhook; returns False if none is due."""
-    return carrying.carry_one(database, Deliveries(avoids_failing))
+    return at_least_once.deliver_one(database, Deliveries(avoids_failing))
 
 
 def test(database: Database, which: str) -> Answer:
@@ -186,7 +186,7 @@ def test(database: Database, which: str) -> Answer:
             delivery.due_at = None  # so that no courier takes it
             return Claimed(delivery.webhook_id, clock.now(), [delivery.id])
 
-    answers = carrying.carry(database, Deliveries(), once_more(begin))
+    answers = at_least_once.deliver(database, Deliveries(), once_more(begin))
     return (answers and answers[0][1]) or Answer(None, 0, "was deleted meanwhile")
 
 
@@ -227,7 +227,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_due(due_at: Any, now: datetime) -> ColumnElement[bool]:
-    return carrying.is_due(due_at, now, LONGEST_WAIT)
+    return at_least_once.is_due(due_at, now, LONGEST_WAIT)
 
 
 def _released(claimed: Claimed) -> Webhook | None:

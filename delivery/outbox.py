@@ -1,7 +1,7 @@
 """Sends the letters in the outbox, each at least once; one that no longer applies, or is refused for good, is dropped.
 
 All others are tried again, at most an hour apart, and none is given up for having been tried often. How that is done
-is in delivery/carrying.py.
+is in delivery/at_least_once.py.
 """
 
 import logging
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, literal_column, select, update
 import clock
 from database import Database, session
 from database.background import BackgroundThread
-from delivery import carrying, mail
+from delivery import at_least_once, mail
 from delivery.mail import Failure
 from models import Letter
 from rules.outbox import LEASE
@@ -51,7 +51,7 @@ class Postman(BackgroundThread):
         self._waiting = waiting
 
 
-class Letters(carrying.Load[Letter, EmailMessage, Failure | None]):
+class Letters(at_least_once.Queue[Letter, EmailMessage, Failure | None]):
     """The letters of the outbox, as what is carried; a letter that was sent has no failure."""
 
     def is_any_due(self) -> bool:
@@ -86,7 +86,7 @@ class Letters(carrying.Load[Letter, EmailMessage, Failure | None]):
 
 def deliver_one(database: Database) -> bool:
     """Send the letter that has been due longest; returns False if none is due."""
-    return carrying.carry_one(database, Letters())
+    return at_least_once.deliver_one(database, Letters())
 
 
 def claim() -> Letter | None:
@@ -110,7 +110,7 @@ def claim() -> Letter | None:
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     """The condition that a letter is due."""
-    return carrying.is_due(Letter.due_at, now, LONGEST_WAIT)
+    return at_least_once.is_due(Letter.due_at, now, LONGEST_WAIT)
 
 
 def mark(letter: Letter, failure: Failure | None) -> None:

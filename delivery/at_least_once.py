@@ -17,8 +17,8 @@ Message = TypeVar("Message")
 Outcome = TypeVar("Outcome")
 
 
-class Load(ABC, Generic[Item, Message, Outcome]):
-    """What is carried in this way: rows of one kind."""
+class Queue(ABC, Generic[Item, Message, Outcome]):
+    """Rows of one kind, which are delivered in this way."""
 
     @abstractmethod
     def is_any_due(self) -> bool:
@@ -52,38 +52,38 @@ class Load(ABC, Generic[Item, Message, Outcome]):
         """Mark an item that no longer applies, and is never sent; in a unit that writes."""
 
 
-def carry_one(database: Database, load: Load[Item, Message, Outcome]) -> bool:
+def deliver_one(database: Database, queue: Queue[Item, Message, Outcome]) -> bool:
     """Send what has been due longest; returns False if nothing is due.
 
     What cannot be sent is put off, and the error is kept with it; nothing is raised for it. Raises Unavailable.
     """
     with database.reading():
-        if not load.is_any_due():
+        if not queue.is_any_due():
             return False
     with database.writing():
-        item = load.claim()
+        item = queue.claim()
     if item is None:
         return False
-    carry(database, load, item)
+    deliver(database, queue, item)
     return True
 
 
-def carry(database: Database, load: Load[Item, Message, Outcome], item: Item) -> Outcome | None:
+def deliver(database: Database, queue: Queue[Item, Message, Outcome], item: Item) -> Outcome | None:
     """Send what was claimed, and mark it; returns what came of it, None if it no longer applies. Raises Unavailable."""
     try:
         with database.reading():
-            message = load.compose(item)
+            message = queue.compose(item)
         if message is None:
             with database.writing():
-                load.drop(item)
+                queue.drop(item)
             return None
-        outcome = load.send(message)
+        outcome = queue.send(message)
     except Unavailable:
         raise
     except Exception as error:  # one that cannot be composed must not delay the others
-        outcome = load.failed(item, error)
+        outcome = queue.failed(item, error)
     with database.writing():
-        load.mark(item, outcome)
+        queue.mark(item, outcome)
     return outcome
 
 
