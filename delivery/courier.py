@@ -1,8 +1,8 @@
 """Sends the deliveries of webhooks, each at least once: one at a time to each webhook, and four at once in all.
 
-How that is done is in delivery/at_least_once.py. The lease is on the webhook: nobody else sends to it meanwhile, so that a
-slow one keeps one courier and no more; and one of the four sends nothing where the last try failed, so that there may
-be any number of receivers that hang.
+How that is done is in delivery/at_least_once.py. The lease is on the webhook: nobody else sends to it meanwhile, so
+that a slow one keeps one courier and no more; and one of the four sends nothing where the last try failed, so that
+there may be any number of receivers that hang.
 """
 
 import json

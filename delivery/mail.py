@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 import clock
 import language
-from delivery import looks
+from delivery import colours
 from language import say
 from models import Letter
 from rules import admins, blocked_addresses, invitations, invites, projects, resets, tokens, waiting
@@ -55,7 +55,7 @@ def compose(letter: Letter) -> EmailMessage | None:
 def rendered(letter: Letter, subject: str, facts: Facts) -> EmailMessage:
     """A mail with this subject, in plain text and in HTML. The letter's kind names the templates."""
     accent = settings().accent
-    look: Facts = {"subject": subject, "accent": accent, "on_accent": looks.on(accent)}
+    look: Facts = {"subject": subject, "accent": accent, "on_accent": colours.text_on(accent)}
     facts = {**facts, **look, "site": settings().site_name, "language": language.current()}
     message = EmailMessage(_UNWRAPPED)
     message["Subject"] = subject

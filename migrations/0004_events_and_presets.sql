@@ -12,7 +12,7 @@ CREATE TABLE presets (
 ALTER TABLE invites ADD COLUMN asked TEXT CHECK (length(asked) = 64);
 ALTER TABLE invites ADD COLUMN created_event BIGINT;
 
--- What happened; upkeep/retelling.py tells what is known of before, and makes the indexes after that: so it takes half
+-- What happened; upkeep/backfill.py tells what is known of before, and makes the indexes after that: so it takes half
 -- the time.
 CREATE TABLE events (
     number     INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,

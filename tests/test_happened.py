@@ -28,7 +28,7 @@ from rules import (
 )
 from rules.timeline import Filter
 from settings import in_force
-from upkeep import caretaker, retelling, transfer
+from upkeep import backfill, caretaker, transfer
 from upkeep.caretaker import forget_some
 
 EVERYTHING = Filter()
@@ -85,7 +85,7 @@ def test_what_a_migration_tells_is_what_was_told_when_it_happened(house, setting
             opened.execute("DELETE FROM events")
             for each in ("type", "actor", "invite", "project", "user"):
                 opened.execute(f"DROP INDEX events_of_{each}")
-            retelling.retell(opened)
+            backfill.record_former_events(opened)
             retold.append(opened.execute("SELECT at, type, invite_id, user_id FROM events ORDER BY number").fetchall())
     assert retold[0] == retold[1]
     with house.reading() as unit:

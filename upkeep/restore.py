@@ -10,7 +10,7 @@ from pathlib import Path
 
 from database import Unavailable, files, lock, shape, sqlite
 from settings import Settings, as_owner, make_private, sync
-from upkeep import backup, since, upgrade
+from upkeep import backup, carry_over, upgrade
 
 _SIGN_OUT = (
     "DELETE FROM sessions",
@@ -35,7 +35,7 @@ class Restore:
     def __init__(self, path: Path, draft: Path) -> None:
         self.path, self.draft = path, draft
         self.notes: list[str] = []
-        self.findings: list[since.Finding] = []
+        self.findings: list[carry_over.Finding] = []
 
     def finish(self) -> Path | None:
         """Replace the database by the draft, in one step; returns the file that keeps the former one, None if none."""
@@ -119,7 +119,7 @@ def end_sessions(connection: sqlite3.Connection) -> None:
 def compare(connection: sqlite3.Connection, made: Restore, reopen: bool) -> None:
     """Compare the draft with the present database; add what is found, or a note if they cannot be compared."""
     try:
-        made.findings += since.carry_over(connection, made.path, reopen)
+        made.findings += carry_over.carry_over(connection, made.path, reopen)
     except sqlite3.Error as error:
         made.notes.append(
             f"the present database cannot be compared ({error}): invites that were used or revoked since the backup "

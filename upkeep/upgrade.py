@@ -5,14 +5,14 @@ from pathlib import Path
 
 from database import ExclusiveDatabase, Unavailable, schema
 from settings import HOME
-from upkeep import folding, inviting, naming, retelling
+from upkeep import backfill, folding, inviting, naming
 
 FOLDER = HOME / "migrations"
 
 # What a step does after its SQL, which cannot do it.
 AFTERWARDS: Mapping[str, Callable[[ExclusiveDatabase], None]] = {
     "0002_search_in_any_script": folding.fold,
-    "0004_events_and_presets": retelling.retell,
+    "0004_events_and_presets": backfill.record_former_events,
     "0005_uses_that_wait": naming.name,
     "0007_webhooks": naming.name,
     "0009_inviters_and_budgets": inviting.derive,

@@ -3,7 +3,7 @@
 _BLACK, _WHITE = "#000000", "#ffffff"
 
 
-def on(colour: str) -> str:
+def text_on(colour: str) -> str:
     """The colour of a text on this colour, ``#rrggbb``: black or white, whichever can be read better (WCAG 2)."""
     return max((_WHITE, _BLACK), key=lambda text: _contrast(text, colour))
 

@@ -1,4 +1,4 @@
-"""The half of a migration that tells what happened before there were events, from what the other tables know.
+"""The half of a migration that records what happened before there were events, from what the other tables know.
 
 Who revoked an invite, or disabled an account, they do not know.
 """
@@ -78,8 +78,8 @@ _INDEXES = (
 )
 
 
-def retell(opened: ExclusiveDatabase) -> None:
-    """Tell what is known of everything that happened, the oldest first, and make the table's indexes."""
+def record_former_events(opened: ExclusiveDatabase) -> None:
+    """Record what is known of everything that happened, the oldest first, and make the table's indexes."""
     known = "\n    UNION ALL ".join(
         query.replace(" FROM ", f", '{number:x}' FROM ", 1) for number, query in enumerate(_KNOWN)
     )
