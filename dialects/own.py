@@ -172,7 +172,7 @@ def show_deletion(caller: SignedIn) -> str:
 def delete(caller: SignedIn) -> Response:
     """Delete this account, with its password."""
     confirmed = _confirmed(caller)
-    others = read_only(own_account.other_admins, caller.account.id) if admins.is_admin(caller.account) else []
+    others = read_only(admins.others, caller.account.id) if admins.is_admin(caller.account) else []
     committed(own_account.delete, confirmed, others)
     return cookies.sign_out(see_other("/?deleted"))
 

@@ -5,7 +5,7 @@ from sqlalchemy import select
 import clock
 from database import session
 from models import Invite, User
-from rules import drafts, events, invites, own_account, states
+from rules import admins, drafts, events, invites, states
 from rules.refusals import LinkLost
 
 FEW = 100  # accounts, among which an admin is looked for on each visit of a page
@@ -15,7 +15,7 @@ INVITER = drafts.Inviter(events.SERVICE.called, trusted=True)
 
 def is_wanted() -> bool:
     """Whether nobody administrates this site. If so it has looked through all accounts: not in a unit that writes."""
-    return not own_account.is_administrated()
+    return not admins.exist()
 
 
 def is_missed() -> bool:

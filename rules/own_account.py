@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import select
 
 import clock
 from database import session
@@ -26,11 +26,9 @@ from rules.cursors import Cursor
 from rules.refusals import InvalidCredentials, LastAdmin, WrongPassword
 from rules.sessions import SignedIn
 from rules.timeline import Filter, Happened
-from settings import settings
 
 AT_ONCE = 500  # invites that are read in one unit of work
 _OF_OTHERS = ("before", "under", "branch")  # facts of an event that name other accounts
-MOST_OTHERS = 100  # admins that are looked for; one who stays is enough
 
 Facts = Mapping[str, Any]
 
@@ -87,32 +85,19 @@ def change_password(attempt: Attempt, password_hash: str) -> str:
 def obstacles(user: User) -> Obstacles:
     """What must be done before this account can be deleted."""
     owned = select(Project.name).join(Member).where(Member.user_id == user.id, Member.role == "owner")
-    is_last = admins.is_admin(user) and not other_admins(user.id)
+    is_last = admins.is_admin(user) and not admins.others(user.id)
     return Obstacles(session().scalars(owned.order_by(Project.name)).all(), is_last)
-
-
-def other_admins(user_id: str) -> Sequence[str]:
-    """The ids of other accounts that administrate the site and can sign in; at most 100.
-
-    It looks through all accounts: not in a unit that writes.
-    """
-    return session().scalars(select(User.id).where(User.id != user_id, *_administrates()).limit(MOST_OTHERS)).all()
-
-
-def is_administrated() -> bool:
-    """Whether an account administrates the site and can sign in."""
-    return session().scalar(select(User.id).where(*_administrates()).limit(1)) is not None
 
 
 def delete(attempt: Attempt, others: Sequence[str]) -> int:
     """Delete the account whose password was given; returns how many of its invites were revoked with it.
 
-    `others` are its `other_admins`. Raises WrongPassword, AccountDisabled, OwnsProjects, and LastAdmin if it is an
-    admin of the site and none of the others still is one.
+    `others` are what `admins.others` found. Raises WrongPassword, AccountDisabled, OwnsProjects, and LastAdmin if it is
+    an admin of the site and none of the others still is one.
     """
     accounts.one_admin_at_a_time()  # of two who delete themselves at once, one sees that the other is gone
     user = confirm(attempt)
-    if admins.is_admin(user) and not _one_stays(others):
+    if admins.is_admin(user) and not admins.one_stays(others):
         raise LastAdmin
     return accounts.remove(user)
 
@@ -201,21 +186,3 @@ def _as_guest(invite: Invite) -> Facts:
     """What a guest who used an invite may know of it."""
     seen = invitations.of(invite)
     return {"id": seen.id, "name": seen.name, "email": seen.email, "invited_by": seen.inviter, "to": seen.to}
-
-
-def are_admins() -> ColumnElement[bool]:
-    """Return the SQL condition that an account is an admin of the site, as `admins.is_admin` has it."""
-    by_address = and_(User.email.in_(settings().admin_emails), User.email_verified_at.is_not(None))
-    return or_(User.admin_at.is_not(None), by_address)
-
-
-def _administrates() -> Sequence[ColumnElement[bool]]:
-    """That an account is an admin of the site, and can sign in."""
-    can_sign_in = User.disabled_at.is_(None), User.deleted_at.is_(None), User.password_hash.is_not(None)
-    return are_admins(), *can_sign_in
-
-
-def _one_stays(others: Sequence[str]) -> bool:
-    """Whether one of these accounts is an admin now; until the unit ends it stays one."""
-    query = select(User.id).where(User.id.in_(others), *_administrates()).order_by(User.id).limit(1)
-    return session().scalar(query.with_for_update(read=True)) is not None

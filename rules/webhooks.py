@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 import clock
 from database import session
 from models import Event, User, Webhook
-from rules import activity, deliveries, events, ids, invites, outbox, own_account, targets, tokens
+from rules import activity, admins, deliveries, events, ids, invites, outbox, targets, tokens
 from rules.refusals import LinkLost, SecretLost, WebhookCreated, WebhookNotFound, together
 
 OVERLAP = clock.DAY  # for so long the former secret signs as well, after a rotation
@@ -166,7 +166,7 @@ def _record(what: str, webhook: Webhook, facts: events.Facts | None = None, proj
 
 def _mail_admins(webhook: Webhook) -> None:
     """Queue a mail to each admin of the site that has an address."""
-    admins = select(User).where(own_account.are_admins(), User.email.is_not(None), User.disabled_at.is_(None))
-    for each in session().scalars(admins.order_by(User.created_at, User.id)):
+    addressed = select(User).where(admins.are_admins(), User.email.is_not(None), User.disabled_at.is_(None))
+    for each in session().scalars(addressed.order_by(User.created_at, User.id)):
         letter = outbox.queue("webhook", str(each.email), user=each)
         letter.webhook_id = webhook.id

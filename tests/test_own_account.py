@@ -13,7 +13,19 @@ import database
 from app import create_app
 from conftest import HASH, MAILS, PASSWORD, Browser, Person, led, make_settings, seen
 from models import Counter, Session, User
-from rules import accounts, changing, drafts, invites, own_account, passwords, projects, redemption, resets, sessions
+from rules import (
+    accounts,
+    admins,
+    changing,
+    drafts,
+    invites,
+    own_account,
+    passwords,
+    projects,
+    redemption,
+    resets,
+    sessions,
+)
 from rules.refusals import Invalid, LastAdmin, WrongPassword
 from settings import in_force
 
@@ -481,7 +493,7 @@ def test_of_the_last_two_admins_who_delete_themselves_at_once_one_stays(elsewher
         with house.writing():
             name = f"admin{number}"
             accounts.set_admin(accounts.create(accounts.Names(name), HASH), True)
-            (other,) = own_account.other_admins(accounts.named(name).id)
+            (other,) = admins.others(accounts.named(name).id)
             stays = accounts.named(other).username
         browsers = [elsewhere(name), elsewhere(stays)]
         forms = [each.csrf() for each in browsers]
@@ -492,7 +504,7 @@ def test_of_the_last_two_admins_who_delete_themselves_at_once_one_stays(elsewher
         with ThreadPoolExecutor(2) as pool:
             assert sorted(pool.map(go, (0, 1))) == [303, 422]
         with house.reading():
-            assert len(own_account.other_admins("nobody")) == 1
+            assert len(admins.others("nobody")) == 1
     assert [each for each in caplog.records if "once more" in each.getMessage()] == []  # they waited in no circle
 
 
