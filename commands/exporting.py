@@ -49,7 +49,7 @@ def value_of(row: Listed, name: str, form: str) -> object:
         return clock.spell_seconds(row.access)
     if name == "waiting":
         waits = asking(row.waiting)
-        return list(map(waiting.asked, waits)) if form == "jsonl" else ", ".join(each.who for each in waits)
+        return list(map(waiting.unanswered, waits)) if form == "jsonl" else ", ".join(each.who for each in waits)
     if name == "data" and form == "jsonl":
         return json.loads(row.data) if row.data else None
     return getattr(row, name)

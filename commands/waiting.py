@@ -17,7 +17,7 @@ def facts(found: Sequence[Waiting]) -> Facts:
     """What is shown of uses that wait: those that a program holds, and those that wait for a proof or an approval."""
     return {
         "holds": [held(each) for each in found if each.state == "held"],
-        "waiting": list(map(asked, waiting.asking(found))),
+        "waiting": list(map(unanswered, waiting.asking(found))),
     }
 
 
@@ -26,7 +26,7 @@ def held(use: Waiting) -> Facts:
     return {"redemption": use.id, "who": use.who, "key_id": use.key_id, "since": use.since, "until": use.until}
 
 
-def asked(use: Waiting) -> Facts:
+def unanswered(use: Waiting) -> Facts:
     """What is shown of a use that waits for a proof or an approval: who waits for what, since when."""
     return {"redemption": use.id, "who": use.who, "for": use.state, "since": use.since, "until": use.until}
 

@@ -125,7 +125,7 @@ def deny_use(invite_id: str) -> Response:
 
 def _asked(invite_id: str) -> str:
     """The id of the use of this invite that the form names; raises NotWaiting."""
-    return waiting.asked(invite_id, requests.form_field("redemption"))
+    return waiting.named(invite_id, requests.form_field("redemption"))
 
 
 def _invite_form(given: Mapping[str, str]) -> Callable[..., str]:

@@ -48,7 +48,7 @@ def ask(slug: Slug, flags: shapes.Asked) -> Decided:
     these for a browser that opens a page, to where it gets a pass. With `cookies` 200 has the request's own cookies,
     but none of ours: for a proxy that cannot take these out itself.
     """
-    sent = requests.asked()
+    sent = requests.current()
     host = sent.headers.get("X-Forwarded-Host", "")
     try:
         response = _admitted(gate.admit(slug, host, partial(_cookies, sent), list(_secrets(sent))))
@@ -66,7 +66,7 @@ def refusal(error: Refusal | HTTPException) -> Response:
 
     A browser that opens a page where no app is gets a page, since proxies hand it on.
     """
-    sent = requests.asked()
+    sent = requests.current()
     error = at_app.explained(error, sent.headers)
     if isinstance(error, AppNotFound) and _is_navigation(sent) and _HTML in sent.headers.get("Accept", ""):
         return at_app.refused(error)

@@ -112,7 +112,7 @@ def revoke_invite(caller: SignedIn, slug: Slug, invite_id: Id) -> shapes.Notice:
 def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.ChosenUse) -> shapes.Notice:
     """Approve a guest who waits. If the guest is a member already, the use is given back."""
     manager = projects.of_manager(slug, caller.user)
-    use = waiting.approve(projects.asked(manager, invite_id, body["redemption"]))
+    use = waiting.approve(projects.waiting_use(manager, invite_id, body["redemption"]))
     return {"message": "Guest approved." if use.state == "done" else "This guest is a member already."}
 
 
@@ -120,7 +120,7 @@ def approve_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.Chosen
 def deny_use(caller: SignedIn, slug: Slug, invite_id: Id, body: shapes.ChosenUse) -> shapes.Notice:
     """Refuse a guest who waits for approval; the use is given back."""
     manager = projects.of_manager(slug, caller.user)
-    waiting.deny(projects.asked(manager, invite_id, body["redemption"]))
+    waiting.deny(projects.waiting_use(manager, invite_id, body["redemption"]))
     return {"message": "Guest denied."}
 
 

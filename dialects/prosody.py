@@ -34,11 +34,11 @@ STATUS = errors.STATUS
 
 
 def create_invite(
-    caller: drafts.Inviter, flags: shapes.Redirecting, asked: shapes.InviteParameters, once: Once | None
+    caller: drafts.Inviter, flags: shapes.Redirecting, parameters: shapes.InviteParameters, once: Once | None
 ) -> Linked:
     """Create an invite; 201, or 303 with ``redirect``, and the link in Location."""
-    fields.refuse_empty(asked)
-    link = invites.link(invites.create_token(presets.draft(asked, caller, once=once), caller, once))
+    fields.refuse_empty(parameters)
+    link = invites.link(invites.create_token(presets.draft(parameters, caller, once=once), caller, once))
     status = 303 if flags["redirect"] else 201
     return Response(status=status, headers={"Location": link}, mimetype="text/plain")
 

@@ -146,14 +146,14 @@ def resend_invite(caller: Program, invite_id: Id) -> shapes.OneInvite:
 @refuses(InviteNotFound, NotWaiting)
 def approve_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
     """Approve a use that waits for it: the guest gets what the invite promises, and a mail that says so."""
-    waiting.approve(waiting.asked(invite_id, body["redemption"]))
+    waiting.approve(waiting.named(invite_id, body["redemption"]))
     return _one(invite_id)
 
 
 @refuses(InviteNotFound, NotWaiting)
 def deny_use(invite_id: Id, body: shapes.WhichUse) -> shapes.OneInvite:
     """Deny a use that waits for approval: it is released, and the guest gets a mail that says so."""
-    waiting.deny(waiting.asked(invite_id, body["redemption"]))
+    waiting.deny(waiting.named(invite_id, body["redemption"]))
     return _one(invite_id)
 
 

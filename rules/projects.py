@@ -235,14 +235,14 @@ def invites_of(project: Project, cursor: Cursor | None = None, limit: int | None
     return session().scalars(query.order_by(Invite.created_at.desc(), Invite.id.desc()).limit(limit)).all()
 
 
-def asked(manager: Member, invite_id: str, use_id: str) -> str:
+def waiting_use(manager: Member, invite_id: str, use_id: str) -> str:
     """The id of a use of an invite to a manager's project that waits for approval.
 
     Raises InviteNotFound, also for an invite to another project, or NotWaiting for a use of another invite.
     """
     if invites.find_by_id(invite_id).project_id != manager.project_id:
         raise InviteNotFound
-    return waiting.asked(invite_id, use_id)
+    return waiting.named(invite_id, use_id)
 
 
 def revoke_invite(member: Member, invite_id: str) -> None:

@@ -130,7 +130,7 @@ def invite_of(use_id: str) -> Invite:
     return use.invite
 
 
-def asked(invite_id: str, use_id: str) -> str:
+def named(invite_id: str, use_id: str) -> str:
     """The id of a use if it is one of this invite; raises NotWaiting for any other, and InviteNotFound."""
     if invites.find_by_id(invite_id) is not invite_of(use_id):
         raise NotWaiting

@@ -124,7 +124,7 @@ def as_refusal(service: Service, error: Exception) -> Refusal | HTTPException:
 
 def arrive(settings: Settings) -> None:
     """Note when a request came, and from which client."""
-    sent, context = requests.asked(), requests.context()
+    sent, context = requests.current(), requests.context()
     context.started = clock.ticks()
     header = sent.headers.get("X-Forwarded-For") if settings.trusted_proxies else None
     forwarded = [each.strip() for each in header.split(",") if each.strip()] if header else []
@@ -134,7 +134,7 @@ def arrive(settings: Settings) -> None:
 
 def depart(service: Service, response: Response) -> Response:
     """Count and log a request that is answered."""
-    context, method, status = requests.context(), requests.asked().method, response.status_code
+    context, method, status = requests.context(), requests.current().method, response.status_code
     route, seconds = template(), clock.ticks() - context.started
     if "visit" in context:
         with in_force(service.settings):
@@ -155,13 +155,13 @@ def depart(service: Service, response: Response) -> Response:
 
 def template() -> str:
     """The template of the request's route, never the address itself: it may have a secret in it."""
-    row, rule = requests.row(), requests.asked().url_rule
+    row, rule = requests.row(), requests.current().url_rule
     return str(row.path if row else rule.rule if rule else "unknown")
 
 
 def _refuse_head() -> None:
     """Raise MethodNotAllowed for HEAD: Flask would answer it as a GET, and create an invite or read all of a list."""
-    sent = requests.asked()
+    sent = requests.current()
     if sent.method == "HEAD":
         adapter = current_app.create_url_adapter(sent)
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())

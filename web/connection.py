@@ -63,7 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = Reader(service.constant | client, self._requests.append, service.large_bodies)
         self._workers: Here | Workers
         self._stream: Answer | None = None
-        self._asked = self._blocked = self._paused = self._half_closed = self._lost = False
+        self._is_answering = self._blocked = self._paused = self._half_closed = self._lost = False
         self._active = self._began = service.now
         self._unsent = 0
 
@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
     def check_time(self) -> None:
         """Close a connection that is idle, whose client does not read, or takes too long to send a request."""
         now, unsent = self._service.now, self.transport.get_write_buffer_size()
-        if unsent != self._unsent or (self._asked and not unsent):  # the client reads, or waits for us
+        if unsent != self._unsent or (self._is_answering and not unsent):  # the client reads, or waits for us
             self._unsent, self._active = unsent, now
         patience = LINGER if self._reader.unread and not unsent else self._service.idle
         too_long = self._reader.halfway and not self._requests and now - self._began > LONGEST
@@ -139,14 +139,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def _next(self) -> None:
         """Have the first request answered, unless it is being answered or the answer before it has not left."""
-        if self._asked or self._blocked or not self._requests:
+        if self._is_answering or self._blocked or not self._requests:
             return
-        self._asked = True
+        self._is_answering = True
         request = self._requests[0]
         if request.refused:
             self._send(_refusal(HTTPStatus(request.refused)))
         else:
-            self._workers = self._service.lanes.of(request.asked, len(request.body))
+            self._workers = self._service.lanes.of(request.line, len(request.body))
             self._workers.add(partial(self._answer, request), self._send)
 
     def _answer(self, request: Request) -> Answer | None:
@@ -225,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         """Go on after an answer; other connections get their turn before the next request of this one."""
-        self._asked = False
+        self._is_answering = False
         answered = self._requests.popleft()
         answered.forget()
         if not answered.stays:

@@ -1,9 +1,9 @@
 """How a view says what it takes, what it answers, and what it may refuse.
 
 What it takes and answers stands in its signature, as shapes: of a `body` (a JSON object, read by who reads
-its fields), of what is `given` (a JSON object as it was sent, which a rule reads), a `form`, a `query`, what is
-`asked` in any of these, or `flags` that are in the query or not. What it creates `once` is what a second call with the
-same Idempotency-Key gets again.
+its fields), of what is `given` (a JSON object as it was sent, which a rule reads), a `form`, a `query`, the
+`parameters` in any of these, or `flags` that are in the query or not. What it creates `once` is what a second call
+with the same Idempotency-Key gets again.
 What it may refuse is noted on it. openapi.py reads all of that; `with_arguments` gives a view what it names.
 """
 
@@ -188,5 +188,5 @@ SOURCES: Mapping[str, Callable[[Any], Callable[[], Any]]] = {
     "form": lambda shape: partial(requests.form, list(shape.__annotations__)),
     "flags": lambda shape: partial(requests.flags, list(shape.__annotations__)),
     "query": lambda shape: partial(requests.query, list(shape.__annotations__)),
-    "asked": lambda shape: partial(requests.query_or_body, list(shape.__annotations__)),
+    "parameters": lambda shape: partial(requests.query_or_body, list(shape.__annotations__)),
 }

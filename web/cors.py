@@ -35,11 +35,11 @@ class Headers:
         """Those for the request that is answered."""
         if not self._listed:
             return self._plain
-        return self._listed.get(requests.asked().headers.get("Origin", ""), self._plain)
+        return self._listed.get(requests.current().headers.get("Origin", ""), self._plain)
 
     def preflight(self, methods: set[str]) -> Reply | None:
         """What a browser is told that asks whether a page may call with these methods; None for one that may not."""
-        sent = requests.asked()
+        sent = requests.current()
         if sent.method != "OPTIONS" or sent.headers.get("Origin") not in self._listed:
             return None
         told = {

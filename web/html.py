@@ -172,7 +172,7 @@ def mended(path: str) -> str:
 
 def here() -> str:
     """The address of the page that is shown, as a path of ours; of what a form shows, that of the page before it."""
-    sent = requests.asked()
+    sent = requests.current()
     if sent.method != "POST":
         query = sent.query_string.decode("ascii", "replace")
         return f"{quote(sent.path)}?{query}" if query else quote(sent.path)
@@ -184,7 +184,7 @@ def here() -> str:
 
 def _page_before(path: str) -> str:
     """The nearest page above the path to which a form is sent."""
-    rows = current_app.create_url_adapter(requests.asked())
+    rows = current_app.create_url_adapter(requests.current())
     while path and rows:
         with suppress(HTTPException):
             rows.match(path, method="GET")
@@ -195,7 +195,7 @@ def _page_before(path: str) -> str:
 
 def _sent_token() -> str:
     with suppress(HTTPException, UnicodeDecodeError):
-        token = requests.asked().form.get("token", "")
+        token = requests.current().form.get("token", "")
         return token if re.fullmatch(r"[\w.-]+", token, re.ASCII) else ""
     return ""
 

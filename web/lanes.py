@@ -54,9 +54,9 @@ class Lanes:
         self._lanes += [(each.requests, each.beyond, Workers(each.threads, each.together)) for each in others]
         self._others = Workers(threads)
 
-    def of(self, asked: str, size: int) -> "Here | Workers":
+    def of(self, line: str, size: int) -> "Here | Workers":
         """Who answers this ``METHOD /path`` with a body of so many bytes."""
-        found = (workers for requests, beyond, workers in self._lanes if size > beyond and requests.fullmatch(asked))
+        found = (workers for requests, beyond, workers in self._lanes if size > beyond and requests.fullmatch(line))
         return next(found, self._others)
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:

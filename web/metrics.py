@@ -51,11 +51,11 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request, by the template of its route."""
-        asked = (method if method in METHODS else "other", route, status)
-        found = self._found.get(asked)
+        labels = (method if method in METHODS else "other", route, status)
+        found = self._found.get(labels)
         if found is None:  # looking a label up takes longer than counting
-            found = self._requests.labels(*asked), self._seconds.labels(route)
-            self._found[asked] = found
+            found = self._requests.labels(*labels), self._seconds.labels(route)
+            self._found[labels] = found
         found[0].inc()
         found[1].observe(seconds)
 

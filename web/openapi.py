@@ -192,7 +192,7 @@ class Operation:
             yield {"name": name, "in": "query", "allowEmptyValue": True, "schema": {**schema, "type": "string"}}
         if contract.creates_once(self.row.view):
             yield _IDEMPOTENCY_KEY
-        for source in ("query",) if self.body() else ("query", "asked"):  # never the same in the query and a body
+        for source in ("query",) if self.body() else ("query", "parameters"):  # never the same in the query and a body
             for name, schema in self._members(source).items():
                 yield {"name": name, "in": "query", "schema": schema}
 
@@ -206,8 +206,8 @@ class Operation:
             return {"required": True, "content": {JSON: self._content(self.schemas.of(taken[source]))}}
         if "form" in taken:
             return {"required": True, "content": {FORM: self._content(self.schemas.of(taken["form"]))}}
-        if "asked" in taken and self.method == "POST":
-            schemas = {FORM: self.schemas.of_form(taken["asked"]), JSON: self.schemas.of(taken["asked"])}
+        if "parameters" in taken and self.method == "POST":
+            schemas = {FORM: self.schemas.of_form(taken["parameters"]), JSON: self.schemas.of(taken["parameters"])}
             return {"required": False, "content": {media: self._content(each) for media, each in schemas.items()}}
         return {}
 
@@ -287,7 +287,7 @@ class Operation:
             yield exceptions.NotFound()
         yield exceptions.MethodNotAllowed(self.row.methods.split())
         yield exceptions.RequestEntityTooLarge()
-        if {"body", "given", "asked"} & set(self.taken):
+        if {"body", "given", "parameters"} & set(self.taken):
             yield exceptions.UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
         yield exceptions.InternalServerError()
         if self.row.work.name != "ALONE":

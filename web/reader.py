@@ -51,9 +51,9 @@ class LargeBodies:
     def __init__(self, requests: re.Pattern[str], largest: int) -> None:
         self._requests, self._largest, self._free = requests, largest, MOST_LARGE
 
-    def largest(self, asked: str) -> int:
+    def largest(self, line: str) -> int:
         """How many bytes the body of a ``METHOD /path`` may have."""
-        return self._largest if self._requests.fullmatch(asked) else MOST_KEPT
+        return self._largest if self._requests.fullmatch(line) else MOST_KEPT
 
     def take(self) -> bool:
         """Whether there is room for one more; it is taken until `give_back`."""
@@ -89,7 +89,7 @@ class Request:
             self.kept_in = None
 
     @property
-    def asked(self) -> str:
+    def line(self) -> str:
         """``METHOD /path``, without the slash that some end in."""
         return f"{self._environ['REQUEST_METHOD']} {self._environ['PATH_INFO'].rstrip('/') or '/'}"
 
@@ -191,8 +191,7 @@ class Reader:
 
     def _make_room(self, length: int) -> None:
         """Keep a body that may be long if this request may have one and there is room; else refuse one that is."""
-        asked = Request(self._environ).asked
-        largest = self._large_bodies.largest(asked)
+        largest = self._large_bodies.largest(Request(self._environ).line)
         if MOST_KEPT < largest >= length:
             self._is_large = self._large_bodies.take()
             self._environ.update({} if self._is_large else {NO_ROOM: True})

@@ -52,9 +52,9 @@ def is_json() -> bool:
 
     Of a caller by cookie the type is asked for: a form on another site can send any text.
     """
-    if asked().is_json:
+    if current().is_json:
         return True
-    return bool(context().get("any_json")) and ("Authorization" in asked().headers or not session_cookie())
+    return bool(context().get("any_json")) and ("Authorization" in current().headers or not session_cookie())
 
 
 def query(names: Iterable[str]) -> dict[str, str]:
@@ -69,7 +69,7 @@ def query(names: Iterable[str]) -> dict[str, str]:
 
 def flags(names: Iterable[str]) -> dict[str, bool]:
     """Which of the named parameters are in the query, whatever their values."""
-    sent = asked()
+    sent = current()
     given = sent.args if sent.query_string else ()
     return {name: name in given for name in names}
 
@@ -87,7 +87,7 @@ def body(readers: Mapping[str, Callable[[Any], Any]], required: Sequence[str]) -
 
 def given() -> dict[str, Any]:
     """The JSON object that was sent, {} for no body at all; who calls this reads its members."""
-    return json_object() if asked().content_length else {}
+    return json_object() if current().content_length else {}
 
 
 def refuse_unknown(members: Collection[str], parameters: Collection[str]) -> None:
@@ -95,8 +95,8 @@ def refuse_unknown(members: Collection[str], parameters: Collection[str]) -> Non
 
     And Invalid for an empty parameter: who forgot to fill it in wants a part of what would be answered without it.
     """
-    fields.refuse_unknown(asked().args, parameters)
-    fields.refuse_empty(asked().args)
+    fields.refuse_unknown(current().args, parameters)
+    fields.refuse_empty(current().args)
     fields.refuse_unknown(given(), members)
 
 
@@ -118,7 +118,7 @@ def session_cookie() -> str:
 def is_from_front_end() -> bool:
     """Whether a page at an origin that INVITE_API_CORS_ORIGINS lists asks, and not one of ours."""
     listed = settings().cors_origins
-    return bool(listed) and asked().headers.get("Origin") in {*listed} - {settings().origin}
+    return bool(listed) and current().headers.get("Origin") in {*listed} - {settings().origin}
 
 
 def shows_session() -> bool:
@@ -136,7 +136,7 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
 
     Raises Invalid for one that is given twice, and refuses bodies that are neither.
     """
-    sent, given = asked(), dict[str, object]()
+    sent, given = current(), dict[str, object]()
     query, body = sent.args, _read_body(sent)
     for name in names:
         values: list[object] = [*query.getlist(name)] if name in query else []
@@ -151,7 +151,7 @@ def query_or_body(names: Iterable[str]) -> dict[str, object]:
 
 def once(caller: str, given: Mapping[str, Any]) -> Once | None:
     """What this request creates once, by its Idempotency-Key; None without one. `given` is what was read of it."""
-    sent = asked()
+    sent = current()
     header = sent.headers.get("Idempotency-Key")
     if header is None:
         return None
@@ -183,7 +183,7 @@ def form(names: Iterable[str]) -> dict[str, str]:
 
     A form that a script sends as text, or without a type, is read as well: Prosody does not ask for the type.
     """
-    sent = asked()
+    sent = current()
     if sent.mimetype not in ("", "text/plain") or not sent.content_length:
         return {name: form_field(name) for name in names}
     given = parse_qs(sent.get_data(as_text=True), keep_blank_values=True)
@@ -192,7 +192,7 @@ def form(names: Iterable[str]) -> dict[str, str]:
 
 def invite_token() -> str:
     """The token of the invite that this request shows, wherever it stands in it; "" where there is none."""
-    sent = asked()
+    sent = current()
     shown = [(sent.view_args or {}).get("token"), tokens.in_query(sent.query_string.decode("ascii", "replace"))]
     try:
         if (sent.content_length or 0) > LARGEST_BODY:
@@ -215,7 +215,7 @@ def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> No
     others, that is read once its caller is known: unknown members are refused then, and a long body of strangers is
     never parsed. With None for `largest` nobody looks at the body at all.
     """
-    sent = asked()
+    sent = current()
     if largest is not None and largest > LARGEST_BODY:
         is_strict = True
         sent.max_content_length = sent.max_form_memory_size = largest
@@ -230,7 +230,7 @@ def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> No
         _refuse_privileged(_json_body() if is_json() else sent.form)
 
 
-def asked() -> Request:
+def current() -> Request:
     """The request itself: each look at it through Flask's `request` is a search for it."""
     return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
@@ -272,7 +272,7 @@ def _json_body() -> dict[str, Any]:
 
 
 def _read_json() -> dict[str, Any]:
-    sent = asked()
+    sent = current()
     raw: bytes = sent.environ["wsgi.input"].read(sent.content_length)  # look_over() has refused a body that is too long
     try:
         body = strict_json.decode(raw.decode("utf-8-sig"))  # with a byte order mark, as Windows writes it
@@ -309,7 +309,7 @@ def _only(name: str, values: Sequence[T]) -> T | None:
 
 def _refuse_lost_plus(address: str) -> None:
     """Refuse an address in a query whose plus sign was sent as it is, since in a query that is a space."""
-    if " " in address.partition("@")[0].strip() and b"+" in asked().query_string:
+    if " " in address.partition("@")[0].strip() and b"+" in current().query_string:
         raise Invalid.at("email", "email", "has a space in it: in a query write a plus sign as %%2B")
 
 

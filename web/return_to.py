@@ -88,7 +88,7 @@ def _is_to_app() -> bool:
 
 
 def _said() -> str:
-    sent = requests.asked()
+    sent = requests.current()
     if sent.method != "POST" and b"then=" not in sent.query_string:  # to parse it takes as long as a look-up
         return ""
     try:
