@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from flask import Response, request
-from werkzeug.exceptions import HTTPException
 
 import clock
 from rules import (
@@ -25,13 +24,14 @@ from rules import (
     own_invites,
     presets,
 )
-from rules.refusals import LinkLost, NotSignedIn, Refusal, together
+from rules.refusals import LinkLost, together
 from rules.sessions import SignedIn
 from settings import settings
 from web import forms, html, requests
 from web.html import Shown, page, see_other
 
 HEADERS: Mapping[str, str] = html.HEADERS
+refusal = partial(forms.refusal, home="/invites")
 
 PATH = "/account/invites"
 _DRAFT = ("name", "email", "project", "ttl", "message")
@@ -79,13 +79,6 @@ def revoke(caller: SignedIn, invite_id: str) -> Response:
     """Revoke an invitation of the caller."""
     own_invites.revoke(caller.user, invite_id)
     return see_other("/invites?done=revoked")
-
-
-def refusal(error: Refusal | HTTPException) -> Response:
-    """Who is not signed in may do so, and comes back; all else is said as on every page."""
-    if not isinstance(error, NotSignedIn):
-        return html.refusal(error)
-    return html.sign_in_first(request.path if request.method == "GET" else "/invites")
 
 
 def _list(caller: SignedIn, given: Mapping[str, str]) -> Shown:

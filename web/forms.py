@@ -23,12 +23,11 @@ ROWS = 50  # of a list on one page
 _ONCE = re.compile("[A-Za-z0-9_-]{8,40}", re.ASCII)
 
 
-def refusal(error: Refusal | HTTPException) -> Response:
-    """Who is not signed in may do so, and comes back; all else is said as on every page."""
+def refusal(error: Refusal | HTTPException, home: str = "/admin") -> Response:
+    """Who is not signed in may do so, and comes back, from a form to `home`; all else is said as on every page."""
     if not isinstance(error, NotSignedIn):
         return html.refusal(error)
-    here = request.path if request.method == "GET" else "/admin"
-    return html.sign_in_first(here)
+    return html.sign_in_first(request.path if request.method == "GET" else home)
 
 
 def in_path(name: str) -> str:
