@@ -11,7 +11,7 @@ from chromium import Window
 
 VERSION = "4.14.1"
 SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-IN_THE_DARK, ON_A_PHONE = ("color-contrast", "link-in-text-block"), ("target-size", "scrollable-region-focusable")
+IN_THE_DARK = ("color-contrast", "link-in-text-block")
 KEPT = Path(__file__).parent / ".cache" / f"axe-{VERSION}.js"
 
 

@@ -7,7 +7,6 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-import axe
 import clock
 import scene
 from chromium import Window, started
@@ -18,7 +17,6 @@ from settings import in_force
 pytestmark = [pytest.mark.any_database, pytest.mark.long]
 
 BOTH = pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-LARGEST = 30 * 1024  # bytes of a page
 
 
 @pytest.fixture(scope="module")
@@ -226,26 +224,3 @@ def test_the_forms_are_in_german_and_fit_a_narrow_phone(desk):
     assert "Zeile 1, E-Mail-Adresse:" in desk.seen
     assert desk.run("return document.documentElement.scrollWidth") == 320
     desk.tell("Network.setExtraHTTPHeaders", headers={})
-
-
-PAGES = [name for name in scene.PAGES if re.match("admin-(new|made|list|invite)", name)]
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_what_is_pressed_is_large_enough_and_a_page_small_enough(place, window, axe_source, name):
-    window.size(320, 700)
-    place.show(window, name)
-    window.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    if not window.run("return 'axe' in window"):
-        window.run(axe_source)
-    assert window.driver.execute_async_script(TARGETS) == []
-    assert axe.violations(window, axe_source) == []
-    assert window.run("return document.documentElement.scrollWidth") == 320
-    assert len(window.driver.page_source.encode()) < LARGEST
-
-
-TARGETS = """
-const done = arguments[arguments.length - 1];
-axe.run({ runOnly: ["target-size"], rules: { "target-size": { enabled: true } } })
-  .then(({ violations }) => done(violations.flatMap(({ nodes }) => nodes.map(({ html }) => html))));
-"""
