@@ -232,7 +232,7 @@ def find_by_id(invite_id: str) -> Invite:
     """The invite with this public id; raises InviteNotFound."""
     invite = session().get(Invite, invite_id)
     if invite is None:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     return invite
 
 
@@ -243,7 +243,7 @@ def find_locked(invite_id: str) -> Invite:
     """
     invite = session().get(Invite, invite_id, with_for_update=True)
     if invite is None:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     return invite
 
 

@@ -170,7 +170,7 @@ def one(invite_id: str) -> Listed:
     """The row of the invite with this id; raises InviteNotFound."""
     rows = session().execute(_LISTED.where(Invite.id == invite_id)).all()
     if not rows:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     return _listed(rows, clock.now())[0]
 
 

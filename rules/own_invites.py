@@ -94,7 +94,7 @@ def inviting_to(user: User) -> Sequence[tuple[str, str]]:
 
 def _own(user: User, invite: Invite) -> Invite:
     if invite.maker_id != user.id:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     return invite
 
 

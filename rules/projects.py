@@ -241,7 +241,7 @@ def waiting_use(manager: Member, invite_id: str, use_id: str) -> str:
     Raises InviteNotFound, also for an invite to another project, or NotWaiting for a use of another invite.
     """
     if invites.find_by_id(invite_id).project_id != manager.project_id:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     return waiting.named(invite_id, use_id)
 
 
@@ -249,7 +249,7 @@ def revoke_invite(member: Member, invite_id: str) -> None:
     """Revoke an invite to a manager's project; raises InviteNotFound, also for an invite to another project."""
     found = invites.find_by_id(invite_id)
     if found.project_id != member.project_id:
-        raise InviteNotFound
+        raise InviteNotFound(by_id=True)
     changing.revoke(found)
 
 

@@ -526,6 +526,7 @@ def test_an_invite_that_there_is_not_is_404(shop, method, path, scope):
     for unknown in (NOBODY, "x" * 1000, "%F0%9F%8D%B5"):
         answer = getattr(shop, method.lower())(path.format(id=unknown), BODIES.get(method))
         assert (answer.status_code, answer.json["code"]) == (404, "INVITE_NOT_FOUND")
+        assert answer.json["error"] == "There is no invitation with this id."
 
 
 # Changing

@@ -263,6 +263,8 @@ class Operation:
             yield error.code or 500, error
 
     def _sample(self, refusal: type[Refusal]) -> Refusal:
+        if refusal is refusals.InviteNotFound:
+            return refusals.InviteNotFound(by_id="<invite_id>" in self.row.path)
         if refusal is not refusals.Invalid:
             return _SAMPLES.get(refusal) or refusal()
         if refusal is refusals.UnknownField:

@@ -8,11 +8,17 @@ from rules.refusals.base import N_, Problem, Refusal
 
 
 class InviteNotFound(Refusal):
-    """No invite has this token or id."""
+    """No invite has this token; with `by_id`, no invite that the caller may see has this id."""
 
     code = "INVITE_NOT_FOUND"
     field = "code"  # what a form calls a link, a token or a short code
     sentence = N_("There is no such invitation. Check that the whole link was copied, or ask for a new one.")
+    of_ids = N_("There is no invitation with this id.")
+
+    def __init__(self, by_id: bool = False) -> None:
+        super().__init__()
+        if by_id:
+            self.sentence = self.of_ids
 
 
 class InviteUsed(Refusal):
@@ -185,5 +191,5 @@ class LinkLost(Refusal):
     code = "LINK_LOST"
     sentence = N_(
         "The link still works, but cannot be shown: it was created under another master secret. "
-        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or create a new invite."
+        "Put that one in INVITE_API_SECRET_KEY_FALLBACKS, or give the invitation a new link."
     )
