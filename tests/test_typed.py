@@ -71,6 +71,7 @@ LOST = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 @pytest.mark.parametrize("call", LOST)
 def test_what_was_done_is_said_where_its_result_cannot_be_written(call, shell):
@@ -87,6 +88,7 @@ def test_what_only_reads_or_is_refused_says_nothing_of_what_was_done(shell):
     assert "all the same" not in shell("invite-api user create anne > /dev/full").stderr
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("call", ["create K", "invite create Zed", "invite list", "db path", "user disable anne"])
 def test_nothing_is_done_where_stdout_is_closed(call, shell):
     done = shell(f"invite-api {call} >&-")

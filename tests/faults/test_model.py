@@ -110,6 +110,7 @@ def test_every_answer_is_the_models(life, profile, figures):
     )
 
 
+@pytest.mark.any_database  # as all that shows that the harness looks
 def test_a_way_in_that_forgets_the_time_is_caught(life, figures, monkeypatch):
     forgetful = update(Row).where(invites.WITH_TOKEN, Row.uses < Row.max_uses, Row.revoked_at.is_(None))
     taken = [getattr(Row, each.name) for each in fields(uses.Taken)]
@@ -219,6 +220,7 @@ def follow(life: type[SiteLife], program: Callable[[SiteLife], Iterator[object]]
         machine.teardown()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_on_purpose_is_caught(life, figures, monkeypatch, name):
     WRONG[name](monkeypatch)

@@ -260,6 +260,7 @@ def p99(taken):
     return statistics.quantiles(taken, n=100)[98]
 
 
+@pytest.mark.any_database
 def test_receivers_in_any_mood_harm_nobody_and_are_answered_for(site, serve, profile, figures):
     """What a webhook is told of here, the others make: so many creates are told of to none of them."""
     count = profile(100, 3000)
