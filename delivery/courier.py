@@ -19,7 +19,7 @@ import clock
 from database import Database, Unavailable, once_more, session
 from database.background import BackgroundThread
 from delivery import at_least_once, posting
-from delivery.posting import Answer, Post
+from delivery.posting import Post, Reply
 from models import Delivery, Event, Project, User, Webhook
 from rules import deliveries, listing, webhooks
 from settings import VERSION, Settings
@@ -105,11 +105,11 @@ class Claimed:
     ids: Sequence[str]
 
 
-Parcels = Sequence[tuple[str, Post | Answer | None]]  # an Answer is of what cannot be composed, None of what is gone
-Answers = Sequence[tuple[str, Answer | None]]
+Parcels = Sequence[tuple[str, Post | Reply | None]]  # a Reply is of what cannot be composed, None of what is gone
+Replies = Sequence[tuple[str, Reply | None]]
 
 
-class Deliveries(at_least_once.Queue[Claimed, Parcels, Answers]):
+class Deliveries(at_least_once.Queue[Claimed, Parcels, Replies]):
     """The deliveries of all webhooks, as what is carried: some of one webhook together, by their ids."""
 
     def __init__(self, avoids_failing: bool = False) -> None:
@@ -139,9 +139,9 @@ class Deliveries(at_least_once.Queue[Claimed, Parcels, Answers]):
         )
         return [(delivery.id, _parcel(webhook, delivery, event)) for delivery, event in rows]
 
-    def send(self, parcels: Parcels) -> Answers:
+    def send(self, parcels: Parcels) -> Replies:
         """Send them to their receiver, one after the other; what takes too long is left to the next time."""
-        answers: list[tuple[str, Answer | None]] = []
+        answers: list[tuple[str, Reply | None]] = []
         began = clock.ticks()
         for id_, parcel in parcels:
             answer = posting.send(parcel) if isinstance(parcel, Post) else parcel
@@ -150,11 +150,11 @@ class Deliveries(at_least_once.Queue[Claimed, Parcels, Answers]):
                 break
         return answers
 
-    def failed(self, claimed: Claimed, error: Exception) -> Answers:
+    def failed(self, claimed: Claimed, error: Exception) -> Replies:
         """Why none of them could be composed."""
         return [(each, _not_composed(error)) for each in claimed.ids]
 
-    def mark(self, claimed: Claimed, answers: Answers) -> None:
+    def mark(self, claimed: Claimed, answers: Replies) -> None:
         """Mark what was tried as sent, put it off, or give it up, and leave the webhook to others."""
         webhook = _released(claimed)
         if webhook is None:
@@ -174,7 +174,7 @@ def deliver_some(database: Database, avoids_failing: bool = False) -> bool:
     return at_least_once.deliver_one(database, Deliveries(avoids_failing))
 
 
-def test(database: Database, which: str) -> Answer:
+def test(database: Database, which: str) -> Reply:
     """Send a webhook a test at once, and log it like any delivery; returns what came of it.
 
     Raises WebhookNotFound, WebhookDisabled or Unavailable.
@@ -187,7 +187,7 @@ def test(database: Database, which: str) -> Answer:
             return Claimed(delivery.webhook_id, clock.now(), [delivery.id])
 
     answers = at_least_once.deliver(database, Deliveries(), once_more(begin))
-    return (answers and answers[0][1]) or Answer(None, 0, "was deleted meanwhile")
+    return (answers and answers[0][1]) or Reply(None, 0, "was deleted meanwhile")
 
 
 def claim(avoids_failing: bool = False) -> Claimed | None:
@@ -238,7 +238,7 @@ def _released(claimed: Claimed) -> Webhook | None:
     return webhook
 
 
-def _parcel(webhook: Webhook, delivery: Delivery, event: Event | None) -> Post | Answer | None:
+def _parcel(webhook: Webhook, delivery: Delivery, event: Event | None) -> Post | Reply | None:
     try:
         return composed(webhook, delivery, event) if event else None
     except Unavailable:
@@ -247,8 +247,8 @@ def _parcel(webhook: Webhook, delivery: Delivery, event: Event | None) -> Post |
         return _not_composed(error)
 
 
-def _not_composed(error: Exception) -> Answer:
-    return Answer(None, 0, str(error) or type(error).__name__)
+def _not_composed(error: Exception) -> Reply:
+    return Reply(None, 0, str(error) or type(error).__name__)
 
 
 def composed(webhook: Webhook, delivery: Delivery, event: Event) -> Post:
@@ -287,7 +287,7 @@ def payload(event: Event) -> Mapping[str, Any]:
     return {"type": event.type, "timestamp": clock.iso(event.at), "data": data}
 
 
-def mark(webhook: Webhook, delivery: Delivery, answer: Answer | None) -> None:
+def mark(webhook: Webhook, delivery: Delivery, answer: Reply | None) -> None:
     """Mark a delivery by what came of it, None if its event is gone.
 
     A webhook whose receiver is gone, or that failed for five days, is disabled.
@@ -316,7 +316,7 @@ def mark(webhook: Webhook, delivery: Delivery, answer: Answer | None) -> None:
             webhooks.disable(webhook, "failing")
 
 
-def _next_try(delivery: Delivery, answer: Answer, now: datetime) -> datetime | None:
+def _next_try(delivery: Delivery, answer: Reply, now: datetime) -> datetime | None:
     """When to send it again: as planned, or when the receiver asks for it, a day later at most; None for no more."""
     if delivery.type == deliveries.TEST or delivery.attempts > len(WAITS):
         return None

@@ -47,7 +47,7 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came of it: the status, or an `error` where none came; how long that took; when to try again, if it says."""
 
     status: int | None
@@ -61,7 +61,7 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-class NotAllowed(Exception):
+class AddressNotAllowed(Exception):
     """A name has an address to which nothing is sent."""
 
 
@@ -84,7 +84,7 @@ class _Deadline:
         return left
 
 
-def send(post: Post) -> Answer:
+def send(post: Post) -> Reply:
     """Send it once. Whatever goes wrong is in the answer, and nothing is raised."""
     began, deadline = clock.ticks(), _Deadline(PATIENCE)
     status, head, error = None, b"", None
@@ -94,9 +94,9 @@ def send(post: Post) -> Answer:
             status, head = _status(connection, deadline)
             took = clock.ticks() - began
             head = _rest(connection, head, status)
-    except (OSError, ValueError, NotAllowed, NoAnswer) as caught:
+    except (OSError, ValueError, AddressNotAllowed, NoAnswer) as caught:
         error, took = _said(caught), clock.ticks() - began
-    return Answer(status, round(took * 1000), error, _retry_after(head))
+    return Reply(status, round(took * 1000), error, _retry_after(head))
 
 
 def _dialled(url: SplitResult, private: bool, deadline: _Deadline) -> socket.socket:
@@ -107,7 +107,7 @@ def _dialled(url: SplitResult, private: bool, deadline: _Deadline) -> socket.soc
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     found = _looked_up(host, port, deadline.left)
     if wrong := [address[0] for _, address in found if not targets.may_dial(address[0], private)]:
-        raise NotAllowed(wrong[0])
+        raise AddressNotAllowed(wrong[0])
     connection = _connected(found, deadline)
     if url.scheme != "https":
         return connection
@@ -261,7 +261,7 @@ def _retry_after(answer: bytes) -> timedelta | None:
 def _said(error: Exception) -> str:
     """What went wrong, for the log of deliveries."""
     match error:
-        case NotAllowed():
+        case AddressNotAllowed():
             said = f"its name has the address {error}, to which nothing is sent"
         case NoAnswer():
             said = "ended the connection without an answer, or what it answers is not HTTP"

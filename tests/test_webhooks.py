@@ -589,7 +589,7 @@ def test_nobody_else_sends_to_a_webhook_to_which_somebody_sends(house, create, m
         assert first
         assert courier.claim() is None
     with house.writing():
-        courier.Deliveries().mark(first, [(each, courier.Answer(204, 1)) for each in first.ids])
+        courier.Deliveries().mark(first, [(each, courier.Reply(204, 1)) for each in first.ids])
         second = courier.claim()
         assert second
         assert (len(first.ids), len(second.ids), {*first.ids} & {*second.ids}) == (2, 1, set())

@@ -11,7 +11,7 @@ from conftest import HASH, PASSWORD
 from database import session
 from delivery import courier, mail
 from delivery import outbox as postman
-from delivery.posting import Answer
+from delivery.posting import Reply
 from models import (
     AccessToken,
     Code,
@@ -454,7 +454,7 @@ def about_webhooks(place: Place) -> dict[str, Unit]:
     def send(status: int) -> None:
         if claimed := courier.claim():
             courier.Deliveries().compose(claimed)
-            courier.Deliveries().mark(claimed, [(each, Answer(status, 1)) for each in claimed.ids])
+            courier.Deliveries().mark(claimed, [(each, Reply(status, 1)) for each in claimed.ids])
 
     return {
         "create a webhook": lambda: webhooks.create(webhooks.Wanted("https://app.example.org/"), 0),

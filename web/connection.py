@@ -21,7 +21,7 @@ LINGER = 2  # seconds to read on after a request was refused halfway: closed at 
 Application = Callable[..., Iterable[bytes]]
 
 
-class Service(Protocol):
+class Shared(Protocol):
     """What all connections of a server share."""
 
     app: Application
@@ -40,7 +40,7 @@ class Service(Protocol):
         """Forget a closed connection."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the application answers. A body without a Content-Length comes in `parts`, which `close` ends."""
 
     status: str
@@ -55,14 +55,14 @@ class Connection(asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, service: Service, address: tuple[Any, ...]) -> None:
+    def __init__(self, service: Shared, address: tuple[Any, ...]) -> None:
         """A connection from this address, before it is open."""
         client = {"REMOTE_ADDR": str(address[0]), "REMOTE_PORT": str(address[1])}
         self._service = service
         self._requests = deque[Request]()  # the first one is being answered
         self._reader = Reader(service.constant | client, self._requests.append, service.large_bodies)
         self._workers: Here | Workers
-        self._stream: Answer | None = None
+        self._stream: Response | None = None
         self._is_answering = self._blocked = self._paused = self._half_closed = self._lost = False
         self._active = self._began = service.now
         self._unsent = 0
@@ -149,7 +149,7 @@ class Connection(asyncio.BufferedProtocol):
             self._workers = self._service.lanes.of(request.line, len(request.body))
             self._workers.add(partial(self._answer, request), self._send)
 
-    def _answer(self, request: Request) -> Answer | None:
+    def _answer(self, request: Request) -> Response | None:
         """The application's answer, or None if the connection is closed; runs in a thread or in the loop."""
         if self._lost:
             return None
@@ -159,7 +159,7 @@ class Connection(asyncio.BufferedProtocol):
             logs.log.exception("an answer could not be given")
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _send(self, answer: Answer | None) -> None:
+    def _send(self, answer: Response | None) -> None:
         """Write an answer, or its head if it comes in parts."""
         if answer is None or self._lost:
             if answer and answer.parts:
@@ -176,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._finish()
 
-    def _head(self, request: Request, answer: Answer) -> bytes:
+    def _head(self, request: Request, answer: Response) -> bytes:
         lines = [f"{request.version} {answer.status}", *[f"{name}: {value}" for name, value in answer.headers]]
         if not any(name == "Date" for name, _ in answer.headers):  # a file of static/ has one
             lines.append(f"Date: {self._service.date}")
@@ -271,7 +271,7 @@ class Connection(asyncio.BufferedProtocol):
         return not self._half_closed and bool(unread.poll(0))
 
 
-def _answered(app: Application, environ: dict[str, Any]) -> Answer:
+def _answered(app: Application, environ: dict[str, Any]) -> Response:
     """What the application answers; its whole body if it says how long that is."""
     heads: list[tuple[str, list[tuple[str, str]]]] = []
     parts = app(environ, lambda status, headers, _=None: heads.append((status, headers)))
@@ -279,14 +279,14 @@ def _answered(app: Application, environ: dict[str, Any]) -> Answer:
     status, headers = heads[-1]
     if any(name == "Content-Length" for name, _ in headers) or status[:3] in ("204", "304"):
         try:
-            return Answer(status, headers, b"".join(parts))
+            return Response(status, headers, b"".join(parts))
         finally:
             close()
-    return Answer(status, headers, b"", iter(parts), close)
+    return Response(status, headers, b"", iter(parts), close)
 
 
-def _refusal(status: HTTPStatus) -> Answer:
+def _refusal(status: HTTPStatus) -> Response:
     """What the server answers by itself."""
     body = f"{status.phrase}\n".encode()
     headers = [("Content-Length", str(len(body))), ("Content-Type", "text/plain; charset=utf-8")]
-    return Answer(f"{status.value} {status.phrase}", headers, body)
+    return Response(f"{status.value} {status.phrase}", headers, body)

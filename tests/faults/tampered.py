@@ -314,7 +314,7 @@ def mark_deliveries_first(_: str) -> None:
             courier.mark(
                 database.session().get_one(Webhook, claimed.webhook_id),
                 database.session().get_one(Delivery, each),
-                posting.Answer(204, 1),
+                posting.Reply(204, 1),
             )
         return claimed
 

@@ -16,7 +16,7 @@ import clock
 from conftest import HASH, make_settings
 from database import open_database
 from database.statements import Statement
-from delivery.posting import Answer
+from delivery.posting import Reply
 from faults.furnished import Kept
 from faults.life import SLUG, START
 from faults.life_site import SiteLife
@@ -151,7 +151,7 @@ def places_that_do_not_come_back(monkeypatch):
 
 
 def failures_for_successes(monkeypatch):
-    monkeypatch.setattr(Answer, "is_success", True)
+    monkeypatch.setattr(Reply, "is_success", True)
 
 
 def kept_ones_for_due_ones(monkeypatch):
