@@ -22,6 +22,7 @@ def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, cwd=HOME, env=bare, timeout=300, check=False)
 
 
+@pytest.mark.long
 def test_what_is_not_installed_is_named_at_the_end_and_is_no_failure():
     done = run(NEEDS_PROMTOOL)
     assert "NOT TESTED: 1 test: promtool is not installed here: apt-get install prometheus\n" in done.stdout

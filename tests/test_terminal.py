@@ -90,6 +90,7 @@ def served_at_terminal(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_the_service_says_at_a_terminal_what_to_do_next(served_at_terminal, house, settings):
     said = served_at_terminal()
     assert re.search("^  Address +http://127.0.0.1:8080$", said.text, re.M)
@@ -124,6 +125,7 @@ def test_the_service_says_at_a_terminal_how_links_work_here_and_on_a_phone(serve
     assert "For other devices, set INVITE_API_PUBLIC_URL to the address at which they reach it." in said.text
 
 
+@pytest.mark.long
 def test_a_request_is_logged_at_a_terminal_as_one_reads_it_and_ctrl_c_ends_it_with_a_word(served_at_terminal):
     said = served_at_terminal("/login")
     assert said.lines[-1] == "invite-api has stopped."
@@ -345,6 +347,7 @@ def test_ctrl_c_in_the_middle_says_what_it_leaves(settings, invite_api, meddle):
             assert ("all 10000 invites were created" in said) == (made == 10_000)
 
 
+@pytest.mark.long
 def test_whoever_asks_for_a_time_at_a_terminal_reads_when_it_ends(at_terminal, invite_api):
     expires = r"expires \d{1,2} [A-Z][a-z]{2}( \d{4})? "
     said = at_terminal("invite", "create", "--name", "Anne", "--ttl", "3m").lines

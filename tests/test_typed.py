@@ -83,11 +83,13 @@ def test_what_was_done_is_said_where_its_result_cannot_be_written(call, shell):
     assert shell("invite-api events --limit 1000").stdout != events or call.startswith(("user reset", "webhook rotate"))
 
 
+@pytest.mark.long
 def test_what_only_reads_or_is_refused_says_nothing_of_what_was_done(shell):
     assert "all the same" not in shell("invite-api list > /dev/full").stderr
     assert "all the same" not in shell("invite-api user create anne > /dev/full").stderr
 
 
+@pytest.mark.long
 @pytest.mark.any_database
 @pytest.mark.parametrize("call", ["create K", "invite create Zed", "invite list", "db path", "user disable anne"])
 def test_nothing_is_done_where_stdout_is_closed(call, shell):
@@ -112,6 +114,7 @@ def test_a_file_from_a_closed_stdin_is_empty(shell):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_the_server_starts_with_closed_streams(shell):
     done = shell("timeout -s INT 30 invite-api serve --host 192.0.2.1 --port 1 <&- >&-")
     assert (done.returncode, "cannot listen on 192.0.2.1:1" in done.stderr) == (1, True)
@@ -188,6 +191,7 @@ def test_a_project_is_guessed_that_was_named_in_capitals(typed, shell):
     assert shell("invite-api member list garden").stderr.endswith("see invite-api project list\n")
 
 
+@pytest.mark.long
 def test_bytes_of_another_encoding_are_said_to_be_so(shell):
     for call in ("invite create", "create", "invite list --text", "project create --owner anne", "user show"):
         done = shell(f"invite-api {call} $'Zo\\xeb'")
