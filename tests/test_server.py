@@ -118,7 +118,7 @@ def test_beyond_the_limit_of_connections_nobody_is_let_in_and_the_loop_sleeps(se
         wait_for(lambda: accepted(served) == 160)
         before = processor_time(served)
         time.sleep(1)
-        assert accepted(served) == 160
+        assert accepted(served) <= 160
         assert processor_time(served) - before < 0.5
     assert served.get("/health").status == 200
 
@@ -644,9 +644,13 @@ def open_sockets(served: Served) -> int:
 
 
 def accepted(served: Served) -> int:
-    """The connections that the server has accepted; those that still wait for that have no inode."""
+    """The connections that the server has accepted; those that still wait for that have no inode.
+
+    The kernel writes its table piece by piece: a row may be there twice, or not, if others open and close meanwhile.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(each[1].endswith(f":{served.port:04X}") and each[3] == "01" and each[9] != "0" for each in rows)
+    ours = {each[9] for each in rows if each[1].endswith(f":{served.port:04X}") and each[3] == "01"}
+    return len(ours - {"0"})
 
 
 def is_socket(file: Path) -> bool:
