@@ -270,8 +270,8 @@ def report(plan: Plan, results: Measured) -> Iterator[str]:
     many = plan.stored[-1]
     for name in ITSELF if many != FEW else ():
         for connections in plan.connections:
-            ratio = rate(results, many, name, connections) / rate(results, many, f"{name}{BESIDE}", connections)
-            yield row(name, f"itself with {FEW:,}", f"{many:,}", connections, f"{ratio:.2f}", "0.9")
+            pair = (rate(results, many, each, connections) for each in (name, f"{name}{BESIDE}"))
+            yield row(name, f"itself with {FEW:,}", f"{many:,}", connections, compare(*pair, plan.seconds), "0.9")
     yield "\n## Rates\n\nA second: median (minimum to maximum); the 99th percentile and the slowest in ms.\n"
     yield row("what", "stored", "connections", "a second", "p99", "slowest")
     yield row(*["---"] * 6)

@@ -110,7 +110,7 @@ Replies = Sequence[tuple[str, Reply | None]]
 
 
 class Deliveries(at_least_once.Queue[Claimed, Parcels, Replies]):
-    """The deliveries of all webhooks, as what is carried: some of one webhook together, by their ids."""
+    """The deliveries of all webhooks: some of one webhook are claimed together, by their ids."""
 
     def __init__(self, avoids_failing: bool = False) -> None:
         """`avoids_failing`: of no webhook whose last try failed."""

@@ -52,7 +52,7 @@ class Postman(BackgroundThread):
 
 
 class Letters(at_least_once.Queue[Letter, EmailMessage, Failure | None]):
-    """The letters of the outbox, as what is carried; a letter that was sent has no failure."""
+    """The letters of the outbox; one that was sent has no failure."""
 
     def is_any_due(self) -> bool:
         """Whether a letter is due."""

@@ -112,18 +112,18 @@ def rotate_invite(invite_id: str) -> Response:
 @html.form(_invite_named)
 def approve_use(invite_id: str) -> Response:
     """Let a guest in who waits for approval."""
-    use = waiting.approve(_asked(invite_id))
+    use = waiting.approve(_waiting_use(invite_id))
     return forms.done(f"/admin/invites/{invite_id}", "approved" if use.state == "done" else "member")
 
 
 @html.form(_invite_named)
 def deny_use(invite_id: str) -> Response:
     """Refuse a guest who waits for approval; the use is given back."""
-    waiting.deny(_asked(invite_id))
+    waiting.deny(_waiting_use(invite_id))
     return forms.done(f"/admin/invites/{invite_id}", "denied")
 
 
-def _asked(invite_id: str) -> str:
+def _waiting_use(invite_id: str) -> str:
     """The id of the use of this invite that the form names; raises NotWaiting."""
     return waiting.named(invite_id, requests.form_field("redemption"))
 

@@ -41,9 +41,9 @@ def exist() -> bool:
     return session().scalar(select(User.id).where(*_administrates()).limit(1)) is not None
 
 
-def one_stays(others: Sequence[str]) -> bool:
+def one_stays(these: Sequence[str]) -> bool:
     """Whether one of these accounts is an admin now; until the unit ends it stays one."""
-    query = select(User.id).where(User.id.in_(others), *_administrates()).order_by(User.id).limit(1)
+    query = select(User.id).where(User.id.in_(these), *_administrates()).order_by(User.id).limit(1)
     return session().scalar(query.with_for_update(read=True)) is not None
 
 

@@ -33,9 +33,9 @@ def path() -> str:
     return str(g.then)
 
 
-def set_path(path: str) -> None:
-    """Have the forms of this page lead to this path."""
-    g.then = path
+def set_path(page: str) -> None:
+    """Have the forms of this page lead to the page at this path."""
+    g.then = page
 
 
 def way() -> Way | None:
@@ -97,7 +97,7 @@ def _said() -> str:
         return ""
 
 
-def _way(path: str) -> Way | None:
-    found = _TO_APP.fullmatch(path)
+def _way(page: str) -> Way | None:
+    found = _TO_APP.fullmatch(page)
     named = way_in.of_state(found[2]) if found else None
     return named if named and found and named.slug == found[1] else None
