@@ -85,6 +85,9 @@ if folder := memory.folder():
 COMMAND = Path(sys.executable).parent / "invite-api"
 
 
+LONG = pytest.StashKey[int]()  # how many tests were left out since they take long
+
+
 def _found(program: str, package: str) -> str:
     """The path of a program without which nothing is tested at all."""
     if path := programs.found(program):
@@ -130,9 +133,9 @@ def _start_postgresql() -> postgres.Server:
 def pytest_collection_modifyitems(config, items):
     """Leave out what the run was not asked for: it is counted at the end, or was tested without --postgresql."""
     if not config.getoption("long"):
-        for each in items:
-            if each.get_closest_marker("long"):
-                each.add_marker(pytest.mark.skip(reason="they take long: run with --long"))
+        short = [each for each in items if not each.get_closest_marker("long")]
+        config.stash[LONG] = len(items) - len(short)
+        _leave_out(config, items, short)  # to skip them one by one took as long as a seventh of the tests
     if config.getoption("postgresql"):
         elsewhere = {"sqlite", "own_postgresql", "any_database"}
         ours = [each for each in items if not elsewhere & {mark.name for mark in each.iter_markers()}]
@@ -147,6 +150,17 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 10, 10)
+
+
+def pytest_sessionfinish(session):
+    """Have a worker say how many tests it was not asked for."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["long"] = session.config.stash.get(LONG, 0)
+
+
+def pytest_testnodedown(node):
+    """Hear it from a worker: all of them were given the same tests."""
+    node.config.stash[LONG] = getattr(node, "workeroutput", {}).get("long", 0)
 
 
 def _leave_out(config, items, kept):
@@ -181,7 +195,9 @@ def _furnish(url: str) -> None:
 def pytest_terminal_summary(terminalreporter):
     """Say loudly what was not tested, and what to do about it (``-rs`` names each test)."""
     skipped = terminalreporter.stats.get("skipped", ())
-    for reason, count in Counter(each.longrepr[2].removeprefix("Skipped: ") for each in skipped).most_common():
+    reasons = Counter(each.longrepr[2].removeprefix("Skipped: ") for each in skipped)
+    reasons["they take long: run with --long"] = terminalreporter.config.stash.get(LONG, 0)
+    for reason, count in (+reasons).most_common():
         tests = f"{count} tests" if count > 1 else "1 test"
         terminalreporter.write_line(f"NOT TESTED: {tests}: {reason}", yellow=True, bold=True)
     if file := terminalreporter.config.getoption("passed"):
