@@ -214,3 +214,10 @@ def test_the_differences_from_prosody_are_those_that_the_comparison_finds():
         listed[why] = tuple(set(re.findall(r"\b[2345]\d\d\b", side)) for side in sides)
     assert listed == differing()
     assert len(CASES) > 80
+
+
+def test_the_list_of_folders_names_every_module():
+    listed = (HOME / "docs/CONTRIBUTING.md").read_text().partition("## The folders")[2].partition("\n## ")[0]
+    folders = ("settings", "web", "dialects", "rules", "database", "delivery", "upkeep", "commands")
+    names = {each.stem for folder in folders for each in (HOME / folder).glob("*.py")} - {"__init__"}
+    assert [each for each in names if not each.startswith("admin_") and not re.search(rf"\b{each}\b", listed)] == []
