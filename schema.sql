@@ -70,7 +70,7 @@ CREATE TABLE api_keys (
     preset       TEXT
 );
 
--- Fields of an invite under a name, as JSON with the names and texts that rules/invites.py reads. A key that is
+-- Fields of an invite under a name, as JSON with the names and texts that rules/drafts.py reads. A key that is
 -- bound to a preset keeps its name when the preset is deleted, and then creates nothing.
 CREATE TABLE presets (
     name       TEXT PRIMARY KEY NOT NULL CHECK (length(name) BETWEEN 1 AND 50),

@@ -47,7 +47,7 @@ def fill(settings: Settings, members: int) -> dict[str, str]:
         gate.set_origins("photos", [ORIGIN])
         sessions.start_in_browser(owner)
         session_id = database.session().scalars(select(Session.id)).one()
-        cookie, project_id = gate.browsers(session_id, gate.find("photos", "photos.example.org")), project.id
+        cookie, project_id = gate.sign_browser_pass(session_id, gate.find("photos", "photos.example.org")), project.id
     moment = f"{clock.now():%Y-%m-%d %H:%M:%S.%f}"
     people = [(clock.new_id(), f"guest-{number}", moment) for number in range(members)]
     with closing(sqlite3.connect(database.files.file_of(settings))) as connection, connection:

@@ -27,7 +27,7 @@ from synapse_server import NEW, VALIDITY, is_installed, synapse
 import database
 from models import Pass, User
 from rules import accounts, drafts, gate, invites, keys, presets, projects, sessions, tokens, webhooks
-from rules.drafts import MOST_USES
+from rules.drafts import MAX_USES
 from settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -122,7 +122,7 @@ def furnish(settings: Settings, stored: int, accepts: int) -> dict[str, Call]:
     with house.writing():
         key = keys.create("bench", may=keys.SCOPES)
         presets.create("family", {"plan": "gold", "ttl": "30d", "uses": "5"})
-        token, many = (invites.token(invites.create(drafts.Draft(uses=each), drafts.SHELL)) for each in (1, MOST_USES))
+        token, many = (invites.token(invites.create(drafts.Draft(uses=each), drafts.SHELL)) for each in (1, MAX_USES))
         guests = [accounts.create(accounts.Names(f"guest{number}")) for number in range(GUESTS)]
         callers = [f"Bearer {sessions.start(each).access}" for each in guests]
         passes = gated(guests[0])
@@ -158,7 +158,7 @@ def gated(owner: User) -> tuple[str, str]:
     now = project.created_at
     hash_ = tokens.digest("pass_bench")
     database.session().add(Pass(id="pass", hash=hash_, user_id=owner.id, project_id=project.id, created_at=now))
-    return f"{name}={gate.browsers(session_id, gate.app('photos'))}", "pass_bench"
+    return f"{name}={gate.sign_browser_pass(session_id, gate.app('photos'))}", "pass_bench"
 
 
 @contextmanager

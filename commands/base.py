@@ -36,7 +36,7 @@ from rules.refusals import (
 )
 from settings import ConfigError, in_force, load_settings, settings
 
-MOST_COMPLETIONS = 100
+MAX_COMPLETIONS = 100
 NOT_UTF_8 = "what was typed is not UTF-8"
 IS_DONE = "invite-api.done"  # in the context of a command: what it changes is kept, and only to be printed
 
@@ -165,7 +165,7 @@ def _meant(ctx: click.Context) -> str:
     typed = str(ctx.params.get("slug") or ctx.params.get("project") or "")
     meant = "-".join(typed.lower().split())
     with opened_database() as opened, opened.reading():
-        is_there = any(each.slug == meant for each in projects.starting_with(meant, MOST_COMPLETIONS))
+        is_there = any(each.slug == meant for each in projects.starting_with(meant, MAX_COMPLETIONS))
     return f"; did you mean {meant}?" if meant and is_there else ""
 
 
@@ -270,7 +270,7 @@ def completed(find: Callable[[str, int], Iterable[tuple[str, str]]]) -> Callable
             if not database.is_there(load_settings()):
                 return []
             with opened_database() as opened, opened.reading():
-                found = list(find(incomplete, MOST_COMPLETIONS))
+                found = list(find(incomplete, MAX_COMPLETIONS))
         except Exception:
             return []
         return [CompletionItem(terminal.safe(name), help=terminal.safe(text)) for name, text in found]

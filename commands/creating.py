@@ -52,19 +52,19 @@ invite-api invite create --from guests.csv --project tea-garden > links.txt
 @click.option("--admin", is_flag=True, help="The guest becomes an admin of this site (at most 24h, one use).")
 @click.option("--mail/--no-mail", default=False, help="Mail it to its address, too, with a link of its own. [no]")
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code, too.")
-@click.option("--count", type=Number(1, guests.MOST), help="Create this many, all alike.")
+@click.option("--count", type=Number(1, guests.MAX_ROWS), help="Create this many, all alike.")
 @click.option("--from", "source", type=click.File("rb"), help="Create one for each row of a CSV file; - is stdin.")
 @click.option("--dry-run", is_flag=True, help="Only check the file.")
 @click.option("--ignore-unknown", is_flag=True, help="Ignore unknown columns of the file.")
-@click.option("--keep-going", is_flag=True, help="Create those of good rows, and print an empty line for each other.")
+@click.option("--keep-going", is_flag=True, help="Create those of valid rows, and print an empty line for each other.")
 def create(
     guest: str | None, source: BinaryIO | None, count: int | None, admin: bool, mail: bool, **given: Any
 ) -> None:
     """Create an invite, or many, and print the links. If one of many is wrong, none is created.
 
     The columns of a file are the options name, email, project, role, plan, ttl, uses, redirect_url,
-    message, note, access, data, approve and preset, also in other usual spellings; an option says it for rows
-    that do not. What invite export printed is such a file, too.
+    message, note, access, data, approve and preset, also in other usual spellings; an option
+    applies to the rows that leave its column empty. What invite export printed is such a file, too.
     """
     if guest is not None:
         given["name"] = named_guest(guest, given["name"])

@@ -20,7 +20,7 @@ from upkeep import backup as copies
 from upkeep import restore as restoring
 from upkeep import transfer, upgrade
 
-MOST_NAMED = 50  # things of each kind that a restore warns of by name
+MAX_NAMED = 50  # things of each kind that a restore warns of by name
 
 
 @click.group(cls=Group)
@@ -196,15 +196,15 @@ def nothing_is_changed() -> Iterator[None]:
 
 
 def warnings(ready: restoring.Restore) -> Iterable[str]:
-    """The lines that say what a restore changes; of each kind of thing at most `MOST_NAMED` are named."""
+    """The lines that say what a restore changes; of each kind of thing at most `MAX_NAMED` are named."""
     for note in ready.notes:
         yield f"Warning: {note}"
     for heading, things in ready.findings:
         yield f"Warning: {len(things)} {heading}:"
-        for name, whose in things[:MOST_NAMED]:
+        for name, whose in things[:MAX_NAMED]:
             yield f"  {terminal.safe(name)}  {terminal.safe(whose or '')}".rstrip()
-        if len(things) > MOST_NAMED:
-            yield f"  … and {len(things) - MOST_NAMED} more"
+        if len(things) > MAX_NAMED:
+            yield f"  … and {len(things) - MAX_NAMED} more"
 
 
 def confirm(question: str) -> None:

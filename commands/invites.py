@@ -160,7 +160,7 @@ def revoke(which: tuple[str, ...]) -> list[str]:
 @invite.command(name="extend", example=f"invite-api invite extend {SOME_ID} 30d")
 @several_argument
 @click.argument("ttl")
-@click.option("--earlier", is_flag=True, help="Also if it then expires earlier than it would; of one invite.")
+@click.option("--earlier", is_flag=True, help="Allow an earlier expiry; for one invite only.")
 @writes
 def extend(which: tuple[str, ...], ttl: str, earlier: bool) -> list[str]:
     """Let invites expire later: so long from now. TTL is 30d, 12h, 2 weeks, or never.

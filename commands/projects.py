@@ -74,7 +74,7 @@ def project() -> None:
 )
 @click.argument("name")
 @click.option(
-    "--owner", required=True, help="Whose it is: an account's id, user name or address.", shell_complete=any_user
+    "--owner", required=True, help="The owner: an account's id, user name or address.", shell_complete=any_user
 )
 @click.option("--public", is_flag=True, help="Everyone with an account may see it.")
 @writes

@@ -206,9 +206,9 @@ def _large_bodies() -> Any:
     """Which requests may have a body that is larger than that of others."""
     from app import ROUTES
     from web.map import matching
-    from web.reader import MOST_KEPT, LargeBodies
+    from web.reader import MAX_BODY_BYTES, LargeBodies
 
-    large = [row for rows in ROUTES.values() for row in rows if (row.largest or 0) > MOST_KEPT]
+    large = [row for rows in ROUTES.values() for row in rows if (row.largest or 0) > MAX_BODY_BYTES]
     return LargeBodies(matching(large), max(row.largest or 0 for row in large))
 
 

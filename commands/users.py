@@ -153,7 +153,7 @@ def _left_open(count: int, who: str) -> list[str]:
 @user.command(name="disable", example="invite-api user disable anne")
 @who_argument
 @click.option("--off", is_flag=True, help="Enable the account again.")
-@click.option("--branch", is_flag=True, help="Also all that it invited, and all that these invited; admins are spared.")
+@click.option("--branch", is_flag=True, help="Also all it invited, directly or through others; not admins.")
 @click.option("--dry-run", is_flag=True, help="With --branch: only show who that is.")
 @notes_last_admin
 @writes

@@ -19,11 +19,11 @@ from settings import Settings, make_private
 IN_USE, CREATING = 0x696E7669, 0x74657321  # the keys of our advisory locks: to use the schema, and to create it
 SECRET = 0x6B657921  # the first half of another lock's key; the second half is a fingerprint of the master secret
 NUMBERING = 0x65766E << 40  # in the upper bits of the key of a third kind of lock, which has a number in the lower ones
-PATIENCE = 5  # seconds to wait for a connection, and for a lock
+TIMEOUT = 5  # seconds to wait for a connection, and for a lock
 
 # A server that vanished is noticed when data is unanswered for 10 seconds, or nothing was heard for 45.
 _CONNECT_ARGS = {
-    "connect_timeout": PATIENCE,
+    "connect_timeout": TIMEOUT,
     "keepalives_idle": 30,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -66,12 +66,12 @@ _CONFLICTS = (
     *(errors.UniqueViolation, errors.ForeignKeyViolation),
 )
 _EXPLANATIONS = {
-    "25006": "it may only be read: look whether DATABASE_URL names the primary",
-    "28": "it does not let invite-api in: look at the user and password in DATABASE_URL",
+    "25006": "it is read-only: check that DATABASE_URL names the primary",
+    "28": "it does not let invite-api in: check the user and the password in DATABASE_URL",
     "3D000": "there is no such database: create it, or check DATABASE_URL",
     "42P01": "its tables are not ours: go back to a backup",
     "42703": "its tables are not ours: go back to a backup",
-    "42501": "it does not let invite-api do its work: look at what its user may do",
+    "42501": "it does not let invite-api do its work: check the privileges of its user",
     "53100": "its disk is full: make room there",
     "53300": "it has too many connections: see docs/SCALING.md on how many are needed",
     "55P03": "something else holds a lock for too long: look into pg_stat_activity",
@@ -80,7 +80,7 @@ _EXPLANATIONS = {
 }
 # SQLSTATEs for read-only, forbidden, a missing table or column, damage: not the fault of a statement.
 _ITS_FAULTS = ("25006", "42501", "42P01", "42703", "XX")
-_UNREACHED = "it cannot be reached: look whether it runs, and at DATABASE_URL"
+_UNREACHED = "it cannot be reached: check that it is running, and check DATABASE_URL"
 
 
 class Postgresql(Database):

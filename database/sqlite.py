@@ -20,17 +20,17 @@ from database.abstract import Database
 from database.units import Unavailable, Unit, cause_of
 from settings import Settings
 
-PATIENCE = 5.0  # seconds that a writer waits for the writer lock, and then for SQLite's
+TIMEOUT = 5.0  # seconds that a writer waits for the writer lock, and then for SQLite's
 STUCK = 1.0  # seconds to wait behind a writer of this process that itself waits for another process
 GLANCE = 0.025  # seconds to wait for another process's lock, after a writer has waited for it in vain
 LEAST_FREE = 16 * 1024 * 1024  # bytes: the size to which the journal may grow before it is copied into the file
-ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "pool_size": 0, "connect_args": {"timeout": PATIENCE}}
+ENGINE_OPTIONS: dict[str, Any] = {"hide_parameters": True, "pool_size": 0, "connect_args": {"timeout": TIMEOUT}}
 
 _EXPLANATIONS = {
     sqlite3.SQLITE_FULL: "the disk is full: make room on the disk that holds the database",
-    sqlite3.SQLITE_READONLY: "the file may not be written: look whom it and its folder belong to, and their modes",
-    sqlite3.SQLITE_PERM: "the file may not be opened: look whom it and its folder belong to, and their modes",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: look whom it and its folder belong to, and their modes",
+    sqlite3.SQLITE_READONLY: "the file may not be written: check the owner and the permissions of it and of its folder",
+    sqlite3.SQLITE_PERM: "the file may not be opened: check the owner and the permissions of it and of its folder",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: check the owner and the permissions of it and of its folder",
     sqlite3.SQLITE_BUSY: "another program holds the database's lock: look for one that has the file open",
     sqlite3.SQLITE_IOERR: "the disk is full, or reports errors: look into the system's log",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: run invite-api db check, and go back to a backup",
@@ -108,11 +108,11 @@ class Sqlite(Database):
             self._lock.release()
 
     def _wait_for_writer_lock(self) -> None:
-        """Wait `PATIENCE` seconds, but only `STUCK` seconds behind a writer that waits for another process.
+        """Wait `TIMEOUT` seconds, but only `STUCK` seconds behind a writer that waits for another process.
 
         Otherwise a lock that another process holds would soon keep every thread waiting.
         """
-        deadline = clock.ticks() + PATIENCE
+        deadline = clock.ticks() + TIMEOUT
         while not self._lock.acquire(timeout=STUCK / 4):
             since = self._waits_since
             if clock.ticks() > deadline or (since is not None and clock.ticks() - since > STUCK):
@@ -141,7 +141,7 @@ class Sqlite(Database):
 
         Otherwise each writer in the queue would wait as long as the first, one after the other.
         """
-        in_vain = clock.ticks() - self._in_vain_at < PATIENCE
+        in_vain = clock.ticks() - self._in_vain_at < TIMEOUT
         if in_vain:
             cursor.execute(f"PRAGMA busy_timeout = {GLANCE * 1000:.0f}")
         try:
@@ -152,7 +152,7 @@ class Sqlite(Database):
             raise
         finally:
             if in_vain:
-                cursor.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+                cursor.execute(f"PRAGMA busy_timeout = {TIMEOUT * 1000:.0f}")
 
     def settled(self) -> int:
         """No bound: SQLite lets one unit write at a time, so that events get their numbers as they are committed."""
@@ -229,7 +229,7 @@ def connect(path: Path, called: Path | None = None) -> Iterator[sqlite3.Connecti
     the file `called`, where the operator knows it by another path.
     """
     uri = f"{path.as_uri()}?mode=rw"
-    with _Translated(called or path), closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+    with _Translated(called or path), closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT)) as connection:
         configure(connection)
         yield connection
 
@@ -261,10 +261,10 @@ def prepare_file(path: Path) -> None:
 
     SQLite does not wait for a lock when the kind of journal is changed, so it is tried again here.
     """
-    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, timeout=TIMEOUT, isolation_level=None)) as connection:
         if table_names(connection.execute) and version_of(connection.execute) is None:
             raise Unavailable(f"{path}: {schema.mismatch(None)}")
-        deadline = clock.ticks() + PATIENCE
+        deadline = clock.ticks() + TIMEOUT
         while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             try:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import TypeVar
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -122,22 +122,6 @@ def connection() -> Connection:
     unit = current()
     unit.flush()
     return unit.connection
-
-
-def cursor() -> DBAPICursor:
-    """A cursor of the driver in the unit of work that is open here, after its session's changes are written.
-
-    Raises RuntimeError where no unit is open.
-    """
-    return current().cursor()
-
-
-def dialect() -> Dialect:
-    """SQLAlchemy's dialect of the database, for statements that are compiled for it.
-
-    Raises RuntimeError where no unit of work is open.
-    """
-    return current().dialect
 
 
 def begin_numbering() -> None:

@@ -33,7 +33,7 @@ WAITS = (
     *(5 * clock.SECOND, 5 * clock.MINUTE, 30 * clock.MINUTE),
     *(2 * clock.HOUR, 5 * clock.HOUR, 10 * clock.HOUR, 14 * clock.HOUR, 20 * clock.HOUR, 24 * clock.HOUR),
 )
-LONGEST_WAIT = clock.DAY
+MAX_WAIT = clock.DAY
 
 log = logging.getLogger("invite_api")
 
@@ -227,7 +227,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_due(due_at: Any, now: datetime) -> ColumnElement[bool]:
-    return at_least_once.is_due(due_at, now, LONGEST_WAIT)
+    return at_least_once.is_due(due_at, now, MAX_WAIT)
 
 
 def _released(claimed: Claimed) -> Webhook | None:
@@ -320,5 +320,5 @@ def _next_try(delivery: Delivery, answer: Reply, now: datetime) -> datetime | No
     """When to send it again: as planned, or when the receiver asks for it, a day later at most; None for no more."""
     if delivery.type == deliveries.TEST or delivery.attempts > len(WAITS):
         return None
-    asked = min(answer.retry_after or timedelta(), LONGEST_WAIT)
+    asked = min(answer.retry_after or timedelta(), MAX_WAIT)
     return now + max(clock.about(WAITS[delivery.attempts - 1]), asked)

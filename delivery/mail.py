@@ -24,8 +24,8 @@ from rules import admins, blocked_addresses, invitations, invites, projects, res
 from rules.refusals import N_
 from settings import HOME, settings, texts
 
-LONGEST_REPLY = 500  # characters of it are kept
-PATIENCE = 30  # seconds for each answer of the mail server
+MAX_REPLY = 500  # characters of it are kept
+TIMEOUT = 30  # seconds for each answer of the mail server
 _UNWRAPPED = default.clone(max_line_length=998)  # so that a link is not broken in two in the mail's source
 _HARMLESS = " .,'’-!?&()·・׳״/_\u2010\u2011"
 Facts = dict[str, object]
@@ -121,7 +121,7 @@ def failure_of(error: Exception) -> Failure:
     text = " ".join(f"{code} {words}".split()) if code else str(error)
     is_ours = code in _ABOUT_ACCESS or isinstance(error, smtplib.SMTPSenderRefused) or _ABOUT_US.search(text)
     is_final = isinstance(error, _ABOUT_THE_MAIL) and 500 <= code < 600 and (code == _TOO_LONG or not is_ours)
-    return Failure(f"{type(error).__name__}: {text[:LONGEST_REPLY]}", is_final)
+    return Failure(f"{type(error).__name__}: {text[:MAX_REPLY]}", is_final)
 
 
 def harmless(text: str) -> str:
@@ -157,9 +157,9 @@ def connected(scheme: str, host: str, port: int | None) -> Iterator[smtplib.SMTP
     if host in _HERE:
         trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     if scheme == "smtps":
-        connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port or 465, name, timeout=PATIENCE, context=trust)
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(host, port or 465, name, timeout=TIMEOUT, context=trust)
     else:
-        connection = smtplib.SMTP(host, port or 587, name, timeout=PATIENCE)
+        connection = smtplib.SMTP(host, port or 587, name, timeout=TIMEOUT)
     try:
         if scheme == "smtp":
             start_tls(connection, trust, required=host not in _HERE)

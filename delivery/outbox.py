@@ -19,7 +19,7 @@ from models import Letter
 from rules.outbox import LEASE
 from settings import Settings
 
-LONGEST_WAIT = clock.HOUR
+MAX_WAIT = clock.HOUR
 PAUSE = 1.0  # seconds to wait when no letter is due
 
 log = logging.getLogger("invite_api")
@@ -32,7 +32,7 @@ class Postman(BackgroundThread):
     failed = "an unexpected error, while mail was sent"
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("postman", database, settings, PAUSE, patience=mail.PATIENCE)
+        super().__init__("postman", database, settings, PAUSE, patience=mail.TIMEOUT)
         self._waiting = 0
 
     def work(self) -> bool:
@@ -110,7 +110,7 @@ def claim() -> Letter | None:
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
     """The condition that a letter is due."""
-    return at_least_once.is_due(Letter.due_at, now, LONGEST_WAIT)
+    return at_least_once.is_due(Letter.due_at, now, MAX_WAIT)
 
 
 def mark(letter: Letter, failure: Failure | None) -> None:
@@ -130,4 +130,4 @@ def mark(letter: Letter, failure: Failure | None) -> None:
 
 def backoff(attempts: int) -> timedelta:
     """How long to wait after this number of attempts: a minute, then two, four and so on, at most an hour."""
-    return min(clock.MINUTE * (1 << min(attempts - 1, 10)), LONGEST_WAIT)
+    return min(clock.MINUTE * (1 << min(attempts - 1, 10)), MAX_WAIT)

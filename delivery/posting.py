@@ -22,8 +22,8 @@ from urllib.parse import SplitResult, urlsplit
 import clock
 from rules import targets
 
-PATIENCE = 15.0  # seconds, from looking the name up to the status line of the answer
-MOST_READ = 64 * 1024  # bytes of an answer
+TIMEOUT = 15.0  # seconds, from looking the name up to the status line of the answer
+MAX_READ = 64 * 1024  # bytes of an answer
 LINGER = 1.0  # seconds in which a receiver may come to the end of its answer, which is dropped
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
@@ -86,7 +86,7 @@ class _Deadline:
 
 def send(post: Post) -> Reply:
     """Send it once. Whatever goes wrong is in the answer, and nothing is raised."""
-    began, deadline = clock.ticks(), _Deadline(PATIENCE)
+    began, deadline = clock.ticks(), _Deadline(TIMEOUT)
     status, head, error = None, b"", None
     try:
         with closing(_dialled(urlsplit(post.url), post.private, deadline)) as connection:
@@ -102,7 +102,7 @@ def send(post: Post) -> Reply:
 def _dialled(url: SplitResult, private: bool, deadline: _Deadline) -> socket.socket:
     """A connection to one of the addresses that the host has now, encrypted for https, with the host's certificate.
 
-    All of the addresses must be allowed; they are tried in their order. Raises NotAllowed or OSError.
+    All of the addresses must be allowed; they are tried in their order. Raises AddressNotAllowed or OSError.
     """
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     found = _looked_up(host, port, deadline.left)
@@ -194,7 +194,7 @@ def _status(connection: socket.socket, deadline: _Deadline) -> tuple[int, bytes]
 
     A receiver may say "100 Continue" before it, or "103 Early Hints".
     """
-    read, budget = b"", MOST_READ
+    read, budget = b"", MAX_READ
     while True:
         while not (line := _STATUS.match(read)) or (_is_early(line) and not _HEAD_ENDS.search(read)):
             if (b"\n" in read and not line) or budget <= 0:
@@ -221,7 +221,7 @@ def _rest(connection: socket.socket, read: bytes, status: int) -> bytes:
     """
     deadline = _Deadline(LINGER)
     try:
-        while len(read) < MOST_READ and not _is_whole(read, status):
+        while len(read) < MAX_READ and not _is_whole(read, status):
             connection.settimeout(deadline.left)
             came = connection.recv(4096)
             if not came:
@@ -266,7 +266,7 @@ def _said(error: Exception) -> str:
         case NoAnswer():
             said = "ended the connection without an answer, or what it answers is not HTTP"
         case TimeoutError():
-            said = f"has not answered within {PATIENCE:.0f} seconds"
+            said = f"has not answered within {TIMEOUT:.0f} seconds"
         case ssl.SSLCertVerificationError():
             said = f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():

@@ -1,238 +1,203 @@
-"""Pages for people with an account: registering without an invite, signing in and out, codes, passwords.
+"""Pages about one's own account: name, password, where one is signed in, passes of programs, one's data, its end.
 
-What a form does ends in a redirect to a page that may be reloaded.
+What a form does ends in a redirect. A password is only changed, and an account only deleted, with the password that it
+has: a browser that was left open is not enough.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from flask import Response, g, make_response, request
+from flask import Response, after_this_request, request
 from werkzeug.exceptions import HTTPException
 
-from rules import accounts, admins, fields, first_admin, invites, passwords, registration, resets, sessions, tokens
-from rules.refusals import AccountDisabled, Invalid, LinkLost, Refusal, ResetExpired, ResetInvalid, together
+import clock
+from rules import accounts, admins, fields, gate, own_account, passes, passwords, projects, sessions, waiting
+from rules.accounts import Attempt
+from rules.refusals import NotSignedIn, Refusal, together
 from rules.sessions import SignedIn
-from settings import settings
-from web import cookies, errors, html, requests, return_to
-from web.answer import committed, count_by_account, read_only
-from web.contract import refuses
-from web.html import Shown, page, see_other, to_invitation, token_in_link
+from web import cookies, forms, html, requests
+from web.answer import committed, read_only
+from web.contract import Answer
+from web.html import Shown, page, see_other
+from web.replies import dumps
 
 HEADERS: Mapping[str, str] = html.HEADERS
 
+_OF_PASS = ("project", "name", "ttl", "once")
+_SHOWN = ("id", "name", "created_at", "expires_at")
+_USUAL_TTL = "90d"
 
-def _begin_form(_: SignedIn | None) -> Shown:
-    return partial(page, "begin.html", email=request.form.get("email", "").strip())
-
-
-@html.form(_begin_form)
-def start_registration() -> Response | str:
-    """Without an invite, where that is open: mail a code to an address. The answer is the same for all."""
-    address = fields.email(requests.typed("email"))
-    show = g.again = partial(
-        page, "verify.html", known=address, awaited=True
-    )  # sent twice, the first mail is on its way
-    registration.start(address)
-    return show(sent=True)
+Download = Annotated[Iterator[str], Answer(200, dict[str, Any])]
 
 
-def show_verification(caller: SignedIn | None) -> Response | str:
-    """The form for a mailed code, of the account that is signed in or of a new one; before one is mailed, the offer."""
-    if caller is None and not settings().open_registration:
-        return html.sign_in_first("/verify")
-    if caller and caller.account.email_verified_at:
-        return see_other(return_to.path() or "/")
-    return _code_form(caller)()
+def lead_to_password() -> Response:
+    """Lead password managers to where a password is changed, as the W3C has agreed with them."""
+    return see_other("/account")
 
 
-def _code_form(caller: SignedIn | None) -> Shown:
-    if caller is None:
-        return partial(page, "verify.html", email=request.form.get("email", ""), awaited=True)
-    awaited = registration.is_code_awaited(caller.account)
-    return partial(page, "verify.html", known=caller.account.email, awaited=awaited)
+def _account_page(caller: SignedIn) -> Shown:
+    given = forms.again(_OF_PASS, clock.new_id())
+    return _page_with(caller, given if request.form.get("project") else {**given, "ttl": _USUAL_TTL})
 
 
-@html.form(_code_form)
-def send_code(caller: SignedIn | None) -> Response | str:
-    """Mail a code: to the address of the account that is signed in, or of one that is being created."""
-    if caller:
-        registration.start_proof(caller.user)
-    else:
-        registration.start(fields.email(requests.typed("email")))
-    return _code_form(caller)(sent=True)
+def _page_with(caller: SignedIn, given: Mapping[str, str]) -> Shown:
+    account = caller.account
+    opened = [_opened(each, caller) for each in sessions.of_account(account.id)]
+    opened.sort(key=lambda each: not each["is_this"])
+    typed = request.form.get("display_name", account.display_name or "")
+    joined = [(each.project.name, each.role, each.ends_at) for each in projects.memberships(caller.user)]
+    shown = {"account": account, "sessions": opened, "memberships": joined, "awaited": waiting.of_account(account.id)}
+    made = [(forms.kept(each, *_SHOWN), each.project.name) for each in passes.of_user(account.id)]
+    gated = [(str(each.slug), each.name) for each in gate.of_member(caller.user)]
+    opens = {"passes": made, "gated": gated, "given": given, "now": clock.now()}
+    return partial(page, "account.html", **shown, **opens, display_name=typed)
 
 
-@html.form(_code_form)
-def verify(caller: SignedIn | None) -> Response | str:
-    """What the right code leads to: a proven address, or the choice of a password."""
-    email, digits = together(
-        lambda: caller.account.email or "" if caller else fields.email(requests.typed("email")), _typed_digits
-    )
-    attempt = committed(registration.count_try, email, caller.account.id if caller else None)  # before it is compared
-
-    def check() -> tuple[str, str, str]:
-        code = registration.check(*attempt, digits, requests.neighbourhood())
-        went_on = registration.prove(caller.user, code) if caller else []
-        return code.email, registration.ticket(code), _token_of(went_on)
-
-    proved, ticket, token = committed(check)
-    if caller is None:
-        return page("first_password.html", email=proved, ticket=ticket, speaks=False)
-    return see_other(f"/welcome?{token}" if token else "/?confirmed")
+def _opened(session: Any, caller: SignedIn) -> dict[str, Any]:
+    """What the page says of a session; only programs have a token with which it is prolonged."""
+    is_this, is_browser = session.id == caller.session_id, session.refresh_hash is None
+    return {"id": session.id, "since": session.created_at, "is_this": is_this, "is_browser": is_browser}
 
 
-def _token_of(went_on: Sequence[Any]) -> str:
-    """The token of the first of these invites, whose page says what has come of it; "" where none can be shown."""
-    for invite in went_on:
-        with suppress(LinkLost):
-            return invites.token(invite)
-    return ""
+def show_account(caller: SignedIn) -> str:
+    """Your own account: the name that is shown, its address, its password, and where you are signed in."""
+    return _account_page(caller)(done=request.args.get("done"))
 
 
-def _first_password_form(_: SignedIn | None) -> Shown:
-    given = {name: request.form.get(name, "") for name in ("email", "ticket")}
-    return partial(page, "first_password.html", **given, speaks=False)  # at no address could it be opened again
+@html.form(_account_page)
+def rename(caller: SignedIn) -> Response:
+    """Change the name that is shown, or have none."""
+    typed = requests.form_field("display_name").strip()
+    own_account.rename(caller.user, fields.name(typed, "display_name") if typed else None)
+    return _done("name")
 
 
-@html.form(_first_password_form)
-def choose_password() -> Response:
-    """Create the account whose address was verified just now, and sign it in."""
-    email, ticket, password = together(
-        lambda: fields.email(requests.form_field("email")), partial(requests.form_field, "ticket"), _typed_password
-    )
+@html.form(_account_page)
+def change_password(caller: SignedIn) -> Response:
+    """Set a new password with the old one. Everyone who is signed in to this account is signed out but this browser."""
+    confirmed, password = together(partial(_confirmed, caller), partial(_new_password, caller))
     password_hash = passwords.hash(password)
-
-    def complete() -> tuple[str, str]:
-        user = registration.complete(email, password_hash, requests.neighbourhood(), ticket)
-        return return_to.destination() or "/?welcome", sessions.start_in_browser(user)
-
-    path, cookie = committed(complete)
-    return cookies.sign_in(see_other(path), cookie)
+    return cookies.sign_in(_done("password"), committed(own_account.change_password, confirmed, password_hash))
 
 
-def _login_page(token: str) -> Shown:
-    facts = {"app": return_to.app(), "no_admin": first_admin.is_missed()}
-    return partial(page, "login.html", token=token if tokens.is_token(token) else "", **facts)
+@html.form(_account_page)
+def end_session(caller: SignedIn) -> Response:
+    """Sign out one browser or program of this account."""
+    ended = requests.form_field("session")
+    sessions.end_one(caller.user, ended)
+    return cookies.sign_out(see_other("/")) if ended == caller.session_id else _done("session")
 
 
-def show_login(caller: SignedIn | None) -> Response | str:
-    """The form that signs in; who is signed in goes on to where it would lead."""
-    token = token_in_link()
-    if caller:
-        return _signed_in(token, return_to.destination(), admins.is_admin(caller.account))
-    return _login_page(token)(done="done" in request.args)
+@html.form(_account_page)
+def end_other_sessions(caller: SignedIn) -> Response:
+    """Sign out all browsers and programs of this account but this one."""
+    sessions.end_others(caller)
+    return _done("sessions")
 
 
-def _signed_in(token: str, wanted: str, is_admin: bool) -> Response:
-    """Lead a person on who has signed in: to an invitation, to where they wanted, or to their first page."""
-    if tokens.is_token(token):
-        return to_invitation(token)
-    return see_other(wanted or ("/admin" if is_admin else "/"))
+@html.form(_account_page)
+def create_pass(caller: SignedIn) -> str:
+    """Create a pass for a program and show it, now and never again."""
+    given = forms.sent(*_OF_PASS)
+    _, lifetime, once = together(
+        lambda: requests.require(given, "project", "ttl"),
+        lambda: fields.access(given["ttl"], "ttl") if given["ttl"] else None,
+        lambda: forms.once(given["once"]),
+    )
+    sessions.keep(caller)
+    member = projects.of_member(given["project"], caller.user)
+    made, secret = passes.create(member, given["name"], lifetime, clock.id_for(once))
+    shown = {"made": secret, "app": gate.origins(made.project)[0], "of": made.project.name}
+    return _page_with(caller, {"once": clock.new_id(), "ttl": _USUAL_TTL})(**shown)  # the answer itself: said once
 
 
-def _login_form(_: SignedIn | None) -> Shown:
-    return partial(_login_page(request.form.get("token", "")), user=request.form.get("user", ""))
+@html.form(_account_page)
+def delete_pass(caller: SignedIn) -> Response:
+    """Delete a pass: the program that has it is refused."""
+    passes.delete_own(caller.account.id, requests.form_field("pass"))
+    return _done("pass")
 
 
-@html.form(_login_form)
-@refuses(AccountDisabled, at=401)
-def login(caller: SignedIn | None) -> Response:
-    """Sign this browser in, and go back to where it came from; a session that it had before ends."""
-    token, user = requests.form_field("token"), requests.typed("user")
-    with passwords.room():  # first: a visitor who is sent away has not tried
-        attempt = committed(accounts.begin_login, user, requests.form_field("password"))
-        checked = accounts.check_password(attempt)
+def download(caller: SignedIn) -> Download:
+    """Everything that is stored about this account, as JSON; the invites that it created without their links."""
 
-    def sign_in() -> tuple[str, str, bool]:
-        user = accounts.finish_login(checked)
-        if caller:
-            sessions.end(caller.session_id)
-        return_to.app()  # one that has gone is forgotten
-        return user.id, sessions.start_in_browser(user), admins.is_admin(user)
+    @after_this_request
+    def as_a_file(response: Response) -> Response:
+        if response.mimetype == "application/json":
+            response.headers["Content-Disposition"] = 'attachment; filename="account.json"'
+        return response
 
-    user_id, cookie, is_admin = committed(sign_in)
-    count_by_account(user_id)
-    return cookies.sign_in(_signed_in(token, return_to.path(), is_admin), cookie)
+    return _data(caller)
 
 
-def show_logout() -> str:
-    """The form that signs out; an app behind the gate leads here."""
-    return page("logout.html")
+def _data(caller: SignedIn) -> Iterator[str]:
+    """The data in chunks. Each is fetched in a unit of work of its own, so a slow reader holds nothing up."""
+    user = caller.user
+    yield dumps(_as_json(own_account.account_data(user)))[:-1]
+    yield from _list("invites_created", own_account.invites_created(user))
+    yield from _list("events", own_account.events_of(user))
+    yield "}\n"
 
 
-def logout(caller: SignedIn | None) -> Response:
-    """End this browser's session; from an invitation, and on the way to an app, one comes back there.
-
-    From a page that is for others one comes to the form that signs in, and then there.
-    """
-    if caller:
-        sessions.end(caller.session_id)
-    token = requests.form_field("token")
-    back = return_to.path() if return_to.app() else return_to.added("/login") if return_to.path() else "/"
-    return cookies.sign_out(to_invitation(token) if tokens.is_token(token) else see_other(back))
+def _list(name: str, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """One more member of the object: a list, in chunks."""
+    start = f',"{name}":['
+    for rows in chunks:
+        yield start + ",".join(dumps(_as_json(each)) for each in rows)
+        start = ","
+    yield "]" if start == "," else f"{start}]"
 
 
-def show_forgotten() -> str:
-    """The form that asks for a link for a new password."""
-    return_to.destination()
-    return page("forgot.html", email="", sent="sent" in request.args)
+def _as_json(value: Any) -> Any:
+    """The same, with moments written as everywhere."""
+    if isinstance(value, datetime):
+        return clock.iso(value)
+    if isinstance(value, Mapping):
+        return {name: _as_json(each) for name, each in value.items()}
+    return [_as_json(each) for each in value] if isinstance(value, list) else value
 
 
-def _forgotten_form(_: SignedIn | None) -> Shown:
-    return partial(page, "forgot.html", email=request.form.get("email", "").strip())
+def _deletion_page(caller: SignedIn) -> Shown:
+    return partial(page, "account_delete.html", account=caller.account, obstacles=own_account.obstacles(caller.user))
 
 
-@html.form(_forgotten_form)
-def send_reset() -> Response:
-    """Mail a link for a new password, if an account has this address; the answer is the same for all."""
-    address, app = fields.email(requests.typed("email")), return_to.app()
-    g.again = partial(page, "forgot.html", sent=True)
-    registration.send_reset(address, app.project_id if app else None)
-    return see_other(return_to.added("/password/forgot?sent"))
+def show_deletion(caller: SignedIn) -> str:
+    """What is erased with an account and what stays; and the form that deletes it, unless something must come first."""
+    return _deletion_page(caller)()
 
 
-def show_reset() -> str:
-    """The form for a new password, behind a link that was handed over."""
-    return _reset_page(token_in_link())()
-
-
-def _reset_form(_: SignedIn | None) -> Shown:
-    return _reset_page(request.form.get("token", ""))
-
-
-@html.form(_reset_form)
-def reset() -> Response:
-    """Set the new password; every session of the account ends."""
-    token = requests.form_field("token")
-    user = read_only(resets.find, token)
-    password_hash = passwords.hash(_typed_password(user.username))
-    joined = committed(lambda: _token_of(resets.use(token, password_hash)))
-    # A page made now would have a form of the session that just ended.
-    return see_other(return_to.added(f"/login?t={joined}&done" if joined else "/login?done"))
+@html.form(_deletion_page)
+def delete(caller: SignedIn) -> Response:
+    """Delete this account, with its password."""
+    confirmed = _confirmed(caller)
+    others = read_only(admins.others, caller.account.id) if admins.is_admin(caller.account) else []
+    committed(own_account.delete, confirmed, others)
+    return cookies.sign_out(see_other("/?deleted"))
 
 
 def refusal(error: Refusal | HTTPException) -> Response:
-    """A reset link that no longer works leads to the form that asks for another; all else as on every page."""
-    if not isinstance(error, (ResetInvalid, ResetExpired)):
+    """Who is not signed in may do so, and comes to the account; all else is said as on every page."""
+    if not isinstance(error, NotSignedIn):
         return html.refusal(error)
-    made = page("forgot.html", email="", problems=html.problems(error))
-    return errors.with_status(make_response(made), error, html.STATUS)
+    return html.sign_in_first("/account")
 
 
-def _typed_password(username: str | None = None) -> str:
-    return passwords.check(requests.form_field("password"), username)
+def _confirmed(caller: SignedIn) -> Attempt:
+    """The try at the caller's own password that was sent: counted, compared, and right."""
+    typed = requests.form_field("current_password")
+    requests.require({"current_password": typed}, "current_password")
+    with passwords.room():
+        attempt = committed(own_account.begin, caller, typed)
+        checked = accounts.check_password(attempt)
+    committed(own_account.confirm, checked)
+    return checked
 
 
-def _reset_page(token: str) -> Shown:
-    user = resets.find(token)
-    return partial(page, "reset.html", token=token, called=user.called, user=user.username or user.email)
+def _new_password(caller: SignedIn) -> str:
+    return passwords.check(requests.form_field("password"), caller.account.username)
 
 
-def _typed_digits() -> str:
-    digits = fields.digits(requests.typed("code"))
-    if not re.fullmatch("[0-9]{6}", digits, re.ASCII):
-        raise Invalid.at("code", "format", "must be the six digits that were mailed")
-    return digits
+def _done(what: str) -> Response:
+    return see_other(f"/account?done={what}")

@@ -30,7 +30,7 @@ from web.html import Shown, page, see_other
 
 HEADERS = forms.HEADERS
 
-MOST_AT_ONCE = 500
+MAX_AT_ONCE = 500
 
 _OF_INVITE = (*choices.FIELDS, "count", "once", "admin", "mail")
 
@@ -57,7 +57,7 @@ def create_invites(caller: SignedIn) -> Response:
     """Create the invites that the form asks for, once."""
     given, inviter = forms.sent(*_OF_INVITE), accounts.as_inviter(caller.account)
     count, draft, _ = together(
-        lambda: fields.count(given["count"] or "1", "count", MOST_AT_ONCE),
+        lambda: fields.count(given["count"] or "1", "count", MAX_AT_ONCE),
         lambda: choices.draft(given, inviter, bool(given["admin"])),
         lambda: forms.once(given["once"]),
     )

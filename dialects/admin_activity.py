@@ -18,7 +18,7 @@ refusal = forms.refusal
 
 def list_events() -> str:
     """What happened, filtered, a page at a time, the newest first; each with links to whom and what it is about."""
-    show = partial(page, "admin/activity.html", types=TYPES)
+    show = partial(page, "admin/activity.html", families=activity.FAMILIES, types=TYPES)
     g.again = partial(show, given=forms.as_typed(*_FILTER), rows=[], older=None)
     given = requests.query((*_FILTER, "cursor"))
     before = forms.number(given.pop("cursor")) if "cursor" in given else None

@@ -29,8 +29,8 @@ from web.html import Shown, page, see_other
 HEADERS = forms.HEADERS
 
 LARGEST = 2 * 1024 * 1024  # bytes of a file
-MOST_LINKS = 250  # on a page that has nothing but links
-MOST_SHOWN = 50  # of what is wrong, to be noted, or about to be created
+MAX_LINKS = 250  # on a page that has nothing but links
+MAX_SHOWN = 50  # of what is wrong, to be noted, or about to be created
 
 _OF_GUESTS = (*(each for each in presets.FIELDS if each not in ("email", "uses", "data")), "preset")
 _SENT = tuple(dict.fromkeys((*_OF_GUESTS, *durations.FIELDS, "mail", "once")))
@@ -86,7 +86,7 @@ def made() -> str:
     start = fields.count(given.get("from", "1"), "from", count)
     ids = listing.batch_ids(once, count)
     named = any(each.name or each.email for each in listing.with_ids(ids[:1]))
-    size = forms.ROWS if named else MOST_LINKS
+    size = forms.ROWS if named else MAX_LINKS
     rows = [_linked(each) for each in _in_order(ids[start - 1 : start - 1 + size])]
     following = start + size if start + size <= count else None
     this = {"once": once, "count": count}
@@ -188,11 +188,11 @@ def _preview(checked: Sequence[Checked]) -> dict[str, Any]:
     noted = [(each.row, each.invite, note) for each in checked for note in each.notes]
     return {
         "count": len(checked),
-        "wrong": wrong[:MOST_SHOWN],
-        "more_wrong": len(wrong[MOST_SHOWN:]),
+        "wrong": wrong[:MAX_SHOWN],
+        "more_wrong": len(wrong[MAX_SHOWN:]),
         "wrong_rows": sum(1 for each in checked if each.problems),
-        "noted": noted[:MOST_SHOWN],
-        "more_noted": len(noted[MOST_SHOWN:]),
+        "noted": noted[:MAX_SHOWN],
+        "more_noted": len(noted[MAX_SHOWN:]),
         "ready": [] if wrong else _shown(checked),
         "risky": {kind: found for kind in checks.RISKS if (found := _lines(checked, kind))},
         "mailed": sum(each.is_mailed for each in checked),
@@ -202,7 +202,7 @@ def _preview(checked: Sequence[Checked]) -> dict[str, Any]:
 
 def _shown(checked: Sequence[Checked]) -> Sequence[Checked]:
     """The first guests of a list, and after them the first who get more from it than is usual."""
-    return [*checked[:MOST_SHOWN], *[each for each in checked[MOST_SHOWN:] if each.risks][:MOST_SHOWN]]
+    return [*checked[:MAX_SHOWN], *[each for each in checked[MAX_SHOWN:] if each.risks][:MAX_SHOWN]]
 
 
 def _lines(checked: Sequence[Checked], kind: str) -> Sequence[int]:
@@ -212,11 +212,11 @@ def _lines(checked: Sequence[Checked], kind: str) -> Sequence[int]:
 
 def _form(given: Mapping[str, str]) -> Callable[..., str]:
     """The form with what was sent."""
-    return partial(page, "admin/guests.html", most=batches.MOST, **choices.offered(given))
+    return partial(page, "admin/guests.html", most=batches.MAX_INVITES, **choices.offered(given))
 
 
 def _count(given: Mapping[str, str]) -> int:
-    return fields.count(given.get("count", "1"), "count", batches.MOST)
+    return fields.count(given.get("count", "1"), "count", batches.MAX_INVITES)
 
 
 def _in_order(ids: Sequence[str]) -> list[Any]:

@@ -23,7 +23,7 @@ from web.html import Shown, page, see_other
 
 HEADERS = forms.HEADERS
 
-MOST_WAITING = 10  # who wait for approval, on the page with the list
+MAX_WAITING = 10  # who wait for approval, on the page with the list
 WEEKS = 12
 SHOWN = 20  # of the selected ones, before the others are unfolded
 
@@ -62,7 +62,7 @@ def choose() -> str:
     search = _search()
     if not requests.form_field("all"):
         return _question(act, requests.several("which"), search)()
-    return _question(act, matching.ids(listing.read(search), bulk.MOST + 1), search)()
+    return _question(act, matching.ids(listing.read(search), bulk.MAX_INVITES + 1), search)()
 
 
 def _question_sent(_: SignedIn) -> Shown:
@@ -103,8 +103,8 @@ def _outcome() -> Outcome:
 
 def _number(text: str) -> int:
     """How many invites an address says that it was; 0 for what no address of ours says."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(bulk.MOST))
-    return int(text) if is_number and int(text) <= bulk.MOST else 0
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(bulk.MAX_INVITES))
+    return int(text) if is_number and int(text) <= bulk.MAX_INVITES else 0
 
 
 def _empty() -> Shown:
@@ -117,13 +117,13 @@ def _list(given: Mapping[str, str], empty: Shown) -> Shown:
     """The page of the list; raises Invalid for a search that cannot be made."""
     wanted = listing.read(given)
     found = listing.search(wanted, forms.ROWS)
-    shown: dict[str, Any] = {"rows": found.rows, "most": bulk.MOST, "until": found.next and found.next[0]}
+    shown: dict[str, Any] = {"rows": found.rows, "most": bulk.MAX_INVITES, "until": found.next and found.next[0]}
     shown["older"] = forms.next_page(given, cursors.written(found.next), "/admin") if found.next else None
     if wanted.narrows:
         is_whole = not wanted.after and len(found.rows) < forms.ROWS
-        shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MOST)
+        shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MAX_INVITES)
     if not given:
-        shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MOST_WAITING)}
+        shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MAX_WAITING)}
     return partial(empty, given=given, **shown)
 
 
@@ -131,8 +131,8 @@ def _question(act: str, ids: Sequence[str], search: Mapping[str, str]) -> Shown:
     """The page that asks once more; raises NoneChosen, or TooManyChosen."""
     if not ids:
         raise NoneChosen
-    if len(ids) > bulk.MOST:
-        raise TooManyChosen(bulk.MOST)
+    if len(ids) > bulk.MAX_INVITES:
+        raise TooManyChosen(bulk.MAX_INVITES)
     rows = listing.of_ids(ids)
     kept = [each for each in rows if each.state in ("used", "revoked")]
     shown: dict[str, Any] = {"rows": rows, "first": SHOWN, "kept": kept, "search": search, "back": _address(search)}

@@ -36,7 +36,7 @@ from web.html import Shown, page
 HEADERS = forms.HEADERS
 
 LATEST = 20  # events that the page of a person shows
-MOST_BELOW, MOST_SHOWN = 10_000, 100  # accounts of a person's branch that are counted, and that are shown
+MAX_BELOW, MAX_SHOWN = 10_000, 100  # accounts of a person's branch that are counted, and that are shown
 
 _OF_PROJECT_FORM = ("name", "owner", "description", "once")
 _OF_PROJECT = ("id", "slug", "name", "description", "created_at", "join_url")
@@ -73,11 +73,13 @@ def _person_named(caller: SignedIn) -> Shown:
 @html.form(_person_named)
 def make_admin(caller: SignedIn, user_id: str) -> Response:
     """Make an account an admin of the site, or no longer."""
-    user, on = accounts.named(user_id), requests.form_field("off") == ""
-    if not on:
+    user = accounts.named(user_id)
+    if requests.form_field("off"):
         accounts.refuse_self(caller.user, user)
-    accounts.set_admin(user, on)
-    return forms.done(f"/admin/people/{user_id}", "admin" if on else "no-admin")
+        accounts.set_admin(user, False)
+        return forms.done(f"/admin/people/{user_id}", "no-admin")
+    accounts.set_admin(user, True)
+    return forms.done(f"/admin/people/{user_id}", "admin")
 
 
 @html.form(_person_named)
@@ -199,7 +201,7 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     memberships = [
         (forms.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)
     ]
-    branch = branches.of(user, MOST_BELOW)
+    branch = branches.of(user, MAX_BELOW)
     left = budgets.left(user)
     return partial(
         page,
@@ -212,7 +214,7 @@ def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
         now=clock.now(),
         inviter=user.inviter and forms.kept(user.inviter, "id", "called", "deleted_at"),
         branch=branch,
-        below=branch.people[1 : MOST_SHOWN + 1],
+        below=branch.people[1 : MAX_SHOWN + 1],
         left=left.places,
         back_at=left.back_at,
         happened=activity.describe(timeline.newest(Filter(user_id=user.id), None, LATEST)),

@@ -77,12 +77,12 @@ def rotate_webhook(webhook_id: str) -> str:
 @html.form(_webhook_named)
 def disable_webhook(webhook_id: str) -> Response:
     """Disable a webhook, or enable it again."""
-    webhook, on = _locked(webhook_id), bool(requests.form_field("off"))
-    if on:
+    webhook = _locked(webhook_id)
+    if requests.form_field("off"):
         webhooks.enable(webhook)
-    else:
-        webhooks.disable(webhook)
-    return forms.done(f"/admin/webhooks/{webhook_id}", "sends" if on else "sends-nothing")
+        return forms.done(f"/admin/webhooks/{webhook_id}", "sends")
+    webhooks.disable(webhook)
+    return forms.done(f"/admin/webhooks/{webhook_id}", "sends-nothing")
 
 
 @html.form(_webhook_named)

@@ -34,13 +34,13 @@ def enter(slug: Slug) -> Response:
         if way_in.is_marked(slug, app.origin, path, request.cookies.get(mark, "")):
             return at_app.page("kept")
         response = _led(303, f"{app.origin}{path}")
-        cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin, path), way_in.OF_MARK)
+        cookies.keep(response, app.origin, mark, way_in.mark(slug, app.origin, path), way_in.MARK_LIFETIME)
         return response
-    way = way_in.begin(slug, app.origin)
-    response = _led(302, f"{settings().public_url}/pass/{slug}?{way_in.state(way)}")
+    visit = way_in.begin(slug, app.origin)
+    response = _led(302, f"{settings().public_url}/pass/{slug}?{way_in.state(visit)}")
     for each in way_in.surplus(slug, app.origin, request.cookies):
         cookies.drop(response, app.origin, each)
-    cookies.keep(response, app.origin, way.cookie, way_in.kept(way, path), way_in.LIFETIME)
+    cookies.keep(response, app.origin, visit.cookie, way_in.kept(visit, path), way_in.LIFETIME)
     return response
 
 
@@ -54,9 +54,9 @@ def done(slug: Slug) -> Response:
     if arrived is None:
         return at_app.page("lost")
     response = _led(303, f"{app.origin}{arrived.path}")
-    cookies.drop(response, app.origin, arrived.way.cookie)
+    cookies.drop(response, app.origin, arrived.visit.cookie)
     name = gate.cookie_name("pass", slug, app.origin)
-    cookies.keep(response, app.origin, name, arrived.browsers_pass, sessions.LIFETIME)
+    cookies.keep(response, app.origin, name, arrived.browser_pass, sessions.LIFETIME)
     return response
 
 
@@ -68,12 +68,12 @@ def leave(slug: Slug) -> Response:  # noqa: ARG001
 def show_pass(caller: SignedIn | None, slug: Slug) -> Response | str:
     """Lead a member back to the app with a ticket. Others can sign in, or enter a code, and go on to the app then."""
     state = _query().partition("&")[0]
-    way = way_in.of_state(state)
-    app = gate.app(slug, way.origin if way else None)
-    if way is None or (way.slug, way.origin) != (slug, app.origin):
+    visit = way_in.of_state(state)
+    app = gate.app(slug, visit.origin if visit else None)
+    if visit is None or (visit.slug, visit.origin) != (slug, app.origin):
         return page("gate/over.html", app=app, expired=bool(state) and cookies.FLAG not in request.args)
     if caller and gate.is_member(slug, caller.account):
-        return _led(303, f"{app.origin}{AT_APP}{slug}/done?{way_in.ticket(way, app, caller.session_id)}")
+        return _led(303, f"{app.origin}{AT_APP}{slug}/done?{way_in.ticket(visit, app, caller.session_id)}")
     return_to.set_path(f"/pass/{slug}?{state}")
     if caller is None:
         return page("login.html", token="", app=app)

@@ -169,7 +169,7 @@ def show_registration(caller: SignedIn | None) -> Response | str:
     token = token_in_link()
     if caller:
         return to_invitation(token) if tokens.is_token(token) else see_other(return_to.destination() or "/")
-    if settings().open_registration and not (tokens.is_token(token) if return_to.way() else token):
+    if settings().open_registration and not (tokens.is_token(token) if return_to.visit() else token):
         return page("begin.html", email="")
     try:
         told = invitations.find(token)
@@ -178,7 +178,7 @@ def show_registration(caller: SignedIn | None) -> Response | str:
     return _registration_page(told, token)()
 
 
-def _registration_form(_: bool) -> Shown:
+def _registration_form(_: SentForm) -> Shown:
     token = request.form.get("token", "").strip() or token_in_link()
     typed = {name: request.form.get(name, "") for name in ("user", "email")}
     return _registration_page(invitations.find(token), token, **typed)
@@ -278,8 +278,8 @@ def _registration_page(told: invitations.Invitation, token: str, user: str = "",
 
 def _welcomed(token: str, account: Any) -> Response:
     """To the app that has sent a guest here, if they are a member now; else to the page that welcomes them."""
-    way = return_to.way()
-    if way and gate.is_member(way.slug, account):
+    visit = return_to.visit()
+    if visit and gate.is_member(visit.slug, account):
         return see_other(return_to.path())
     return see_other(f"/welcome?{token}")
 

@@ -35,7 +35,7 @@ from web.paging import NextPage, next_page
 
 Row = TypeVar("Row")
 
-MOST = 1000  # rows of a page
+MAX_ROWS = 1000  # rows of a page
 
 
 def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
@@ -151,7 +151,7 @@ def _member(member: Any) -> shapes.ProjectMember:
 
 def _asked_for(query: Mapping[str, Any]) -> tuple[int | None, Cursor | None]:
     """How many rows are asked for, None for all; and after which cursor, None for the first page."""
-    limit = fields.count(query["limit"], "limit", MOST) if "limit" in query else None
+    limit = fields.count(query["limit"], "limit", MAX_ROWS) if "limit" in query else None
     return limit, cursors.read(query["cursor"]) if "cursor" in query else None
 
 

@@ -48,7 +48,7 @@ STATUS = {**errors.STATUS, refusals.KeyRefused: 401, InviteUsed: 409, InviteExpi
 
 LARGEST = 2 * 1024 * 1024  # bytes of a list of a thousand invites
 
-MOST, USUAL = 200, "100"  # rows of a page
+MAX_ROWS, USUAL = 200, "100"  # rows of a page
 
 Page = tuple[shapes.Invites, NextPage]
 Followed = tuple[shapes.Events, NextPage]
@@ -95,7 +95,7 @@ def show_invite(caller: Program, invite_id: Id, query: shapes.ShowQuery) -> shap
     if "link" in query:
         caller.refuse_opening(invite)
         shown["link"] = invites.link(invites.token(invite))
-    happened = timeline.newest(timeline.Filter(invite_id=invite_id), None, MOST)
+    happened = timeline.newest(timeline.Filter(invite_id=invite_id), None, MAX_ROWS)
     return {"invite": shown, "events": [_event(each) for each in reversed(happened)]}
 
 
@@ -256,4 +256,4 @@ def _event(happened: Happened) -> shapes.Event:
 
 
 def _limit(query: Mapping[str, Any]) -> int:
-    return fields.count(query.get("limit", USUAL), "limit", MOST)
+    return fields.count(query.get("limit", USUAL), "limit", MAX_ROWS)

@@ -43,7 +43,7 @@ from rules.refusals import (
 )
 from rules.uses import Taken
 
-MOST_FAILURES = 100
+MAX_FAILURES = 100
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def begin_check(user: User | None, password: str) -> Attempt:
     """
     # An unknown name is counted, too, so that the time it takes does not show that it is unknown.
     tries = counters.count("login", user.id if user else "nobody")
-    compared = user.password_hash if user and tries <= MOST_FAILURES else None
+    compared = user.password_hash if user and tries <= MAX_FAILURES else None
     return Attempt(password, user.id if user else None, compared)
 
 

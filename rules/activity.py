@@ -274,8 +274,8 @@ def _actor(written: str) -> dict[str, str]:
 _READERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "type": lambda value: {"types": types(fields.text(value, "type", 1000))},
     "invite": lambda value: {"invite_id": _invite(fields.text(value, "invite", 2000))},
-    "user": lambda value: {"user_id": _user(fields.text(value, "user", fields.LONGEST_ADDRESS))},
+    "user": lambda value: {"user_id": _user(fields.text(value, "user", fields.MAX_ADDRESS))},
     "project": lambda value: {"project_id": _project(fields.text(value, "project", 100))},
-    "actor": lambda value: _actor(fields.text(value, "actor", fields.LONGEST_ADDRESS)),
+    "actor": lambda value: _actor(fields.text(value, "actor", fields.MAX_ADDRESS)),
     "since": lambda value: {"since": since(fields.text(value, "since", 100))},
 }

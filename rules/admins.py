@@ -9,7 +9,7 @@ from database import session
 from models import User
 from settings import settings
 
-MOST_OTHERS = 100  # admins that are looked for; one who stays is enough
+MAX_OTHERS = 100  # admins that are looked for; one who stays is enough
 
 
 def is_admin(account: Any) -> bool:
@@ -33,7 +33,7 @@ def others(user_id: str) -> Sequence[str]:
 
     It looks through all accounts: not in a unit that writes.
     """
-    return session().scalars(select(User.id).where(User.id != user_id, *_administrates()).limit(MOST_OTHERS)).all()
+    return session().scalars(select(User.id).where(User.id != user_id, *_administrates()).limit(MAX_OTHERS)).all()
 
 
 def exist() -> bool:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from models import Invite, Project
 from rules import drafts, fields, invites, presets
-from rules.drafts import MOST_USES, Draft, Inviter
+from rules.drafts import MAX_USES, Draft, Inviter
 from rules.idempotency import Once
 from rules.refusals import Invalid, Problem, UnknownField, together
 
-MOST = 1000
+MAX_INVITES = 1000
 
 # What an object of JSON may have in it; `uses` is called max_uses there.
 MEMBERS = (*("max_uses" if name == "uses" else name for name in drafts.READERS), "makes_admin", "preset", "mail")
@@ -34,8 +34,8 @@ def prepare(asked: object, inviter: Inviter) -> Sequence[Prepared]:
     """
     if not isinstance(asked, list):
         raise Invalid.at("invites", "array", "must be a list")
-    if not 1 <= len(asked) <= MOST:
-        raise Invalid.at("invites", "maxItems", "must have 1 to %(most)s invites in it", most=MOST)
+    if not 1 <= len(asked) <= MAX_INVITES:
+        raise Invalid.at("invites", "maxItems", "must have 1 to %(most)s invites in it", most=MAX_INVITES)
     prepared, wrong = list[Prepared](), list[Problem]()
     refusal: type[Invalid] = Invalid
     project_of, find = cache(invites.find_project), cache(presets.stored)
@@ -93,7 +93,7 @@ def _draft(given: Mapping[str, Any], inviter: Inviter, find: presets.Find) -> Dr
 
 
 _KINDS: Mapping[str, tuple[type, Callable[[object], object]]] = {
-    "uses": (int, lambda value: fields.number(value, "max_uses", MOST_USES)),
+    "uses": (int, lambda value: fields.number(value, "max_uses", MAX_USES)),
     "approve": (bool, lambda value: fields.boolean(value, "approve")),
     "data": (dict, fields.json_data),
 }

@@ -116,7 +116,7 @@ def to_enable(user: User) -> Act:
     found = _columns().where(*together, User.deleted_at.is_(None)).order_by(User.created_at)
     people = {row.id: _person(row) for row in session().execute(found)}
     if not people:
-        raise Invalid.at("branch", "none", "brings back nobody: this account was not disabled with its branch")
+        raise Invalid.at("branch", "none", "is not possible: this account was not disabled together with its branch")
     if its_own is None or its_own in begun:
         return Act(list(people.values()))
     return Act([each for each in of(user).people if each.id in people])

@@ -17,7 +17,7 @@ from models import Invite, state_of
 from rules import changing, uses
 from rules.refusals import InviteExpired, InviteNotFound, NoneChosen, TooManyChosen
 
-MOST = 1000  # invites: all other writers wait meanwhile
+MAX_INVITES = 1000  # invites: all other writers wait meanwhile
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def lock(ids: Sequence[str]) -> Sequence[str]:
     wanted = set(ids)
     if not wanted:
         raise NoneChosen
-    if len(wanted) > MOST:
-        raise TooManyChosen(MOST)
+    if len(wanted) > MAX_INVITES:
+        raise TooManyChosen(MAX_INVITES)
     locked = uses.lock_all(Invite.id.in_(wanted))
     if len(locked) < len(wanted):
         raise InviteNotFound

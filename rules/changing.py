@@ -24,7 +24,7 @@ from rules import (
     tokens,
     uses,
 )
-from rules.drafts import ADMIN_TTL, MOST_USES, SHORT_CODE_TTL, Inviter
+from rules.drafts import ADMIN_TTL, MAX_USES, SHORT_CODE_TTL, Inviter
 from rules.events import NewEvent
 from rules.refusals import Invalid, InviteExpired, together
 from rules.sessions import Account
@@ -127,7 +127,7 @@ def change(invite: Invite, given: Mapping[str, Any], inviter: Inviter) -> None:
         _refuse_uses(invite, values["max_uses"])
     is_prolonged, ttl = "ttl" in values, values.pop("ttl", None)
     if is_prolonged and ttl is None and not inviter.trusted:
-        raise Invalid.at("ttl", "forbidden", "can be never only if an admin of this site asks for it")
+        raise Invalid.at("ttl", "forbidden", "can be never only for an admin of this site")
     is_prolonged = is_prolonged and (ttl, invite.expires_at) != (None, None)
     ttl = bounded(invite, ttl) if is_prolonged else None
     if (most := values.get("max_uses", 0)) > invite.max_uses:
@@ -174,7 +174,7 @@ _CHANGES: Mapping[str, Callable[[object], Any]] = {
     "message": _or_none(messages.read),
     "note": _or_none(lambda value: fields.text(value, "note", 1000)),
     "data": _or_none(fields.json_data),
-    "max_uses": lambda value: fields.number(value, "max_uses", MOST_USES),
+    "max_uses": lambda value: fields.number(value, "max_uses", MAX_USES),
 }
 
 

@@ -12,7 +12,7 @@ from rules.refusals import Invalid, problem
 from rules.sessions import Account
 from settings import settings
 
-MOST_USES = 1_000_000
+MAX_USES = 1_000_000
 ADMIN_TTL = clock.DAY
 SHORT_CODE_TTL = 7 * clock.DAY
 
@@ -85,7 +85,7 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "role": fields.role,
     "plan": lambda value: fields.text(value, "plan", 100),
     "ttl": fields.ttl,
-    "uses": lambda value: fields.count(value, "uses", MOST_USES),
+    "uses": lambda value: fields.count(value, "uses", MAX_USES),
     "redirect_url": fields.redirect_url,
     "message": messages.read,
     "note": lambda value: fields.text(value, "note", 1000),
@@ -118,7 +118,7 @@ def refuse_privileges(draft: Draft, inviter: Inviter) -> None:
             problem("preset", "forbidden", "must be %(preset)s: this API key is bound to it", preset=inviter.preset)
         )
     if draft.role == "admin" and not (inviter.trusted or inviter.appoints):
-        problems.append(problem("role", "forbidden", "can be admin only if an admin of this site asks for it"))
+        problems.append(problem("role", "forbidden", "can be admin only for an admin of this site"))
     if draft.access and not draft.project:
         problems.append(problem("access", "required", "needs a project"))
     if draft.makes_admin and draft.approve:
@@ -128,7 +128,7 @@ def refuse_privileges(draft: Draft, inviter: Inviter) -> None:
     if draft.role == "admin" and not draft.project:
         problems.append(problem("role", "required", "can be admin only of a project"))
     if draft.ttl is None and not inviter.trusted:
-        problems.append(problem("ttl", "forbidden", "can be never only if an admin of this site asks for it"))
+        problems.append(problem("ttl", "forbidden", "can be never only for an admin of this site"))
     if draft.makes_admin:
         if not inviter.trusted:
             problems.append(problem("makes_admin", "forbidden", "can only be asked for by an admin"))

@@ -19,7 +19,7 @@ DATE, TYPED = "date", "typed"  # the choices with which a field beside the list 
 _USUAL = (clock.DAY, 7 * clock.DAY, 30 * clock.DAY)
 _USUAL_ACCESS = (30 * clock.DAY, 90 * clock.DAY, 365 * clock.DAY)
 _END_OF_DAY = time(23, 59)
-_MOST_OFFSET = 14 * 60  # minutes; no clock on Earth is further from UTC
+_MAX_OFFSET = 14 * 60  # minutes; no clock on Earth is further from UTC
 
 
 def lifetimes(typed: str = "", longest: timedelta | None = None) -> list[timedelta]:
@@ -115,4 +115,4 @@ def _length(text: str) -> list[timedelta]:
 def _behind(offset: str) -> timedelta:
     """How far a browser's clock is behind UTC; what no browser says counts as UTC itself."""
     minutes = int(offset) if re.fullmatch("-?[0-9]{1,3}", offset, re.ASCII) else 0
-    return timedelta(minutes=minutes) if abs(minutes) <= _MOST_OFFSET else timedelta(0)
+    return timedelta(minutes=minutes) if abs(minutes) <= _MAX_OFFSET else timedelta(0)

@@ -18,8 +18,8 @@ from rules import strict_json, urls
 from rules.refusals import N_, Invalid, Problem, Refusal, UnknownField, UsernameInvalid, problem, together
 from settings import origin, settings, texts
 
-LONGEST_ADDRESS = 254
-LONGEST_ACCESS = 3650 * clock.DAY
+MAX_ADDRESS = 254
+MAX_ACCESS = 3650 * clock.DAY
 LARGEST_DATA = 2048  # bytes
 
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
@@ -83,8 +83,8 @@ def _outside_words(name: str) -> Iterator[str]:
 def email(value: object) -> str:
     """One e-mail address in the form that is stored and compared: ASCII, lower case, the domain as IDNA has it."""
     address = plain(value, "email").strip(" ")
-    if len(address) > LONGEST_ADDRESS:
-        _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=LONGEST_ADDRESS)
+    if len(address) > MAX_ADDRESS:
+        _refuse("email", "maxLength", "is longer than %(longest)s characters", longest=MAX_ADDRESS)
     _refuse_unseen("email", address)
     if "=?" in address:  # the start of an encoded word (RFC 2047), which mail programs decode
         _refuse("email", "email", "is not a valid address (example: anne@example.org)")
@@ -178,23 +178,20 @@ def refuse_empty(given: Mapping[str, object]) -> None:
         raise Invalid(*(problem(name, "required", "is empty") for name in empty))
 
 
-def refuse_unknown(given: Iterable[str], known: Collection[str], index: int | None = None) -> None:
-    """Raise UnknownField for names that are none of those known, with the one that was probably meant.
-
-    `index` is the place in a list of the object that has these names. At most five names are told.
-    """
+def refuse_unknown(given: Iterable[str], known: Collection[str]) -> None:
+    """Raise UnknownField for the first five names that are not known, each with the one that was probably meant."""
     unknown = [each for each in given if each not in known]
     if unknown:
-        raise UnknownField(*(_unknown(each, known, index) for each in unknown[:5]))
+        raise UnknownField(*(_unknown(each, known) for each in unknown[:5]))
 
 
-def _unknown(name: str, known: Collection[str], index: int | None) -> Problem:
+def _unknown(name: str, known: Collection[str]) -> Problem:
     near = difflib.get_close_matches(name[:50], known, 1)
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name[:50])
     if near:
-        return Problem(shown, "unknown", N_("is unknown; did you mean %(near)s?"), {"near": near[0]}, index)
+        return Problem(shown, "unknown", N_("is unknown; did you mean %(near)s?"), {"near": near[0]})
     names = ", ".join(known) or "none"
-    return Problem(shown, "unknown", N_("is unknown; there are: %(known)s"), {"known": names}, index)
+    return Problem(shown, "unknown", N_("is unknown; there are: %(known)s"), {"known": names})
 
 
 def username(value: object) -> str:
@@ -266,8 +263,8 @@ def access(value: object, field: str = "access") -> timedelta | None:
     if written.strip().lower() in ("never", "forever"):
         return None
     length = duration(written, field, N_("must be a number and a unit, such as 30d or 12 weeks"))
-    if not clock.MINUTE <= length <= LONGEST_ACCESS:
-        _refuse(field, "range", "must be between 1m and %(longest)s", longest=clock.spell(LONGEST_ACCESS))
+    if not clock.MINUTE <= length <= MAX_ACCESS:
+        _refuse(field, "range", "must be between 1m and %(longest)s", longest=clock.spell(MAX_ACCESS))
     return length
 
 

@@ -23,7 +23,7 @@ from rules.refusals import AppNotFound, Invalid, NotProjectMember, PassNeeded, P
 from rules.sessions import Account
 from settings import exact_origin, origin, settings
 
-MOST = 20  # origins of one project
+MAX_ORIGINS = 20  # origins of one project
 _HOST = re.compile(r"[a-z0-9.:\[\]-]{1,300}", re.IGNORECASE | re.ASCII)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -45,7 +45,7 @@ class App(NamedTuple):
     origin: str
 
 
-class Browsers(NamedTuple):
+class BrowserPass(NamedTuple):
     """The pass of a browser: the session on which it hangs, and the project and the origin for which it is good."""
 
     session_id: str
@@ -152,9 +152,9 @@ def cookie_name(kind: str, slug: str, at: str) -> str:
     return f"{'__Host-' if at.startswith('https:') else ''}invite-{kind}-{slug}"
 
 
-def browsers(session_id: str, app: App) -> str:
+def sign_browser_pass(session_id: str, app: App) -> str:
     """The pass of a browser for an app, to be kept in a cookie there, as long as this session lives."""
-    return tokens.sign("gate pass", Browsers(session_id, app.project_id, app.origin))
+    return tokens.sign("gate pass", BrowserPass(session_id, app.project_id, app.origin))
 
 
 def _user(account: Account) -> str:
@@ -175,7 +175,7 @@ def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str
         yield from _OF_BROWSER.run(**each._asdict(), slug=slug, now=now)
 
 
-def _browser_passes(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]]) -> Iterator[Browsers]:
+def _browser_passes(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]]) -> Iterator[BrowserPass]:
     """The passes of a browser that are for one of these origins: a cookie of the other kind counts nothing there."""
     for at in here:
         for text in cookies(cookie_name("pass", slug, at)):
@@ -185,7 +185,7 @@ def _browser_passes(slug: str, here: Sequence[str], cookies: Callable[[str], Seq
 
 
 @lru_cache(maxsize=4096)
-def _signed(text: str, secrets: tuple[bytes, ...]) -> Browsers:  # noqa: ARG001 (it changes with them)
+def _signed(text: str, secrets: tuple[bytes, ...]) -> BrowserPass:  # noqa: ARG001 (it changes with them)
     """The pass of a browser that a text is; raises ValueError for any other, so that only good ones are kept here.
 
     To look at a signature takes a quarter of the time that the gate has.
@@ -193,7 +193,7 @@ def _signed(text: str, secrets: tuple[bytes, ...]) -> Browsers:  # noqa: ARG001 
     payload = tokens.unsign("gate pass", text)
     if payload is None:
         raise ValueError("this is no pass")
-    return Browsers(*payload)
+    return BrowserPass(*payload)
 
 
 @lru_cache(maxsize=1024)
@@ -224,8 +224,8 @@ def _read(written: str) -> str:
 
 def _refuse_confusable(chosen: Sequence[str]) -> None:
     """Raise Invalid for too many origins, and for two that a proxy names alike."""
-    if len(chosen) > MOST:
-        raise Invalid.at("origin", "maxItems", "must be at most %(most)s origins", most=MOST)
+    if len(chosen) > MAX_ORIGINS:
+        raise Invalid.at("origin", "maxItems", "must be at most %(most)s origins", most=MAX_ORIGINS)
     for each in chosen:
         if each.startswith("http:") and f"https:{each.removeprefix('http:')}" in chosen:
             raise Invalid.at(

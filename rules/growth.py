@@ -22,7 +22,7 @@ from rules import admins
 
 WINDOWS: Mapping[str, timedelta] = {"day": clock.DAY, "week": clock.WEEK}
 LOOKED_AT = 50_000  # of the newest accounts
-MOST_ABOVE = 100_000  # people in whose branches these are
+MAX_ABOVE = 100_000  # people in whose branches these are
 
 
 @dataclass(frozen=True)
@@ -128,4 +128,4 @@ _first = select(*(getattr(User, name) for name in _columns)).where(
 _up = _first.cte("up", recursive=True)
 _next = aliased(User)
 _up = _up.union(select(*(getattr(_next, name) for name in _columns)).join(_up, _next.id == _up.c.inviter_id))
-_ABOVE = Statement(select(_up).limit(MOST_ABOVE))
+_ABOVE = Statement(select(_up).limit(MAX_ABOVE))

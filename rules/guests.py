@@ -25,7 +25,7 @@ from rules.headings import Columns
 from rules.refusals import N_, Invalid, Problem, problem
 from settings import texts
 
-MOST = 10_000  # they are created in one unit of work, half a second in which other writers wait
+MAX_ROWS = 10_000  # they are created in one unit of work, half a second in which other writers wait
 
 CHUNK = 500  # addresses that are looked for at once
 
@@ -156,7 +156,7 @@ def read(raw: bytes, left_out: list[str] | None = None) -> list[Row]:
     return read_text(decoded(raw), left_out)
 
 
-def read_text(text: str, left_out: list[str] | None = None, most: int = MOST) -> list[Row]:
+def read_text(text: str, left_out: list[str] | None = None, most: int = MAX_ROWS) -> list[Row]:
     """The rows of the text of such a file, of at most `most`; raises Invalid as `read` does."""
     lines = _cells(text)
     line, header = next(lines, (1, []))

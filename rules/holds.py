@@ -35,10 +35,10 @@ from rules.refusals import (
     together,
 )
 
-LONGEST_SUBJECT = 200
+MAX_SUBJECT = 200
 # In the words of the index of schema.sql; with parameters in them SQLite would look at all uses there are.
 LIVE = text("subject IS NOT NULL AND state NOT IN ('released', 'denied', 'revoked')")
-SHORTEST, LEASE, LONGEST = 30 * clock.SECOND, 10 * clock.MINUTE, clock.HOUR
+SHORTEST, LEASE, MAX_LEASE = 30 * clock.SECOND, 10 * clock.MINUTE, clock.HOUR
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def take(invite: Invite, key_id: str, wanted: Wanted, once: Once | None = None) 
     elif use.state in ("held", "lapsed"):
         began = (use.since or now) if use.is_waiting(now) else now
         use.since = began
-        uses.go_on(invite, use, "held", max(min(now + wanted.lease, began + LONGEST), now))
+        uses.go_on(invite, use, "held", max(min(now + wanted.lease, began + MAX_LEASE), now))
     return _shown(use, is_new)
 
 
@@ -247,7 +247,7 @@ def _named(field: str, value: object) -> str:
 def _lease(value: object) -> timedelta:
     written = str(value) if type(value) is int else fields.plain(value, "lease")
     length = fields.duration(written, "lease", N_("must be a number and a unit, such as 10m, or a number of seconds"))
-    if not SHORTEST <= length <= LONGEST:
+    if not SHORTEST <= length <= MAX_LEASE:
         raise Invalid.at("lease", "range", "must be between 30s and 1h")
     return length
 
@@ -255,7 +255,7 @@ def _lease(value: object) -> timedelta:
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "token": partial(_named, "token"),
     "code": partial(_named, "code"),
-    "subject": lambda value: fields.text(value, "subject", LONGEST_SUBJECT),
+    "subject": lambda value: fields.text(value, "subject", MAX_SUBJECT),
     "email": fields.email,
     "lease": _lease,
     "complete": lambda value: fields.boolean(value, "complete"),

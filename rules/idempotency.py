@@ -18,7 +18,7 @@ from models import Invite, Redemption
 from rules import tokens
 from rules.refusals import IdempotencyKeyReused, Invalid
 
-LONGEST = 255
+MAX_KEY_LENGTH = 255
 
 Row = TypeVar("Row", Invite, Redemption)
 
@@ -72,7 +72,7 @@ def read(header: str, caller: str, asked: Any) -> Once:
     were asked for, in JSON's types; numbers in a form and in JSON are the same, but not inside of `data`.
     """
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
-    if not (1 <= len(key) <= LONGEST and key.isascii() and key.isprintable()):
+    if not (1 <= len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
         text = "must be 1 to 255 printable characters of ASCII, such as a UUID"
         raise Invalid.at("Idempotency-Key", "format", text)
     return Once(

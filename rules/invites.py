@@ -13,7 +13,7 @@ import clock
 from database import may_write, session
 from database.statements import Statement
 from models import Invite, Project
-from rules import blocked_addresses, budgets, events, fields, ids, outbox, searching, states, tokens
+from rules import blocked_addresses, budgets, events, fields, ids, outbox, searching, tokens
 from rules.drafts import Draft, Inviter, refuse_privileges
 from rules.events import NewEvent
 from rules.idempotency import Once
@@ -218,13 +218,6 @@ def find(token: str) -> Invite:
     invite = session().scalar(_FIND, shown) or session().scalar(_FIND_MAILED, shown) if tokens.is_token(token) else None
     if invite is None:
         raise InviteNotFound
-    return invite
-
-
-def find_active(token: str) -> Invite:
-    """The invite with this token; raises InviteNotFound, InviteUsed or InviteExpired if it cannot be used now."""
-    invite = find(token)
-    states.refuse_unusable(invite)
     return invite
 
 

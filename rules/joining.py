@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select
 
 import clock
 from database import session
@@ -18,6 +18,11 @@ from rules.uses import Taken
 def is_current(now: Any) -> ColumnElement[bool]:
     """Return the SQL condition for a membership that has not ended; `now` is a datetime or a bound parameter."""
     return or_(Member.ends_at.is_(None), Member.ends_at > now)
+
+
+def manages(now: Any) -> ColumnElement[bool]:
+    """Return the SQL condition for a membership, not ended, of an owner or admin; `now` is as in `is_current`."""
+    return and_(Member.role != "member", is_current(now))
 
 
 def refuse_member(project_id: str | None, user: Any) -> str | None:

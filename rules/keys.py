@@ -14,7 +14,7 @@ from rules import events, fields, holds, tokens
 from rules.drafts import Inviter
 from rules.refusals import N_, Invalid, KeyMade, KeyRefused, NoSuchKey, ScopeMissing
 
-LONGEST = 3650 * clock.DAY
+MAX_LIFETIME = 3650 * clock.DAY
 SCOPES = ("create", "redeem", "read", "manage")  # what a key may do, in the order in which it is stored and shown
 _GONE = "This key is unknown, was deleted, or its secret is wrong."
 _UNKNOWN = "0" * 64  # compared with the secret if there is no such key, so that it takes as long
@@ -105,7 +105,7 @@ def lifetime(written: str) -> timedelta | None:
         return None
     otherwise = N_("must be a number and a unit, such as 90d or 2 weeks, or never")
     length = fields.duration(written, "expires", otherwise)
-    if not clock.MINUTE <= length <= LONGEST:
+    if not clock.MINUTE <= length <= MAX_LIFETIME:
         raise Invalid.at("expires", "range", "must be between 1m and %(longest)s, or never", longest="3650d")
     return length
 

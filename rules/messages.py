@@ -7,7 +7,7 @@ from rules import fields
 from rules.refusals import Invalid
 from settings import texts
 
-LONGEST = 500
+MAX_LENGTH = 500
 
 # What mail programs and browsers turn into a link, or people type into a browser.
 # No part of it begins at each letter of a word: the time grows with the length alone.
@@ -27,12 +27,12 @@ def read(value: object, field: str = "message") -> str:
     Spaces at the ends of lines are left out, and more than one empty line between two. Raises Invalid.
     """
     raw = fields.plain(value, field)
-    if len(raw) > 4 * LONGEST:  # the time to normalise grows with the square of the length
-        raise Invalid.at(field, "maxLength", "is longer than %(longest)s characters", longest=LONGEST)
+    if len(raw) > 4 * MAX_LENGTH:  # the time to normalise grows with the square of the length
+        raise Invalid.at(field, "maxLength", "is longer than %(longest)s characters", longest=MAX_LENGTH)
     lines = [each.strip() for each in unicodedata.normalize("NFC", raw).replace("\t", " ").splitlines()]
     kept = re.sub("\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
     _refuse_unseen(field, kept.replace("\n", " "))
-    fields.text(kept.replace("\n", " "), field, LONGEST)
+    fields.text(kept.replace("\n", " "), field, MAX_LENGTH)
     if found := _LINK.search(_bare(kept)):
         raise Invalid.at(field, "link", "may not have a link in it; take out %(link)s", link=found[0][:50])
     return kept

@@ -18,8 +18,8 @@ from rules.refusals import LetterNotFound, MailLimit, RateLimited
 from settings import settings
 
 LEASE = 10 * clock.MINUTE  # a mail is left so long to the server that sends it
-MOST_TO_ONE = 5  # invitations in a day, of all accounts
-MOST_FROM_ONE = 2  # of these, of one account
+MAX_TO_ONE = 5  # invitations in a day, of all accounts
+MAX_FROM_ONE = 2  # of these, of one account
 
 _WAITS = Letter.due_at.is_not(None)
 
@@ -77,7 +77,7 @@ def _limit_to_mailbox(sender: str, recipient: str) -> None:
     """
     found = session().execute(_mailed_to(_written_ways(recipient))).all()
     from_one = [each for each in found if each.sender_id == sender]
-    for most, mails in ((MOST_TO_ONE, found), (MOST_FROM_ONE, from_one)):
+    for most, mails in ((MAX_TO_ONE, found), (MAX_FROM_ONE, from_one)):
         if len(mails) >= most:
             left = mails[most - 1].created_at + clock.DAY - clock.now()
             raise RateLimited(max(1, math.ceil(left / clock.HOUR)) * 3600)

@@ -20,7 +20,7 @@ from rules.listing import Filter, SearchResult
 from rules.refusals import InviteNotFound
 
 ROWS = 20  # invites, and guests, on one page
-MOST_PROJECTS = 100
+MAX_PROJECTS = 100
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def guests(user_id: str) -> Sequence[Guest]:
 
 def inviting_to(user: User) -> Sequence[tuple[str, str]]:
     """Slug and name of projects to which an account may invite people, by name, at most 100."""
-    managed = select(Project.slug, Project.name).join(Member).where(Member.user_id == user.id, Member.role != "member")
-    found = session().execute(managed.where(joining.is_current(clock.now())).limit(MOST_PROJECTS)).all()
+    managed = select(Project.slug, Project.name).join(Member)
+    managed = managed.where(Member.user_id == user.id, joining.manages(clock.now()))
+    found = session().execute(managed.limit(MAX_PROJECTS)).all()
     return sorted(((str(slug), name) for slug, name in found), key=lambda each: each[1].casefold())
 
 

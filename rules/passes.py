@@ -20,7 +20,7 @@ from rules.events import About, Actor, NewEvent
 from rules.refusals import PassCreated, PassNotFound, ProjectNotGated, TooManyPasses
 
 PREFIX = "pass_"
-MOST = 100  # passes of one account: to end them all must not take long, and nobody uses that many
+MAX_PASSES = 100  # passes of one account: to end them all must not take long, and nobody uses that many
 
 
 def is_pass(secret: str) -> bool:
@@ -42,8 +42,8 @@ def create(
     if session().scalar(select(Origin.origin).where(Origin.project_id == member.project_id).limit(1)) is None:
         raise ProjectNotGated
     mine = select(func.count()).select_from(Pass).where(Pass.user_id == member.user_id)
-    if session().scalars(mine).one() >= MOST:
-        raise TooManyPasses(most=MOST)
+    if session().scalars(mine).one() >= MAX_PASSES:
+        raise TooManyPasses(most=MAX_PASSES)
     secret, now = f"{PREFIX}{clock.random_text(24)}", clock.now()
     made = Pass(
         id=id_ or clock.new_id(),

@@ -20,7 +20,7 @@ import clock
 from rules.refusals import Invalid, Overloaded
 from settings import settings
 
-LONGEST = 128
+MAX_LENGTH = 128
 ROOM = 9  # requests at once: one is hashed, eight wait
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -36,8 +36,8 @@ def check(password: object, username: str | None = None) -> str:
     shortest = settings().password_min_length
     if len(kept) < shortest:
         raise Invalid.at("password", "minLength", "must have at least %(shortest)s characters", shortest=shortest)
-    if len(kept) > LONGEST:
-        raise Invalid.at("password", "maxLength", "must have at most %(longest)s characters", longest=LONGEST)
+    if len(kept) > MAX_LENGTH:
+        raise Invalid.at("password", "maxLength", "must have at most %(longest)s characters", longest=MAX_LENGTH)
     if not kept.isprintable():
         raise Invalid.at("password", "characters", "has characters that cannot be typed again, such as a line break")
     if kept.lower() in _common() or kept.lower() == username:
@@ -69,7 +69,7 @@ def verify(password: str, stored: str | None) -> bool:
 
 def _normal(password: str) -> str:
     """The password in form NFC, cut if it is far too long: the time for it grows with the square of the length."""
-    return unicodedata.normalize("NFC", password[: 4 * LONGEST + 1])
+    return unicodedata.normalize("NFC", password[: 4 * MAX_LENGTH + 1])
 
 
 def _matches(password: str, stored: str | None) -> bool:

@@ -29,13 +29,13 @@ def read(text: str, left_out: list[str]) -> Sequence[Row]:
     unknown are added to `left_out`.
     """
     if guests.has_headings(text):
-        return guests.read_text(text, left_out, batches.MOST)
+        return guests.read_text(text, left_out, batches.MAX_INVITES)
     every = (row for line, each in enumerate(_lines(text), 1) for row in _rows(line, texts.stripped(each)))
-    rows = list(islice(every, batches.MOST + 1))
+    rows = list(islice(every, batches.MAX_INVITES + 1))
     if not rows:
         raise Invalid.at("source", "required", "is empty: type one guest on each line, or choose a file")
-    if len(rows) > batches.MOST:
-        raise Invalid.at("source", "maxItems", "has more than %(most)s guests: divide it", most=batches.MOST)
+    if len(rows) > batches.MAX_INVITES:
+        raise Invalid.at("source", "maxItems", "has more than %(most)s guests: divide it", most=batches.MAX_INVITES)
     return rows
 
 

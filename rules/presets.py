@@ -26,8 +26,8 @@ from settings import Settings, settings, texts
 
 Find = Callable[[str], str | None]
 
-LONGEST_NAME = 50
-MOST_NAMED = 20  # presets that a refusal names, where one is not there
+MAX_NAME = 50
+MAX_NAMED = 20  # presets that a refusal names, where one is not there
 FIELDS = tuple(each for each in READERS if each != "name")  # whom an invite is for is said for each
 
 _FIND = Statement(select(Preset.fields).where(Preset.name == bindparam("name")))
@@ -63,7 +63,7 @@ def read_name(value: object) -> str:
 
 @lru_cache  # here and below: programs create by the same preset again and again
 def _checked(value: str) -> str:
-    kept = fields.text(value, "preset", LONGEST_NAME)
+    kept = fields.text(value, "preset", MAX_NAME)
     if odd := [each for each in kept if not (texts.is_letter(each) or each.isdecimal() or each in "._-")]:
         raise Invalid.at(
             "preset",
@@ -198,7 +198,7 @@ def bound_fields(inviter: Inviter) -> Collection[str]:
 
 
 def _said_by(called: str, name: str) -> Problem:
-    return problem(name, "forbidden", "is said by the preset %(preset)s, to which this API key is bound", preset=called)
+    return problem(name, "forbidden", "is set by the preset %(preset)s, to which this API key is bound", preset=called)
 
 
 def _chosen(asked: object, inviter: Inviter) -> str:
@@ -231,7 +231,7 @@ def _unknown(called: str) -> Invalid:
         )
     if not there:
         return Invalid.at("preset", "exists", "is unknown: %(preset)s; there are none here", preset=called)
-    listed = ", ".join(there[:MOST_NAMED]) + (", …" if there[MOST_NAMED:] else "")
+    listed = ", ".join(there[:MAX_NAMED]) + (", …" if there[MAX_NAMED:] else "")
     return Invalid.at("preset", "exists", "is unknown: %(preset)s; there are %(there)s", preset=called, there=listed)
 
 
@@ -251,11 +251,14 @@ def _managed_until(slug: str, inviter: Inviter) -> datetime | None:
     if inviter.trusted or not inviter.user:
         return None
     mine = select(Member.id, Member.ends_at).join(Project, Project.id == Member.project_id)
-    mine = mine.where(Project.slug == slug, Member.user_id == inviter.user.id, Member.role != "member")
-    found = session().execute(mine.where(joining.is_current(clock.now()))).first()
+    mine = mine.where(Project.slug == slug, Member.user_id == inviter.user.id, joining.manages(clock.now()))
+    found = session().execute(mine).first()
     if found is None:
         raise Invalid.at(
-            "project", "forbidden", "can be %(project)s only if its owner or an admin asks for it", project=slug
+            "project",
+            "forbidden",
+            "can be %(project)s only if its owner or admin creates the invitation",
+            project=slug,
         )
     until: datetime | None = found.ends_at
     return until

@@ -31,7 +31,7 @@ from rules.refusals import (
     ProjectNotFound,
 )
 
-LONGEST_SLUG = 60
+MAX_SLUG = 60
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def free_slug(name: str) -> str:
     """A slug made from a name that no project has: ``tea-garden``, or ``tea-garden-2`` if that is taken."""
     from slugify import slugify  # slow to load
 
-    wanted = slugify(name, max_length=LONGEST_SLUG) or "project"
+    wanted = slugify(name, max_length=MAX_SLUG) or "project"
     if not _is_taken(wanted):
         return wanted
     # Doubled, then halved: to look at each number would take as many queries as there are projects of this name.

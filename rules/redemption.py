@@ -20,7 +20,7 @@ from rules.sessions import Account
 from rules.uses import REDEEM, Taken
 
 PROOF_WAITS = clock.DAY
-MOST_PROOFS = 3  # uses of one invite that wait for the proof of an address at once
+MAX_PROOFS = 3  # uses of one invite that wait for the proof of an address at once
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def wait_for_proof(invite: Invite, user: User) -> Used:
     waiting = Redemption.invite_id == invite.id, Redemption.state == "proof", uses.WAITS
     others = select(func.count(), func.min(Redemption.until)).where(*waiting, Redemption.until > clock.now())
     number, first = session().execute(others).one()
-    if first and number >= MOST_PROOFS:
+    if first and number >= MAX_PROOFS:
         raise InviteHeld(first, for_proofs=True)
     uses.wait(invite, "proof", clock.now() + PROOF_WAITS, user_id=user.id)
     proofs.send_code(user)

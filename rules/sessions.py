@@ -26,7 +26,7 @@ ACCESS = clock.HOUR
 LIFETIME = 30 * clock.DAY
 GRACE = 10 * clock.SECOND
 _ANYONE, _VISIT = "a stranger", "visit "  # whose a form is in which nobody is signed in
-MOST = 100  # sessions of one account: to end them all must not take long, and nobody uses that many
+MAX_SESSIONS = 100  # sessions of one account: to end them all must not take long, and nobody uses that many
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _new(user: User) -> Session:
     session().add(begun)
     session().flush()
     oldest = select(Session.id).where(Session.user_id == user.id)
-    _end(Session.id.in_(oldest.order_by(Session.expires_at.desc(), Session.created_at.desc()).offset(MOST)))
+    _end(Session.id.in_(oldest.order_by(Session.expires_at.desc(), Session.created_at.desc()).offset(MAX_SESSIONS)))
     return begun
 
 

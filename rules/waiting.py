@@ -16,7 +16,7 @@ from rules.invitations import Invitation
 from rules.refusals import AlreadyMember, InviteExpired, InviteHeld, InviteUsed, NotWaiting
 from rules.sessions import Account
 
-MOST_SHOWN = 100
+MAX_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def of_account(user_id: str) -> Sequence[Awaited]:
     """What an account waits for now, the oldest first, at most 100."""
     alive = or_(Redemption.until.is_(None), Redemption.until > clock.now())
     query = select(Redemption).where(Redemption.user_id == user_id, uses.WAITS, alive)
-    found = session().scalars(query.order_by(Redemption.since, Redemption.id).limit(MOST_SHOWN)).all()
+    found = session().scalars(query.order_by(Redemption.since, Redemption.id).limit(MAX_SHOWN)).all()
     return [
         Awaited(each.id, invitations.of(each.invite), each.state, each.since or clock.now(), each.until)
         for each in found

@@ -15,15 +15,15 @@ from rules import gate, tokens
 from rules.gate import App
 
 LIFETIME = clock.HOUR
-OF_TICKET = clock.MINUTE
-OF_MARK = 10 * clock.SECOND
-LONGEST_PATH = 2000
-MOST_KEPT = 3000  # characters of states in the cookies of one app: a request with long cookies is refused
+TICKET_LIFETIME = clock.MINUTE
+MARK_LIFETIME = 10 * clock.SECOND
+MAX_PATH = 2000
+MAX_KEPT = 3000  # characters of states in the cookies of one app: a request with long cookies is refused
 _ID = 24  # hex digits of a state's id
 _PLAIN = bytes(range(0x21, 0x7F)).decode()  # characters that stand for themselves, as % does
 
 
-class Way(NamedTuple):
+class Visit(NamedTuple):
     """A visit on its way in: the app's slug, the visit's own id, the origin to which it goes back, when it is over."""
 
     slug: str
@@ -40,8 +40,8 @@ class Way(NamedTuple):
 class Arrived(NamedTuple):
     """A visit that has come back: the pass that it gets, and where it goes on."""
 
-    way: Way
-    browsers_pass: str
+    visit: Visit
+    browser_pass: str
     path: str
 
 
@@ -52,29 +52,29 @@ def path(raw: bytes) -> str:
     """
     kept = quote(raw, safe=_PLAIN)
     unsafe = any(each < 0x20 or each == 0x7F for each in raw)
-    is_good = raw[:1] == b"/" and raw[1:2] not in (b"/", b"\\") and not unsafe and len(kept) <= LONGEST_PATH
+    is_good = raw[:1] == b"/" and raw[1:2] not in (b"/", b"\\") and not unsafe and len(kept) <= MAX_PATH
     return kept if is_good else "/"
 
 
-def begin(slug: str, origin: str) -> Way:
+def begin(slug: str, origin: str) -> Visit:
     """A visit that begins."""
-    return Way(slug, clock.random_hex(_ID // 2), origin, _in(LIFETIME))
+    return Visit(slug, clock.random_hex(_ID // 2), origin, _in(LIFETIME))
 
 
-def state(way: Way) -> str:
+def state(visit: Visit) -> str:
     """What names a visit in the address that leads to us."""
-    return tokens.sign("gate state", way)
+    return tokens.sign("gate state", visit)
 
 
-def of_state(text: str) -> Way | None:
+def of_state(text: str) -> Visit | None:
     """The visit that a state names; None if it is over, or for any other text."""
-    way = tokens.unsign("gate state", text)
-    return Way(*way) if way and not _is_over(way[3]) else None
+    visit = tokens.unsign("gate state", text)
+    return Visit(*visit) if visit and not _is_over(visit[3]) else None
 
 
-def kept(way: Way, path: str) -> str:
+def kept(visit: Visit, path: str) -> str:
     """What the browser keeps of a visit at the app: where it goes on."""
-    return tokens.sign(_purpose(way.cookie, way.origin), [way.until, path])
+    return tokens.sign(_purpose(visit.cookie, visit.origin), [visit.until, path])
 
 
 def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]:
@@ -83,9 +83,9 @@ def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]
     found = {}
     for name, text in cookies.items():
         if name.startswith(start) and len(name) == len(start) + _ID:
-            visit = tokens.unsign(_purpose(name, origin), text)
-            found[name] = visit[0] if visit and not _is_over(visit[0]) else 0
-    room, left_out = MOST_KEPT, list[str]()
+            stored = tokens.unsign(_purpose(name, origin), text)
+            found[name] = stored[0] if stored and not _is_over(stored[0]) else 0
+    room, left_out = MAX_KEPT, list[str]()
     for name in sorted(found, key=lambda each: found[each], reverse=True):
         room -= len(name) + len(cookies[name])
         if room < 0 or not found[name]:
@@ -93,10 +93,10 @@ def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]
     return left_out
 
 
-def ticket(way: Way, app: App, session_id: str) -> str:
+def ticket(visit: Visit, app: App, session_id: str) -> str:
     """For what the browser with this visit's state gets a pass, within a minute."""
-    until = _in(OF_TICKET)
-    return tokens.sign("gate ticket", [way.slug, way.id, way.origin, until, app.project_id, session_id])
+    until = _in(TICKET_LIFETIME)
+    return tokens.sign("gate ticket", [visit.slug, visit.id, visit.origin, until, app.project_id, session_id])
 
 
 def finish(slug: str, app: App, text: str, cookies: Mapping[str, str]) -> Arrived | None:
@@ -105,12 +105,12 @@ def finish(slug: str, app: App, text: str, cookies: Mapping[str, str]) -> Arrive
     if signed is None:
         return None
     *shown, project_id, session_id = signed
-    way = Way(*shown)
-    visit = tokens.unsign(_purpose(way.cookie, way.origin), cookies.get(way.cookie, ""))
-    is_here = (way.slug, way.origin, project_id) == (slug, app.origin, app.project_id)
-    if visit is None or not is_here or _is_over(way.until) or _is_over(visit[0]):
+    visit = Visit(*shown)
+    stored = tokens.unsign(_purpose(visit.cookie, visit.origin), cookies.get(visit.cookie, ""))
+    is_here = (visit.slug, visit.origin, project_id) == (slug, app.origin, app.project_id)
+    if stored is None or not is_here or _is_over(visit.until) or _is_over(stored[0]):
         return None
-    return Arrived(way, gate.browsers(session_id, app), visit[1])
+    return Arrived(visit, gate.sign_browser_pass(session_id, app), stored[1])
 
 
 def mark(slug: str, origin: str, path: str) -> str:
@@ -118,7 +118,7 @@ def mark(slug: str, origin: str, path: str) -> str:
 
     It may come for others: those that it asked for before it had the pass.
     """
-    return tokens.sign("gate mark", [slug, origin, tokens.digest(path), _in(OF_MARK)])
+    return tokens.sign("gate mark", [slug, origin, tokens.digest(path), _in(MARK_LIFETIME)])
 
 
 def is_marked(slug: str, origin: str, path: str, text: str) -> bool:

@@ -22,7 +22,7 @@ WITH_COMMA = (
     f"-hex 32` prints a good one). If this one was in use, keep it in {home.PREFIX}SECRET_KEY_FALLBACKS, with %2C for "
     "each comma"
 )
-MOST_PLACES = 10_000  # of a budget: to create takes longer, the more of them are spent
+MAX_PLACES = 10_000  # of a budget: to create takes longer, the more of them are spent
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _ORIGIN = re.compile(
@@ -132,12 +132,12 @@ def budget(value: str) -> Budget | None:
         return None
     number, slash, length = value.strip().partition("/")
     try:
-        if not re.fullmatch("[0-9]{1,5}", number) or int(number) > MOST_PLACES or (int(number) and not slash):
+        if not re.fullmatch("[0-9]{1,5}", number) or int(number) > MAX_PLACES or (int(number) and not slash):
             raise ValueError
         return Budget(int(number), lifetime(length) if slash else clock.DAY)
     except ValueError:
         raise ValueError(
-            f"write how many in how long, such as 100/30d: 1 to {MOST_PLACES}, in 1m to 3650d; or 0, or off"
+            f"write how many in how long, such as 100/30d: 1 to {MAX_PLACES}, in 1m to 3650d; or 0, or off"
         ) from None
 
 

@@ -28,7 +28,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--accept-lang=en-GB",
 )
-PATIENCE = 15  # seconds until what should come is said not to come
+TIMEOUT = 15  # seconds until what should come is said not to come
 DESKTOP = (1200, 900)
 
 
@@ -174,7 +174,7 @@ class Window:
 
     def until(self, what: Callable[[], Any]) -> Any:
         """Wait until something is so; what it then is."""
-        wait = WebDriverWait(self.driver, PATIENCE, 0.02, ignored_exceptions=[WebDriverException])
+        wait = WebDriverWait(self.driver, TIMEOUT, 0.02, ignored_exceptions=[WebDriverException])
         return wait.until(lambda driver: what())
 
     def _press(self, text: str, sure: bool) -> None:

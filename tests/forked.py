@@ -35,7 +35,7 @@ LOADED = (
     "wcwidth",
     "zxcvbn",
 )  # when they are needed
-PATIENCE = 300  # seconds that a command may take
+TIMEOUT = 300  # seconds that a command may take
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end, as `subprocess.run` does; its output is text."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        status = Process(arguments, environ, folder, output, errors).wait(PATIENCE)
+        status = Process(arguments, environ, folder, output, errors).wait(TIMEOUT)
         said = [each.seek(0) or each.read() for each in (output, errors)]
     done = subprocess.CompletedProcess(["invite-api", *arguments], status, *said)
     if check:

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 OURS = "http://127.0.0.1:8080"
 PHOTOS = "https://photos.example.org"
 OPENED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Accept": "text/html"}
-MOST_LED = 10
+MAX_LED = 10
 
 
 class Visitor:
@@ -32,7 +32,7 @@ class Visitor:
         self.hops = [url]
         answer = self.once(url, **{**OPENED, **headers})
         while answer.status_code in (302, 303):
-            assert len(self.hops) < MOST_LED, self.hops
+            assert len(self.hops) < MAX_LED, self.hops
             self.hops.append(urljoin(self.hops[-1], answer.location))
             answer = self.once(self.hops[-1], **{**OPENED, **headers})
         return answer

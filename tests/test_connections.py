@@ -23,7 +23,7 @@ from test_rude_clients import ALIVE, TOKEN, memory, read_answers
 from test_server import (
     FORM,
     KIB,
-    PATIENCE,
+    TIMEOUT,
     connect,
     converse,
     count,
@@ -139,7 +139,7 @@ def test_after_a_body_that_was_too_long_the_connection_goes_on(served, good_key)
 
 def test_the_server_keeps_as_much_of_a_body_as_the_application_takes(tmp_path):
     app = create_app(make_settings(tmp_path))
-    assert app.config["MAX_CONTENT_LENGTH"] == reader.MOST_KEPT
+    assert app.config["MAX_CONTENT_LENGTH"] == reader.MAX_BODY_BYTES
     app.extensions["invite_api"].database.close()
 
 
@@ -187,7 +187,7 @@ def sending(key, **headers):
 
 
 def test_a_list_of_a_thousand_is_taken_over_the_socket_also_in_chunks(served, good_key):
-    assert reader.MOST_KEPT < len(LIST) < 2 * MIB
+    assert reader.MAX_BODY_BYTES < len(LIST) < 2 * MIB
     sent = {"Authorization": f"Bearer {good_key}", "Expect": "100-continue", **LONG}
     assert served.get("/v1/invites", "POST", LIST, **{**LONG, "Authorization": f"Bearer {good_key}"}).status == 201
     chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(LIST), LIST)
@@ -227,23 +227,23 @@ def test_room_for_a_long_body_is_given_back_however_its_request_ends():
         taken = []
         reading = reader.Reader(reader.CONSTANT, taken.append, large)
         reading.feed(head + rest)
-        assert large._free == reader.MOST_LARGE - 1
+        assert large._free == reader.MAX_LARGE_BODIES - 1
         assert [len(each.body) for each in taken] == ([100 * KIB] if len(rest) == 100 * KIB else [])
         reading.forget()
         for each in taken:
             each.forget()
             each.forget()
-        assert large._free == reader.MOST_LARGE
+        assert large._free == reader.MAX_LARGE_BODIES
     reading = reader.Reader(reader.CONSTANT, taken.append, large)
     reading.feed(b"POST /list HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
-    assert (taken[-1].refused, large._free) == (400, reader.MOST_LARGE)
+    assert (taken[-1].refused, large._free) == (400, reader.MAX_LARGE_BODIES)
 
 
 def test_a_body_beyond_two_mib_is_refused_before_it_comes():
     taken, large = [], reader.LargeBodies(re.compile("POST /list"), 2 * MIB)
     reading = reader.Reader(reader.CONSTANT, taken.append, large)
     reading.feed(f"POST /list HTTP/1.1\r\nContent-Length: {2 * MIB + 1}\r\n\r\n".encode())
-    assert (len(taken), reading.over, reading.unread, large._free) == (1, True, True, reader.MOST_LARGE)
+    assert (len(taken), reading.over, reading.unread, large._free) == (1, True, True, reader.MAX_LARGE_BODIES)
 
 
 @pytest.mark.long
@@ -279,7 +279,7 @@ def listening_on(host: str, instance: Path) -> Iterator[str]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
         yield process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_it_listens_on_ipv6_and_says_on_which_port(tmp_path):

@@ -195,7 +195,7 @@ def test_a_connection_that_broke_is_replaced(house, kind):
 @pytest.mark.parametrize("outer", ["reading", "writing"])
 @pytest.mark.parametrize("inner", ["reading", "writing"])
 def test_units_of_work_do_not_nest(house, outer, inner, monkeypatch):
-    monkeypatch.setattr(database.sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(database.sqlite, "TIMEOUT", 0.1)
     with getattr(house, outer)(), pytest.raises((RuntimeError, Unavailable)), getattr(house, inner)():
         pass
     with house.group_commit(), getattr(house, outer)(), pytest.raises(RuntimeError), getattr(house, inner)():

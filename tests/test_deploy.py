@@ -78,14 +78,14 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
 def test_systemd_waits_until_the_server_has_stopped_by_itself():
     (patience,) = unit(HERE / "deploy/systemd/invite-api.service")["TimeoutStopSec"]
     lanes = 6  # of commands/server.py: those for all else, /ready, long lists, OWN, STREAMS and WRITES
-    assert int(patience) >= 1 + server.PATIENCE + lanes * server.PATIENCE / 2 + mail.PATIENCE
+    assert int(patience) >= 1 + server.TIMEOUT + lanes * server.TIMEOUT / 2 + mail.TIMEOUT
     assert int(COMPOSE["stop_grace_period"].removesuffix("s")) >= int(patience)
 
 
 def test_the_server_may_open_as_many_files_as_it_wants():
     """Asking for more is among what the unit forbids."""
     (files,) = unit(HERE / "deploy/systemd/invite-api.service")["LimitNOFILE"]
-    assert int(files) >= server.MOST_CONNECTIONS + server.OTHER_FILES
+    assert int(files) >= server.MAX_CONNECTIONS + server.OTHER_FILES
 
 
 def hadolint(path):

@@ -9,13 +9,13 @@ import axe
 import scene
 from app import ROUTES
 from chromium import DESKTOP, Window
-from dialects import account, admin, admin_guests, gate_pages, my_invites, own, pages, unsubscribe
+from dialects import account, admin, admin_guests, gate_pages, my_invites, pages, sign_in, unsubscribe
 
 pytestmark = pytest.mark.any_database
 
 PHONE = (320, 640)
 WIDE = (1200, 900)
-MOST_BYTES = 30 * 1024
+MAX_BYTES = 30 * 1024
 LIGHT = re.compile("admin-(new|made|list|invite)")  # pages for admins that are as light as those for guests
 
 
@@ -68,8 +68,8 @@ def test_a_page_keeps_nobody_out_and_fits_where_it_is_looked_at(place, window, a
         window.run("document.documentElement.dir = arguments[0]", direction)
         assert window.run("return [innerWidth, document.documentElement.scrollWidth]") == [PHONE[0], PHONE[0]]
         assert sticking_out(window) == []
-    assert name.startswith(("admin", "docs")) or 0 < weight(window) <= MOST_BYTES
-    assert not LIGHT.match(name) or 0 < weight(window, "navigation") <= MOST_BYTES
+    assert name.startswith(("admin", "docs")) or 0 < weight(window) <= MAX_BYTES
+    assert not LIGHT.match(name) or 0 < weight(window, "navigation") <= MAX_BYTES
 
 
 def weight(window, *kinds):
@@ -182,7 +182,7 @@ def test_every_address_that_shows_a_page_is_among_them():
     shown = {each.path.partition("?")[0] for each in scene.PAGES.values()}
     wanted = {
         row.path
-        for each in (pages, account, own, my_invites, unsubscribe, admin, admin_guests, gate_pages)
+        for each in (pages, account, my_invites, sign_in, unsubscribe, admin, admin_guests, gate_pages)
         for row in ROUTES[each]
         if "GET" in row.methods
     }

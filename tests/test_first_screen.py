@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.sqlite]
 README = (HOME / "README.md").read_text()
 FIRST_SCREEN = README.partition("\n## From a shell")[0]
 PHONE = (390, 844)
-PATIENCE = 120  # seconds for all of it
+TIMEOUT = 120  # seconds for all of it
 
 
 class Walk:
@@ -81,7 +81,7 @@ def test_the_first_screen_leads_from_a_clean_clone_to_the_account_of_a_friend(tm
     (command,) = re.findall(r"^```sh\n(.*)\n```$", FIRST_SCREEN, re.M)
     commands += 2
     with Screen(["bash", "-c", command], clone, environ) as screen:
-        link = screen.until(r"^  (http://\S+/invite\?[0-9a-f]{64})$", 3 * PATIENCE)[1]
+        link = screen.until(r"^  (http://\S+/invite\?[0-9a-f]{64})$", 3 * TIMEOUT)[1]
         served = time.monotonic() - began
         window.size(*PHONE)
         walk = Walk(window)
@@ -107,4 +107,4 @@ def test_the_first_screen_leads_from_a_clean_clone_to_the_account_of_a_friend(tm
     print(f"\n{commands} commands, {walk.pages} pages, {took:.0f} seconds: {served:.0f} until it serves", end="")
     print(f"; {worked:.0f} seconds of processor, beside the browser's")
     assert f"That is {commands} commands (the clone and this one) and {walk.pages} pages" in README
-    assert min(took, worked) < PATIENCE  # what else runs here may keep it waiting
+    assert min(took, worked) < TIMEOUT  # what else runs here may keep it waiting

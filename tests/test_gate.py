@@ -71,7 +71,7 @@ def cookie(house, photos, signed_in):
     def made(name, origin=PHOTOS):
         with house.reading():
             app = gate.app("photos", origin)
-        return f"{gate.cookie_name('pass', 'photos', origin)}={gate.browsers(signed_in(name), app)}"
+        return f"{gate.cookie_name('pass', 'photos', origin)}={gate.sign_browser_pass(signed_in(name), app)}"
 
     return made
 
@@ -146,7 +146,7 @@ def test_who_has_no_user_name_is_named_by_an_id_that_stays(ask, join, house, pho
         addresses.prove(user, "nora@example.org")
         app, known = gate.app("photos"), user.id
     join("nora@example.org")
-    shown = gate.browsers(signed_in("nora@example.org"), app)
+    shown = gate.sign_browser_pass(signed_in("nora@example.org"), app)
     answer = ask(Cookie=f"__Host-invite-pass-photos={shown}")
     assert [answer.headers[each] for each in NAMES] == [known, "nora", "nora@example.org", "member"]
 
@@ -334,7 +334,7 @@ def test_what_ends_the_session_or_the_membership_ends_the_pass_at_once(ask, join
     join("alice")
     session_id = signed_in("alice")
     with house.reading():
-        shown = f"__Host-invite-pass-photos={gate.browsers(session_id, gate.app('photos'))}"
+        shown = f"__Host-invite-pass-photos={gate.sign_browser_pass(session_id, gate.app('photos'))}"
     assert ask(Cookie=shown).status_code == 200
     end, status = ENDS[what]
     with house.writing():

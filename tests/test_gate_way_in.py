@@ -308,7 +308,7 @@ def test_a_proxy_that_keeps_the_pass_from_the_gate_is_named(visitor, sign_in, jo
     page = visitor.once(enter, **OPENED)
     assert page.status_code == 400
     assert "the proxy in front of this app does not send the cookies" in page.text
-    with time_machine.travel(clock.now() + way_in.OF_MARK, tick=False):
+    with time_machine.travel(clock.now() + way_in.MARK_LIFETIME, tick=False):
         assert visitor.once(enter, **OPENED).status_code == 303
 
 
@@ -540,7 +540,7 @@ def test_a_ticket_is_good_once_and_for_a_minute(visitor, sign_in, join):
     join("alice")
     sign_in(visitor)
     address = ticket(visitor)
-    with time_machine.travel(clock.now() + way_in.OF_TICKET, tick=False):
+    with time_machine.travel(clock.now() + way_in.TICKET_LIFETIME, tick=False):
         assert visitor.once(address).status_code == 400
     assert visitor.once(address).status_code == 303
     replayed = visitor.once(address)

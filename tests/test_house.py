@@ -166,7 +166,7 @@ FACTS = {
 
 @pytest.mark.parametrize("dialect", ROUTES, ids=lambda dialect: dialect.__name__)
 def test_every_refusal_has_a_wording_in_every_dialect(dialect, application):
-    led = {"admin": "/login?then=/", "own": "/login?then=/account", "my": "/login?then=/"}  # and back again
+    led = {"admin": "/login?then=/", "account": "/login?then=/account", "my": "/login?then=/"}  # and back again
     family = dialect.__name__.removeprefix("dialects.").partition("_")[0]
     for refusal in all_refusals():
         with application.test_request_context("/"):

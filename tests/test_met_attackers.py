@@ -36,12 +36,12 @@ def test_an_account_has_no_more_than_a_hundred_sessions_and_the_oldest_ends(hous
     with time_machine.travel(clock.now() + clock.SECOND):
         later = alice.sign_in()
     with time_machine.travel(clock.now() + 2 * clock.SECOND), house.writing():
-        for _ in range(sessions.MOST - 1):
+        for _ in range(sessions.MAX_SESSIONS - 1):
             sessions.start(accounts.named("alice"))
     assert client.get("/auth/me", headers=first).status_code == 401
     assert client.get("/auth/me", headers=later).status_code == 200
     with house.reading() as unit:
-        assert unit.session.query(Session).count() == sessions.MOST
+        assert unit.session.query(Session).count() == sessions.MAX_SESSIONS
 
 
 # Mail
@@ -68,7 +68,7 @@ def senders(house):
 def test_a_stranger_gets_five_invitations_a_day_whoever_sends_them(invite, senders):
     ways = ["dora@example.org", "dora+news@example.org", "Dora+x+y@example.org"] * 4
     done = [invite(who, to).status_code for who, to in zip(senders + senders[:3], ways, strict=False)]
-    assert done == [201] * outbox.MOST_TO_ONE + [429] * 3
+    assert done == [201] * outbox.MAX_TO_ONE + [429] * 3
     refused = invite(senders[4], "dora@example.org")
     assert refused.json["code"] == "RATE_LIMITED"
     assert refused.headers["Retry-After"] == str(24 * 3600)  # and not when another has invited the same person
@@ -77,12 +77,12 @@ def test_a_stranger_gets_five_invitations_a_day_whoever_sends_them(invite, sende
 
 def test_one_account_cannot_use_up_the_invitations_of_a_stranger(house, invite, alice, charlie):
     done = [invite(alice, "dora@example.org").status_code for _ in range(5)]
-    assert done == [201] * outbox.MOST_FROM_ONE + [429] * 3
+    assert done == [201] * outbox.MAX_FROM_ONE + [429] * 3
     assert invite(charlie, "dora@example.org").status_code == 201
 
 
 def test_an_invitation_that_was_never_mailed_counts_for_nobody(house, invite, alice):
-    for _ in range(outbox.MOST_TO_ONE + 1):
+    for _ in range(outbox.MAX_TO_ONE + 1):
         assert invite(alice, "dora@example.org").status_code == 201
         with house.writing():
             changing.revoke_all_by(accounts.named("alice"))
@@ -108,7 +108,7 @@ def test_no_more_than_five_come_within_any_day(invite, senders):
 def test_of_many_who_invite_a_stranger_at_once_five_do(invite, senders):
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda who: invite(who, "dora@example.org").status_code, senders * 2))
-    assert sorted(done) == [201] * outbox.MOST_TO_ONE + [429] * 5
+    assert sorted(done) == [201] * outbox.MAX_TO_ONE + [429] * 5
 
 
 @pytest.mark.parametrize("settings", [{"MAILS_PER_DAY": "3"}], indirect=True)
@@ -126,7 +126,7 @@ def test_a_refused_invitation_counts_nowhere(house, invite, alice, root):
 
 
 def test_invitations_keep_nobody_from_a_new_password(house, invite, alice, charlie):
-    for _ in range(outbox.MOST_TO_ONE + 1):
+    for _ in range(outbox.MAX_TO_ONE + 1):
         invite(alice, "charlie@example.org")
     with house.writing():
         registration.send_reset("charlie@example.org")

@@ -205,7 +205,7 @@ def test_a_filter_that_the_page_has_no_field_for_is_said_with_what_to_do(browser
 def test_what_no_list_can_show_leads_to_the_page_without_it(browser, root):
     browser.sign_in("root")
     answer = browser.client.get("/admin/made?once=x")
-    assert "once: Is not as it was on the page" in seen(answer)
+    assert "once: Was changed: load the page again" in seen(answer)
     assert 'href="/admin/made"' in answer.text
 
 

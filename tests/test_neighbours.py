@@ -603,7 +603,7 @@ def test_the_gate_takes_as_much_beside_twenty_thousand_rows(crowded):
         given.created_at = clock.now()
         unit.session.add(given)
         session_id = sessions.of_cookie(sessions.start_in_browser(alice)).session_id
-        shown = f"{gate.cookie_name('pass', 'orchard', at)}={gate.browsers(session_id, gate.app('orchard'))}"
+        shown = f"{gate.cookie_name('pass', 'orchard', at)}={gate.sign_browser_pass(session_id, gate.app('orchard'))}"
     client = crowded.client.application.test_client(use_cookies=False)
     for headers, status in (({"Cookie": shown}, 200), ({"Authorization": "Bearer pass_x"}, 200), ({}, 401)):
         with crowded.counted() as done:

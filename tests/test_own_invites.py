@@ -244,7 +244,7 @@ def test_beyond_the_days_mail_the_link_is_left(mine, create, stored, letters):
     assert create(email="dora@example.org", mail="on").status_code == 303
     refused = create(once=f"{ONCE}2", email="erin@example.org", mail="on")
     assert (refused.status_code, len(stored())) == (429, 1)
-    assert "As many of your invitations as possible were mailed within a day (1)." in seen(refused)
+    assert "You have reached your limit of invitations by mail (1 a day)." in seen(refused)
     assert "erin@example.org" in refused.text
     page = mine.client.get("/invites")
     assert 'name="mail"' not in page.text
@@ -284,7 +284,7 @@ def test_a_reminder_counts_as_a_mail(mine, house, invite_of, letters):
         unit.session.query(Letter).update({"due_at": None, "sent_at": clock.now()})
     refused = mine.post(f"/account/invites/{invite_id}/send")
     assert (refused.status_code, letters()) == (429, 1)
-    assert "As many of your invitations as possible were mailed within a day (1)." in seen(refused)
+    assert "You have reached your limit of invitations by mail (1 a day)." in seen(refused)
 
 
 def test_what_has_no_address_is_not_mailed(mine, invite_of, letters):

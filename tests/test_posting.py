@@ -31,7 +31,7 @@ def send(url, private=True, body=b'{"type":"x"}'):
 @pytest.fixture
 def quick(monkeypatch):
     """All that takes 15 seconds takes one."""
-    monkeypatch.setattr(posting, "PATIENCE", 1.0)
+    monkeypatch.setattr(posting, "TIMEOUT", 1.0)
     monkeypatch.setattr(posting, "LINGER", 0.3)
 
 

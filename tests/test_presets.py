@@ -247,7 +247,7 @@ def test_who_manages_a_project_invites_to_it_by_a_preset_and_nobody_else_by_an_a
     answer = ways.client.post("/api/invite", json=body, headers=charlie.bearer)
     assert (answer.status_code, refused(answer)) == (
         400,
-        {"project": "can be tea-garden only if its owner or an admin asks for it"},
+        {"project": "can be tea-garden only if its owner or admin creates the invitation"},
     )
     assert stored() == []
     assert ways.by_name("family").status_code == 201
@@ -276,7 +276,7 @@ def test_a_key_that_is_bound_creates_by_its_preset_named_or_not(ways, bound, sto
 def test_what_its_preset_names_a_bound_key_cannot_change(ways, bound, stored, way):
     ways.key = bound
     answer = getattr(ways, way)("family", plan="silver", uses="6", note="mine")
-    said = "is said by the preset family, to which this API key is bound"
+    said = "is set by the preset family, to which this API key is bound"
     assert (answer.status_code, refused(answer)) == (400, {"plan": said, "uses": said})
     assert stored() == []
 

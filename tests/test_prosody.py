@@ -55,7 +55,7 @@ def test_an_invites_fields_are_taken_from_query_form_and_json(client, bearer, st
     [
         ({"query_string": "ttl=soon"}, 400, "ttl: must be a number and a unit"),
         ({"query_string": "ttl=400d"}, 400, "ttl: must be between 1m and 365d"),
-        ({"query_string": "ttl=never"}, 400, "ttl: can be never only if an admin"),
+        ({"query_string": "ttl=never"}, 400, "ttl: can be never only for an admin"),
         ({"query_string": "uses=0"}, 400, "uses: must be a whole number"),
         ({"query_string": "uses=1&uses=2"}, 400, "uses: is given more than once"),
         ({"query_string": "uses=1", "data": {"uses": "1"}}, 400, "uses: is given more than once"),

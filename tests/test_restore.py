@@ -608,7 +608,7 @@ def test_during_a_restore_neither_server_nor_command_starts(house, source, invit
 
 
 def test_another_program_that_has_the_database_open_is_in_the_way(copy, put_back, make_invite, source, monkeypatch):
-    monkeypatch.setattr(database.sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(database.sqlite, "TIMEOUT", 0.1)
     make_invite()
     copy()
     with closing(sqlite3.connect(source, isolation_level=None)) as other:

@@ -16,7 +16,7 @@ from faults import tampered
 from test_server import (
     FORM,
     KIB,
-    PATIENCE,
+    TIMEOUT,
     connect,
     processor_time,
     query,
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.any_database
 TOKEN = "0" * 64
 ALIVE = {"Connection": "keep-alive"}
 LARGEST = "/openapi.json"
-MOST_READ = 270  # requests as short as these that the server takes from a connection at once
+MAX_READ = 270  # requests as short as these that the server takes from a connection at once
 
 
 def test_a_mixture_is_answered_whole_and_in_order(served, good_key):
@@ -143,7 +143,7 @@ def test_who_has_said_all_and_hung_up_halfway_still_hears_the_answers(served, go
 @pytest.mark.long
 def test_who_leaves_in_the_middle_of_an_answer_is_forgotten(served):
     for _ in range(20):
-        with deaf(served, [f"GET {LARGEST}"] * MOST_READ) as connection:
+        with deaf(served, [f"GET {LARGEST}"] * MAX_READ) as connection:
             assert connection.recv(KIB)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # hang up at once
     assert_soon(served, "/health")
@@ -216,7 +216,7 @@ def test_sigterm_amid_all_of_that_ends_it_and_what_it_said_is_so(served, good_ke
         assert answers_in(held.enter_context(reading), 1)[0].status == 201
         served.process.terminate()
         said = reading.read().count(b" 201 Created\r\n")
-        assert served.process.wait(3 * PATIENCE) == 0
+        assert served.process.wait(3 * TIMEOUT) == 0
     assert "Traceback" not in served.log.read_text()
     assert served.run("db", "check") == "ok"
     assert said == 29

@@ -24,7 +24,7 @@ from conftest import COMMAND, Answer, Served, ask, free_port, read_only, wait_fo
 from database import schema
 from faults import tampered
 
-PATIENCE = 8  # seconds for the end: less than the server itself has for those who never stop calling
+TIMEOUT = 8  # seconds for the end: less than the server itself has for those who never stop calling
 KIB = 1024
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
@@ -104,7 +104,7 @@ def test_who_hangs_up_is_let_go(served):
     for sent in [b"", HALF_A_HEADER, HALF_A_BODY, request("GET", "/health"), hashing] * 10:
         connect(served, sent).close()
     assert served.get("/health").status == 200  # who came before has been let in by now
-    wait_for(lambda: open_sockets(served) <= before, PATIENCE)
+    wait_for(lambda: open_sockets(served) <= before, TIMEOUT)
     assert "Traceback" not in served.log.read_text()
 
 
@@ -232,7 +232,7 @@ def test_sigterm_lets_in_who_stood_at_the_door(served, good_key):
         served.process.send_signal(signal.SIGCONT)
         answers = [read_answer(each) for each in waiting]
     assert [each.status for each in answers] == [201] * 3
-    assert served.process.wait(PATIENCE) == 0
+    assert served.process.wait(TIMEOUT) == 0
     assert_kept(served, [token_in(each) for each in answers])
 
 
@@ -631,7 +631,7 @@ def tokens_in(said: bytes) -> list[str]:
 def stop(served: Served, sent: signal.Signals = signal.SIGTERM) -> int:
     """Tell the server to stop, and return how it ended."""
     served.process.send_signal(sent)
-    return served.process.wait(PATIENCE)
+    return served.process.wait(TIMEOUT)
 
 
 def is_refused(served: Served) -> bool:

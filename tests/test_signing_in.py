@@ -69,7 +69,7 @@ def test_a_form_of_a_session_that_is_over_does_nothing(browser):
 
 def test_what_fails_on_the_page_counts_among_the_hundred(browser, house):
     with house.writing():
-        for _ in range(accounts.MOST_FAILURES - 1):
+        for _ in range(accounts.MAX_FAILURES - 1):
             accounts.begin_login("alice", "wrong")
     assert browser.sign_in("alice", "wrong").status_code == 401
     assert browser.sign_in("alice").status_code == 401

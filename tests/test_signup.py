@@ -16,7 +16,7 @@ from settings import HOME
 
 pytestmark = pytest.mark.any_database
 
-MOST_LINES = 120  # more than the program runs for one guest
+MAX_LINES = 120  # more than the program runs for one guest
 
 
 class Service:
@@ -57,7 +57,7 @@ def service(served, tmp_path):
 
 @pytest.mark.long
 def test_killed_after_any_line_it_loses_no_use_and_keeps_no_account_without_one(service):
-    invites = service.invite(MOST_LINES)
+    invites = service.invite(MAX_LINES)
     lines = service.sign_up(invites)
     killed = [each for each in lines if each["first"] is None]
     assert len(killed) > 20
@@ -80,7 +80,7 @@ def test_a_program_that_forgets_its_hold_would_have_been_noticed(service, tmp_pa
     (tmp_path / "tests").mkdir()
     script = tmp_path / "tests" / "signing_up.py"
     script.write_text((HOME / "tests" / "signing_up.py").read_text())
-    service.sign_up(service.invite(MOST_LINES), script)
+    service.sign_up(service.invite(MAX_LINES), script)
     assert service.has()[1]
 
 

@@ -155,7 +155,7 @@ def test_a_domain_invite_needs_an_address(client, by_alice):
 
 def test_what_is_held_is_told_with_the_time_after_which_to_try_again(client, house, by_alice):
     token = by_alice(email="@example.org", uses=9)
-    for number in range(redemption.MOST_PROOFS):
+    for number in range(redemption.MAX_PROOFS):
         assert register(client, token, f"bob{number}", f"bob{number}@example.org").status_code == 200
     got = register(client, token)
     assert (got.status_code, got.json["code"]) == (409, "INVITE_HELD")
@@ -194,14 +194,14 @@ def test_nothing_but_these_rules_gives_what_an_invite_promises():
 
 def test_a_page_says_when_to_try_again_what_is_held(client, by_alice, house):
     token = by_alice(email="@example.org", uses=9)
-    for number in range(redemption.MOST_PROOFS):
+    for number in range(redemption.MAX_PROOFS):
         register(client, token, f"bob{number}", f"bob{number}@example.org")
     form = {"user": "bob", "password": PASSWORD, "token": token, "email": "bob@example.org"}
     page = client.post("/register", data=form)
     assert (page.status_code, "Try again after" in seen(page)) == (409, True)
     assert 'value="bob@example.org"' in page.text
     with house.reading():
-        assert invites.find(token).uses == redemption.MOST_PROOFS
+        assert invites.find(token).uses == redemption.MAX_PROOFS
 
 
 def test_an_account_that_is_deleted_waits_for_nothing(client, house, by_alice, charlie):

@@ -47,7 +47,7 @@ _LOST = (
         "AND user_id NOT IN (SELECT user_id FROM members WHERE role = 'owner' AND project_id = now.project_id)",
     ),
     (
-        "members got more time since the backup, and will have what they had; invite-api member extend prolongs it",
+        "members got more time since the backup, and keep the end they had; invite-api member extend prolongs it",
         "SELECT now.id, coalesce(email, username) FROM present.members AS now JOIN members AS before USING (id) "
         "JOIN users ON users.id = now.user_id "
         "WHERE now.role <> 'owner' AND before.ends_at IS NOT NULL "
@@ -60,18 +60,18 @@ _LOST = (
         "ORDER BY project_id, place",
     ),
     (
-        "accounts became admins of the site since the backup, and will be none",
+        "accounts became admins of the site since the backup, and will not be admins; invite-api user admin sets it",
         "SELECT now.id, coalesce(now.email, now.username) FROM present.users AS now JOIN users ON users.id = now.id "
         "WHERE now.admin_at IS NOT NULL AND users.admin_at IS NULL",
     ),
 )
 _BACK = (
     (
-        "API keys were deleted since the backup, and will be good again; invite-api delete KEY_ID deletes them",
+        "API keys were deleted since the backup, and will work again; invite-api delete KEY_ID deletes them",
         "SELECT id, name FROM api_keys WHERE id NOT IN (SELECT id FROM present.api_keys) ORDER BY created_at, rowid",
     ),
     (
-        "webhooks were deleted since the backup, and are disabled; invite-api webhook enable ID, or delete, says which",
+        "webhooks were deleted since the backup, and are back, but disabled; invite-api webhook enable or delete each",
         "UPDATE webhooks SET disabled_at = coalesce(disabled_at, created_at) "
         "WHERE id NOT IN (SELECT id FROM present.webhooks) RETURNING id, url",
     ),
@@ -84,7 +84,7 @@ _SHUT = (
         "RETURNING id, coalesce(email, name)",
     ),
     (
-        "invites got less time since the backup, and have that",
+        "invites got less time since the backup, and keep the earlier expiry",
         "UPDATE invites SET expires_at = (SELECT expires_at FROM present.invites AS now WHERE now.id = invites.id) "
         "WHERE EXISTS (SELECT 1 FROM present.invites AS now WHERE now.id = invites.id "
         "AND (invites.expires_at IS NULL AND now.expires_at IS NOT NULL OR now.expires_at < invites.expires_at)) "
@@ -99,7 +99,7 @@ _SHUT = (
         "RETURNING id, coalesce(email, username)",
     ),
     (
-        "accounts got another budget since the backup, and have that",
+        "accounts got another budget since the backup, and keep it",
         "UPDATE users SET budget = (SELECT budget FROM present.users AS now WHERE now.id = users.id) "
         "WHERE id IN (SELECT now.id FROM present.users AS now JOIN main.users AS before USING (id) "
         "WHERE now.budget IS NOT before.budget) "
@@ -154,7 +154,7 @@ _SHUT = (
         "RETURNING id, (SELECT coalesce(email, username) FROM users WHERE users.id = user_id)",
     ),
     (
-        "members got less time since the backup, and have that",
+        "members got less time since the backup, and keep the earlier end",
         "UPDATE members SET ends_at = (SELECT ends_at FROM present.members AS now WHERE now.id = members.id) "
         "WHERE role <> 'owner' AND EXISTS (SELECT 1 FROM present.members AS now WHERE now.id = members.id "
         "AND (members.ends_at IS NULL AND now.ends_at IS NOT NULL OR now.ends_at < members.ends_at)) "

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Guard = Callable[[], Any]
 View = Callable[..., Any]
 
-MOST_BY_INVITES = "600/minute"  # from one address, however many invites it shows
+MAX_BY_INVITES = "600/minute"  # from one address, however many invites it shows
 
 # Calls with these guards are counted by address: what such a caller shows decides nothing, so it could be made up.
 PUBLIC = (anyone, maybe, visitor, own_form, any_form)
@@ -209,7 +209,7 @@ def _count_by_invite(service: Service, row: Route, limited: RateLimited) -> None
     except Refusal:
         raise limited from None
     service.limits.count(row.limit_of_invite, row.endpoint, "invite", invite_id)
-    service.limits.count(MOST_BY_INVITES, row.endpoint, "invites", requests.neighbourhood())
+    service.limits.count(MAX_BY_INVITES, row.endpoint, "invites", requests.neighbourhood())
 
 
 def _runners(service: Service) -> dict[Work, Callable[[Guard, View], Response]]:

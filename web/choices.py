@@ -12,7 +12,7 @@ from rules.listing import Listed
 from rules.refusals import together
 from settings import settings
 
-MOST_PROJECTS = 200
+MAX_PROJECTS = 200
 
 _READ_ANOTHER_WAY = ("plan", "ttl", "uses", "access", "approve")  # those that `fields_of` writes itself
 _SAME = tuple(name for name in drafts.READERS if name not in _READ_ANOTHER_WAY)
@@ -32,7 +32,7 @@ def offered(given: Mapping[str, str]) -> dict[str, Any]:
     chosen = {"ttl": _value(typed, lifetimes), "access": _value(given.get("access", ""), accesses)}
     return {
         "given": {**given, **chosen},
-        "projects": [(each.slug, each.name) for each in projects.newest(MOST_PROJECTS)],
+        "projects": [(each.slug, each.name) for each in projects.newest(MAX_PROJECTS)],
         "presets": stored,
         "usual": usual,
         "lifetimes": lifetimes,

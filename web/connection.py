@@ -15,7 +15,7 @@ from web import logs
 from web.lanes import Here, Lanes, Workers
 from web.reader import LargeBodies, Reader, Request
 
-LONGEST = 120  # seconds until a request has been sent whole
+MAX_REQUEST_TIME = 120  # seconds until a request has been sent whole
 LINGER = 2  # seconds to read on after a request was refused halfway: closed at once, its client might lose the answer
 
 Application = Callable[..., Iterable[bytes]]
@@ -128,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
         if unsent != self._unsent or (self._is_answering and not unsent):  # the client reads, or waits for us
             self._unsent, self._active = unsent, now
         patience = LINGER if self._reader.unread and not unsent else self._service.idle
-        too_long = self._reader.halfway and not self._requests and now - self._began > LONGEST
+        too_long = self._reader.halfway and not self._requests and now - self._began > MAX_REQUEST_TIME
         if too_long or now - self._active > patience:
             self.transport.abort()
 

@@ -54,7 +54,7 @@ def sent(*names: str) -> dict[str, str]:
 def once(text: str) -> str:
     """The number of a form that may be used once; raises Invalid for one that no page of ours had."""
     if not _ONCE.fullmatch(text):
-        raise Invalid.at("once", "format", "is not as it was on the page")
+        raise Invalid.at("once", "format", "was changed: load the page again")
     return text
 
 

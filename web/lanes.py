@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import clock
 from web import logs
 
-PATIENCE = 10  # seconds for what is still being answered at the end
-MOST_TOGETHER = 32  # requests that share a commit: the first waits for the last,
-LONGEST_TOGETHER = 0.05  # and no more join after so many seconds
+TIMEOUT = 10  # seconds for what is still being answered at the end
+MAX_TOGETHER = 32  # requests that share a commit: the first waits for the last,
+MAX_SECONDS_TOGETHER = 0.05  # and no more join after so many seconds
 
 TURN = 0.005  # seconds for requests that the loop answers, before it reads new ones
 
@@ -145,7 +145,7 @@ class Workers:
         """Wait for the threads to end, but not for long: one may hang."""
         for _ in self._threads:
             self._waiting.put(None)
-        deadline = clock.ticks() + PATIENCE / 2
+        deadline = clock.ticks() + TIMEOUT / 2
         for each in self._threads:
             each.join(max(0, deadline - clock.ticks()))
 
@@ -162,7 +162,7 @@ class Workers:
 
     def _others(self) -> Iterator[Job]:
         """What else waits at this moment."""
-        for _ in range(min(self._waiting.qsize(), MOST_TOGETHER - 1)):
+        for _ in range(min(self._waiting.qsize(), MAX_TOGETHER - 1)):
             if (job := self._waiting.get()) is None:
                 self._waiting.put(None)
                 return
@@ -174,7 +174,7 @@ class Workers:
         while self._together and len(jobs) > 1:
             try:
                 with logs.held() as notes, self._together():
-                    results = list(_until(clock.ticks() + LONGEST_TOGETHER, jobs))
+                    results = list(_until(clock.ticks() + MAX_SECONDS_TOGETHER, jobs))
             except Exception as error:  # these answers are not sent: nothing is logged or counted of them
                 failed = str(error) or repr(error)
                 break

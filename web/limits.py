@@ -21,9 +21,9 @@ from rules.refusals import RateLimited
 from settings import Network
 from web.logs import log
 
-PATIENCE = 0.5  # seconds to wait for Redis
+TIMEOUT = 0.5  # seconds to wait for Redis
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?", re.ASCII)
-SHOWN, MOST_WARNED = 60, 100  # characters of an entry that is no address, and proxies
+SHOWN, MAX_WARNED = 60, 100  # characters of an entry that is no address, and proxies
 _warned: set[str] = set()
 _item = lru_cache(maxsize=64)(parse)
 AWAY = 5.0  # seconds for which a server counts for itself once Redis has not answered
@@ -85,7 +85,7 @@ def _move(limiter: FixedWindowRateLimiter, item: RateLimitItem, counted: Sequenc
 
 
 def _shared_limiter(url: str) -> FixedWindowRateLimiter:
-    waits: dict[str, Any] = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    waits: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
     return FixedWindowRateLimiter(storage_from_string(url, wrap_exceptions=True, key_prefix="invite-api", **waits))
 
 
@@ -112,7 +112,7 @@ def client_address(remote: str, forwarded: Sequence[str], trusted: Sequence[Netw
 
 def _warn_once(proxy: str, hop: str) -> None:
     """Log that a proxy says something that is no address, once for each of the first proxies that do."""
-    if proxy not in _warned and len(_warned) < MOST_WARNED:
+    if proxy not in _warned and len(_warned) < MAX_WARNED:
         _warned.add(proxy)
         facts = {"proxy": proxy, "entry": hop}
         log.warning(

@@ -18,16 +18,16 @@ from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException
 
 from rules import refusals
-from rules.idempotency import LONGEST
+from rules.idempotency import MAX_KEY_LENGTH
 from rules.refusals import Refusal
 from settings import Settings
 from web import contract, curl, errors
 from web.callers import COOKIE, WHO
 from web.contract import Answer
+from web.map import Route, Work
 from web.schemas import Object, Schemas
 
 Error = Refusal | HTTPException
-Row = Any  # a row of app.ROUTES; app imports us
 
 HTML = "text/html"
 FORM = "application/x-www-form-urlencoded"
@@ -39,8 +39,8 @@ TITLES = {
     "agentbot": "Agentbot",
     "hitkey": "HitKey",
     "pages": "Pages",
-    "account": "Account pages",
-    "own": "Your account",
+    "sign_in": "Signing in",
+    "account": "Your account",
     "my_invites": "Your invitations",
     "unsubscribe": "Invitations by mail",
     "admin": "Administration: invites",
@@ -84,7 +84,7 @@ _IDEMPOTENCY_KEY = {
     "schema": {
         "type": "string",
         "minLength": 1,
-        "maxLength": LONGEST,
+        "maxLength": MAX_KEY_LENGTH,
         "examples": ["5b0e0c6e-1-anne"],
     },
 }
@@ -98,7 +98,7 @@ _FORMATS = {
 _SOMETIMES = ("Link", "X-Invites-Left")
 
 
-def describe(routes: Mapping[Any, Sequence[Row]], settings: Settings) -> Object:
+def describe(routes: Mapping[Any, Sequence[Route]], settings: Settings) -> Object:
     """The OpenAPI document of the map, for the place that these settings are about."""
     schemas, paths = Schemas(), dict[str, Object]()
     for dialect, rows in routes.items():
@@ -136,7 +136,7 @@ class Operation:
     """One method of one row of the map."""
 
     dialect: Any
-    row: Row
+    row: Route
     method: str
     schemas: Schemas
     settings: Settings
@@ -164,7 +164,7 @@ class Operation:
     def described(self) -> Object:
         """The operation."""
         view, who = self.row.view, WHO[self.row.guard]
-        summary, _, more = cleandoc(view.__doc__).partition("\n")
+        summary, _, more = cleandoc(view.__doc__ or "").partition("\n")
         body = self.body()
         return {
             "operationId": "_".join(re.findall("[a-z0-9_]+", f"{self.method.lower()} {self.path}")),
@@ -292,7 +292,7 @@ class Operation:
         if {"body", "given", "parameters"} & set(self.taken):
             yield exceptions.UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
         yield exceptions.InternalServerError()
-        if self.row.work.name != "ALONE":
+        if self.row.work is not Work.ALONE:
             yield exceptions.ServiceUnavailable()
 
     def curl(self) -> str:

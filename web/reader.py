@@ -13,19 +13,19 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-MOST_HEADER = 64 * 1024
-MOST_URL = 8 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+MAX_URL_BYTES = 8 * 1024
 # What is parsed before a call is counted against its rate limit: 60 KiB of it would hold up everyone for 40 ms.
-MOST_PARSED = {
+MAX_PARSED = {
     "HTTP_COOKIE": 8 * 1024,
     **dict.fromkeys(
         ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH", "HTTP_RANGE"), 1024
     ),
 }
-MOST_OF_APPS = 16 * 1024  # of cookies, where a proxy hands on those of an app behind the gate
-MOST_KEPT = 64 * 1024  # of a body: web/requests.py refuses a longer one without reading it
+MAX_APP_COOKIES = 16 * 1024  # of cookies, where a proxy hands on those of an app behind the gate
+MAX_BODY_BYTES = 64 * 1024  # of a body: web/requests.py refuses a longer one without reading it
 REFUSED_UNREAD = 1024 * 1024  # a body that is longer than this is refused before it is sent
-MOST_LARGE = 16  # bodies beyond MOST_KEPT that a server keeps at once
+MAX_LARGE_BODIES = 16  # bodies beyond MAX_BODY_BYTES that a server keeps at once
 NO_ROOM = "invite_api.no_room"  # in the environment of a request whose large body was not kept, since others are
 
 CONSTANT = {
@@ -49,11 +49,11 @@ class LargeBodies:
     """
 
     def __init__(self, requests: re.Pattern[str], largest: int) -> None:
-        self._requests, self._largest, self._free = requests, largest, MOST_LARGE
+        self._requests, self._largest, self._free = requests, largest, MAX_LARGE_BODIES
 
     def largest(self, line: str) -> int:
         """How many bytes the body of a ``METHOD /path`` may have."""
-        return self._largest if self._requests.fullmatch(line) else MOST_KEPT
+        return self._largest if self._requests.fullmatch(line) else MAX_BODY_BYTES
 
     def take(self) -> bool:
         """Whether there is room for one more; it is taken until `give_back`."""
@@ -67,7 +67,7 @@ class LargeBodies:
         self._free += 1
 
 
-NONE_LARGE = LargeBodies(re.compile("(?!)"), MOST_KEPT)
+NONE_LARGE = LargeBodies(re.compile("(?!)"), MAX_BODY_BYTES)
 
 
 class Request:
@@ -137,9 +137,9 @@ class Reader:
     def _measure(self, size: int) -> None:
         """Refuse a header that is too long, and a body that is, though its length was not said."""
         self._size += size
-        if not self._headed and self._size >= MOST_HEADER:
+        if not self._headed and self._size >= MAX_HEADER_BYTES:
             self._refuse(431)
-        elif self._size > max(REFUSED_UNREAD, self._room) + MOST_HEADER:
+        elif self._size > max(REFUSED_UNREAD, self._room) + MAX_HEADER_BYTES:
             self._end(unread=True)
 
     def forget(self) -> None:
@@ -153,14 +153,14 @@ class Reader:
         self._environ = self._constant.copy()
         self._url = b""
         self._kept = bytearray()
-        self._room = MOST_KEPT
+        self._room = MAX_BODY_BYTES
         self._size = self._got = 0
         self.halfway, self._headed, self._chunked = True, False, False
 
     def on_url(self, url: bytes) -> None:
         """The URL, or a part of it."""
         self._url += url
-        if len(self._url) > MOST_URL:
+        if len(self._url) > MAX_URL_BYTES:
             self._stop(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -170,12 +170,12 @@ class Reader:
             text = value.strip(b" \t").decode("latin-1")
             before = self._environ.get(key)
             self._environ[key] = text if before is None else f"{before}, {text}"
-            if key in MOST_PARSED and len(self._environ[key]) > self._most_parsed(key):
+            if key in MAX_PARSED and len(self._environ[key]) > self._most_parsed(key):
                 self._stop(431)
 
     def _most_parsed(self, key: str) -> int:
         is_of_app = key == "HTTP_COOKIE" and self._url.startswith((b"/gate/", b"/.invite/"))
-        return MOST_OF_APPS if is_of_app else MOST_PARSED[key]
+        return MAX_APP_COOKIES if is_of_app else MAX_PARSED[key]
 
     def on_headers_complete(self) -> None:
         """The header is whole; refuse the request if its body will not be read."""
@@ -186,16 +186,16 @@ class Reader:
         length = int(environ.get("CONTENT_LENGTH", 0))
         self._chunked = self._is_chunked(environ.pop("HTTP_TRANSFER_ENCODING", None))
         self.expects = environ.get("HTTP_EXPECT", "").lower() == "100-continue" and (self._chunked or length > 0)
-        if self._chunked or length > MOST_KEPT:
+        if self._chunked or length > MAX_BODY_BYTES:
             self._make_room(length)
 
     def _make_room(self, length: int) -> None:
         """Keep a body that may be long if this request may have one and there is room; else refuse one that is."""
         largest = self._large_bodies.largest(Request(self._environ).line)
-        if MOST_KEPT < largest >= length:
+        if MAX_BODY_BYTES < largest >= length:
             self._is_large = self._large_bodies.take()
             self._environ.update({} if self._is_large else {NO_ROOM: True})
-        self._room = largest if self._is_large else MOST_KEPT
+        self._room = largest if self._is_large else MAX_BODY_BYTES
         if length > self._room:
             self._room = 0
             if self.expects or length > max(largest, REFUSED_UNREAD):

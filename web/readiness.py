@@ -17,7 +17,7 @@ from web.logs import log
 
 OK = "ok"
 FRESH = 1.0  # seconds for which an outcome holds
-PATIENCE = 1.0  # seconds after which a look that has not come to its end says what it knows
+TIMEOUT = 1.0  # seconds after which a look that has not come to its end says what it knows
 LATEST = 15 * clock.MINUTE  # how long mail may wait while none is taken, and an event while nobody tries to send it
 
 HANGS = (
@@ -125,5 +125,5 @@ class _Look(threading.Thread):
 
     def found(self) -> dict[str, str]:
         """What it has found, once it is done or has taken too long."""
-        self._ended.wait(max(0.0, self._began + PATIENCE - clock.ticks()))
+        self._ended.wait(max(0.0, self._began + TIMEOUT - clock.ticks()))
         return {name: self._found.get(name, HANGS) for name in self._checks}

@@ -19,11 +19,11 @@ from rules import fields, idempotency, strict_json, tokens
 from rules.idempotency import Once
 from rules.refusals import Invalid, Refusal, problem, together
 from settings import settings, texts
-from web.reader import MOST_KEPT, NO_ROOM
+from web.reader import MAX_BODY_BYTES, NO_ROOM
 
 T = TypeVar("T")
 
-LARGEST_BODY = MOST_KEPT
+LARGEST_BODY = MAX_BODY_BYTES
 RETRY_AFTER = 5  # seconds
 DEEPEST = 16
 _UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")

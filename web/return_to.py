@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from rules import gate, way_in
 from rules.gate import App
 from rules.refusals import ProjectNotFound
-from rules.way_in import Way
+from rules.way_in import Visit
 from web import requests
 
 POLICY = (
@@ -29,7 +29,7 @@ def path() -> str:
     """Where this visit goes on, as a path of ours; "" if it does not say so, or names something else."""
     if "then" not in g:
         said = _said()
-        g.then = said if _PAGE.fullmatch(said) or _APP.fullmatch(said) or _way(said) else ""
+        g.then = said if _PAGE.fullmatch(said) or _APP.fullmatch(said) or _visit(said) else ""
     return str(g.then)
 
 
@@ -38,14 +38,14 @@ def set_path(page: str) -> None:
     g.then = page
 
 
-def way() -> Way | None:
+def visit() -> Visit | None:
     """The app behind the gate to which this visit goes back; None for all other visits."""
-    return _way(path())
+    return _visit(path())
 
 
 def app() -> App | None:
     """The app to which this visit goes; if it is no longer there, the visit goes on as if it had never been named."""
-    found, page = way(), _APP.fullmatch(path())
+    found, page = visit(), _APP.fullmatch(path())
     try:
         if found:
             return gate.app(found.slug, found.origin)
@@ -73,7 +73,7 @@ def added(page: str) -> str:
 
 def note_form() -> None:
     """Note that the answer is a page with forms, which may lead back to the app."""
-    if found := way():
+    if found := visit():
         requests.context().leads_to = found.origin
 
 
@@ -84,7 +84,7 @@ def allow(response: Response) -> None:
 
 
 def _is_to_app() -> bool:
-    return bool(way() or _APP.fullmatch(path()))
+    return bool(visit() or _APP.fullmatch(path()))
 
 
 def _said() -> str:
@@ -97,7 +97,7 @@ def _said() -> str:
         return ""
 
 
-def _way(page: str) -> Way | None:
+def _visit(page: str) -> Visit | None:
     found = _TO_APP.fullmatch(page)
     named = way_in.of_state(found[2]) if found else None
     return named if named and found and named.slug == found[1] else None

@@ -16,14 +16,14 @@ from werkzeug.http import http_date
 
 import clock
 from web.connection import Connection
-from web.lanes import PATIENCE, Lanes
+from web.lanes import TIMEOUT, Lanes
 from web.reader import CONSTANT, NONE_LARGE, LargeBodies
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-MOST_CONNECTIONS = 2000
+MAX_CONNECTIONS = 2000
 OTHER_FILES = 100  # the database's, the log, ...
 IDLE = 30  # seconds of silence, until a connection is ended
-MOST_AT_ONCE = 50  # connections that are accepted before the requests of the others are read
+MAX_AT_ONCE = 50  # connections that are accepted before the requests of the others are read
 READ = 8 * 1024  # bytes that are read of one connection before the next
 
 
@@ -88,7 +88,7 @@ class Server:
         for each in self._listeners:
             each.close()
         self._listeners = []
-        await self._settle(PATIENCE)
+        await self._settle(TIMEOUT)
         self.lanes.end()
         for connection in list(self.connections):
             connection.transport.abort()
@@ -117,7 +117,7 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         """Accept those that wait: one at a time, the last would wait until the first were answered often."""
-        for _ in range(MOST_AT_ONCE):
+        for _ in range(MAX_AT_ONCE):
             if self._open >= self._most:
                 self._watch(False)
                 return
@@ -181,12 +181,12 @@ def _listen(host: str, port: int) -> list[socket.socket]:
 def _connections() -> int:
     """How many connections to hold, with room for the other files; asks for as many files as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OTHER_FILES
+    wanted = MAX_CONNECTIONS + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
+        return MAX_CONNECTIONS
     if soft < 2 * OTHER_FILES:
         raise OSError(errno.EMFILE, f"only {soft} files may be open (ulimit -n), {2 * OTHER_FILES} are needed")
-    return min(MOST_CONNECTIONS, soft - OTHER_FILES)
+    return min(MAX_CONNECTIONS, soft - OTHER_FILES)

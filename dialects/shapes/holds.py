@@ -18,7 +18,7 @@ from dialects.shapes.values import (
     Token,
     one_of,
 )
-from rules.holds import LONGEST_SUBJECT
+from rules.holds import MAX_SUBJECT
 
 HoldState = Annotated[
     str,
@@ -36,7 +36,7 @@ class WantedHold(TypedDict):
         str,
         Meta(
             min_length=1,
-            max_length=LONGEST_SUBJECT,
+            max_length=MAX_SUBJECT,
             examples=["anne"],
             description="What the program itself calls the guest. It uses an invite once for each.",
         ),

@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict
 from msgspec import Meta
 
 from dialects.shapes.values import Approve, Invited, InviteRole, Name, PersonalMessage, Plan, Preset, RedirectUrl, Stay
-from rules.drafts import MOST_USES
+from rules.drafts import MAX_USES
 
 
 class Redirecting(TypedDict):
@@ -19,7 +19,7 @@ class InviteParameters(TypedDict, total=False):
 
     name: Name
     email: Annotated[Invited, Meta(description="Only for this address, or for any address at `@example.org`.")]
-    uses: Annotated[int, Meta(examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")]
+    uses: Annotated[int, Meta(examples=[5], description=f"How many people may use it: 1 to {MAX_USES}.")]
     ttl: Annotated[str, Meta(examples=["3d"], description="How long it is valid: 3d, 12h, or seconds.")]
     project: Annotated[str, Meta(examples=["tea-garden"], description="The slug of the project that the guest joins.")]
     role: InviteRole

@@ -22,8 +22,8 @@ from dialects.shapes.values import (
     Token,
     one_of,
 )
-from rules.batches import MOST
-from rules.drafts import MOST_USES
+from rules.batches import MAX_INVITES
+from rules.drafts import MAX_USES
 from rules.events import TYPES
 
 State = Annotated[
@@ -38,7 +38,7 @@ Note = Annotated[
     str, Meta(max_length=1000, examples=["Summer party"], description="Your own note, never shown to the guest.")
 ]
 MaxUses = Annotated[
-    int, Meta(ge=1, le=MOST_USES, examples=[5], description=f"How many people may use it: 1 to {MOST_USES}.")
+    int, Meta(ge=1, le=MAX_USES, examples=[5], description=f"How many people may use it: 1 to {MAX_USES}.")
 ]
 Limit = Annotated[
     str, Meta(pattern="^[0-9]{1,9}$", examples=["50"], description="At most so many, 1 to 200; else 100.")
@@ -73,7 +73,11 @@ class InviteDrafts(InviteDraft, total=False):
 
     invites: Annotated[
         list[InviteDraft],
-        Meta(min_length=1, max_length=MOST, description=f"Up to {MOST:,} of them, and no other member beside them."),
+        Meta(
+            min_length=1,
+            max_length=MAX_INVITES,
+            description=f"Up to {MAX_INVITES:,} of them, and no other member beside them.",
+        ),
     ]
 
 

@@ -29,7 +29,7 @@ Email = Annotated[
     str,
     fields.email,
     Meta(
-        max_length=fields.LONGEST_ADDRESS,
+        max_length=fields.MAX_ADDRESS,
         examples=["anne@example.org"],
         description="An e-mail address.",
         extra_json_schema={"format": "email"},
@@ -39,7 +39,7 @@ Invited = Annotated[
     str,
     fields.invited_email,
     Meta(
-        max_length=fields.LONGEST_ADDRESS,
+        max_length=fields.MAX_ADDRESS,
         examples=["anne@example.org"],
         description="An e-mail address, or a domain such as `@example.org` for anyone with an address there.",
     ),
@@ -65,7 +65,7 @@ Password = Annotated[
     str,
     passwords.check,
     Meta(
-        max_length=passwords.LONGEST,
+        max_length=passwords.MAX_LENGTH,
         examples=["correct horse battery"],
         description="Not too short, and not easy to guess.",
     ),
@@ -74,7 +74,7 @@ PersonalMessage = Annotated[
     str,
     messages.read,
     Meta(
-        max_length=messages.LONGEST,
+        max_length=messages.MAX_LENGTH,
         examples=["See you on Saturday!"],
         description="What the inviter says to the guest, in the mail and on the page: plain text without links.",
     ),
@@ -99,7 +99,7 @@ Preset = Annotated[
     str,
     presets.read_name,
     Meta(
-        max_length=presets.LONGEST_NAME,
+        max_length=presets.MAX_NAME,
         examples=["family"],
         description="The name of a preset, whose fields apply where none is given.",
     ),

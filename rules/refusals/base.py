@@ -9,7 +9,7 @@ from clock import iso
 
 Facts = Mapping[str, object]
 
-MOST_SAID = 20  # of the things that are wrong, in the sentence for people; programs get all of them
+MAX_QUOTED = 20  # of the things that are wrong, in the sentence for people; programs get all of them
 
 
 def N_(text: str) -> str:
@@ -98,8 +98,8 @@ class Invalid(Refusal):
         return cls(problem(field, rule, text, **facts))
 
     def __str__(self) -> str:
-        said = [ended(f"{each.place}: {each.message}") for each in self.problems[:MOST_SAID]]
-        more = len(self.problems) - MOST_SAID
+        said = [ended(f"{each.place}: {each.message}") for each in self.problems[:MAX_QUOTED]]
+        more = len(self.problems) - MAX_QUOTED
         return " ".join([*said, f"And {more} more."] if more > 0 else said)
 
 

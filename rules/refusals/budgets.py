@@ -22,13 +22,13 @@ class BudgetSpent(Refusal):
 
 
 class MayNotInvite(Refusal):
-    """An account may invite nobody; one that is too new may from the moment `from_` on."""
+    """An account may invite nobody; one that is too new may after `back_at`."""
 
     code = "MAY_NOT_INVITE"
     sentence = N_("You cannot invite people here.")
     sentence_if_new = N_("Your account is too new to invite people. You can invite after %(back_at)s.")
 
-    def __init__(self, from_: datetime | None = None) -> None:
-        super().__init__(back_at=from_)
-        if from_:
+    def __init__(self, back_at: datetime | None = None) -> None:
+        super().__init__(back_at=back_at)
+        if back_at:
             self.sentence = self.sentence_if_new

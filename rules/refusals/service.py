@@ -10,7 +10,7 @@ class LetterNotFound(Refusal):
     """No mail with this id waits in the outbox."""
 
     code = "LETTER_NOT_FOUND"
-    sentence = N_("No such mail waits; see invite-api outbox list.")
+    sentence = N_("No mail with this id waits; see invite-api outbox list.")
 
 
 class Overloaded(Refusal):
@@ -38,7 +38,7 @@ class MailLimit(Refusal):
     code = "MAIL_LIMIT"
     field = "mail"
     sentence = N_(
-        "As many of your invitations as possible were mailed within a day (%(most)s). The next mail is possible after "
+        "You have reached your limit of invitations by mail (%(most)s a day). The next mail is possible after "
         "%(until)s. You can create the invitation without mail and send its link yourself."
     )
 

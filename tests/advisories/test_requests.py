@@ -28,9 +28,9 @@ from dialects import (
     holds,
     my_invites,
     ops,
-    own,
     pages,
     prosody,
+    sign_in,
     site,
     unsubscribe,
     v1,
@@ -209,7 +209,7 @@ SNAPSHOT = {
     gate_pages: ON_PAGES,
     pages: ON_PAGES,
     account: ON_PAGES,
-    own: ON_PAGES,
+    sign_in: ON_PAGES,
     my_invites: ON_PAGES,
     unsubscribe: ON_PAGES,
     site: ON_PAGES,
@@ -299,7 +299,7 @@ def test_markup_in_names_is_text_on_every_page(house, browser, root, place):
         unit.session.execute(text("UPDATE api_keys SET name = :words"), {"words": MARKUP})
     shown = 0
     for dialect, row, method in ROWS:
-        if dialect in (pages, account, own, admin) and method == "GET":
+        if dialect in (pages, account, sign_in, admin) and method == "GET":
             answer = browser.client.get(
                 filled(row.path, place), query_string={"q": MARKUP} if row.path[-1] == "s" else None
             )

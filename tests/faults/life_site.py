@@ -42,7 +42,7 @@ class SiteLife(UsingLife):
         """Get a pass for a browser, whoever it is."""
         with self.house.writing():
             found = sessions.of_cookie(sessions.start_in_browser(accounts.named(who))).session_id
-            cookie = f"{gate.cookie_name('pass', SLUG, PHOTOS)}={gate.browsers(found, gate.app(SLUG))}"
+            cookie = f"{gate.cookie_name('pass', SLUG, PHOTOS)}={gate.sign_browser_pass(found, gate.app(SLUG))}"
         self.model.passes.append(Pass(who, False, clock.now() + sessions.LIFETIME, {"Cookie": cookie}, found))
 
     @precondition(lambda self: self.model.present)

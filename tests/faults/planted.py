@@ -30,7 +30,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_suffix(".toml")
 LEFT_OUT = (".git", ".venv", ".*cache", ".hypothesis", "instance")
-PATIENCE = 600  # seconds for one run of tests: a fault may have them go on for ever
+TIMEOUT = 600  # seconds for one run of tests: a fault may have them go on for ever
 
 # Not run for what the likely tests pass: they are about texts, packages and pictures, or need what is not in a copy.
 OTHERS = (
@@ -110,11 +110,11 @@ def run(copy: Path, tests: Sequence[str], postgresql: bool = False, workers: int
     piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     tried = subprocess.Popen(command, cwd=copy, env=environ, start_new_session=True, **piped)
     try:
-        said, _ = tried.communicate(timeout=PATIENCE)
+        said, _ = tried.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         os.killpg(tried.pid, signal.SIGKILL)
         tried.wait()
-        return f"no end within {PATIENCE} s"
+        return f"no end within {TIMEOUT} s"
     failures = [each for each in said.splitlines() if each.startswith(("FAILED tests/", "ERROR tests/"))]
     if tried.returncode not in (0, 1) or (tried.returncode and not failures):
         raise RuntimeError(f"the tests cannot be run (status {tried.returncode}):\n{said}")

@@ -28,7 +28,7 @@ from database.sqlite import Sqlite
 from database.units import Unit, open_here
 from delivery import courier, outbox, posting
 from models import Delivery, Invite, Letter, Redemption, Webhook
-from rules import budgets, deliveries, fast_holds, holds, invites, uses
+from rules import budgets, deliveries, fast_holds, holds, invites, states, uses
 from web import requests
 
 
@@ -165,7 +165,7 @@ def roll_back(times: str) -> None:
     """SQLite ends the whole transaction, as on a full disk, when the n-th invite of a shared commit is made."""
     from web import lanes
 
-    lanes.LONGEST_TOGETHER = 10  # type: ignore[assignment]  # however slow this machine is
+    lanes.MAX_SECONDS_TOGETHER = 10  # type: ignore[assignment]  # however slow this machine is
     mint, group_commit = invites.create_token, Database.group_commit
     made: Iterator[int] = repeat(0)
 
@@ -181,7 +181,7 @@ def roll_back(times: str) -> None:
 
     def mint_or_fail(*given: Any) -> str:
         if next(made) == int(times):
-            database.units.cursor().execute("ROLLBACK")
+            database.units.current().cursor().execute("ROLLBACK")
             raise sqlite3.OperationalError("database or disk is full")
         return mint(*given)
 
@@ -217,7 +217,8 @@ def look_first(_: str) -> None:
     """An invite is looked at, and then used, as if nobody else were there."""
 
     def take(token: str) -> uses.Taken:
-        invite = invites.find_active(token)
+        invite = invites.find(token)
+        states.refuse_unusable(invite)
         database.session().execute(update(Invite).where(Invite.id == invite.id).values(uses=invite.uses + 1))
         return uses.Taken(*(getattr(invite, each.name) for each in fields(uses.Taken)))
 
@@ -253,7 +254,7 @@ def keeps_bodies(_: str) -> None:
     """Of a body all is kept, also of one that is refused."""
     from web import reader
 
-    reader.MOST_KEPT = reader.REFUSED_UNREAD
+    reader.MAX_BODY_BYTES = reader.REFUSED_UNREAD
 
 
 def unbound(_: str) -> None:
@@ -351,7 +352,7 @@ def longest(seconds: str) -> None:
     """Who sends a request bit by bit is given up sooner."""
     from web import connection
 
-    connection.LONGEST = float(seconds)  # type: ignore[assignment]
+    connection.MAX_REQUEST_TIME = float(seconds)  # type: ignore[assignment]
 
 
 def plain_loop(_: str) -> None:

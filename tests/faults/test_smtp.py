@@ -25,7 +25,7 @@ FAULT = "mail: a faulty server, and kill -9"
 HASTY = "hasty=1000,lease=5"
 TAMPERED = (sys.executable, tampered.__file__)
 BATCH = 500
-PATIENCE = 1800  # seconds for all of it
+TIMEOUT = 1800  # seconds for all of it
 
 
 class Undone(Exception):
@@ -98,10 +98,10 @@ def carry(post: Post, mails: Moody, kills: int, how: str) -> None:
         running = [start(command, SMTP_URL=mails.url) for _ in range(2)]
         for number in range(1, kills + 1):
             done = len(post.arrive) * number // (kills + 1)
-            wait_for(lambda done=done: post.count("sent_at IS NOT NULL") >= done, PATIENCE)
+            wait_for(lambda done=done: post.count("sent_at IS NOT NULL") >= done, TIMEOUT)
             _kill(running.pop(0), mails)
             running.append(start(command, SMTP_URL=mails.url))
-        wait_for(lambda: not post.count("due_at IS NOT NULL"), PATIENCE)
+        wait_for(lambda: not post.count("due_at IS NOT NULL"), TIMEOUT)
 
 
 def _kill(served: Served, mails: Moody) -> None:
@@ -149,4 +149,4 @@ def test_who_puts_no_letter_off_while_it_is_sent_is_caught(written):
     with moody() as mails, servers(post.instance.parent) as start:
         for _ in range(2):
             start((*TAMPERED, f"{HASTY},lease=-60"), SMTP_URL=mails.url)
-        wait_for(lambda: mails.at_once, PATIENCE)  # some letters are refused, and so tried on and on
+        wait_for(lambda: mails.at_once, TIMEOUT)  # some letters are refused, and so tried on and on
