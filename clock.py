@@ -75,7 +75,10 @@ def duration(text: str) -> timedelta:
     if match["unit"] == "M":
         raise AmbiguousUnit("has an M, which may be minutes or months: write 30m or 30min, or days such as 90d")
     unit = (match["unit"] or "s")[0].lower()
-    return int(match["number"]) * _UNITS[unit]
+    try:
+        return int(match["number"]) * _UNITS[unit]
+    except OverflowError:
+        raise ValueError("is longer than any time can be") from None
 
 
 def spell(length: timedelta) -> str:

@@ -307,6 +307,12 @@ def revoked_note(count: int) -> list[str]:
     return [StderrLine(f"Note: {were(count, 'invite')} revoked with it")] if count else []
 
 
+def loopback_line() -> list[str]:
+    """At a terminal the note on links that open on this machine only; [] elsewhere."""
+    note = terminal.loopback_note() if terminal.is_interactive() else ""
+    return [StderrLine(note)] if note else []
+
+
 def were(count: int, thing: str) -> str:
     """So many things as the beginning of a sentence: ``1 invite was``, ``3 invites were``."""
     return f"{count} {thing} was" if count == 1 else f"{count} {thing}s were"

@@ -12,7 +12,17 @@ import click
 
 import clock
 from commands import terminal
-from commands.base import CommandFailed, Examples, Number, mail_note, opened_database, print_line, proof_note, were
+from commands.base import (
+    CommandFailed,
+    Examples,
+    Number,
+    loopback_line,
+    mail_note,
+    opened_database,
+    print_line,
+    proof_note,
+    were,
+)
 from commands.presets import field_options, preset_option
 from database import Database
 from models import Invite
@@ -181,10 +191,8 @@ def print_notes(batch: Batch, made: Sequence[Invite], *remarks: str) -> None:
     for each in remarks:
         click.echo(f"Note: {terminal.safe(each)}", err=True)
     unproven = [line for email in dict.fromkeys(each.email for each in made) for line in proof_note(email)]
-    for line in [*unproven, *(mail_note() if batch.mailed else [])]:
+    for line in [*unproven, *(mail_note() if batch.mailed else []), *loopback_line()]:
         print_line(line)
-    if terminal.is_interactive() and (note := terminal.loopback_note()):
-        click.echo(note, err=True)
 
 
 def print_remarks(file: str, checked: Sequence[Checked], remarks: Mapping[str, Sequence[str]]) -> None:

@@ -19,6 +19,7 @@ from commands.base import (
     expiry_note,
     json_option,
     limit_option,
+    loopback_line,
     mail_note,
     opened_database,
     reads,
@@ -211,7 +212,7 @@ def rotate(which: str) -> list[str]:
     """Give an invite a new link, and print it. The old links no longer work. A mailed one is mailed again."""
     found = invites.named(which)
     changing.rotate(found)
-    return [invites.link(invites.token(found)), *(mail_note() if found.mail_token_hash else [])]
+    return [invites.link(invites.token(found)), *loopback_line(), *(mail_note() if found.mail_token_hash else [])]
 
 
 @invite.command(name="approve", example=f"invite-api invite approve {ASKED_ID} bob")
@@ -289,4 +290,6 @@ def read_filter(given: dict[str, str | None], after: str | None = None) -> Filte
 
 def decided(use: Redemption) -> list[str]:
     """The note on the mail that tells a guest how it was decided; [] where there is none, or a server sends it."""
+    if use.state == "released":
+        return [StderrLine("Note: this guest is a member already, so the use was given back")]
     return mail_note() if use.user and use.user.email else []

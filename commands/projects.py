@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from commands import terminal
-from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, writes
+from commands.base import Group, StderrLine, completed, json_option, limit_option, reads, revoked_note, were, writes
 from commands.terminal import Cell, Facts, Kind
 from commands.users import any_user
 from commands.users import facts as account_facts
@@ -107,9 +107,12 @@ def list_members(slug: str, as_json: bool) -> Iterable[str]:
 @click.argument("who", shell_complete=any_user)
 @writes
 def hand_over(slug: str, who: str) -> list[str]:
-    """Make another account the owner of a project. The former owner becomes an admin of it."""
-    projects.hand_over(slug, accounts.named(who))
-    return []
+    """Give a project another owner. The former owner becomes an admin of it.
+
+    The former owner's active invites for admins of the project are revoked: only an owner appoints admins.
+    """
+    revoked = projects.hand_over(slug, accounts.named(who))
+    return [StderrLine(f"Note: {were(revoked, 'invite')} revoked: only an owner appoints admins")] if revoked else []
 
 
 @project.command(

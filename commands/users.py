@@ -14,6 +14,7 @@ from commands.base import (
     completed,
     json_option,
     limit_option,
+    loopback_line,
     opened_database,
     print_result,
     reads,
@@ -105,7 +106,7 @@ def create(username: str | None, email: str | None, admin: bool) -> list[str]:
     )
     made = accounts.create(Names(*names))
     accounts.set_admin(made, admin)
-    return [resets.link(made)]
+    return [resets.link(made), *loopback_line()]
 
 
 @user.command(name="list", example="invite-api user list")
@@ -226,4 +227,4 @@ def delete(who: str) -> list[str]:
 @writes
 def reset(who: str) -> list[str]:
     """Print a link that sets a new password. It works once, within a day."""
-    return [resets.link(accounts.named(who))]
+    return [resets.link(accounts.named(who)), *loopback_line()]

@@ -110,6 +110,7 @@ def _number(text: str) -> int:
 def _empty() -> Shown:
     """The page of the list, without its rows."""
     shown: dict[str, Any] = {"rows": [], "older": None, "asking": [], "weeks": [], "matches": None}
+    shown["most_asking"] = MAX_WAITING
     return partial(page, "admin/invites.html", **listing.counts(), **shown)
 
 
@@ -123,7 +124,7 @@ def _list(given: Mapping[str, str], empty: Shown) -> Shown:
         is_whole = not wanted.after and len(found.rows) < forms.ROWS
         shown["matches"] = matching.of_whole(found) if is_whole else matching.count(wanted, bulk.MAX_INVITES)
     if not given:
-        shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MAX_WAITING)}
+        shown |= {"weeks": weeks(WEEKS), "asking": waiting.for_approval(MAX_WAITING + 1)}
     return partial(empty, given=given, **shown)
 
 

@@ -22,6 +22,7 @@ from rules import (
     passes,
     projects,
     proxies,
+    redemption,
     resets,
     timeline,
     urls,
@@ -196,7 +197,8 @@ def delete_project(slug: str) -> Response:
 def _person_page(caller: SignedIn, user_id: str) -> Callable[..., str]:
     user = accounts.named(user_id)
     used = [
-        (forms.kept(each, "id", "name", "email"), each.project and each.project.name) for each in accounts.used_by(user)
+        (forms.kept(each, "id", "name", "email"), each.project and each.project.name)
+        for each in redemption.used_by(user)
     ]
     memberships = [
         (forms.kept(each.project, "slug", "name"), each.role, each.ends_at) for each in projects.memberships(user)

@@ -96,7 +96,7 @@ def _take(caller: Program, wanted: Wanted, once: Once | None) -> Hold:
 
 
 def _taken(hold: Hold, wanted: Wanted) -> Taken:
-    if hold.state == "waiting" or (hold.is_new and wanted.complete and hold.invite.approve):
+    if (wanted.complete and hold.invite.approve) if hold.is_new else hold.state == "waiting":
         return _shown(hold), 202
     return (_shown(hold), 201) if hold.is_new else (_shown(hold), 200)
 

@@ -112,8 +112,10 @@ def _one(caller: SignedIn, invite_id: str) -> Shown:
         link = invites.link(invites.token(invite))
     except LinkLost:
         link = None
-    can_mail = bool(invite.email and not fields.is_domain(invite.email) and settings().smtp_url)
+    domain = fields.is_domain(invite.email)
+    can_mail = bool(invite.email and not domain and settings().smtp_url)
     facts = {
+        "domain": domain,
         "was_declined": invite.revoked_at is not None and changing.was_declined(invite),
         "was_mailed": invite.mail_token_hash is not None,
         "can_mail": can_mail,

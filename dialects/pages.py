@@ -245,11 +245,9 @@ def _register(token: str, form: shapes.RegistrationForm, sent: SentForm) -> Resp
 
 def _names(told: invitations.Invitation, typed: str, email: str, is_ours: bool) -> Names:
     """The names of a new account; where the invitation names no address, our own form takes one for a user name."""
-    if told.domain:
+    if told.domain or not (is_ours and "@" in typed):
         name, address = together(partial(fields.username, typed), lambda: fields.email(email) if email else None)
         return Names(name, address)
-    if not (is_ours and "@" in typed):
-        return Names(fields.username(typed))
     if told.email in (None, fields.typed_name(typed)):
         return Names(email=fields.email(typed))
     raise EmailMismatch(bound_to=told.email)  # typed where the form of such an invitation asks for a user name

@@ -217,8 +217,14 @@ def find(name: str) -> User | None:
 
 
 def named(text: str) -> User:
-    """The account typed at a shell by user name, address, id or the beginning of its id; raises UserNotFound."""
-    user = find(text) or ids.find(User, text)
+    """The account typed at a shell by user name, address, id or the beginning of its id.
+
+    Raises UserNotFound, or Invalid where an account has a name with which the id of another one begins.
+    """
+    called, with_id = find(text), ids.find(User, text)
+    if called and with_id and called is not with_id:
+        raise Invalid.at("who", "ambiguous", "is the name of one account and the id of another: give the whole id")
+    user = called or with_id
     if user is None or user.deleted_at:
         raise UserNotFound
     return user
@@ -250,12 +256,6 @@ def search(text: str | None, after: cursors.Cursor | None, limit: int) -> Sequen
             )
         )
     return session().scalars(cursors.after(query, User, after).limit(limit)).all()
-
-
-def used_by(user: User) -> Sequence[Invite]:
-    """The invites that an account has used, the latest use first, at most 100."""
-    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id, Redemption.redeemed_at.is_not(None))
-    return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
 
 
 def one_admin_at_a_time() -> None:
@@ -292,9 +292,12 @@ def set_admin(user: User, admin: bool) -> None:
 
 
 def disable(user: User) -> int:
-    """Disable an account: end its sessions and passes, revoke the invites it created; returns how many were revoked."""
+    """Disable an account: end its sessions, passes and uses that wait; revoke its invites, and return how many."""
     lock(user)
+    waits = Redemption.user_id == user.id
+    changing.lock_all_by(user, uses.have_waiting(waits))
     revoked = changing.revoke_all_by(user)
+    uses.give_back_all(waits, "released")
     sessions.end_all(user)
     user.disabled_event = None  # it does not come back with its branch any more
     if user.disabled_at is None:

@@ -50,7 +50,7 @@ def left(account: User | Account) -> Left:
     budget = _budget(account)
     if budget is None:
         return Left(None)
-    if refused := _refusal(account, budget):
+    if refused := _refusal(account, budget) or _refused_until_let_in(account):
         return Left(0, refused.facts["back_at"])  # type: ignore[arg-type]
     spent = _spent(account.id, budget)
     total = sum(each.places for each in spent)
@@ -75,7 +75,7 @@ def spend(account: User | Account | None, places: int, again: Invite | None = No
     budget = _budget(person) if person else None
     if account is None or budget is None:
         return
-    if refused := _refusal(person, budget):
+    if refused := _refusal(person, budget) or _refused_until_let_in(person):
         raise refused
     if (most := budget.places) < places:
         raise Invalid.at("uses", "range", "must be at most %(most)s, which is all you can invite", most=most)
@@ -121,6 +121,13 @@ def _refusal(person: Any, budget: Budget) -> MayNotInvite | None:
     if person.budget is None and settings().budget_after and allowed > clock.now():
         return MayNotInvite(allowed)
     return None
+
+
+def _refused_until_let_in(person: Any) -> MayNotInvite | None:
+    """Why an account may not invite that was created by an invite whose use waits, or was denied, and has used none."""
+    used = _USES.run(id=person.id)
+    came = [each for each in used if each.since and each.since <= person.created_at + clock.MINUTE]
+    return MayNotInvite(waits=True) if came and not any(each.redeemed_at for each in used) else None
 
 
 def _spent(user_id: str, budget: Budget, but: str | None = None) -> Sequence[_Spent]:
@@ -171,9 +178,10 @@ def _back_at(spent: Sequence[_Spent], most: int) -> datetime | None:
 
 # Built once, since building a query takes as long as SQLite takes to answer it. What the indexes of schema.sql have as
 # their conditions is said in the same words.
-_person = select(User.budget, User.created_at, User.admin_at, User.email, User.email_verified_at)
+_person = select(User.id, User.budget, User.created_at, User.admin_at, User.email, User.email_verified_at)
 _person = _person.where(User.id == bindparam("id"))
 _PERSON_HELD = Statement(_person.with_for_update(key_share=True))
+_USES = Statement(select(Redemption.since, Redemption.redeemed_at).where(Redemption.user_id == bindparam("id")))
 _columns = Invite.id, Invite.spent_at, Invite.expires_at, Invite.revoked_at, Invite.uses, Invite.max_uses
 _within = Invite.spent_at > bindparam("after"), Invite.spent_at <= bindparam("until")
 _of_inviter = Invite.maker_id == bindparam("id"), *_within

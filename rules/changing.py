@@ -220,7 +220,7 @@ def rotate(invite: Invite) -> None:
 def revoke(invite: Invite) -> None:
     """Revoke an invite, so that it cannot be used any more; what waits ends. Its row stays.
 
-    To revoke it again changes nothing.
+    To revoke it again changes nothing, nor does it to revoke one that is used.
     """
     _revoke(invite, "invite.revoked")
 
@@ -244,7 +244,7 @@ def was_declined(invite: Invite) -> bool:
 
 
 def _revoke(invite: Invite, told: str) -> None:
-    this = Invite.id == invite.id, Invite.revoked_at.is_(None)
+    this = Invite.id == invite.id, *_UNSPENT
     if uses.lock(invite).waiting:  # read anew: a program may have taken one just now
         uses.end_all(and_(*this))
     revoked = update(Invite).where(*this).values(**_REVOKED, revoked_at=clock.now())
@@ -268,6 +268,11 @@ def revoke_admins_by(inviter: User) -> int:
     return _revoke_all(Invite.maker_id == inviter.id, Invite.makes_admin.is_(True))
 
 
+def revoke_appointing_by(inviter: User, project_id: str) -> int:
+    """Revoke the invites of an account that make admins of a project; returns how many were revoked."""
+    return _revoke_all(Invite.maker_id == inviter.id, Invite.project_id == project_id, Invite.role == "admin")
+
+
 def revoke_all(ids: Sequence[str]) -> int:
     """Revoke those of these invites that are neither used nor revoked; returns how many were revoked."""
     return _revoke_all(Invite.id.in_(ids))
@@ -288,7 +293,10 @@ def cap_all_by(inviter: User, project_id: str, until: datetime) -> None:
     these = and_(Invite.maker_id == inviter.id, Invite.project_id == project_id, *_UNSPENT)
     uses.lock_all(these)
     late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
-    connection().execute(update(Invite).where(these, late).values(expires_at=until))
+    earlier = update(Invite).where(these, late).values(expires_at=until).returning(Invite.id)
+    for each in sorted(connection().execute(earlier).scalars()):
+        facts = {"fields": ["ttl"]}
+        events.record("invite.changed", invite_id=each, project_id=project_id, facts=facts)
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:

@@ -16,6 +16,7 @@ from models import Delivery, Event, Webhook
 from rules import activity, events, ids, timeline
 from rules.refusals import DeliveryNotFound, Invalid, WebhookDisabled
 from rules.timeline import Filter, Happened
+from settings import settings
 
 AT_ONCE = 500  # deliveries in one unit of work, since other writers wait for it
 KEPT = 30 * clock.DAY  # how long it is known what became of one, and what came while its webhook was disabled is kept
@@ -220,4 +221,13 @@ def needed_from() -> int | None:
     """The number of the first event that may still have to be sent to a webhook; None where there is none."""
     waiting = session().scalar(select(func.min(Delivery.event)).where(_WAITS))
     unseen = session().scalar(select(func.min(Webhook.seen) + 1))
-    return min((each for each in (waiting, unseen) if each is not None), default=None)
+    return min((each for each in (waiting, unseen, _first_kept()) if each is not None), default=None)
+
+
+def _first_kept() -> int | None:
+    """The number of the first event that was not sent and still can be; None where events are kept as long anyway."""
+    forgotten = settings().events_kept
+    if forgotten is None or forgotten >= KEPT:
+        return None
+    kept = Delivery.sent_at.is_(None), Delivery.created_at > clock.now() - KEPT
+    return session().scalar(select(func.min(Delivery.event)).where(*kept))

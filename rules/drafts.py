@@ -102,7 +102,9 @@ def read(given: Mapping[str, object], makes_admin: bool = False) -> Draft:
 
 def of(values: Mapping[str, Any], makes_admin: bool = False) -> Draft:
     """A Draft with values that were read, by the names of its fields."""
-    defaults: dict[str, Any] = {"makes_admin": True, "ttl": ADMIN_TTL} if makes_admin else {}
+    defaults: dict[str, Any] = {}
+    if makes_admin:
+        defaults = {"makes_admin": True, "ttl": min(ADMIN_TTL, settings().invite_ttl_max)}
     return Draft(**{**defaults, **values})
 
 

@@ -24,6 +24,7 @@ from rules.sessions import Account
 from settings import exact_origin, origin, settings
 
 MAX_ORIGINS = 20  # origins of one project
+MAX_SHOWN = 10  # passes of one request: who sends hundreds of wrong ones holds up everyone, since each is verified
 _HOST = re.compile(r"[a-z0-9.:\[\]-]{1,300}", re.IGNORECASE | re.ASCII)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -178,7 +179,7 @@ def _shown(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str
 def _browser_passes(slug: str, here: Sequence[str], cookies: Callable[[str], Sequence[str]]) -> Iterator[BrowserPass]:
     """The passes of a browser that are for one of these origins: a cookie of the other kind counts nothing there."""
     for at in here:
-        for text in cookies(cookie_name("pass", slug, at)):
+        for text in cookies(cookie_name("pass", slug, at))[:MAX_SHOWN]:
             with suppress(ValueError):
                 if (found := _signed(text, settings().secrets)).origin == at:
                     yield found

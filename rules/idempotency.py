@@ -83,7 +83,8 @@ def read(header: str, caller: str, asked: Any) -> Once:
 
 def _canonical(asked: Any) -> Any:
     if isinstance(asked, dict):
-        return {name: value if _is_data(name, value) else _canonical(value) for name, value in asked.items()}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return {name: value if _is_data(name, value) else _canonical(value) for name, value in given.items()}
     if isinstance(asked, list):
         return [_canonical(each) for each in asked]
     return asked if asked is None or isinstance(asked, bool) else str(asked)

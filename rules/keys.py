@@ -3,11 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Engine, bindparam, select, update
 
 import clock
-from database import may_write, session
+from database import connection, may_write, session
 from database.statements import Statement
 from models import ApiKey
 from rules import events, fields, holds, tokens
@@ -27,6 +28,7 @@ _KEY = Statement(
 )
 _KEEP = Statement(select(ApiKey.id).where(ApiKey.id == bindparam("key_id")).with_for_update(read=True, key_share=True))
 _USED = Statement(update(ApiKey).where(ApiKey.id == bindparam("key_id")).values(last_used_at=bindparam("now")))
+_UNWRITTEN = WeakKeyDictionary[Engine, dict[str, datetime]]()  # the last uses of keys by units that only read
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,8 @@ def keep(key_id: str) -> None:
 def authenticate(combined: str) -> VerifiedKey:
     """The key that ``ID/SECRET`` stands for, split at its first slash; raises KeyRefused.
 
-    No length is assumed: keys that Prosody created are 12 and 36 characters long. In a unit that may write, the time
-    of use is stored, at most once a minute; in a unit that only reads it is not, since that would make the reader
-    wait.
+    No length is assumed: keys that Prosody created are 12 and 36 characters long. The time of use is stored, at most
+    once a minute: now, or by the caretaker where this unit only reads, which would otherwise wait for writers.
     """
     key_id, slash, secret = combined.partition("/")
     if not (key_id and slash and secret):
@@ -167,9 +168,28 @@ def authenticate(combined: str) -> VerifiedKey:
     now = clock.now()
     if key.expires_at and key.expires_at <= now:
         raise KeyRefused(f"This key expired on {clock.iso(key.expires_at)}.")
-    if may_write() and (key.last_used_at is None or now - key.last_used_at >= clock.MINUTE):
-        _USED.run(key_id=key_id, now=now)
+    if key.last_used_at is None or now - key.last_used_at >= clock.MINUTE:
+        if may_write():
+            _USED.run(key_id=key_id, now=now)
+        else:
+            _unwritten()[key_id] = now
     return VerifiedKey(key.id, key.name, key.may.split(), key.preset)
+
+
+def unwritten_uses() -> list[str]:
+    """The ids of keys whose last use is yet to be stored."""
+    return sorted(_unwritten())
+
+
+def write_uses(ids: Sequence[str]) -> None:
+    """Store when these keys were last used, to call from the caretaker."""
+    uses = _unwritten()
+    for key_id in ids:
+        _USED.run(key_id=key_id, now=uses.pop(key_id))
+
+
+def _unwritten() -> dict[str, datetime]:
+    return _UNWRITTEN.setdefault(connection().engine, {})
 
 
 def new_id() -> str:

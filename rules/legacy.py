@@ -51,7 +51,8 @@ def create(inviter: drafts.Inviter, once: Once | None = None) -> str:
     ]
     if wrong:
         raise Invalid(*wrong)
-    draft = replace(draft, ttl=min(draft.ttl or drafts.SHORT_CODE_TTL, drafts.SHORT_CODE_TTL))
+    longest = min(drafts.SHORT_CODE_TTL, settings().invite_ttl_max)
+    draft = replace(draft, ttl=min(draft.ttl or longest, longest))
     invite = invites.create(draft, inviter, once=once)
     code = tokens.legacy_code(invite.nonce)
     if once and once.replayed:

@@ -20,6 +20,7 @@ from rules import (
     searching,
     sessions,
     timeline,
+    uses,
 )
 from rules.accounts import Attempt
 from rules.cursors import Cursor
@@ -147,13 +148,14 @@ def _own(event: Happened, user_id: str) -> Facts:
 
 _OF_INVITE = (
     *("id", "name", "email", "role", "plan", "redirect_url", "message", "note", "makes_admin"),
-    *("max_uses", "uses", "created_at", "expires_at", "revoked_at"),
+    *("access", "approve", "data", "max_uses", "created_at", "expires_at", "revoked_at"),
 )
 
 
 def _of_invite(invite: Invite, slug: str | None) -> Facts:
     facts = {name: getattr(invite, name) for name in _OF_INVITE}
-    return {**facts, "project": slug, "state": invite.state(clock.now())}
+    counted = invite.uses - uses.lapsed(invite)
+    return {**facts, "uses": counted, "project": slug, "state": invite.state(clock.now())}
 
 
 def _created(user_id: str, last: Cursor | None) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from rules import accounts, admins, changing, cursors, fields, invites, joining,
 from rules.cursors import Cursor
 from rules.drafts import Draft
 from rules.listing import Filter, SearchResult
-from rules.refusals import InviteNotFound
+from rules.refusals import InviteNotFound, NotAllowed
 
 ROWS = 20  # invites, and guests, on one page
 MAX_PROJECTS = 100
@@ -48,9 +48,11 @@ def create(user: User, draft: Draft, mailed: bool, id_: str) -> Invite:
 def remind(user: User, invite_id: str) -> None:
     """Mail an invite of this account again; it expires no earlier than a new one. One that waits is not mailed twice.
 
-    Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit.
+    Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit; and
+    NotAllowed, or what `projects.of_manager` does, where the account may not invite so any more.
     """
-    invite = _own(user, invites.find_locked(invite_id))
+    _refuse_more_than_now(user, _own(user, invites.find_by_id(invite_id)))
+    invite = invites.find_locked(invite_id)
     if not outbox.has_waiting(invite):
         _limit_mail(user, invite.email)
     changing.resend(invite, by=user)
@@ -91,6 +93,18 @@ def inviting_to(user: User) -> Sequence[tuple[str, str]]:
     managed = managed.where(Member.user_id == user.id, joining.manages(clock.now()))
     found = session().execute(managed.limit(MAX_PROJECTS)).all()
     return sorted(((str(slug), name) for slug, name in found), key=lambda each: each[1].casefold())
+
+
+def _refuse_more_than_now(user: User, invite: Invite) -> None:
+    """Refuse to let an invite be valid again that its inviter could not create now, as a former admin."""
+    if admins.is_admin(user):
+        return
+    if invite.makes_admin:
+        raise NotAllowed
+    if invite.project and invite.project.slug:
+        member = projects.of_manager(invite.project.slug, user)
+        if invite.role == "admin" and member.role != "owner":
+            raise NotAllowed
 
 
 def _own(user: User, invite: Invite) -> Invite:

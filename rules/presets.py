@@ -142,6 +142,13 @@ def delete(name: str) -> Sequence[ApiKey]:
     return keys.bound_to(preset.name)
 
 
+def delete_all_for(slug: str) -> None:
+    """Delete the presets that name a project, which is deleted: whoever takes its slug would get their guests."""
+    for each in session().scalars(select(Preset).order_by(Preset.name)).all():
+        if json.loads(each.fields).get("project") == slug:
+            delete(each.name)
+
+
 def draft(
     given: Mapping[str, object],
     inviter: Inviter,

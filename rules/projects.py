@@ -15,10 +15,24 @@ from sqlalchemy.orm import joinedload
 import clock
 from database import may_write, session
 from models import Invite, Member, Origin, Project, User
-from rules import accounts, addresses, changing, drafts, events, invites, joining, outbox, passes, states, waiting
+from rules import (
+    accounts,
+    addresses,
+    changing,
+    drafts,
+    events,
+    invites,
+    joining,
+    outbox,
+    passes,
+    presets,
+    slugs,
+    states,
+    waiting,
+)
 from rules.admins import is_admin
 from rules.cursors import Cursor, after, later
-from rules.events import About
+from rules.events import About, NewEvent
 from rules.idempotency import Once
 from rules.refusals import (
     AlreadyMember,
@@ -30,8 +44,6 @@ from rules.refusals import (
     NotProjectMember,
     ProjectNotFound,
 )
-
-MAX_SLUG = 60
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
     while True:
         if id_ and (existing := session().get(Project, id_)):
             return existing
-        project = Project(id=id_ or clock.new_id(), slug=free_slug(plan.name), created_at=now, **vars(plan))
+        project = Project(id=id_ or clock.new_id(), slug=slugs.free(plan.name), created_at=now, **vars(plan))
         try:
             with session().begin_nested():
                 session().add(project)
@@ -64,28 +76,6 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
     session().add(Member(id=clock.new_id(), project=project, user=owner, role="owner", joined_at=now))
     events.record("project.created", project_id=project.id, user_id=owner.id)
     return project
-
-
-def free_slug(name: str) -> str:
-    """A slug made from a name that no project has: ``tea-garden``, or ``tea-garden-2`` if that is taken."""
-    from slugify import slugify  # slow to load
-
-    wanted = slugify(name, max_length=MAX_SLUG) or "project"
-    if not _is_taken(wanted):
-        return wanted
-    # Doubled, then halved: to look at each number would take as many queries as there are projects of this name.
-    free = 2
-    while _is_taken(f"{wanted}-{free}"):
-        free *= 2
-    taken = free // 2
-    while free - taken > 1:
-        middle = (taken + free) // 2
-        taken, free = (middle, free) if _is_taken(f"{wanted}-{middle}") else (taken, middle)
-    return f"{wanted}-{free}"
-
-
-def _is_taken(slug: str) -> bool:
-    return session().scalar(select(Project.id).where(Project.slug == slug)) is not None
 
 
 def find(slug: str) -> Project:
@@ -225,7 +215,9 @@ def invite(
         raise NotAllowed
     if mailed and draft.email and not is_admin(member.user):
         outbox.limit_invitations(member.user_id, draft.email)
-    inviter = drafts.Inviter(member.user.called, user=member.user, appoints=is_owner, until=until)
+    inviter = drafts.Inviter(
+        member.user.called, trusted=is_admin(member.user), user=member.user, appoints=is_owner, until=until
+    )
     return invites.create(draft, inviter, mailed=mailed, id_=id_, once=once)
 
 
@@ -302,17 +294,19 @@ def join_url(project: Project, url: str | None) -> None:
     project.join_url = url
 
 
-def hand_over(slug: str, user: User) -> None:
-    """Make an account the owner of a project; the owner before becomes an admin of it.
+def hand_over(slug: str, user: User) -> int:
+    """Make an account the owner of a project; the owner before becomes an admin of it, who may appoint none.
 
-    Raises ProjectNotFound, or Invalid if the account is disabled.
+    So the invites of the owner before that make admins of the project are revoked; returns how many. Raises
+    ProjectNotFound, or Invalid if the account is disabled.
     """
     now = clock.now()
     _refuse_disabled(user)
     project = find_locked(slug)
     before = session().scalars(select(Member).where(Member.project_id == project.id, Member.role == "owner")).one()
     if before.user_id == user.id:
-        return
+        return 0
+    revoked = 0 if is_admin(before.user) else changing.revoke_appointing_by(before.user, project.id)
     before.role = "admin"
     session().flush()  # first, since the database allows one owner
     about = About(project_id=project.id, user_id=user.id)
@@ -326,18 +320,22 @@ def hand_over(slug: str, user: User) -> None:
         events.record("member.joined", **about)
     heir.role, heir.ends_at, heir.warned_at = "owner", None, None
     events.record("project.owner", **about, facts={"before": before.user_id})
+    return revoked
 
 
 def delete(slug: str) -> int:
     """Delete a project; returns how many of its invites were revoked. An empty row stays, for history.
 
-    Raises ProjectNotFound.
+    Its members go, and the presets that name it: its slug is free for anyone. Raises ProjectNotFound.
     """
     project = find_locked(slug)
     revoked = changing.revoke_all_to(project)  # first: who accepts one locks that, and refers to the project after it
+    presets.delete_all_for(slug)
     project.deleted_at, project.slug = clock.now(), None
-    for each in (Member, Origin):
-        session().execute(sqlalchemy.delete(each).where(each.project_id == project.id))
+    session().execute(sqlalchemy.delete(Origin).where(Origin.project_id == project.id))
+    gone = sqlalchemy.delete(Member).where(Member.project_id == project.id).returning(Member.user_id)
+    members = sorted(session().scalars(gone))
+    events.record_all("member.removed", [NewEvent({"user_id": each, "project_id": project.id}) for each in members])
     passes.end_project(project.id)
     events.record("project.deleted", project_id=project.id)
     return revoked

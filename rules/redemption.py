@@ -46,7 +46,9 @@ def accept(token: str, user: User | Account) -> Used:
     """
     seen, is_mailed = _look(token, user)
     if seen.state and not (seen.until and seen.until <= clock.now()):
-        return Used(invites.find(token), seen.state)
+        waits = invites.find(token)
+        joining.refuse_member(waits.project_id, user)  # by another invite meanwhile
+        return Used(waits, seen.state)
     if is_mailed and not user.email_verified_at:  # otherwise this proves nothing
         addresses.lock_claim(seen.email, user, seen.id)
     if seen.approve or fields.is_domain(seen.email):
@@ -169,6 +171,12 @@ def miscounted() -> Sequence[str]:
         Invite.uses != counted.scalar_subquery(), Invite.waiting != waiting, Invite.lapses_at.is_distinct_from(first)
     )
     return session().scalars(select(Invite.id).where(wrong)).all()
+
+
+def used_by(user: User) -> Sequence[Invite]:
+    """The invites that an account has used, the latest use first, at most 100."""
+    query = select(Invite).join(Redemption).where(Redemption.user_id == user.id, Redemption.redeemed_at.is_not(None))
+    return session().scalars(query.order_by(Redemption.redeemed_at.desc()).limit(100)).all()
 
 
 def _look(token: str, user: User | Account) -> tuple[Any, bool]:

@@ -18,6 +18,7 @@ LIFETIME = clock.HOUR
 TICKET_LIFETIME = clock.MINUTE
 MARK_LIFETIME = 10 * clock.SECOND
 MAX_PATH = 2000
+MAX_STATES = 20  # that are verified: who sends hundreds of wrong ones would hold up everyone
 MAX_KEPT = 3000  # characters of states in the cookies of one app: a request with long cookies is refused
 _ID = 24  # hex digits of a state's id
 _PLAIN = bytes(range(0x21, 0x7F)).decode()  # characters that stand for themselves, as % does
@@ -80,12 +81,12 @@ def kept(visit: Visit, path: str) -> str:
 def surplus(slug: str, origin: str, cookies: Mapping[str, str]) -> Sequence[str]:
     """The names of cookies with states that are over, and of the oldest ones that are too much to keep."""
     start = f"{gate.cookie_name('state', slug, origin)}-"
+    names = [each for each in cookies if each.startswith(start) and len(each) == len(start) + _ID]
     found = {}
-    for name, text in cookies.items():
-        if name.startswith(start) and len(name) == len(start) + _ID:
-            stored = tokens.unsign(_purpose(name, origin), text)
-            found[name] = stored[0] if stored and not _is_over(stored[0]) else 0
-    room, left_out = MAX_KEPT, list[str]()
+    for name in names[-MAX_STATES:]:  # browsers send the newest last
+        stored = tokens.unsign(_purpose(name, origin), cookies[name])
+        found[name] = stored[0] if stored and not _is_over(stored[0]) else 0
+    room, left_out = MAX_KEPT, names[:-MAX_STATES]
     for name in sorted(found, key=lambda each: found[each], reverse=True):
         room -= len(name) + len(cookies[name])
         if room < 0 or not found[name]:

@@ -6,6 +6,7 @@ What is sent to one, and what became of it, is in rules/deliveries.py.
 import base64
 import hmac
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -150,7 +151,8 @@ def _secrets(webhook: Webhook) -> Iterator[bytes]:
     yield _secret(webhook.nonce, webhook.secret_hash)
     is_new = webhook.rotated_at is not None and webhook.rotated_at > clock.now() - OVERLAP
     if is_new and webhook.former_nonce and webhook.former_hash:
-        yield _secret(webhook.former_nonce, webhook.former_hash)
+        with suppress(SecretLost):  # the new one was given since it is lost
+            yield _secret(webhook.former_nonce, webhook.former_hash)
 
 
 def _secret(nonce: str, secret_hash: str) -> bytes:

@@ -59,11 +59,11 @@ def use_in(client, charlie, browser):
     """Try to use a token in a dialect; the status."""
 
     def used(user, token, name):
-        form = {"user": name, "password": PASSWORD, "token": token, "email": f"{name}@example.org"}
+        email = "charlie@example.org" if name == "first" else f"{name}@example.org"
+        form = {"user": name, "password": PASSWORD, "token": token, "email": email}
         if user == "Prosody's form":
             return client.post("/register", data=form).status_code
         if user == "HitKey's registration":
-            email = "charlie@example.org" if name == "first" else f"{name}@example.org"
             body = {"invite_token": token, "email": email, "password": PASSWORD}
             return client.post("/auth/register/with-invite", json=body).status_code
         if user == "HitKey's accept":

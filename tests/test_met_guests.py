@@ -380,7 +380,9 @@ def test_the_address_of_an_invitation_is_shown_and_locked(browser, bound, users,
     assert form[2]["user"] == ""
     assert "User name or e-mail address" not in page.text
     damaged = {**form[2], "email": "eve@example.org", "user": "anne", "password": PASSWORD}
-    assert browser.post("/register", **damaged).status_code == 303
+    assert browser.post("/register", **damaged).status_code == 422
+    assert "anne" not in users()
+    assert browser.post("/register", **{**damaged, "email": form[2]["email"]}).status_code == 303
     assert users()["anne"].email == "anne@example.org"
 
 

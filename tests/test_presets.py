@@ -255,11 +255,11 @@ def test_who_manages_a_project_invites_to_it_by_a_preset_and_nobody_else_by_an_a
     assert {each.project_id is None for each in stored()} == {False}
 
 
-def test_a_preset_whose_project_is_gone_creates_nothing(ways, make, stored, house):
+def test_a_preset_goes_with_its_project_and_creates_nothing(ways, make, stored, house):
     make(project="tea-garden")
     with house.writing():
         projects.delete("tea-garden")
-    assert refused(ways.query("family")) == {"project": "names no project: tea-garden"}
+    assert refused(ways.query("family")) == {"preset": "is unknown: family; there are none here"}
     assert stored() == []
 
 

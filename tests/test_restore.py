@@ -33,6 +33,7 @@ from rules import (
     keys,
     passes,
     passwords,
+    presets,
     projects,
     redemption,
     registration,
@@ -865,3 +866,26 @@ def test_a_schema_that_is_not_ours_is_neither_restored_nor_sound(copy, house, se
     assert source.read_bytes() == before
     checked = invite_api("db", "check")
     assert (checked.returncode, checked.stdout) == (1, "")
+
+
+def test_what_was_limited_stopped_or_led_elsewhere_since_stays_so(copy, put_back, make_invite, house, alice, reopened):
+    token = make_invite(uses=100)
+    with house.writing():
+        slug = projects.create(accounts.named("alice"), projects.Plan("Garden")).slug
+        projects.join_url(projects.find(slug), "https://compromised.example.org/join?i={token}")
+        presets.create("family", {"uses": "5"})
+    copy()
+    with house.writing():
+        changing.change(invites.find(token), {"max_uses": 1}, drafts.SHELL)
+        projects.join_url(projects.find(slug), None)
+        presets.delete("family")
+    house.close()
+    found = put_back()
+    assert {each for each, things in found.items() if things} >= {
+        "invites were limited to fewer uses",
+        "presets were deleted",
+        "the guests of projects are led elsewhere",
+    }
+    assert reopened(lambda: invites.find(token).max_uses) == 1
+    assert reopened(lambda: presets.find("family")) is None
+    assert reopened(lambda: projects.find(slug).join_url) is None

@@ -208,11 +208,11 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "accounts.disable": (lambda _: accounts.disable(user("bob")), ["user.disabled", "invite.revoked"]),
     "accounts.disable, again": (
         lambda _: (accounts.disable(user("dora")), accounts.disable(user("dora"))),
-        ["user.disabled"],
+        ["invite.released", "user.disabled"],
     ),
     "accounts.enable": (
         lambda _: (accounts.disable(user("dora")), accounts.enable(user("dora"))),
-        ["user.disabled", "user.enabled"],
+        ["invite.released", "user.disabled", "user.enabled"],
     ),
     "accounts.enable, who is": (lambda _: accounts.enable(user("bob")), []),
     "accounts.remove": (lambda _: accounts.remove(user("bob")), ["member.removed", "user.deleted", "invite.revoked"]),
@@ -224,7 +224,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "addresses.release": (lambda _: addresses.release("unproven@example.org"), ["user.disabled"]),
     "addresses.release, of a disabled account": (
         lambda _: (accounts.disable(user("unproven@example.org")), addresses.release("unproven@example.org")),
-        ["user.disabled"],
+        ["invite.released", "user.disabled"],
     ),
     "branches.move": (twice(lambda _: branches.move(user("dora"), user("bob"))), ["user.moved"]),
     "branches.disable": (twice(branch_disabled), ["user.disabled", "user.disabled", "invite.revoked"]),
@@ -292,6 +292,14 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["invite.extended", "invite.extended"],
     ),
     "changing.revoke_admins_by": (lambda _: changing.revoke_admins_by(user("anne")), ["invite.revoked"]),
+    "changing.cap_all_by": (
+        lambda _: changing.cap_all_by(user("anne"), projects.find("tea-garden").id, clock.now() + clock.HOUR),
+        ["invite.changed"],
+    ),
+    "changing.revoke_appointing_by": (
+        lambda _: changing.revoke_appointing_by(user("anne"), projects.find("tea-garden").id),
+        [],
+    ),
     "changing.revoke_all_to": (lambda _: changing.revoke_all_to(projects.find("tea-garden")), ["invite.revoked"]),
     "checks.create": (
         twice(lambda _: checks.create(checked("Anne", "Bob"), ["one", "two"])),
@@ -383,6 +391,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["pass.deleted", "pass.deleted"],
     ),
     "presets.create": (lambda _: presets.create("family", {"uses": "5"}), ["preset.created"]),
+    "presets.delete_all_for": (
+        lambda _: (presets.create("family", {"project": "tea-garden"}), presets.delete_all_for("tea-garden")),
+        ["preset.created", "preset.deleted"],
+    ),
     "presets.delete": (
         lambda _: (presets.create("family", {"uses": "5"}), presets.delete("family")),
         ["preset.created", "preset.deleted"],
@@ -415,7 +427,10 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         ["member.joined", "project.owner"],
     ),
     "projects.hand_over, to its owner": (lambda _: projects.hand_over("tea-garden", user("anne")), []),
-    "projects.delete": (lambda _: projects.delete("tea-garden"), ["invite.revoked", "project.deleted"]),
+    "projects.delete": (
+        lambda _: projects.delete("tea-garden"),
+        ["invite.revoked", "member.removed", "member.removed", "project.deleted"],
+    ),
     "redemption.accept": (lambda place: redemption.accept(place.into, user("dora")), ["invite.used", "member.joined"]),
     "redemption.accept, as an admin": (
         lambda place: redemption.accept(place.admins, user("dora")),

@@ -2,7 +2,7 @@
 
 from database import Database, session
 from database.background import BackgroundThread
-from rules import expiry, forgetting
+from rules import expiry, forgetting, keys
 from settings import Settings
 
 PAUSE = 60.0  # seconds to wait when nothing has expired: who waits to be told of it waits so long at most
@@ -25,7 +25,7 @@ class Caretaker(BackgroundThread):
 def end_some(database: Database) -> bool:
     """Tell of some invites that they expired, give back uses that lapsed, end memberships, warn members before theirs.
 
-    Returns whether there was anything to do.
+    And store when keys were last used that only read. Returns whether there was anything to do.
 
     They are searched for in a unit that only reads, so that writers do not wait for the search.
     """
@@ -35,6 +35,7 @@ def end_some(database: Database) -> bool:
         (expiry.lapsed, expiry.give_back),
         (expiry.ended, expiry.end),
         (expiry.ending, expiry.warn),
+        (keys.unwritten_uses, keys.write_uses),
     ):
         with database.reading():
             found = search()

@@ -91,6 +91,23 @@ _SHUT = (
         "RETURNING id, coalesce(email, name)",
     ),
     (
+        "invites were limited to fewer uses since the backup, and stay so",
+        "UPDATE invites SET max_uses = max(uses, (SELECT max_uses FROM present.invites AS now "
+        "WHERE now.id = invites.id)) "
+        "WHERE EXISTS (SELECT 1 FROM present.invites AS now WHERE now.id = invites.id "
+        "AND now.max_uses < invites.max_uses) RETURNING id, coalesce(email, name)",
+    ),
+    (
+        "presets were deleted since the backup, and stay so",
+        "DELETE FROM presets WHERE name NOT IN (SELECT name FROM present.presets) RETURNING name, name",
+    ),
+    (
+        "the guests of projects are led elsewhere since the backup, and go on to be",
+        "UPDATE projects SET join_url = (SELECT join_url FROM present.projects AS now WHERE now.id = projects.id) "
+        "WHERE EXISTS (SELECT 1 FROM present.projects AS now WHERE now.id = projects.id "
+        "AND now.join_url IS NOT projects.join_url) RETURNING id, name",
+    ),
+    (
         "accounts were disabled or deleted since the backup, and will be disabled",
         "UPDATE users SET (disabled_at, disabled_event) = (SELECT coalesce(deleted_at, disabled_at), disabled_event "
         "FROM present.users AS now WHERE now.id = users.id) "

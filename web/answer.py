@@ -65,8 +65,8 @@ def answer(service: Service, dialect: Dialect, headers: cors.Headers, row: Route
             try:
                 if row.refuses_head:
                     _refuse_head()
+                count_first()  # before a body is parsed, which takes longer than most answers
                 requests.look_over(row.largest, is_strict)
-                count_first()
                 return Reply.of(run(guard, partial(view, **path)), common)
             except Exception as error:
                 return Reply.of(dialect.refusal(as_refusal(service, error)), common)

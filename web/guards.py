@@ -30,8 +30,8 @@ class SentForm(NamedTuple):
 
     @property
     def actor(self) -> events.Actor:
-        """Who does what this form does, for what is told of it."""
-        return self.visitor.actor if self.visitor else events.GUEST
+        """Who does what this form does, for what is told of it: nobody is signed in for a form of others."""
+        return self.visitor.actor if self.visitor and self.is_ours else events.GUEST
 
 
 def anyone() -> None:

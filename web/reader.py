@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 100  # of one request: each takes ten times the memory of what was sent
 MAX_URL_BYTES = 8 * 1024
 # What is parsed before a call is counted against its rate limit: 60 KiB of it would hold up everyone for 40 ms.
 MAX_PARSED = {
@@ -154,7 +155,7 @@ class Reader:
         self._url = b""
         self._kept = bytearray()
         self._room = MAX_BODY_BYTES
-        self._size = self._got = 0
+        self._size = self._got = self._headers = 0
         self.halfway, self._headed, self._chunked = True, False, False
 
     def on_url(self, url: bytes) -> None:
@@ -169,6 +170,9 @@ class Reader:
         if key and not self._headed:
             text = value.strip(b" \t").decode("latin-1")
             before = self._environ.get(key)
+            self._headers += 1
+            if self._headers > MAX_HEADERS:
+                self._stop(431)
             self._environ[key] = text if before is None else f"{before}, {text}"
             if key in MAX_PARSED and len(self._environ[key]) > self._most_parsed(key):
                 self._stop(431)

@@ -183,11 +183,15 @@ def form(names: Iterable[str]) -> dict[str, str]:
 
     A form that a script sends as text, or without a type, is read as well: Prosody does not ask for the type.
     """
-    sent = current()
-    if sent.mimetype not in ("", "text/plain") or not sent.content_length:
-        return {name: form_field(name) for name in names}
-    given = parse_qs(sent.get_data(as_text=True), keep_blank_values=True)
+    given = _posted()
     return {name: _only(name, given.get(name, [])) or "" for name in names}
+
+
+def _posted() -> Mapping[str, list[str]]:
+    sent = current()
+    if sent.mimetype in ("", "text/plain") and sent.content_length:
+        return parse_qs(sent.get_data(as_text=True), keep_blank_values=True)
+    return sent.form.to_dict(flat=False)
 
 
 def invite_token() -> str:
@@ -227,7 +231,7 @@ def look_over(largest: int | None = LARGEST_BODY, is_strict: bool = False) -> No
     if "\0" in sent.path:
         raise BadRequest("There is a NUL in this address.")
     if sent.content_length and not is_strict and largest is not None:
-        _refuse_privileged(_json_body() if is_json() else sent.form)
+        _refuse_privileged(_json_body() if is_json() else _posted())
 
 
 def current() -> Request:
@@ -258,7 +262,9 @@ def _read_body(sent: Request) -> dict[str, Any]:
     if sent.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise UnsupportedMediaType("Send a form, or JSON with Content-Type: application/json.")
     given = sent.form.to_dict(flat=False)
-    if next(iter(given), "").startswith(("{", "[")):  # curl -d '{…}' says by itself that this is a form
+    if (
+        next(iter(given), "").lstrip("\N{BYTE ORDER MARK} \t\r\n").startswith(("{", "["))
+    ):  # curl -d '{…}' says by itself that this is a form
         raise UnsupportedMediaType("This is JSON that says it is a form: send it with Content-Type: application/json.")
     return _Form(given)
 

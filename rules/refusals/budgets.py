@@ -22,13 +22,16 @@ class BudgetSpent(Refusal):
 
 
 class MayNotInvite(Refusal):
-    """An account may invite nobody; one that is too new may after `back_at`."""
+    """An account may invite nobody; one that is too new may after `back_at`, one whose own invite waits not yet."""
 
     code = "MAY_NOT_INVITE"
     sentence = N_("You cannot invite people here.")
+    sentence_if_waiting = N_("You can invite people once your own invitation has been confirmed.")
     sentence_if_new = N_("Your account is too new to invite people. You can invite after %(back_at)s.")
 
-    def __init__(self, back_at: datetime | None = None) -> None:
+    def __init__(self, back_at: datetime | None = None, waits: bool = False) -> None:
         super().__init__(back_at=back_at)
         if back_at:
             self.sentence = self.sentence_if_new
+        elif waits:
+            self.sentence = self.sentence_if_waiting
