@@ -55,7 +55,7 @@ def settle(name: str, hold: str) -> str:
         return "Welcome!"
     if answer.get("state") == "waiting":
         return "Your sign-up waits for approval."
-    if answer.get("code") in ("HOLD_LOST", "HOLD_RELEASED", "HOLD_NOT_FOUND"):
+    if answer.get("code") in ("HOLD_LOST", "HOLD_RELEASED"):
         accounts().execute("DELETE FROM accounts WHERE name = ? AND hold = ?", [name, hold])
     return answer["error"]
 
