@@ -845,7 +845,7 @@ class Checkout:
 def checkout_copy(tmp_path) -> Checkout:
     """A checkout of this test's own, with the packages of the environment that the tests run in."""
     copy = Checkout(tmp_path / "invite-api", tmp_path / "bin")
-    shutil.copytree(HOME, copy.folder, ignore=shutil.ignore_patterns(".*", "instance", "__pycache__"))
+    shutil.copytree(HOME, copy.folder, ignore=shutil.ignore_patterns(".*", "instance"))
     copy.bin.mkdir()
     command = copy.bin / "invite-api"
     start = f"import sys; sys.path.insert(0, {str(copy.folder)!r})\nfrom cli import main\nmain()\n"
@@ -864,10 +864,11 @@ def at_last(measure: Callable[[], float], most: float, times: int = 5) -> float:
 
 def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something is so, but not for ever."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
 
 
 @contextmanager

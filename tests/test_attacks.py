@@ -118,6 +118,7 @@ def test_a_lock_of_another_process_does_not_keep_every_thread(serve):
         each.close()
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 @pytest.mark.parametrize("spelling", ["Bearer {}", "bearer {}", "bEaReR {}", "BEARER\t{}"])
 def test_a_key_has_one_limit_however_it_is_spelt(tmp_path, house, key, spelling):

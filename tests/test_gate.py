@@ -355,6 +355,7 @@ def test_access_that_ends_and_a_session_that_expires_end_the_pass(ask, cookie, j
         assert ask(Cookie=charlies).status_code == 401
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 def test_each_bit_of_a_pass_counts(ask, cookie, join, alice):
     join("alice")

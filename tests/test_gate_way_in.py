@@ -504,6 +504,7 @@ def flipped(text):
                 yield f"{text[:place]}{other}{text[place + 1 :]}"
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 def test_each_bit_of_a_state_counts(visitor, sign_in, join):
     join("alice")
@@ -514,6 +515,7 @@ def test_each_bit_of_a_state_counts(visitor, sign_in, join):
     assert visitor.once(f"{address}?{state}", **OPENED).status_code == 303
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 def test_each_bit_of_a_ticket_counts(visitor, sign_in, join):
     join("alice")
@@ -523,6 +525,7 @@ def test_each_bit_of_a_ticket_counts(visitor, sign_in, join):
     assert visitor.once(f"{address}?{text}").location == DEEP
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 def test_each_bit_of_what_the_browser_keeps_counts(visitor, sign_in, join):
     join("alice")

@@ -420,17 +420,17 @@ def test_a_first_start_that_is_killed_leaves_no_half_of_a_secret(refusing, tmp_p
 @pytest.mark.long
 @pytest.mark.sqlite
 @pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refusing, tmp_path, call):
+def test_a_restore_that_is_killed_without_links_keeps_no_half_of_a_database(refusing, invite_api, tmp_path, call):
     for words in (("invite", "create"), ("db", "backup", "copy.db"), ("invite", "create")):
-        assert refusing((), COMMAND, *words).returncode == 0
+        assert invite_api(*words).returncode == 0
     for number in range(1, 6):
         refusing((*NO_LINKS, f"inject={call}:signal=KILL:when={number}"), COMMAND, "db", "restore", "--yes", "copy.db")
-        assert refusing((), COMMAND, "db", "check").stdout == "ok\n"
+        assert invite_api("db", "check").stdout == "ok\n"
         for kept in (tmp_path / "instance").glob("invites-before-restore-*.db"):
             with closing(sqlite3.connect(kept)) as opened:
                 assert opened.execute("PRAGMA quick_check").fetchall() == [("ok",)]
     assert refusing(NO_LINKS, COMMAND, "db", "restore", "--yes", "copy.db").returncode == 0
-    assert len(refusing((), COMMAND, "invite", "list").stdout.splitlines()) == 1
+    assert len(invite_api("invite", "list").stdout.splitlines()) == 1
     assert not list((tmp_path / "instance").glob("*.keeping"))
 
 

@@ -304,6 +304,7 @@ def filled(row):
     return re.sub("<.*?>", "5b0e0c6e", row.path)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("dialect", "row"), [pytest.param(*each, id=each[1].endpoint) for each in CALLED])
 def test_a_listed_front_end_may_call_every_route_and_read_its_errors(front_end, client, dialect, row):
     asked = {"Origin": FRONT, "Access-Control-Request-Method": row.methods.split()[0]}

@@ -18,6 +18,8 @@ from programs import require
 from receiver import Got, listening
 from settings import HOME
 
+pytestmark = pytest.mark.any_database
+
 FOLDER = HOME / "examples" / "receivers"
 ADD = """import sys
 from pathlib import Path

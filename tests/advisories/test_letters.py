@@ -196,6 +196,7 @@ def mailing(tmp_path, smtp):
         yield chosen
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["invite", "code", "known", "reset"])
 @pytest.mark.parametrize("words", HOSTILE)

@@ -84,6 +84,7 @@ def with_a_bit_flipped(secret):
         yield secret[:place] + chr(ord(secret[place]) ^ 1 << bit) + secret[place + 1 :]
 
 
+@pytest.mark.any_database
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["cookie", "form", "reset", "ticket"])
 def test_a_signature_is_checked_to_the_last_bit(doors, signed, kind):

@@ -272,7 +272,7 @@ def test_receivers_in_any_mood_harm_nobody_and_are_answered_for(site, serve, pro
         ids = {name: site.hook(each.url, "webhook.test") for name, each in receivers.items()}
         ids["not there"] = site.hook("http://127.0.0.1:1/", "webhook.test")
         rss = resident(served)
-        meanwhile = at_last(lambda: disturbed(site, served, key, count, ids), 1.2, times=3)
+        meanwhile = at_last(lambda: disturbed(site, served, key, count, ids), profile(3, 1.2), times=3)
         grown = resident(served) - rss
         found = outcomes(site, ids)
     figures(RECEIVERS).shows(
