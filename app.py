@@ -184,7 +184,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/invites",                             my_invites.list_mine,         signed_in_visitor,    "120/minute", READS),
         Route("POST",     "/account/invites",                     my_invites.create,            signed_in_form,       "120/minute", WRITES),
         Route("GET",      "/account/invites/<invite_id>",         my_invites.show,              signed_in_visitor,    "120/minute", READS),
-        Route("POST",     "/account/invites/<invite_id>/send",    my_invites.remind,            signed_in_form,       "120/minute", WRITES),
+        Route("POST",     "/account/invites/<invite_id>/send",    my_invites.resend,            signed_in_form,       "120/minute", WRITES),
         Route("POST",     "/account/invites/<invite_id>/revoke",  my_invites.revoke,            signed_in_form,       "120/minute", WRITES),
     ],
     admin_list: [
@@ -203,7 +203,7 @@ ROUTES: dict[Dialect, list[Route]] = {
         Route("GET",      "/admin/invites/<invite_id>",           admin.show_invite,            admin_visitor,        "120/minute", READS),
         Route("POST",     "/admin/invites/<invite_id>/revoke",    admin.revoke_invite,          admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/extend",    admin.extend_invite,          admin_form,           "120/minute", WRITES),
-        Route("POST",     "/admin/invites/<invite_id>/send",      admin.send_invite,            admin_form,           "120/minute", WRITES),
+        Route("POST",     "/admin/invites/<invite_id>/send",      admin.resend_invite,          admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/rotate",    admin.rotate_invite,          admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/approve",   admin.approve_use,            admin_form,           "120/minute", WRITES),
         Route("POST",     "/admin/invites/<invite_id>/deny",      admin.deny_use,               admin_form,           "120/minute", WRITES),
@@ -305,11 +305,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     service = Service(settings, opened, limits, readiness, Metrics(readiness))
     app.extensions["invite_api"] = service
     app.extensions["openapi"] = manual.Description(lambda: openapi.describe(ROUTES, settings))
-    _draw(app, service)
+    _register_routes(app, service)
     return app
 
 
-def _draw(app: Flask, service: Service) -> None:
+def _register_routes(app: Flask, service: Service) -> None:
     """Put the map into the application, and what surrounds every request."""
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -324,7 +324,7 @@ def _draw(app: Flask, service: Service) -> None:
             app.view_functions[row.endpoint] = answer.answer(service, dialect, headers[dialect], row)
             rows[row.endpoint] = dialect, row
 
-    def stray(error: Exception) -> Response:
+    def handle_unrouted(error: Exception) -> Response:
         """What goes wrong before a row of the map is found: the dialect it was meant for says it."""
         dialect, row = rows.get(_meant(app, error), (_of_address(), None))
         requests.context().row = row
@@ -334,7 +334,7 @@ def _draw(app: Flask, service: Service) -> None:
         with in_force(service.settings):
             return Reply.of(dialect.refusal(answer.as_refusal(service, error)), asked.of_request())
 
-    app.register_error_handler(Exception, stray)
+    app.register_error_handler(Exception, handle_unrouted)
     app.before_request(lambda: answer.arrive(service.settings))
     app.after_request(partial(answer.depart, service))
 

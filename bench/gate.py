@@ -43,7 +43,7 @@ def fill(settings: Settings, members: int) -> dict[str, str]:
     house = database.open_database(settings)
     with house.writing():
         owner = accounts.create(accounts.Names("owner"))
-        project = projects.create(owner, projects.Plan("Photos"))
+        project = projects.create(owner, projects.ProjectDraft("Photos"))
         gate.set_origins("photos", [ORIGIN])
         sessions.start_in_browser(owner)
         session_id = database.session().scalars(select(Session.id)).one()

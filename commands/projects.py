@@ -13,7 +13,7 @@ from commands.users import any_user
 from commands.users import facts as account_facts
 from models import Member, Project
 from rules import accounts, fields, gate, projects, proxies, urls
-from rules.projects import Plan
+from rules.projects import ProjectDraft
 from rules.proxies import App
 
 
@@ -80,8 +80,8 @@ def project() -> None:
 @writes
 def create(name: str, owner: str, public: bool) -> list[str]:
     """Create a project and print its slug."""
-    plan = Plan(fields.text(name, "name", 100), is_public=public)
-    return [str(projects.create(accounts.named(owner), plan).slug)]
+    draft = ProjectDraft(fields.text(name, "name", 100), is_public=public)
+    return [str(projects.create(accounts.named(owner), draft).slug)]
 
 
 @project.command(name="list", example="invite-api project list")

@@ -66,7 +66,7 @@ def _serve(chosen: Settings, host: str, port: int) -> None:
     from app import create_app
     from database.background import BackgroundThread
     from delivery import courier
-    from delivery.outbox import Postman
+    from delivery.outbox import MailWorker
     from upkeep.caretaker import Caretaker
     from web import logs
     from web.server import Server
@@ -83,7 +83,7 @@ def _serve(chosen: Settings, host: str, port: int) -> None:
         _say_where(server.address)
         with suppress(database.Unavailable):  # what is served says so, and may be there a moment later
             _say_what_next(opened, host, server.address)
-    helpers = [Postman(opened, chosen), Caretaker(opened, chosen), *courier.threads(opened, chosen)]
+    helpers = [MailWorker(opened, chosen), Caretaker(opened, chosen), *courier.threads(opened, chosen)]
     for each in helpers:
         each.start()
     _keep_what_is_loaded()

@@ -105,11 +105,11 @@ class Claimed:
     ids: Sequence[str]
 
 
-Parcels = Sequence[tuple[str, Post | Reply | None]]  # a Reply is of what cannot be composed, None of what is gone
+Prepared = Sequence[tuple[str, Post | Reply | None]]  # a Reply is of what cannot be composed, None of what is gone
 Replies = Sequence[tuple[str, Reply | None]]
 
 
-class Deliveries(at_least_once.Queue[Claimed, Parcels, Replies]):
+class Deliveries(at_least_once.Queue[Claimed, Prepared, Replies]):
     """The deliveries of all webhooks: some of one webhook are claimed together, by their ids."""
 
     def __init__(self, avoids_failing: bool = False) -> None:
@@ -126,7 +126,7 @@ class Deliveries(at_least_once.Queue[Claimed, Parcels, Replies]):
         """The next deliveries of the webhook whose first one has been due longest; its lease begins."""
         return claim(self._avoids_failing)
 
-    def compose(self, claimed: Claimed) -> Parcels | None:
+    def compose(self, claimed: Claimed) -> Prepared | None:
         """What the webhook is told of each event; None if the webhook is gone."""
         webhook = session().get(Webhook, claimed.webhook_id)
         if webhook is None:
@@ -137,14 +137,14 @@ class Deliveries(at_least_once.Queue[Claimed, Parcels, Replies]):
             .where(Delivery.id.in_(claimed.ids))
             .order_by(Delivery.due_at, Delivery.event)
         )
-        return [(delivery.id, _parcel(webhook, delivery, event)) for delivery, event in rows]
+        return [(delivery.id, _prepare(webhook, delivery, event)) for delivery, event in rows]
 
-    def send(self, parcels: Parcels) -> Replies:
+    def send(self, prepared: Prepared) -> Replies:
         """Send them to their receiver, one after the other; what takes too long is left to the next time."""
         answers: list[tuple[str, Reply | None]] = []
         began = clock.ticks()
-        for id_, parcel in parcels:
-            answer = posting.send(parcel) if isinstance(parcel, Post) else parcel
+        for id_, post in prepared:
+            answer = posting.send(post) if isinstance(post, Post) else post
             answers.append((id_, answer))
             if clock.ticks() - began > ROUND or (answer and answer.status == webhooks.GONE):
                 break
@@ -238,7 +238,7 @@ def _released(claimed: Claimed) -> Webhook | None:
     return webhook
 
 
-def _parcel(webhook: Webhook, delivery: Delivery, event: Event | None) -> Post | Reply | None:
+def _prepare(webhook: Webhook, delivery: Delivery, event: Event | None) -> Post | Reply | None:
     try:
         return composed(webhook, delivery, event) if event else None
     except Unavailable:

@@ -25,14 +25,14 @@ PAUSE = 1.0  # seconds to wait when no letter is due
 log = logging.getLogger("invite_api")
 
 
-class Postman(BackgroundThread):
+class MailWorker(BackgroundThread):
     """The thread that sends the letters. Without SMTP_URL it only logs how many wait."""
 
     unavailable = "the outbox cannot be used: %s"
     failed = "an unexpected error, while mail was sent"
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("postman", database, settings, PAUSE, patience=mail.TIMEOUT)
+        super().__init__("mail", database, settings, PAUSE, patience=mail.TIMEOUT)
         self._waiting = 0
 
     def work(self) -> bool:

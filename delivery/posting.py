@@ -95,7 +95,7 @@ def send(post: Post) -> Reply:
             took = clock.ticks() - began
             head = _rest(connection, head, status)
     except (OSError, ValueError, AddressNotAllowed, NoAnswer) as caught:
-        error, took = _said(caught), clock.ticks() - began
+        error, took = _error_text(caught), clock.ticks() - began
     return Reply(status, round(took * 1000), error, _retry_after(head))
 
 
@@ -258,7 +258,7 @@ def _retry_after(answer: bytes) -> timedelta | None:
         return None
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """What went wrong, for the log of deliveries."""
     match error:
         case AddressNotAllowed():

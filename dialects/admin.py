@@ -96,7 +96,7 @@ def extend_invite(invite_id: str) -> Response:
 
 
 @html.form(_invite_named)
-def send_invite(invite_id: str) -> Response:
+def resend_invite(invite_id: str) -> Response:
     """Mail an invite, perhaps once more."""
     changing.resend(invites.find_by_id(invite_id))
     return forms.done(f"/admin/invites/{invite_id}", "sent")

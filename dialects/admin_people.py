@@ -27,7 +27,7 @@ from rules import (
     timeline,
     urls,
 )
-from rules.projects import Plan
+from rules.projects import ProjectDraft
 from rules.refusals import Invalid, MemberNotFound, UserNotFound, together
 from rules.sessions import SignedIn
 from rules.timeline import Filter
@@ -132,7 +132,7 @@ def create_project(caller: SignedIn) -> Response:
         lambda: accounts.named(given["owner"]) if given["owner"] else caller.user,
         lambda: forms.once(given["once"]),
     )
-    project = projects.create(owner, Plan(**values), id_=clock.id_for(once))
+    project = projects.create(owner, ProjectDraft(**values), id_=clock.id_for(once))
     return forms.done(f"/admin/projects/{project.slug}", "made")
 
 

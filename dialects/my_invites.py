@@ -68,9 +68,9 @@ def _shown(caller: SignedIn) -> Shown:
 
 
 @html.form(_shown)
-def remind(caller: SignedIn, invite_id: str) -> Response:
+def resend(caller: SignedIn, invite_id: str) -> Response:
     """Mail an invitation of the caller again."""
-    own_invites.remind(caller.user, invite_id)
+    own_invites.resend(caller.user, invite_id)
     return see_other(f"{PATH}/{invite_id}?done=reminded")
 
 

@@ -40,7 +40,7 @@ MAX_ROWS = 1000  # rows of a page
 
 def create_project(caller: SignedIn, body: shapes.ProjectDraft) -> Created[shapes.Project]:
     """Create a project, as its owner."""
-    return _project(projects.create(caller.user, projects.Plan(**body))), 201
+    return _project(projects.create(caller.user, projects.ProjectDraft(**body))), 201
 
 
 def list_projects(caller: SignedIn) -> list[shapes.Project]:
@@ -162,9 +162,12 @@ def _page(rows: Sequence[Row], limit: int | None) -> tuple[Sequence[Row], bool]:
 
 def _stated(found: Sequence[Any]) -> list[shapes.InviteOfProjectWithState]:
     waits = waiting.of_invites(each.id for each in found if each.waiting)
-    return [
-        {**_invite(each), "status": each.state(now()), "waiting": _asking(waits.get(each.id, ()))} for each in found
-    ]
+    return [_with_state(each, waits.get(each.id, ())) for each in found]
+
+
+def _with_state(invite: Any, waits: Sequence[Waiting]) -> shapes.InviteOfProjectWithState:
+    asking = _asking(waits)
+    return {**_invite(invite), "status": invite.state(now()), "waiting": asking, "held": len(waits) - len(asking)}
 
 
 def _invite(invite: Any) -> shapes.InviteOfProject:

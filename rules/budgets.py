@@ -31,11 +31,13 @@ _LOOKED_AT = 100  # unused invites that are read in the order of one index befor
 class Left:
     """How many people an account can invite now, None for any number; `back_at` is when it can invite more.
 
-    `back_at` is None where nothing comes back: nothing is spent, there is no limit, or it may never invite.
+    `back_at` is None where nothing comes back: nothing is spent, there is no limit, or it may never invite. It `waits`
+    where its own invitation is yet to be confirmed.
     """
 
     places: int | None
     back_at: datetime | None = None
+    waits: bool = False
 
 
 class _Spent(NamedTuple):
@@ -50,7 +52,9 @@ def left(account: User | Account) -> Left:
     budget = _budget(account)
     if budget is None:
         return Left(None)
-    if refused := _refusal(account, budget) or _refused_until_let_in(account):
+    if _refused_until_let_in(account):
+        return Left(0, waits=True)
+    if refused := _refusal(account, budget):
         return Left(0, refused.facts["back_at"])  # type: ignore[arg-type]
     spent = _spent(account.id, budget)
     total = sum(each.places for each in spent)

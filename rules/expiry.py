@@ -26,7 +26,7 @@ def unrecorded() -> list[str]:
 
     Before these, those that had expired long before their last use was given back.
     """
-    found = select(Invite.id).where(_expired(), ~_is_told()).limit(AT_ONCE)
+    found = select(Invite.id).where(_expired(), ~_is_recorded()).limit(AT_ONCE)
     late = session().scalars(found.where(Invite.id.in_(_given_back()))).all()
     new = session().scalars(found.where(Invite.expires_at > _told_until()).order_by(Invite.expires_at))
     return list(dict.fromkeys([*late, *new]))[:AT_ONCE]
@@ -36,7 +36,7 @@ def record_expired(ids: list[str]) -> None:
     """Tell of these invites that they expired, but of none that was extended, or of which it was told, meanwhile."""
     # Locked first: then what another process has told in the meantime is seen.
     session().execute(select(Invite.id).where(Invite.id.in_(ids)).order_by(Invite.id).with_for_update())
-    found = select(Invite).where(Invite.id.in_(ids), _expired(), ~_is_told()).order_by(Invite.expires_at)
+    found = select(Invite).where(Invite.id.in_(ids), _expired(), ~_is_recorded()).order_by(Invite.expires_at)
     events.record_all(
         "invite.expired",
         [
@@ -122,7 +122,7 @@ def _expired() -> ColumnElement[bool]:
     return and_(Invite.uses < Invite.max_uses, Invite.revoked_at.is_(None), Invite.expires_at <= clock.now())
 
 
-def _is_told() -> ColumnElement[bool]:
+def _is_recorded() -> ColumnElement[bool]:
     told = Event.invite_id == Invite.id, Event.type == "invite.expired", Event.at == Invite.expires_at
     return select(Event.number).where(events.NOT_CREATED, *told).exists()
 

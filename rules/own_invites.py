@@ -45,7 +45,7 @@ def create(user: User, draft: Draft, mailed: bool, id_: str) -> Invite:
     return invites.create(draft, accounts.as_inviter(user), mailed=mailed, id_=id_)
 
 
-def remind(user: User, invite_id: str) -> None:
+def resend(user: User, invite_id: str) -> None:
     """Mail an invite of this account again; it expires no earlier than a new one. One that waits is not mailed twice.
 
     Raises InviteNotFound for one of another account, and what `changing.resend` does; RateLimited or MailLimit; and

@@ -47,7 +47,7 @@ from rules.refusals import (
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProjectDraft:
     """What a new project is to be."""
 
     name: str
@@ -55,7 +55,7 @@ class Plan:
     is_public: bool = False
 
 
-def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
+def create(owner: User, draft: ProjectDraft, id_: str | None = None) -> Project:
     """Create a project with this owner and return it. Its slug is made from its name, in any script, and is unique.
 
     If there is a project with the id `id_` already, that one is returned: a form that is sent twice creates one
@@ -66,7 +66,7 @@ def create(owner: User, plan: Plan, id_: str | None = None) -> Project:
     while True:
         if id_ and (existing := session().get(Project, id_)):
             return existing
-        project = Project(id=id_ or clock.new_id(), slug=slugs.free(plan.name), created_at=now, **vars(plan))
+        project = Project(id=id_ or clock.new_id(), slug=slugs.free(draft.name), created_at=now, **vars(draft))
         try:
             with session().begin_nested():
                 session().add(project)

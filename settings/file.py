@@ -26,7 +26,7 @@ class Given(NamedTuple):
     value: str
     where: str = ""
 
-    def said(self, sentence: str) -> str:
+    def located(self, sentence: str) -> str:
         """A sentence about it, after where it stands."""
         return f"{self.where}: {sentence}" if self.where else sentence
 
@@ -38,7 +38,7 @@ def given(environ: Mapping[str, str]) -> tuple[dict[str, Given], list[str]]:
     """
     found, wrong = _from_file(environ)
     if misplaced := found.pop(_FILE, None):
-        wrong.append(misplaced.said(f"{_FILE}: only the environment can name the file"))
+        wrong.append(misplaced.located(f"{_FILE}: only the environment can name the file"))
     return found | {name: Given(environ[name]) for name in sorted(environ) if name.startswith(PREFIX)}, wrong
 
 

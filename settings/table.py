@@ -203,7 +203,7 @@ class Settings:
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raise ConfigError naming every one that is nonsense or unknown, and its line."""
     given, wrong = file.given(environ)
-    wrong += [each.said(_unknown(name)) for name, each in given.items() if name not in _NAMES]
+    wrong += [each.located(_unknown(name)) for name, each in given.items() if name not in _NAMES]
     values: dict[str, Any] = {}
     for each in fields(Settings):
         told = given.get(_name(each), Given(""))
@@ -212,7 +212,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
                 readers.unquoted(told.value)
             values[each.name] = each.metadata["read"](readers.utf8(told.value or each.metadata["default"]))
         except ValueError as error:
-            wrong.append(told.said(f"{_name(each)}: {error}"))
+            wrong.append(told.located(f"{_name(each)}: {error}"))
     if not wrong and values["invite_ttl"] > values["invite_ttl_max"]:
         wrong.append(f"{PREFIX}INVITE_TTL: is longer than {PREFIX}INVITE_TTL_MAX")
     if wrong:

@@ -4,29 +4,47 @@ These are the rules of its map, its templates and its statements. Every test has
 there and answers sooner is all that this changes.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
+from threading import RLock
 from typing import Any, ClassVar
 
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy import Connection
-from werkzeug.routing import Rule
-
-_OWN = ("map", "methods", "endpoint")  # of a rule; the rest follows from what it is called with
+from werkzeug.routing import Map, Rule
 
 
-class RuleCompiledOnce(Rule):
-    """A rule that takes over what an equal one was compiled to."""
+class MapDrawnOnce(Map):
+    """A map of rules that takes over what an equal one was drawn to, when it is first asked for one."""
 
-    _compiled: ClassVar[dict[Hashable, Mapping[str, Any]]] = {}
+    _drawn: ClassVar[dict[Hashable, tuple[Any, Any]]] = {}
+    _drawing = RLock()
 
-    def compile(self) -> None:
-        """As in Werkzeug."""
-        asked = self.rule, self.strict_slashes, self.merge_slashes, self.subdomain, self.host, self.build_only
-        if asked not in self._compiled:
-            super().compile()
-            self._compiled[asked] = {name: value for name, value in vars(self).items() if name not in _OWN}
-        vars(self).update(self._compiled[asked])
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._undrawn: list[Rule] = []
+        super().__init__(*given, **named)
+
+    def add(self, rulefactory: Any) -> None:
+        """Keep a rule for later."""
+        self._undrawn.append(rulefactory)
+        self._remap = True
+
+    def update(self) -> None:
+        """As in Werkzeug, but only for the first map of its kind."""
+        with self._drawing:
+            if self._remap:
+                self._draw()
+
+    def _draw(self) -> None:
+        rules = [(each.rule, each.endpoint, frozenset(each.methods or ())) for each in self._undrawn]
+        asked = self.strict_slashes, self.merge_slashes, *rules
+        if asked not in self._drawn:
+            for each in self._undrawn:
+                super().add(each)
+            super().update()
+            self._drawn[asked] = self._matcher, self._rules_by_endpoint
+        self._matcher, self._rules_by_endpoint = self._drawn[asked]
+        self._remap = False
 
 
 class TemplatesCompiledOnce(BytecodeCache):

@@ -69,7 +69,7 @@ from settings import HOME, PREFIX, Settings, in_force, load_settings
 from upkeep import backup
 
 flask.Flask.test_client_class = described.Client
-flask.Flask.url_rule_class = compiled.RuleCompiledOnce
+flask.Flask.url_map_class = compiled.MapDrawnOnce
 flask.Flask.jinja_options = {"bytecode_cache": compiled.TemplatesCompiledOnce()}
 event.listen(Engine, "engine_connect", compiled.share_statements)
 AS_SERVED = passwords._hasher  # what the servers and commands hash with, which are other processes
@@ -463,7 +463,7 @@ def seeded(house, settings, tmp_path):
     with house.writing() as unit:
         for name in ("alice", "anne", "bob"):
             accounts.create(accounts.Names(name, f"{name}@example.org"), HASH)
-        garden = projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        garden = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         joined = {"project": garden, "user": accounts.named("bob"), "joined_at": clock.now()}
         unit.session.add(Member(id=clock.new_id(), role="member", **joined))
         gate.set_origins("tea-garden", ["https://garden.example.org"])

@@ -288,7 +288,7 @@ class Town:
             with self.house.writing():
                 owner = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
                 for slug, origins in ORIGINS.items():
-                    projects.create(owner, projects.Plan(slug.title()))
+                    projects.create(owner, projects.ProjectDraft(slug.title()))
                     gate.set_origins(slug, origins)
         self.printed = {
             proxy: {slug: self._printed(proxy, slug, address) for slug, address in apps.items()} for proxy in PROXIES

@@ -128,7 +128,7 @@ def _people(house: database.Database) -> dict[str, str]:
             ("Tea Garden", "Tea, cake and weeding, every Sunday"),
             ("Seed Library", "Take some, bring some"),
         ):
-            projects.create(accounts.named("alice"), projects.Plan(name, said))
+            projects.create(accounts.named("alice"), projects.ProjectDraft(name, said))
         gate.set_origins("seed-library", ["https://seeds.example.org"])
         gate.set_origins("tea-garden", ["https://garden.example.org"])
         keys.create("newsletter")

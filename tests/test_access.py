@@ -67,7 +67,7 @@ def garden(house, alice, bob, join):
     """Alice's project, of which bob is an admin for 60 days."""
     bob.verify_address()
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden", is_public=False))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden", is_public=False))
     join("bob", role="admin")
 
 
@@ -212,7 +212,7 @@ def test_who_is_a_member_no_more_is_removed_by_nobody(house, call, alice, garden
 
 def test_access_counts_from_the_yes(house, alice, bob, member):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         draft = drafts.read({"project": "tea-garden", "access": "60d", "approve": "yes"})
         assert redemption.accept(invites.token(invites.create(draft, drafts.SHELL)), accounts.named("bob")).waiting_for
         use_id = invites.find_by_id(session().query(Invite).one().id).redemptions[0].id

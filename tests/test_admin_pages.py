@@ -82,7 +82,7 @@ def test_signing_in_leads_nowhere_else(browser, then, kept):
 
 def test_one_invitation_is_made_with_every_field(admin, house, stored):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
     given = {
         "name": "Anne",
         "email": "anne@example.org",
@@ -422,7 +422,7 @@ def test_several_are_extended_by_a_length_or_until_a_day_and_none_expires_earlie
 def test_what_somebody_created_in_a_project_whose_access_has_ended_is_not_extended(admin, house, invited):
     made = invited("Anne", ttl="2d")
     with house.writing():
-        project = projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        project = projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
         brief = invites.create(drafts.read({"project": project.slug, "access": "5d"}), drafts.SHELL)
         dora = accounts.create(Names("dora"))
         redemption.accept(invites.token(brief), dora)
@@ -520,7 +520,7 @@ def test_name_and_address_both_tell_guests_apart_in_the_list(admin, invited):
 
 def test_a_person_has_their_passes_on_their_page_where_one_is_deleted(admin, house):
     with house.writing():
-        project = projects.create(accounts.create(Names("dora")), projects.Plan("Tea Garden"))
+        project = projects.create(accounts.create(Names("dora")), projects.ProjectDraft("Tea Garden"))
         gate.set_origins(project.slug, ["https://garden.example.org"])
         member = projects.member(project.slug, accounts.named("dora"))
         made = [passes.create(member, name)[0].id for name in ("calendar", "phone")]

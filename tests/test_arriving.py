@@ -30,7 +30,7 @@ def start(tmp_path, house):
 def photos(house, root):
     """A project with an app behind the gate, which belongs to root."""
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Photos"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Photos"))
         gate.set_origins("photos", [PHOTOS])
 
 

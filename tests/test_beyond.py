@@ -292,7 +292,7 @@ def furnish(settings: Settings, count: int) -> dict[str, str]:
     with in_force(settings):
         with house.writing() as unit:
             alice = accounts.create(accounts.Names("alice", "alice@example.org"), HASH)
-            garden = projects.create(alice, projects.Plan("Jardín"))
+            garden = projects.create(alice, projects.ProjectDraft("Jardín"))
             invites.create(drafts.Draft(email="dora@example.org", note="ünï"), drafts.SHELL, mailed=True)
             unit.flush()
             pair, key = sessions.start(alice), keys.create("test")

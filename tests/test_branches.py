@@ -129,7 +129,7 @@ def test_what_a_disabled_branch_had_open_is_ended_and_told(house, tree, disable)
         for name in ("frank", "erin"):
             sessions.start(accounts.named(name))
             invites.create(Draft(), accounts.as_inviter(accounts.named(name)))
-        projects.create(accounts.named("frank"), projects.Plan("Garden"))
+        projects.create(accounts.named("frank"), projects.ProjectDraft("Garden"))
         gate.set_origins("garden", ["https://garden.example.org"])
         passes.create(projects.member("garden", accounts.named("frank")))
     disable("alice")

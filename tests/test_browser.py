@@ -80,7 +80,7 @@ def other_window(served):
 def garden(house, alice):
     """A project of alice's."""
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
 
 
 @pytest.fixture

@@ -388,7 +388,7 @@ def test_every_create_of_every_dialect_asks_for_the_budget_of_a_person_and_of_no
     with house.writing():
         dora = accounts.named("dora")
         dora.created_at = clock.now() - DAY
-        projects.create(dora, projects.Plan("Garden"))
+        projects.create(dora, projects.ProjectDraft("Garden"))
         bearer = {"Authorization": f"Bearer {keys.create('x')}"} if who == "key" else person.bearer
         if who == "admin":
             accounts.set_admin(dora, True)

@@ -67,7 +67,7 @@ def told(house):
             accounts.create(accounts.Names(name, display_name=name.title()), HASH) for name in ("anne", "dora")
         )
         accounts.set_admin(anne, True)
-        garden = projects.create(anne, projects.Plan("Tea Garden"))
+        garden = projects.create(anne, projects.ProjectDraft("Tea Garden"))
         ids |= {"anne": anne.id, "dora": dora.id, "garden": garden.id, "key": keys.create("script").partition("/")[0]}
     with time_machine.travel(clock.now() - clock.HOUR, tick=False), house.writing():
         given = {"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "uses": "2"}

@@ -54,7 +54,7 @@ def lived_in(house, alice, make_invite, use):
     """A house with two sessions, a code, three letters, two passes, one of them for a day, and a failed password."""
     use(make_invite())
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         gate.set_origins("tea-garden", ["https://garden.example.org"])
         for lifetime in (clock.DAY, None):
             passes.create(projects.member("tea-garden", accounts.named("alice")), lifetime=lifetime)

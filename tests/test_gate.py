@@ -36,7 +36,7 @@ def client(settings, house):
 def photos(house, root):
     """A project with an app at an https and an http origin."""
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Photos"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Photos"))
         gate.set_origins("photos", [PHOTOS, "http://photos.lan"])
 
 
@@ -246,7 +246,7 @@ def test_where_an_apps_cookies_come_along_there_may_be_more_of_them(path, most):
 def test_a_slug_that_no_gated_project_has_is_refused(ask, cookie, join, house, alice):
     join("alice")
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea"))
     for path in ("/gate/tea", "/gate/nothing", "/gate/%2e%2e", "/gate/photos%20", "/gate/ph%C3%B6tos"):
         answer = ask(path, Cookie=cookie("alice"))
         assert (answer.status_code, answer.json["code"]) == (403, "APP_NOT_FOUND")
@@ -263,7 +263,7 @@ def test_a_pass_that_is_not_valid_is_told_from_none(ask):
 def test_a_pass_is_for_one_project(ask, cookie, join, house, alice):
     join("alice")
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Wiki"))
         gate.set_origins("wiki", [PHOTOS])
     _, _, value = cookie("alice").partition("=")
     assert ask("/gate/wiki", Cookie=f"__Host-invite-pass-wiki={value}").status_code == 401
@@ -437,7 +437,7 @@ def test_a_pass_of_a_program_is_for_one_project(ask, join, house, program, alice
     join("alice")
     program("alice")
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Wiki"))
         gate.set_origins("wiki", [PHOTOS])
     assert ask("/gate/wiki", Authorization=f"Bearer {SECRET}").status_code == 401
 
@@ -612,7 +612,7 @@ def test_origins_are_kept_in_their_order_and_each_change_is_told_once(house, pho
 def test_the_apps_of_a_member_are_named(house, join, alice):
     join("alice")
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea"))
         assert [each.slug for each in gate.of_member(accounts.named("alice"))] == ["photos"]
         accounts.disable(accounts.named("alice"))
         gate.set_origins("photos", [])
@@ -622,7 +622,7 @@ def test_the_apps_of_a_member_are_named(house, join, alice):
 def test_an_origin_may_be_that_of_two_projects(ask, cookie, join, house, alice):
     join("alice")
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Wiki"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Wiki"))
         gate.set_origins("wiki", [PHOTOS])
     assert ask(Cookie=cookie("alice")).status_code == 200
     assert ask("/gate/wiki").status_code == 401

@@ -20,7 +20,7 @@ KEPT = {"nginx": "nginx/photos.conf", "caddy": "caddy/photos.Caddyfile", "traefi
 def photos(house):
     """A project for an app."""
     with house.writing():
-        projects.create(accounts.create(accounts.Names("alice"), HASH), projects.Plan("Photos"))
+        projects.create(accounts.create(accounts.Names("alice"), HASH), projects.ProjectDraft("Photos"))
 
 
 @pytest.fixture

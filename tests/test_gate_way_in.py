@@ -23,7 +23,7 @@ def apps(house, root):
     """Two projects, each with an app, which belong to root."""
     with house.writing():
         for name, origins in (("Photos", [PHOTOS, "http://photos.lan"]), ("Wiki", [WIKI])):
-            projects.create(accounts.named("root"), projects.Plan(name))
+            projects.create(accounts.named("root"), projects.ProjectDraft(name))
             gate.set_origins(name.lower(), origins)
 
 
@@ -391,7 +391,7 @@ def test_a_state_that_is_over_or_of_another_app_is_none(visitor, house, sign_in,
 
 def test_there_is_no_way_to_a_project_without_an_app(visitor, house):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea"))
     for slug, status in (("nothing", 404), ("tea", 404), ("%00", 400), ("x" * 300, 404)):
         assert visitor.open(f"{OURS}/pass/{slug}").status_code == status
 

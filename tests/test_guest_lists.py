@@ -289,7 +289,7 @@ def test_who_wants_no_invitations_by_mail_is_named_by_line(house, send, stored):
 
 def test_what_a_list_says_beyond_names_is_shown_before_anything_is_created(house, send):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
         presets.create("family", {"ttl": "never"})
     heading = "name,email,uses,ttl,role,project,redirect_url,message,preset\n"
     row = "Anne,anne@example.org,1000,never,admin,tea-garden,https://evil.example/,Call me,\n"
@@ -321,7 +321,7 @@ def test_those_who_have_an_address_are_mailed_if_that_is_wanted(admin, house, cr
 
 def test_a_row_wins_over_the_options(house, create, stored):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
     create("name,ttl,role\nAnne,,\nBob,2d,admin\n", project="tea-garden", access="typed", access_typed="12 weeks")
     anne, bob = sorted(stored(), key=lambda each: each.name)
     assert [each.access for each in (anne, bob)] == [7_257_600] * 2
@@ -368,7 +368,7 @@ def test_many_links_come_in_pages_in_the_order_of_the_list(admin, create):
 
 def test_another_invitation_begins_with_what_this_one_has(admin, house, make_invite, stored):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
     make_invite(
         name="Anne", email="anne@example.org", project="tea-garden", ttl="30d", uses=3, note="choir", access="90d"
     )
@@ -451,7 +451,7 @@ def test_lists_are_in_the_language_of_their_reader(admin):
 
 def test_one_who_is_a_member_of_the_project_is_noted_as_that(house, charlie, make_invite, send):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Tea Garden"))
     token = make_invite(project="tea-garden")
     with house.writing():
         charlies = accounts.named("charlie")

@@ -49,7 +49,7 @@ def furnish():
     """Some of everything that can happen, inside a unit of work."""
     anne, bob, dora = (accounts.create(accounts.Names(name), HASH) for name in ("anne", "bob", "dora"))
     accounts.set_admin(anne, True)
-    garden = projects.create(anne, projects.Plan("Tea Garden"))
+    garden = projects.create(anne, projects.ProjectDraft("Tea Garden"))
     made = [
         invites.create(drafts.read({"project": garden.slug}), accounts.as_inviter(anne)),
         invites.create(drafts.read({"email": "erin@example.org"}), accounts.as_inviter(bob), mailed=True),
@@ -60,7 +60,7 @@ def furnish():
     legacy.use(legacy.create(drafts.SHELL))
     changing.revoke(made[2])
     accounts.disable(bob)
-    projects.delete(projects.create(anne, projects.Plan("Shed")).slug)
+    projects.delete(projects.create(anne, projects.ProjectDraft("Shed")).slug)
     return dora
 
 

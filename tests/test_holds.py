@@ -106,7 +106,7 @@ def refused(answer, status, code):
 
 def test_a_hold_says_what_it_is_of_and_until_when(house, shop, alice, make_invite):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
     given = {"name": "Anne", "plan": "gold", "project": "tea-garden", "data": {"seat": 12}, "email": "anne@example.org"}
     taken = shop.take(make_invite(**given), email="Anne@Example.org")
     assert taken.status_code == 201

@@ -49,7 +49,7 @@ def callers(house):
             user = accounts.create(accounts.Names(name), HASH)
             shown[name] = sessions.start(user).access
         accounts.set_admin(accounts.named("root"), True)
-        projects.create(accounts.named("anne"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("anne"), projects.ProjectDraft("Tea Garden"))
     return {name: {"Authorization": f"Bearer {each}"} for name, each in shown.items()}
 
 

@@ -106,7 +106,7 @@ def remove(name):
 
 
 def found(name):
-    projects.create(accounts.named(name), projects.Plan("Tea Garden"))
+    projects.create(accounts.named(name), projects.ProjectDraft("Tea Garden"))
 
 
 def change_password(name):
@@ -145,7 +145,7 @@ def test_one_account_accepts_many_links_at_once(house, alice, make_invite, at_on
 def test_a_project_that_is_deleted_leaves_no_open_invite_to_it(house, alice, charlie, root, at_once, ask, in_a_unit):
     for number in range(ROUNDS):
         with house.writing():
-            slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+            slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
             many = [invites.create(drafts.read({"project": slug}), drafts.SHELL) for _ in range(6)]
             tokens = [invites.token(each) for each in many]
         joining = [Person(house, f"guest{number}-{each}") for each in range(6)]
@@ -169,7 +169,7 @@ def test_a_project_that_is_deleted_leaves_no_open_invite_to_it(house, alice, cha
 
 def test_invites_that_were_prepared_are_not_added_to_a_project_that_is_gone(house, alice):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
     with house.reading():
         prepared = [invites.prepare(drafts.read({"project": slug}), drafts.SHELL)]
     with house.writing():
@@ -180,7 +180,7 @@ def test_invites_that_were_prepared_are_not_added_to_a_project_that_is_gone(hous
 
 def test_one_address_has_one_open_invite_to_a_project(house, alice, at_once, ask, stored):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
     for number in range(ROUNDS):
         same = [ask(alice, f"/projects/{slug}/invites", email=f"anne{number}@example.org") for _ in range(4)]
         assert sorted(at_once(*same)) == [201, 400, 400, 400]
@@ -189,7 +189,7 @@ def test_one_address_has_one_open_invite_to_a_project(house, alice, at_once, ask
 
 def test_managers_of_one_project_invite_and_are_removed(house, alice, charlie, at_once, ask, in_a_unit):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
         project = projects.find(slug)
     for number in range(ROUNDS):
         with house.writing() as unit:
@@ -237,7 +237,7 @@ def test_who_is_deleted_owns_nothing(house, at_once, ask, in_a_unit, charlie):
 
 def test_who_is_deleted_meanwhile_has_no_access_to_be_extended(house, alice, charlie, ask, before_its_end):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
         token = invites.token(invites.create(drafts.read({"project": slug}), drafts.SHELL))
     assert ask(charlie, f"/invites/{token}/accept")() == 200
 
@@ -258,7 +258,7 @@ def test_who_is_deleted_is_made_owner_of_nothing(house, at_once, in_a_unit):
 
 def test_who_is_made_owner_while_inviting_waits_for_no_circle(house, alice, charlie, at_once, ask, in_a_unit):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
         token = invites.token(invites.create(drafts.read({"project": slug, "role": "admin"}), drafts.SHELL))
     assert ask(charlie, f"/invites/{token}/accept")() == 200
     for number in range(ROUNDS):
@@ -366,13 +366,13 @@ def test_of_two_admins_who_disable_each_other_one_stays(house, client, at_once):
 @pytest.mark.parametrize("state", [disable, remove])
 def test_an_account_that_cannot_sign_in_gets_no_project(house, alice, charlie, state):
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
         heir = accounts.named("charlie").id
         state("charlie")
     with pytest.raises(Refusal, match="disabled account"), house.writing() as unit:
         projects.hand_over(slug, unit.session.get_one(User, heir))
     with pytest.raises(Refusal, match="disabled account"), house.writing() as unit:
-        projects.create(unit.session.get_one(User, heir), projects.Plan("X"))
+        projects.create(unit.session.get_one(User, heir), projects.ProjectDraft("X"))
 
 
 def test_an_invite_keeps_the_uses_that_are_being_taken(before_its_end, house, make_invite):

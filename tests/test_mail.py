@@ -596,7 +596,7 @@ def test_a_code_that_has_expired_is_not_mailed(client, mailbox, deliver):
 def test_an_expired_invite_of_who_is_gone_does_not_come_to_life_again(house, alice):
     with house.writing():
         user = accounts.named("alice")
-        project = projects.create(user, projects.Plan("Tea"))
+        project = projects.create(user, projects.ProjectDraft("Tea"))
         draft = drafts.read({"email": "dora@example.org", "project": "tea", "ttl": "1h"})
         made = projects.invite(projects.of_manager("tea", user), draft)
     with time_machine.travel(clock.now() + clock.DAY), house.writing():
@@ -617,7 +617,7 @@ def knock(port, secretly, host="127.0.0.2"):
 def asked(house, alice, charlie):
     """Have charlie ask to join alice's project; the token, and the use that waits."""
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         draft = drafts.read({"project": "tea-garden", "approve": True, "uses": 5})
         token = invites.token(invites.create(draft, accounts.as_inviter(accounts.named("alice"))))
 
@@ -641,7 +641,7 @@ def test_an_invitation_greets_its_guest_and_says_who_invites_and_until_when(
     tmp_path, house, alice, smtp, mailbox, language
 ):
     with time_machine.travel(datetime(2026, 2, 28, 12, tzinfo=UTC), tick=False), house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         draft = drafts.read({"name": "Dora", "email": "dora@example.org", "project": "tea-garden", "ttl": "1d"})
         invites.create(draft, accounts.as_inviter(accounts.named("alice")), mailed=True)
     spoken = make_settings(tmp_path / "instance", SMTP_URL=smtp, LANGUAGE=language)

@@ -32,7 +32,7 @@ def mails(number):
 def garden(house, alice):
     """A project of alice's."""
     with house.writing():
-        return projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        return projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
 
 
 @pytest.fixture

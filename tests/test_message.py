@@ -80,7 +80,7 @@ EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 def send(client, house, alice, root, key):
     """Create an invite in one of the ways, with this and the same Idempotency-Key; the answer."""
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         presets.create("family", {"message": SAID})
     shown = {"key": {"Authorization": f"Bearer {key}"}, "alice": alice.bearer, "root": root.bearer}
 

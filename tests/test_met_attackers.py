@@ -53,7 +53,7 @@ def invite(client, house):
 
     def made(who, address):
         with house.writing():
-            slug = projects.create(accounts.named(who.name), projects.Plan("Tea Garden")).slug
+            slug = projects.create(accounts.named(who.name), projects.ProjectDraft("Tea Garden")).slug
         return client.post(f"/projects/{slug}/invites", json={"email": address}, headers=who.bearer)
 
     return made

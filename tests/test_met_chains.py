@@ -39,7 +39,7 @@ settings = settings_with_mail(REGISTRATION="open", ADMIN_EMAILS=BOSS)
 def garden(house, alice):
     """Alice's project; its slug."""
     with house.writing():
-        return projects.create(accounts.named("alice"), projects.Plan("Garden")).slug
+        return projects.create(accounts.named("alice"), projects.ProjectDraft("Garden")).slug
 
 
 def invited(name, **given):
@@ -60,7 +60,7 @@ def test_a_former_admin_revives_no_invite_that_makes_one(house, root, alice, gar
             accounts.named("root").admin_at = None  # as an address that is taken out of INVITE_API_ADMIN_EMAILS
         for each, refusal in ((of_site, NotAllowed), (of_project, NotProjectMember)):
             with house.writing(), pytest.raises(refusal):
-                own_invites.remind(accounts.named("root"), each)
+                own_invites.resend(accounts.named("root"), each)
         with house.reading() as unit:
             states = {each.state(clock.now()) for each in unit.session.query(Invite)}
             assert states == {"expired"}
@@ -81,7 +81,7 @@ def test_with_the_ownership_goes_the_right_to_appoint(house, client, alice, char
 
 def test_an_admin_of_the_site_invites_to_a_project_by_a_preset_without_end(house, client, root):
     with house.writing():
-        slug = projects.create(accounts.named("root"), projects.Plan("Garden")).slug
+        slug = projects.create(accounts.named("root"), projects.ProjectDraft("Garden")).slug
         presets.create("forever", {"ttl": "never"})
     body = {"email": "a@example.org", "preset": "forever"}
     assert client.post(f"/projects/{slug}/invites", json=body, headers=root.bearer).status_code == 201
@@ -188,7 +188,7 @@ def test_a_deleted_project_takes_its_presets_along(house, garden, charlie, clien
         presets.create("family", {"project": garden})
         key = keys.create("bound", preset="family")
         projects.delete(garden)
-        projects.create(accounts.named("charlie"), projects.Plan("Garden"))  # who gets the same slug
+        projects.create(accounts.named("charlie"), projects.ProjectDraft("Garden"))  # who gets the same slug
     assert client.get("/invites_api", headers={"Authorization": f"Bearer {key}"}).status_code == 400
     with house.reading() as unit:
         left = [each.type for each in unit.session.query(Event) if each.type == "member.removed"]

@@ -112,7 +112,7 @@ def pages(house, root, make_invite):
     """The paths of all pages with forms, for a visitor and for an admin."""
     with house.writing():
         accounts.set_admin(accounts.create(accounts.Names("bob"), HASH), True)  # so that root may go
-        projects.create(accounts.named("bob"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("bob"), projects.ProjectDraft("Tea Garden"))
         reset = resets.link(accounts.named("bob")).partition("?")[2]
     token = make_invite(uses=1000)
     with house.reading():

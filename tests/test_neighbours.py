@@ -98,7 +98,7 @@ class Crowded:
         with self.house.writing() as unit:
             accounts.set_admin(accounts.named("root"), True)
             self.key = keys.create("test", may=keys.SCOPES)
-            project = projects.create(accounts.named("alice"), projects.Plan("Orchard"))
+            project = projects.create(accounts.named("alice"), projects.ProjectDraft("Orchard"))
             alice, walter = (accounts.named(name).id for name in ("alice", "walter"))
             gate.set_origins("orchard", ["https://orchard.example.org"])
             joining = invites.create(drafts.read({"project": "orchard"}), drafts.SHELL)

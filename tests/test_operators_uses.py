@@ -55,7 +55,7 @@ def place(house):
     with time_machine.travel(clock.now() - clock.MINUTE, tick=False) as now, house.writing():
         people = [accounts.create(accounts.Names(name, f"{name}@example.org"), HASH) for name in PEOPLE]
         anne, bob, carol, dora = people
-        projects.create(anne, projects.Plan("Tea Garden"))
+        projects.create(anne, projects.ProjectDraft("Tea Garden"))
         kinds = {
             "asking": {"name": "Choir", "project": "tea-garden", "uses": 3, "approve": True, "access": "30d"},
             "domain": {"email": "@example.org", "uses": 5},

@@ -370,7 +370,7 @@ def history(house, alice, charlie, key):
     """The tokens of invites that alice created and used."""
     with house.writing():
         alice_, charlie_ = accounts.named("alice"), accounts.named("charlie")
-        projects.create(charlie_, projects.Plan("Tea Garden"))
+        projects.create(charlie_, projects.ProjectDraft("Tea Garden"))
         hers = [
             invites.create(drafts.read({"name": name, "note": "from school"}), accounts.as_inviter(alice_))
             for name in ("Anne", "Bob")
@@ -444,7 +444,7 @@ def test_an_account_is_deleted_with_its_password(mine, elsewhere, alice, user, h
 def test_an_owner_of_projects_is_told_what_comes_first(mine, user, house):
     with house.writing():
         for name in ("Tea Garden", "Orchard"):
-            projects.create(accounts.named("alice"), projects.Plan(name))
+            projects.create(accounts.named("alice"), projects.ProjectDraft(name))
     page = mine.client.get("/account/delete")
     assert "an admin of this site has to give them another owner" in seen(page)
     assert "Orchard" in seen(page)

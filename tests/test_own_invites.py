@@ -134,8 +134,8 @@ def test_how_long_is_chosen_within_bounds(create, stored, ttl):
 
 def test_one_invites_to_the_projects_that_one_manages_and_no_other(mine, create, house, charlie, stored):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
-        projects.create(accounts.named("charlie"), projects.Plan("Orchard"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
+        projects.create(accounts.named("charlie"), projects.ProjectDraft("Orchard"))
         joining = invites.create(drafts.read({"project": "orchard"}), drafts.SHELL)
         redemption.accept(invites.token(joining), accounts.named("alice"))
     page = mine.client.get("/invites").text

@@ -44,7 +44,7 @@ def bob(house, alice):
     bob, _ = Person(house, "bob"), Person(house, "carol")
     with house.writing():
         for name in ("Tea Garden", "Shed"):
-            projects.create(accounts.named("alice"), projects.Plan(name))
+            projects.create(accounts.named("alice"), projects.ProjectDraft(name))
         gate.set_origins("tea-garden", [GARDEN])
         for name in ("bob", "carol"):
             join(name)

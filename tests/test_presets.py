@@ -68,7 +68,7 @@ HTTP = ("query", "form", "json", "by_name", "for_address", "to_project")
 @pytest.fixture
 def ways(client, key, alice, root, house):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
     return Ways(client, key, alice, root)
 
 

@@ -87,7 +87,7 @@ def test_slugs_are_made_from_names_of_any_script(call, alice, name, slug):
 
 def test_projects_of_one_name_are_numbered_without_gaps(house, alice):
     with house.writing():
-        made = [projects.create(accounts.named("alice"), projects.Plan("Tea")).slug for _ in range(9)]
+        made = [projects.create(accounts.named("alice"), projects.ProjectDraft("Tea")).slug for _ in range(9)]
     assert made == ["tea", *(f"tea-{number}" for number in range(2, 10))]
 
 
@@ -98,7 +98,7 @@ def test_slugs_are_unique_in_a_race(house, settings, alice):
         with in_force(settings):
             ready.wait()
             with house.writing():
-                slugs.append(projects.create(accounts.named("alice"), projects.Plan("Tea")).slug)
+                slugs.append(projects.create(accounts.named("alice"), projects.ProjectDraft("Tea")).slug)
 
     threads = [threading.Thread(target=make) for _ in range(32)]
     for each in threads:
@@ -344,13 +344,13 @@ def test_many_projects_are_listed_with_as_many_questions_as_one(call, alice, bob
 
     with house.writing():
         owners = {accounts.named("bob").id}
-        projects.create(accounts.named("bob"), projects.Plan("Orchard"))
+        projects.create(accounts.named("bob"), projects.ProjectDraft("Orchard"))
     few = statements_of(ask)
     with house.writing():
         now, me = clock.now(), accounts.named("bob")
         for number in range(20):
             owner = accounts.create(accounts.Names(f"owner{number}"))
-            project = projects.create(owner, projects.Plan(f"Bed {number}"))
+            project = projects.create(owner, projects.ProjectDraft(f"Bed {number}"))
             member = Member(id=clock.new_id(), project=project, user=me, role="member", joined_at=now)
             database.session().add(member)
             owners.add(owner.id)

@@ -708,7 +708,7 @@ def test_who_is_no_admin_any_more_stays_none(copy, put_back, house, root, alice,
 def garden(house, alice, charlie, root):
     """A project of alice's, of which charlie is an admin; its slug."""
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
         draft = drafts.read({"project": slug, "role": "admin"})
         redemption.accept(invites.token(invites.create(draft, drafts.SHELL)), accounts.named("charlie"))
     return slug
@@ -820,7 +820,7 @@ def test_a_project_that_was_deleted_stays_so_and_one_that_was_handed_over_goes_b
     copy, put_back, house, garden, reopened
 ):
     with house.writing():
-        projects.create(accounts.named("root"), projects.Plan("Orchard"))
+        projects.create(accounts.named("root"), projects.ProjectDraft("Orchard"))
     copy()
     with house.writing():
         projects.delete("orchard")
@@ -871,7 +871,7 @@ def test_a_schema_that_is_not_ours_is_neither_restored_nor_sound(copy, house, se
 def test_what_was_limited_stopped_or_led_elsewhere_since_stays_so(copy, put_back, make_invite, house, alice, reopened):
     token = make_invite(uses=100)
     with house.writing():
-        slug = projects.create(accounts.named("alice"), projects.Plan("Garden")).slug
+        slug = projects.create(accounts.named("alice"), projects.ProjectDraft("Garden")).slug
         projects.join_url(projects.find(slug), "https://compromised.example.org/join?i={token}")
         presets.create("family", {"uses": "5"})
     copy()

@@ -268,7 +268,7 @@ def test_the_newest_invites_come_first_and_page_without_gaps(house, make_invite)
 def varied(house, alice, make_invite, use):
     """An invite of each kind, its name saying which."""
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         key = keys.authenticate(keys.create("script"))
         invites.create(drafts.Draft(name="by key"), key.inviter)
         invites.create(drafts.Draft(name="by alice"), accounts.as_inviter(accounts.named("alice")))

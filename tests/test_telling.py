@@ -52,7 +52,7 @@ from rules import (
 from rules.accounts import Attempt, Names
 from rules.events import Actor
 from rules.holds import Wanted
-from rules.projects import Plan
+from rules.projects import ProjectDraft
 from settings import HOME, in_force
 
 NEW = "new@example.org"
@@ -76,7 +76,7 @@ class Place:
             accounts.create(Names(email="unproven@example.org"), HASH)
             accounts.set_admin(anne, True)
             accounts.set_admin(accounts.create(Names("root"), HASH), True)
-            garden = projects.create(anne, Plan("Tea Garden"))
+            garden = projects.create(anne, ProjectDraft("Tea Garden"))
             into = drafts.read({"project": "tea-garden", "uses": 9})
             self.into = invites.token(invites.create(into, accounts.as_inviter(anne)))
             redemption.accept(self.into, bob)
@@ -373,8 +373,8 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         twice(lambda _: own_invites.create(user("bob"), drafts.read({}), False, "mine")),
         ["invite.created"],
     ),
-    "own_invites.remind": (
-        lambda place: own_invites.remind(user("bob"), bobs(place)),
+    "own_invites.resend": (
+        lambda place: own_invites.resend(user("bob"), bobs(place)),
         ["invite.extended", "invite.mailed"],
     ),
     "own_invites.revoke": (
@@ -399,9 +399,9 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
         lambda _: (presets.create("family", {"uses": "5"}), presets.delete("family")),
         ["preset.created", "preset.deleted"],
     ),
-    "projects.create": (lambda _: projects.create(user("bob"), Plan("Orchard")), ["project.created"]),
+    "projects.create": (lambda _: projects.create(user("bob"), ProjectDraft("Orchard")), ["project.created"]),
     "projects.create, sent twice": (
-        twice(lambda _: projects.create(user("bob"), Plan("Orchard"), id_="once")),
+        twice(lambda _: projects.create(user("bob"), ProjectDraft("Orchard"), id_="once")),
         ["project.created"],
     ),
     "projects.invite": (

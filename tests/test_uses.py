@@ -257,7 +257,7 @@ def test_the_proof_of_an_address_elsewhere_lets_nobody_in(unit):
 
 
 def test_who_was_approved_has_joined_and_who_was_denied_has_given_the_use_back(unit):
-    projects.create(account("owner"), projects.Plan("Orchard"))
+    projects.create(account("owner"), projects.ProjectDraft("Orchard"))
     invite = create(project="orchard", approve=True, uses=2)
     anne, bob = account("anne"), account("bob")
     for each in (anne, bob, anne):
@@ -343,7 +343,7 @@ def test_an_account_that_is_deleted_gives_back_what_it_waits_for_and_no_more(uni
 
 def test_an_access_ends_by_itself_and_one_may_come_again(unit, time):
     owner = account("owner")
-    garden = projects.create(owner, projects.Plan("Orchard"))
+    garden = projects.create(owner, projects.ProjectDraft("Orchard"))
     anne = account("anne")
     redemption.accept(invites.token(create(project="orchard", access=30 * clock.DAY)), anne)
     time.shift(30 * clock.DAY - clock.SECOND)
@@ -357,7 +357,7 @@ def test_an_access_ends_by_itself_and_one_may_come_again(unit, time):
 
 
 def test_an_ended_access_takes_along_what_it_opened_but_not_if_it_was_extended(unit, time):
-    garden = projects.create(account("owner"), projects.Plan("Orchard"))
+    garden = projects.create(account("owner"), projects.ProjectDraft("Orchard"))
     people = [account("anne"), account("bob")]
     made = []
     for each in people:

@@ -54,7 +54,7 @@ def facts(rows):
 @pytest.fixture
 def garden(house, alice):
     with house.writing():
-        return projects.create(accounts.named("alice"), projects.Plan("Tea Garden")).slug
+        return projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden")).slug
 
 
 def refused(answer, status, code, *fields):

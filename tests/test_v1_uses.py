@@ -205,7 +205,7 @@ def test_what_happens_to_uses_is_told(shop, still):
 
 def test_an_admins_program_says_yes(shop, accept, alice, charlie, house):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
     made = shop.create(approve=True, project="tea-garden", max_uses=2, access="30d")
     assert made["access"] == "30d"
     accept(charlie, made)
@@ -277,7 +277,7 @@ def test_approving_and_denying_need_the_scope_manage(shop, house, client, root, 
 
 def test_parameters_of_prosodys_call_and_presets_say_it_too(client, shop, house, alice, root):
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden"))
         fields = {"project": "tea-garden", "access": "30d", "approve": "yes", "data": {"seat": 1}}
         presets.create("trial", fields)
     queried = {"project": "tea-garden", "access": "30d", "approve": "1"}

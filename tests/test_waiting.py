@@ -29,7 +29,7 @@ def by_alice(house, alice):
         with house.writing():
             user = accounts.named("alice")
             if not projects.of_user(user):
-                projects.create(user, projects.Plan("Tea Garden"))
+                projects.create(user, projects.ProjectDraft("Tea Garden"))
             draft = drafts.read({"project": "tea-garden", **given})
             return invites.token(invites.create(draft, accounts.as_inviter(user)))
 

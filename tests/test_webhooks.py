@@ -92,7 +92,7 @@ def state(house):
 def test_what_happens_is_sent_signed_and_says_what_it_is_about(house, receiver, create, deliver, log):
     with house.writing():
         anne = accounts.create(accounts.Names("anne", "anne@example.org", "Anne"), HASH)
-        projects.create(anne, projects.Plan("Tea Garden"))
+        projects.create(anne, projects.ProjectDraft("Tea Garden"))
     _, secret = create()
     with house.writing():
         draft = drafts.read({"name": "Dora", "project": "tea-garden", "data": '{"seat": 12}', "note": "window"})
@@ -145,7 +145,7 @@ def test_only_the_types_and_the_project_that_were_asked_for_are_sent(house, rece
     with house.writing():
         anne = accounts.create(accounts.Names("anne"), HASH)
         for name in ("Garden", "Shed"):
-            projects.create(anne, projects.Plan(name))
+            projects.create(anne, projects.ProjectDraft(name))
     create(types=" Invite.created , member ", project="garden")
     for slug in ("garden", "shed", None):
         make_invite(**({"project": slug} if slug else {}))

@@ -10,7 +10,7 @@ import clock
 from conftest import HASH, PASSWORD
 from database import session
 from delivery import courier, mail
-from delivery import outbox as postman
+from delivery import outbox as mail_worker
 from delivery.posting import Reply
 from models import (
     AccessToken,
@@ -81,7 +81,7 @@ class Place:
             people["dora"] = accounts.create(Names(email="dora@example.org"), HASH)
             for name in ("root", "rita"):
                 accounts.set_admin(people[name], True)
-            self.project = projects.create(people["bob"], projects.Plan("Orchard")).id
+            self.project = projects.create(people["bob"], projects.ProjectDraft("Orchard")).id
             gate.set_origins("orchard", ["https://orchard.example.org", "https://orchard.example.com"])
             joining = invites.create(drafts.read({"project": "orchard", "role": "admin"}), drafts.SHELL)
             redemption.accept(invites.token(joining), people["anne"])
@@ -307,7 +307,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "release a hold, by a program": lambda: holds.release(place.held, str(by_key().key_id)),
         "approve, by a program": lambda: (by_key(), waiting.approve(place.asking)),
         "deny, by a program": lambda: (by_key(), waiting.deny(place.asking)),
-        "create a project": lambda: projects.create(place.caller("anne").user, projects.Plan("Orchard")),
+        "create a project": lambda: projects.create(place.caller("anne").user, projects.ProjectDraft("Orchard")),
         "remove a member": lambda: projects.remove(managed("bob"), place.member),
         "invite to a project": lambda: projects.invite(
             managed("anne"), Draft(email="f@example.org", project="orchard")
@@ -321,7 +321,7 @@ def by_calls(place: Place) -> dict[str, Unit]:
         "create an own invite to nothing": lambda: own_invites.create(
             place.caller("anne").user, Draft(email="h@example.org"), True, "9998"
         ),
-        "remind of an own invite": lambda: own_invites.remind(place.caller("anne").user, place.unmailed),
+        "resend an own invite": lambda: own_invites.resend(place.caller("anne").user, place.unmailed),
         "revoke an own invite": lambda: own_invites.revoke(place.caller("anne").user, place.bound),
         "rename": lambda: own_account.rename(place.caller("anne").user, "Anne"),
         "try the own password": lambda: own_account.begin(place.caller("anne"), PASSWORD),
@@ -411,7 +411,7 @@ def by_admins(place: Place) -> dict[str, Unit]:
         "disable a branch": lambda: branches.disable(place.user("anne")),
         "disable a part of a branch": lambda: branches.disable(place.user("carol")),
         "enable a branch": lambda: branches.enable(place.user("stem")),
-        "own": lambda: projects.create(place.user("anne"), projects.Plan("Orchard")),
+        "own": lambda: projects.create(place.user("anne"), projects.ProjectDraft("Orchard")),
         "hand over": lambda: projects.hand_over("orchard", place.user("anne")),
         "hand over to a stranger": lambda: projects.hand_over("orchard", place.user("carol")),
         "extend a member": lambda: projects.extend(projects.member("orchard", place.user("anne")), clock.HOUR),
@@ -487,9 +487,9 @@ def by_others(place: Place) -> dict[str, Unit]:
         invites.add([invites.prepare(draft, drafts.SHELL, mailed=True, project_of=lambda _: project)])
 
     def deliver() -> None:
-        if letter := postman.claim():
+        if letter := mail_worker.claim():
             mail.compose(letter)
-            postman.mark(letter, None)
+            mail_worker.mark(letter, None)
 
     def forget() -> None:
         for each in forgetting.deletions():

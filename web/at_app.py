@@ -26,7 +26,7 @@ def refused(error: Refusal | HTTPException) -> Response:
     if isinstance(error, AppNotFound) and error.origin:
         made = page("missing", title=html.title(error), origin=error.origin)
     else:
-        made = page("refused", title=html.title(error), sentence=html.said(error))
+        made = page("refused", title=html.title(error), sentence=html.sentence(error))
     return errors.with_status(made, error, html.STATUS)
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from web import logs
-from web.lanes import Here, Lanes, Workers
+from web.lanes import InLoop, Lanes, Workers
 from web.reader import LargeBodies, Reader, Request
 
 MAX_REQUEST_TIME = 120  # seconds until a request has been sent whole
@@ -61,7 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._service = service
         self._requests = deque[Request]()  # the first one is being answered
         self._reader = Reader(service.constant | client, self._requests.append, service.large_bodies)
-        self._workers: Here | Workers
+        self._workers: InLoop | Workers
         self._stream: Response | None = None
         self._is_answering = self._blocked = self._paused = self._half_closed = self._lost = False
         self._active = self._began = service.now

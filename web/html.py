@@ -319,7 +319,7 @@ def _unshown(error: Refusal, name: str, text: str) -> str:
     return f"{name}: {text} {language.named(reads()).text(advice)}"
 
 
-def said(error: Refusal | HTTPException) -> str:
+def sentence(error: Refusal | HTTPException) -> str:
     """What went wrong, in sentences for a page without a form."""
     if isinstance(error, Invalid):
         return " ".join(_unshown(error, name, text) for name, text in problems(error).items())
@@ -339,5 +339,5 @@ def _error_page(error: Refusal | HTTPException) -> str:
     path = request.path if request.method == "GET" else None
     bare = path if isinstance(error, Invalid) else None
     not_mine = path if isinstance(error, Forbidden) and g.get("visitor") else None
-    facts = {"title": title(error), "sentence": said(error), "bare": bare, "not_mine": not_mine}
+    facts = {"title": title(error), "sentence": sentence(error), "bare": bare, "not_mine": not_mine}
     return page("error.html", **facts, token=requests.invite_token())

@@ -50,11 +50,11 @@ class Lanes:
     """
 
     def __init__(self, threads: int, quick: re.Pattern[str], *others: Lane) -> None:
-        self._lanes: list[tuple[re.Pattern[str], int, Here | Workers]] = [(quick, -1, Here())]
+        self._lanes: list[tuple[re.Pattern[str], int, InLoop | Workers]] = [(quick, -1, InLoop())]
         self._lanes += [(each.requests, each.beyond, Workers(each.threads, each.together)) for each in others]
         self._others = Workers(threads)
 
-    def of(self, line: str, size: int) -> "Here | Workers":
+    def of(self, line: str, size: int) -> "InLoop | Workers":
         """Who answers this ``METHOD /path`` with a body of so many bytes."""
         found = (workers for requests, beyond, workers in self._lanes if size > beyond and requests.fullmatch(line))
         return next(found, self._others)
@@ -69,11 +69,11 @@ class Lanes:
         for each in self._all():
             each.end()
 
-    def _all(self) -> list["Here | Workers"]:
+    def _all(self) -> list["InLoop | Workers"]:
         return [self._others, *(each for *_, each in self._lanes)]
 
 
-class Here:
+class InLoop:
     """The loop itself: who came first is answered first, and between two turns new requests are read.
 
     Answered where they are read, the last to come in a turn would wait for all of the next one, too.

@@ -40,7 +40,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
         moment = datetime.fromtimestamp(record.created, UTC)
         return self._line(moment, record.levelname.lower(), _utf8(record.getMessage()), facts)
 
-    def tell(self, event: str, facts: Mapping[str, Any]) -> None:
+    def write_event(self, event: str, facts: Mapping[str, Any]) -> None:
         """Write a line without more ado."""
         line = self._line(clock.now(), "info", event, facts)
         self.acquire()
@@ -67,7 +67,7 @@ def request(**facts: Any) -> None:
     """
     for each in logging.getLogger().handlers:
         if isinstance(each, _Stderr):
-            each.tell("request", facts)
+            each.write_event("request", facts)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Readiness:
         """What is wrong, by the name of each check; ``ok`` where nothing is. It takes a second at most."""
         with self._turn:
             if self._look is None or self._look.is_old:
-                self._look = _Look(self._checks, self._told, self._report)
+                self._look = _Look(self._checks, self._outcome, self._report)
                 self._look.start()
             look = self._look
         return look.found()
@@ -60,14 +60,14 @@ class Readiness:
             log.warning(f"not ready: {wrong}" if wrong else "ready again")
         self._wrong = wrong
 
-    def _told(self, check: Check) -> str:
+    def _outcome(self, check: Check) -> str:
         try:
             return check() or OK
         except Unavailable as error:
             return self._database.trouble(error)
         except Exception as error:
             log.error("an unexpected error, while /ready was answered", exc_info=error)
-            return "cannot be told: look into the log of invite-api"
+            return "cannot be checked: look into the log of invite-api"
 
     def _reading(self) -> str:
         with self._database.reading():
@@ -104,16 +104,16 @@ class _Look(threading.Thread):
     """One look at everything, check by check; the last is the one that may hang."""
 
     def __init__(
-        self, checks: Mapping[str, Check], told: Callable[[Check], str], report: Callable[[Mapping[str, str]], None]
+        self, checks: Mapping[str, Check], outcome: Callable[[Check], str], report: Callable[[Mapping[str, str]], None]
     ) -> None:
         super().__init__(name="readiness", daemon=True)
-        self._checks, self._told, self._report = checks, told, report
+        self._checks, self._outcome, self._report = checks, outcome, report
         self._found: dict[str, str] = {}
         self._began, self._ended = clock.ticks(), threading.Event()
 
     def run(self) -> None:
         for name, check in self._checks.items():
-            self._found[name] = self._told(check)
+            self._found[name] = self._outcome(check)
         self._report(self._found)
         self._until = clock.ticks() + FRESH
         self._ended.set()

@@ -28,7 +28,7 @@ _APP = re.compile(r"/pass/([a-z0-9-]+)", re.ASCII)  # the page of an app, withou
 def path() -> str:
     """Where this visit goes on, as a path of ours; "" if it does not say so, or names something else."""
     if "then" not in g:
-        said = _said()
+        said = _requested_path()
         g.then = said if _PAGE.fullmatch(said) or _APP.fullmatch(said) or _visit(said) else ""
     return str(g.then)
 
@@ -87,7 +87,7 @@ def _is_to_app() -> bool:
     return bool(visit() or _APP.fullmatch(path()))
 
 
-def _said() -> str:
+def _requested_path() -> str:
     sent = requests.current()
     if sent.method != "POST" and b"then=" not in sent.query_string:  # to parse it takes as long as a look-up
         return ""

@@ -298,6 +298,7 @@ class InviteOfProjectWithState(InviteOfProject):
 
     status: Annotated[str, one_of("active", "used", "expired", "revoked")]
     waiting: list[WaitingGuest]
+    held: Annotated[int, Meta(ge=0, description="How many uses programs hold.")]
 
 
 class ChosenUse(TypedDict):

@@ -206,7 +206,7 @@ def test_a_mail_has_our_link_in_it_and_nobody_elses(house, mailing, alice, mailb
         user = accounts.named("alice")
         user.display_name, user.email_verified_at = words, user.created_at
         if kind == "invite":
-            project = projects.create(user, projects.Plan(words))
+            project = projects.create(user, projects.ProjectDraft(words))
             draft = drafts.read({"email": "dora@example.org", "project": project.slug})
             projects.invite(projects.of_manager(project.slug, user), draft)
         elif kind == "reset":
@@ -255,7 +255,7 @@ def test_links_lead_to_us_whatever_host_a_request_names(tmp_path, house, smtp, m
     with in_force(make_settings(tmp_path / "instance", REGISTRATION="open", **given)) as mailing:
         client = create_app(mailing).test_client(use_cookies=False)
         with house.writing():
-            projects.create(accounts.named("root"), projects.Plan("Tea"))
+            projects.create(accounts.named("root"), projects.ProjectDraft("Tea"))
             token = invites.token(invites.create(drafts.read({"email": "root@example.org"}), drafts.SHELL))
             key = keys.create("x")
             cookie = f"{mailing.cookie_name}={accounts.sessions.start_in_browser(accounts.named('root'))}"

@@ -84,7 +84,7 @@ def test_those_behind_a_proxy_that_is_trusted_have_limits_of_their_own(tmp_path,
 def place(house, root, alice, key, make_invite):
     """What the names in paths stand for, and how to call as whom a row asks for."""
     with house.writing():
-        project = projects.create(accounts.named("root"), projects.Plan("Tea"))
+        project = projects.create(accounts.named("root"), projects.ProjectDraft("Tea"))
         member = projects.members(project)[0].id
         invite = invites.create(drafts.read({"project": "tea", "email": "dora@example.org"}), drafts.SHELL)
         facts = {"<token>": invites.token(invite), "<slug>": "tea", "<invite_id>": invite.id}

@@ -20,7 +20,7 @@ def test_an_invite_for_one_address_gives_another_nothing(client, house, alice, w
     """CVE-2026-34389, CVE-2022-39306: another address than the invited one got the account and the role."""
     charlie = ways.somebody()
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea"))
         draft = drafts.read({"email": "dora@example.org", "project": "tea", "role": role})
         token = invites.token(invites.create(draft, drafts.SHELL))
     before = rows("users", "invites", "redemptions", "members")
@@ -100,7 +100,7 @@ def test_a_link_to_one_project_opens_no_other(client, house, alice, charlie, mak
     """CVE-2022-21706: an invitation to one organisation was good for joining another on the same server."""
     with house.writing():
         for owner, name in (("alice", "Tea"), ("charlie", "Cake")):
-            projects.create(accounts.named(owner), projects.Plan(name))
+            projects.create(accounts.named(owner), projects.ProjectDraft(name))
     token = make_invite(project="tea", uses=9)
     bob = Person(house, "bob")
     asked = {"project": "cake", "project_slug": "cake", "slug": "cake", "project_id": "cake", "role": "owner"}
@@ -121,7 +121,7 @@ def people(house, alice, charlie, root):
     people = {"owner": alice, "stranger": charlie, "root": root}
     with house.writing():
         for owner, name in (("alice", "Tea"), ("charlie", "Cake"), ("root", "Staff")):
-            projects.create(accounts.named(owner), projects.Plan(name))
+            projects.create(accounts.named(owner), projects.ProjectDraft(name))
     for role in ("admin", "member"):
         people[role] = Person(house, role)
         with house.writing():

@@ -114,7 +114,7 @@ def _people() -> list[User]:
 
 def _things(people: Sequence[User], key: str) -> Facts:
     """A project, invites and codes."""
-    garden = projects.create(people[0], projects.Plan("Tea Garden"))
+    garden = projects.create(people[0], projects.ProjectDraft("Tea Garden"))
     made = [invites.create(drafts.read(each), drafts.SHELL, mailed="email" in each) for each in INVITED]
     code = legacy.create(keys.authenticate(key).inviter)
     registration.start("dora@example.org")

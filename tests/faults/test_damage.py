@@ -124,7 +124,7 @@ def shown(house, root, alice, use, make_invite, settings):
     token = make_invite(name="Anne", email="anne@example.org")
     use(make_invite())
     with house.writing():
-        projects.create(accounts.named("alice"), projects.Plan("Tea Garden", "Tea and cake"))
+        projects.create(accounts.named("alice"), projects.ProjectDraft("Tea Garden", "Tea and cake"))
         guest = drafts.read({"project": "tea-garden", "redirect_url": "https://app.example.org/"})
         to_project = invites.create(guest, accounts.as_inviter(accounts.named("alice")))
         shared, id_, alice_id = invites.token(to_project), to_project.id, accounts.named("alice").id

@@ -73,7 +73,7 @@ def furnish():
         user = accounts.create(accounts.Names(name, address), HASH)
         if name in VERIFIED:
             addresses.prove(user, address)
-    projects.create(user, projects.Plan("Tea Garden"))
+    projects.create(user, projects.ProjectDraft("Tea Garden"))
     gate.set_origins(SLUG, [PHOTOS])
 
 

@@ -58,7 +58,7 @@ class Service:
             self.root.verify_address()
             with self.house.writing():
                 self.key = keys.create("fuzz")
-                projects.create(named("root"), projects.Plan("Tea Garden"))
+                projects.create(named("root"), projects.ProjectDraft("Tea Garden"))
                 self.token = invites.token(invites.create(drafts.Draft(uses=1000), drafts.SHELL))
         self.kept = Kept(self.settings)
         self.app = create_app(self.settings)

@@ -47,7 +47,7 @@ def fill() -> dict[str, str]:
     hashed = passwords.hash(PASSWORD)
     alice = accounts.create(accounts.Names("alice", "alice@example.org"), hashed, proven=True)
     bob, charlie, dora = (accounts.create(accounts.Names(name), hashed) for name in ("bob", "charlie", "dora"))
-    garden = projects.create(alice, projects.Plan("Tea Garden"))
+    garden = projects.create(alice, projects.ProjectDraft("Tea Garden"))
     gate.set_origins(garden.slug, ["https://garden.example.org"])
     given = {"id": clock.new_id(), "hash": tokens.digest("pass_calendar"), "user_id": alice.id}
     database.session().add(Pass(**given, project_id=garden.id, created_at=clock.now()))
