@@ -66,7 +66,7 @@ _CONFLICTS = (
     *(errors.UniqueViolation, errors.ForeignKeyViolation),
 )
 _EXPLANATIONS = {
-    "25006": "it is read-only: check that DATABASE_URL names the primary",
+    "25006": "it may only be read: check that DATABASE_URL names the primary",
     "28": "it does not let invite-api in: check the user and the password in DATABASE_URL",
     "3D000": "there is no such database: create it, or check DATABASE_URL",
     "42P01": "its tables are not ours: go back to a backup",

@@ -32,7 +32,7 @@ from rules import (
 )
 from rules.admins import is_admin
 from rules.cursors import Cursor, after, later
-from rules.events import About, NewEvent
+from rules.events import About
 from rules.idempotency import Once
 from rules.refusals import (
     AlreadyMember,
@@ -332,10 +332,8 @@ def delete(slug: str) -> int:
     revoked = changing.revoke_all_to(project)  # first: who accepts one locks that, and refers to the project after it
     presets.delete_all_for(slug)
     project.deleted_at, project.slug = clock.now(), None
-    session().execute(sqlalchemy.delete(Origin).where(Origin.project_id == project.id))
-    gone = sqlalchemy.delete(Member).where(Member.project_id == project.id).returning(Member.user_id)
-    members = sorted(session().scalars(gone))
-    events.record_all("member.removed", [NewEvent({"user_id": each, "project_id": project.id}) for each in members])
+    for each in (Member, Origin):
+        session().execute(sqlalchemy.delete(each).where(each.project_id == project.id))
     passes.end_project(project.id)
     events.record("project.deleted", project_id=project.id)
     return revoked

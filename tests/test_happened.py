@@ -91,11 +91,11 @@ def test_what_a_migration_tells_is_what_was_told_when_it_happened(house, setting
     with house.reading() as unit:
         retold = rows(unit)
         unknown = {"user.admin", "user.disabled", "user.deleted", "project.created", "project.deleted", "key.created"}
-        unknown |= {"invite.revoked", "member.removed"}
+        unknown |= {"invite.revoked"}
         for each in live - retold:  # of these no table says who did it, or to whom
             assert each[0] in unknown | {"user.created"}, each
         assert {each[:4] for each in retold} <= {each[:4] for each in live}
-        assert {each[0] for each in live} - {"member.removed"} == {each[0] for each in retold}
+        assert {each[0] for each in live} == {each[0] for each in retold}
         order = [each.type for each in timeline.oldest(EVERYTHING, 0)]
         assert order.index("user.created") < order.index("invite.used") < order.index("invite.expired")
         made = [

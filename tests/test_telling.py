@@ -429,7 +429,7 @@ TOLD: dict[str, tuple[Call, list[str]]] = {
     "projects.hand_over, to its owner": (lambda _: projects.hand_over("tea-garden", user("anne")), []),
     "projects.delete": (
         lambda _: projects.delete("tea-garden"),
-        ["invite.revoked", "member.removed", "member.removed", "project.deleted"],
+        ["invite.revoked", "project.deleted"],
     ),
     "redemption.accept": (lambda place: redemption.accept(place.into, user("dora")), ["invite.used", "member.joined"]),
     "redemption.accept, as an admin": (

@@ -91,8 +91,8 @@ class Invite:
             self.told.append("expired")
 
     def revoke(self) -> None:
-        """Once: a second time changes nothing. What waits ends."""
-        if not self.revoked:
+        """Once: a second time changes nothing, nor is one revoked that is used. What waits ends."""
+        if not self.revoked and len(self.redeemed) < self.max_uses:
             self.release([each for each in self.uses if each.counts], "revoked")
             self.revoked = True
             self.told.append("revoked")

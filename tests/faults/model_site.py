@@ -227,8 +227,7 @@ class Site:
     def delete(self, who: str, now: datetime) -> None:
         """An account goes; so do the open invites that it made, also those that could be extended."""
         self._revoke_all_by(who)
-        for each in self.invites:
-            each.release([use for use in each.uses if use.who == who and not use.id and use.counts], "released")
+        self._give_back_waiting(who)
         if who in self.members:
             self.leave(who, "removed" if self.is_member(who, now) else "expired")
         self.gone.add(who)
@@ -237,6 +236,7 @@ class Site:
 
     def disable(self, who: str) -> None:
         self._revoke_all_by(who)
+        self._give_back_waiting(who)
         self._end_passes(who, also_browsers=True)
         self.disabled.add(who)
         self.happened["user.disabled"] += 1
@@ -245,9 +245,13 @@ class Site:
         self.disabled.discard(who)
         self.happened["user.enabled"] += 1
 
+    def _give_back_waiting(self, who: str) -> None:
+        for each in self.invites:
+            each.release([use for use in each.uses if use.who == who and not use.id and use.counts], "released")
+
     def _revoke_all_by(self, who: str) -> None:
         for each in self.invites:
-            if each.inviter == who and len(each.redeemed) < each.max_uses:
+            if each.inviter == who:
                 each.revoke()
 
     def is_member(self, who: str, now: datetime) -> bool:
