@@ -221,7 +221,8 @@ def named(text: str) -> User:
 
     Raises UserNotFound, or Invalid where an account has a name with which the id of another one begins.
     """
-    called, with_id = find(text), ids.find(User, text)
+    called = find(text)
+    with_id = ids.find(User, text) if called is None or len(text) >= ids.SHORTEST else None
     if called and with_id and called is not with_id:
         raise Invalid.at("who", "ambiguous", "is the name of one account and the id of another: give the whole id")
     user = called or with_id
@@ -294,10 +295,10 @@ def set_admin(user: User, admin: bool) -> None:
 def disable(user: User) -> int:
     """Disable an account: end its sessions, passes and uses that wait; revoke its invites, and return how many."""
     lock(user)
-    waits = Redemption.user_id == user.id
-    changing.lock_all_by(user, uses.have_waiting(waits))
-    revoked = changing.revoke_all_by(user)
-    uses.give_back_all(waits, "released")
+    revoked, waits = 0, Redemption.user_id == user.id
+    if changing.lock_all_by(user, uses.have_waiting(waits)):
+        revoked = changing.revoke_all_by(user)
+        uses.give_back_all(waits, "released")
     sessions.end_all(user)
     user.disabled_event = None  # it does not come back with its branch any more
     if user.disabled_at is None:

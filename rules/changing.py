@@ -283,9 +283,9 @@ def revoke_all_to(project: Project) -> int:
     return _revoke_all(Invite.project_id == project.id)
 
 
-def lock_all_by(inviter: User, also: ColumnElement[bool]) -> None:
-    """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds."""
-    uses.lock_all(or_(and_(Invite.maker_id == inviter.id, *_UNSPENT), also))
+def lock_all_by(inviter: User, also: ColumnElement[bool]) -> Sequence[str]:
+    """Lock the invites that `revoke_all_by` would revoke, and those for which a condition holds; returns their ids."""
+    return uses.lock_all(or_(and_(Invite.maker_id == inviter.id, *_UNSPENT), also))
 
 
 def cap_all_by(inviter: User, project_id: str, until: datetime) -> None:
