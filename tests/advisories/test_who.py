@@ -215,7 +215,7 @@ ANSWERS = {
         "member admin owner",
         "created_at ends_at id permissions role user user.display_name user.email user.id user_id",
     ),
-    "/projects/tea/invites": ("admin owner", "created_at email expiresAt id redirect_url role status waiting"),
+    "/projects/tea/invites": ("admin owner", "created_at email expiresAt held id redirect_url role status waiting"),
     "/api/admin/invites": (
         "root",
         "active invites invites.code invites.createdAt invites.email invites.expiresAt invites.id invites.legacyCode "
