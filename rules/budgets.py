@@ -52,10 +52,8 @@ def left(account: User | Account) -> Left:
     budget = _budget(account)
     if budget is None:
         return Left(None)
-    if _refused_until_let_in(account):
-        return Left(0, waits=True)
-    if refused := _refusal(account, budget):
-        return Left(0, refused.facts["back_at"])  # type: ignore[arg-type]
+    if refused := _refused_until_let_in(account) or _refusal(account, budget):
+        return Left(0, refused.facts["back_at"], refused.waits)  # type: ignore[arg-type]
     spent = _spent(account.id, budget)
     total = sum(each.places for each in spent)
     places = max(0, budget.places - total)
@@ -79,7 +77,7 @@ def spend(account: User | Account | None, places: int, again: Invite | None = No
     budget = _budget(person) if person else None
     if account is None or budget is None:
         return
-    if refused := _refusal(person, budget) or _refused_until_let_in(person):
+    if refused := _refused_until_let_in(person) or _refusal(person, budget):
         raise refused
     if (most := budget.places) < places:
         raise Invalid.at("uses", "range", "must be at most %(most)s, which is all you can invite", most=most)

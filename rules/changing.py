@@ -270,7 +270,7 @@ def revoke_admins_by(inviter: User) -> int:
 
 def revoke_appointing_by(inviter: User, project_id: str) -> int:
     """Revoke the invites of an account that make admins of a project; returns how many were revoked."""
-    return _revoke_all(Invite.maker_id == inviter.id, Invite.project_id == project_id, Invite.role == "admin")
+    return _revoke_all(Invite.role == "admin", Invite.maker_id == inviter.id, Invite.project_id == project_id)
 
 
 def revoke_all(ids: Sequence[str]) -> int:
@@ -294,14 +294,16 @@ def cap_all_by(inviter: User, project_id: str, until: datetime) -> None:
     uses.lock_all(these)
     late = or_(Invite.expires_at.is_(None), Invite.expires_at > until)
     earlier = update(Invite).where(these, late).values(expires_at=until).returning(Invite.id)
-    for each in sorted(connection().execute(earlier).scalars()):
-        facts = {"fields": ["ttl"]}
-        events.record("invite.changed", invite_id=each, project_id=project_id, facts=facts)
+    changed = sorted(connection().execute(earlier).scalars())
+    facts = {"fields": ["ttl"]}
+    told = (NewEvent({"invite_id": each, "project_id": project_id}, facts=facts) for each in changed)
+    events.record_all("invite.changed", told)
 
 
 def _revoke_all(*which: ColumnElement[bool]) -> int:
     these = and_(*which, *_UNSPENT)
-    uses.lock_all(these)
+    if not uses.lock_all(these):
+        return 0
     uses.end_all(these)
     revoke = update(Invite).where(these).values(**_REVOKED, revoked_at=clock.now())
     revoked = connection().execute(revoke.returning(Invite.id, Invite.project_id)).all()

@@ -567,7 +567,7 @@ def test_a_call_does_as_much_beside_twenty_thousand_rows(crowded, path):
         answer = CALLS[path](crowded)
     assert answer.status_code < 400, answer.text
     assert done < [STATEMENTS, 0], done
-    looks = 5 if path.endswith("/owner") else 1  # through what the former owner created, once in the life of a project
+    looks = 2 if path.endswith("/owner") else 1  # through what the former owner created, once in the life of a project
     assert done[1] <= looks * STEPS
 
 

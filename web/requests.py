@@ -262,9 +262,8 @@ def _read_body(sent: Request) -> dict[str, Any]:
     if sent.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise UnsupportedMediaType("Send a form, or JSON with Content-Type: application/json.")
     given = sent.form.to_dict(flat=False)
-    if (
-        next(iter(given), "").lstrip("\N{BYTE ORDER MARK} \t\r\n").startswith(("{", "["))
-    ):  # curl -d '{…}' says by itself that this is a form
+    begins = next(iter(given), "").lstrip("\N{BYTE ORDER MARK} \t\r\n")
+    if begins.startswith(("{", "[")):  # curl -d '{…}' says by itself that this is a form
         raise UnsupportedMediaType("This is JSON that says it is a form: send it with Content-Type: application/json.")
     return _Form(given)
 

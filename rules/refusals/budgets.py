@@ -31,6 +31,7 @@ class MayNotInvite(Refusal):
 
     def __init__(self, back_at: datetime | None = None, waits: bool = False) -> None:
         super().__init__(back_at=back_at)
+        self.waits = waits
         if back_at:
             self.sentence = self.sentence_if_new
         elif waits:
